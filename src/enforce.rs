@@ -1,0 +1,324 @@
+//! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
+
+use crate::decision::{CounterUnread, Decision, Denial, Detail, by_check, decide};
+use crate::identity::Caller;
+use crate::json::Value;
+use crate::matcher::path::{Decode, Path};
+use crate::matcher::{Mismatch, Truth};
+use crate::mcp::message::Call;
+use crate::number::{Decimal, Micros};
+use crate::policy::compiled::{Amount, Config, Limit, NamedCounter, OnError, Policy, Refund};
+use crate::rate::limiter::{Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
+use crate::rate::store::SharedStore;
+use crate::reason::Reason;
+use crate::time::UnixMillis;
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Outcome<'p> {
+    /// It may be forwarded; `would_deny` is what a rule in shadow would have said.
+    Permitted(Permit, Option<Denial<'p>>),
+    /// It is answered here.
+    Denied(Denial<'p>),
+}
+
+/// The right to forward one call, with what was counted for it. Only [`enforce`] makes one.
+#[derive(Debug)]
+pub struct Permit {
+    counted: Vec<Reservation>,
+    refundable: Vec<Reservation>,
+}
+
+impl Permit {
+    /// Takes back everything: the call is not forwarded after all.
+    pub fn revoke<S: SharedStore>(self, limiter: &Limiter<'_, S>) {
+        limiter.give_back(self.counted.iter().chain(&self.refundable));
+    }
+
+    /// What is to be given back if the server answers with an error.
+    #[must_use]
+    pub fn into_refundable(self) -> Vec<Reservation> {
+        self.refundable
+    }
+}
+
+/// Decides a call and counts it.
+pub fn enforce<'p, S: SharedStore>(
+    config: &'p Config,
+    call: &Call<'p>,
+    caller: &Caller,
+    limiter: &Limiter<'_, S>,
+    now: UnixMillis,
+) -> Outcome<'p> {
+    let enforcement = Enforcement {
+        config,
+        policy: &config.policy,
+        call,
+        caller,
+        limiter,
+        now,
+    };
+    match (enforcement.outcome(), config.policy.force) {
+        (Outcome::Denied(denial), Force::Shadow) => Outcome::Permitted(
+            Permit {
+                counted: Vec::new(),
+                refundable: Vec::new(),
+            },
+            Some(denial),
+        ),
+        (outcome, _) => outcome,
+    }
+}
+
+struct Enforcement<'e, 'p, S> {
+    config: &'p Config,
+    policy: &'p Policy,
+    call: &'e Call<'p>,
+    caller: &'e Caller,
+    limiter: &'e Limiter<'e, S>,
+    now: UnixMillis,
+}
+
+/// What one call counts on one counter, through one limit or several.
+struct Due<'p> {
+    limit: &'p Limit,
+    named: &'p NamedCounter,
+    charge: Charge,
+    refund: Refund,
+}
+
+impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
+    fn outcome(&self) -> Outcome<'p> {
+        let mut decision = decide(self.policy, self.call);
+        if decision.denial.is_none() {
+            self.read_counters(&mut decision);
+        }
+        let dues = match decision.denial {
+            None => self.dues(&mut decision),
+            Some(_) => Vec::new(),
+        };
+        match decision.denial {
+            Some(denial) => Outcome::Denied(denial),
+            None => self.reserve(dues, decision.would_deny),
+        }
+    }
+
+    /// Judges the checks that read counters.
+    fn read_counters(&self, decision: &mut Decision<'p>) {
+        let mut count = |at: usize| {
+            let named = self.policy.counters.get(at).ok_or(CounterUnread)?;
+            let caller = self.caller.counted_as(named.scope);
+            self.limiter
+                .used(named.counter, caller, self.now)
+                .map_err(|_| CounterUnread)
+        };
+        for entry in self.policy.entries_for(self.call.tool) {
+            for check in entry.checks.iter().filter(|check| check.reads_counters()) {
+                let judged = by_check(check, self.call.arguments, entry.decode, &mut count);
+                let denial = match (judged, self.config.counters.on_error) {
+                    (Ok(denial), _) => denial,
+                    (Err(CounterUnread), OnError::Deny) => Some(check.unread()),
+                    (Err(CounterUnread), OnError::Allow) => None,
+                };
+                if decision.note(entry.force, denial) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What the call counts, in the order of the policy. An amount that cannot be counted denies.
+    fn dues(&self, decision: &mut Decision<'p>) -> Vec<Due<'p>> {
+        let of_entries = self.policy.entries_for(self.call.tool).flat_map(|entry| {
+            entry
+                .limits
+                .iter()
+                .map(move |limit| (limit, entry.force, entry.decode))
+        });
+        let of_all = self
+            .policy
+            .all_limits
+            .iter()
+            .map(|limit| (limit, Force::Enforced, Decode::Never));
+        let mut dues: Vec<Due<'p>> = Vec::new();
+        for (limit, force, decode) in of_entries.chain(of_all) {
+            let Some(named) = self.policy.counters.get(limit.counter) else {
+                continue;
+            };
+            match amount(&limit.amount, self.call.arguments, decode) {
+                Ok(amount) => {
+                    let caller = self.caller.counted_as(named.scope);
+                    let charge = Charge {
+                        counter: named.counter,
+                        caller,
+                        amount,
+                        max: limit.max,
+                        force,
+                    };
+                    join(
+                        &mut dues,
+                        Due {
+                            limit,
+                            named,
+                            charge,
+                            refund: limit.refund,
+                        },
+                    );
+                }
+                Err(detail) => {
+                    let denial = Denial {
+                        reason: Reason::InvalidIncrement,
+                        rule: &limit.pointer,
+                        text: None,
+                        detail,
+                    };
+                    if decision.note(force, Some(denial)) {
+                        return Vec::new();
+                    }
+                }
+            }
+        }
+        dues
+    }
+
+    fn reserve(&self, dues: Vec<Due<'p>>, would_deny: Option<Denial<'p>>) -> Outcome<'p> {
+        let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
+        let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
+        let unavailable = || Denial {
+            reason: Reason::CountersUnavailable,
+            rule: dues.first().map_or("", |due| &due.limit.pointer),
+            text: None,
+            detail: Detail::None,
+        };
+        match self.limiter.reserve(&charges, self.now) {
+            Ok(granted) => {
+                let would_deny = would_deny.or(granted.would_exceed.and_then(exceeded));
+                Outcome::Permitted(permit(granted, &dues), would_deny)
+            }
+            Err(Refused::Exceeded(overrun)) => {
+                Outcome::Denied(exceeded(overrun).unwrap_or_else(unavailable))
+            }
+            Err(Refused::Unavailable) => match self.config.counters.on_error {
+                OnError::Deny => Outcome::Denied(unavailable()),
+                OnError::Allow => {
+                    let uncounted = Permit {
+                        counted: Vec::new(),
+                        refundable: Vec::new(),
+                    };
+                    Outcome::Permitted(uncounted, would_deny.or_else(|| Some(unavailable())))
+                }
+            },
+        }
+    }
+}
+
+fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {
+    let mut permit = Permit {
+        counted: Vec::new(),
+        refundable: Vec::new(),
+    };
+    for (at, reservation) in granted.reservations {
+        match dues.get(at).map(|due| due.refund) {
+            Some(Refund::OnError) => permit.refundable.push(reservation),
+            Some(Refund::Never) | None => permit.counted.push(reservation),
+        }
+    }
+    permit
+}
+
+/// A call counts once on a counter: the largest amount, against the smallest maximum of those limits that are enforced, or
+/// else of those in shadow. It is given back only if every limit says so.
+fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
+    let Some(due) = dues
+        .iter_mut()
+        .find(|due| due.charge.counter.id == next.charge.counter.id)
+    else {
+        dues.push(next);
+        return;
+    };
+    let ceiling = |charge: &Charge| {
+        (
+            charge.force == Force::Shadow,
+            charge.max.map_or(u64::MAX, |max| max.0),
+        )
+    };
+    if ceiling(&next.charge) < ceiling(&due.charge) {
+        due.limit = next.limit;
+        due.charge.max = next.charge.max;
+        due.charge.force = next.charge.force;
+    }
+    due.charge.amount = due.charge.amount.max(next.charge.amount);
+    if next.refund == Refund::Never {
+        due.refund = Refund::Never;
+    }
+}
+
+impl<'p> Due<'p> {
+    fn denial(&self, overrun: Overrun) -> Denial<'p> {
+        Denial {
+            reason: Reason::LimitReached,
+            rule: &self.limit.pointer,
+            text: self.limit.on_deny.as_deref(),
+            detail: Detail::Limit {
+                counter: &self.named.name,
+                max: self.charge.max.unwrap_or(Micros(u64::MAX)),
+                remaining: overrun.remaining,
+                window_seconds: overrun.window_seconds,
+                retry_after: overrun.retry_after,
+            },
+        }
+    }
+}
+
+fn amount<'p>(
+    amount: &'p Amount,
+    arguments: Option<&Value<'_>>,
+    decode: Decode,
+) -> Result<Micros, Detail<'p>> {
+    match amount {
+        Amount::Fixed(micros) => Ok(*micros),
+        Amount::Argument(path) => argument_amount(path, arguments, decode)
+            .map_err(|mismatch| Detail::Mismatch(path.text(), mismatch)),
+    }
+}
+
+fn argument_amount(
+    path: &Path,
+    arguments: Option<&Value<'_>>,
+    decode: Decode,
+) -> Result<Micros, Mismatch> {
+    let expected = "a number that is not negative";
+    let mut found = Err(Mismatch {
+        expected,
+        found: "nothing",
+    });
+    let truth = path.visit(arguments, decode, &mut |value| {
+        found = match value {
+            None => Err(Mismatch {
+                expected,
+                found: "nothing",
+            }),
+            Some(Value::Number(text)) => match Decimal::parse(text).map(Decimal::micros_rounded_up)
+            {
+                Some(Some(micros)) => Ok(micros),
+                Some(None) => Err(Mismatch {
+                    expected,
+                    found: "a negative number",
+                }),
+                None => Err(Mismatch {
+                    expected,
+                    found: "a number beyond the exact range",
+                }),
+            },
+            Some(other) => Err(Mismatch {
+                expected,
+                found: other.kind(),
+            }),
+        };
+        Truth::True
+    });
+    match truth {
+        Truth::Undecidable(mismatch) => Err(mismatch),
+        Truth::True | Truth::False => found,
+    }
+}

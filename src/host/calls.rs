@@ -1,0 +1,277 @@
+//! The host calls that the filter makes, as thin typed wrappers over the proxy-wasm ABI 0.2.1.
+//!
+//! The SDK's own wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
+//! client chooses: one byte would kill the VM. Here every status is a value, and every text is bytes.
+#![expect(
+    unsafe_code,
+    reason = "the ABI is a C interface; each call is documented where it is made"
+)]
+
+use std::ptr::null_mut;
+
+use crate::mcp::headers::HeaderList;
+use crate::rate::store::Version;
+use crate::time::UnixMillis;
+
+type Raw = u32;
+
+const OK: Raw = 0;
+const NOT_FOUND: Raw = 1;
+const CAS_MISMATCH: Raw = 8;
+
+unsafe extern "C" {
+    fn proxy_log(level: Raw, text: *const u8, size: usize) -> Raw;
+    fn proxy_get_current_time_nanoseconds(out: *mut u64) -> Raw;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> Raw;
+    fn proxy_set_effective_context(context: u32) -> Raw;
+    fn proxy_continue_stream(stream: Raw) -> Raw;
+    fn proxy_get_buffer_bytes(
+        kind: Raw,
+        start: usize,
+        size: usize,
+        out: *mut *mut u8,
+        out_size: *mut usize,
+    ) -> Raw;
+    fn proxy_get_header_map_pairs(kind: Raw, out: *mut *mut u8, out_size: *mut usize) -> Raw;
+    fn proxy_remove_header_map_value(kind: Raw, name: *const u8, size: usize) -> Raw;
+    fn proxy_get_property(
+        path: *const u8,
+        size: usize,
+        out: *mut *mut u8,
+        out_size: *mut usize,
+    ) -> Raw;
+    fn proxy_set_property(path: *const u8, size: usize, value: *const u8, value_size: usize)
+    -> Raw;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        size: usize,
+        out: *mut *mut u8,
+        out_size: *mut usize,
+        cas: *mut u32,
+    ) -> Raw;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
+    ) -> Raw;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> Raw;
+}
+
+/// A host call that did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HostError;
+
+/// Levels of Envoy's log.
+#[derive(Clone, Copy)]
+pub(super) enum Level {
+    Warn = 3,
+    Error = 4,
+}
+
+/// Maps of headers.
+#[derive(Clone, Copy)]
+pub(super) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+/// Buffers of bodies and of the configuration.
+#[derive(Clone, Copy)]
+pub(super) enum Buffer {
+    RequestBody = 0,
+    ResponseBody = 1,
+    PluginConfiguration = 7,
+}
+
+pub(super) fn log(level: Level, text: &str) {
+    // SAFETY: the host reads `size` bytes at `text` during the call.
+    let _ = unsafe { proxy_log(level as Raw, text.as_ptr(), text.len()) };
+}
+
+pub(super) fn now() -> UnixMillis {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one u64 at the pointer during the call.
+    let _ = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
+    UnixMillis(nanoseconds / 1_000_000)
+}
+
+/// Asks for `on_tick` every so many milliseconds; zero ends it.
+pub(super) fn tick_every(milliseconds: u32) {
+    // SAFETY: no pointers.
+    let _ = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+}
+
+/// Makes later calls act on this stream, from outside its own callbacks.
+pub(super) fn act_on(context: u32) -> Result<(), HostError> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets a paused request go on.
+pub(super) fn continue_request() -> Result<(), HostError> {
+    // SAFETY: no pointers. 0 is the request.
+    done(unsafe { proxy_continue_stream(0) })
+}
+
+/// Bytes of a buffer; `None` where there are none.
+pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Option<Vec<u8>>, HostError> {
+    // SAFETY: as `returned` asks.
+    unsafe { returned(|out, out_size| proxy_get_buffer_bytes(kind as Raw, 0, size, out, out_size)) }
+}
+
+/// All headers of a map, repeated ones included.
+pub(super) fn headers(map: Map) -> Result<HeaderList, HostError> {
+    // SAFETY: as `returned` asks.
+    let bytes = unsafe { returned(|out, size| proxy_get_header_map_pairs(map as Raw, out, size)) };
+    bytes?
+        .map_or(Some(HeaderList::new()), |bytes| unpack_pairs(&bytes))
+        .ok_or(HostError)
+}
+
+pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
+    // SAFETY: the host reads `size` bytes at `name` during the call.
+    done(unsafe { proxy_remove_header_map_value(Map::Request as Raw, name.as_ptr(), name.len()) })
+}
+
+/// A property; `None` where there is none.
+pub(super) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    let path = path.join("\0");
+    // SAFETY: as `returned` asks; the host reads the path during the call.
+    unsafe { returned(|out, size| proxy_get_property(path.as_ptr(), path.len(), out, size)) }
+}
+
+/// Sets a value in the stream's filter state, as `wasm.<name>`.
+pub(super) fn set_filter_state(name: &str, value: &str) -> Result<(), HostError> {
+    // SAFETY: the host reads both during the call.
+    done(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// A shared value with its version; `None` where the key is absent.
+pub(super) fn shared(key: &str) -> Result<Option<(Vec<u8>, Version)>, HostError> {
+    let mut cas = 0;
+    // SAFETY: as `returned` asks; the host reads the key and writes one u32 during the call.
+    let value = unsafe {
+        returned(|out, size| {
+            proxy_get_shared_data(key.as_ptr(), key.len(), out, size, &raw mut cas)
+        })
+    };
+    // A value that was set to nothing has a version, and must be replaced under it.
+    let present = value?.or_else(|| (cas != 0).then(Vec::new));
+    Ok(present.map(|value| (value, Version(cas))))
+}
+
+/// Sets a shared value; false if its version has changed.
+pub(super) fn set_shared(key: &str, value: &[u8], version: Version) -> Result<bool, HostError> {
+    // SAFETY: the host reads key and value during the call.
+    let status = unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            version.0,
+        )
+    };
+    match status {
+        OK => Ok(true),
+        CAS_MISMATCH => Ok(false),
+        _ => Err(HostError),
+    }
+}
+
+/// Answers the request. `details` is what Envoy's access log calls the response code details.
+pub(super) fn reply(
+    status: u16,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<(), HostError> {
+    let headers = pack_pairs(headers);
+    // SAFETY: the host reads details, body and headers during the call. -1 is "no gRPC status".
+    done(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    })
+}
+
+fn done(status: Raw) -> Result<(), HostError> {
+    if status == OK { Ok(()) } else { Err(HostError) }
+}
+
+/// Runs a call that returns bytes, and takes ownership of them.
+///
+/// # Safety
+/// On status 0 `call` must have set its arguments to null, or to memory of that size which the host got from
+/// `proxy_on_memory_allocate`; the SDK exports that as a `Vec` of exactly this capacity.
+unsafe fn returned(
+    call: impl FnOnce(*mut *mut u8, *mut usize) -> Raw,
+) -> Result<Option<Vec<u8>>, HostError> {
+    let mut data: *mut u8 = null_mut();
+    let mut size = 0;
+    match call(&raw mut data, &raw mut size) {
+        OK if data.is_null() => Ok(None),
+        // SAFETY: the caller's promise.
+        OK => Ok(Some(unsafe { Vec::from_raw_parts(data, size, size) })),
+        NOT_FOUND => Ok(None),
+        _ => Err(HostError),
+    }
+}
+
+/// Count, then the sizes of every name and value, then the names and values, each with a NUL (ABI 0.2.1, "serialization").
+fn unpack_pairs(bytes: &[u8]) -> Option<HeaderList> {
+    let word = |at: usize| {
+        let bytes = bytes.get(at..)?.first_chunk()?;
+        usize::try_from(u32::from_le_bytes(*bytes)).ok()
+    };
+    if bytes.is_empty() {
+        return Some(HeaderList::new());
+    }
+    let count = word(0)?;
+    let mut data = count.checked_mul(8)?.checked_add(4)?;
+    let mut pairs = HeaderList::with_capacity(count.min(bytes.len()));
+    for pair in 0..count {
+        let sizes = 4 + pair * 8;
+        let mut text = |size: usize| {
+            let text = bytes.get(data..data.checked_add(size)?)?.to_vec();
+            data = data.checked_add(size)?.checked_add(1)?;
+            Some(text)
+        };
+        pairs.push((text(word(sizes)?)?, text(word(sizes + 4)?)?));
+    }
+    Some(pairs)
+}
+
+fn pack_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = size(pairs.len()).to_vec();
+    for (name, value) in pairs {
+        bytes.extend_from_slice(&size(name.len()));
+        bytes.extend_from_slice(&size(value.len()));
+    }
+    for (name, value) in pairs {
+        for text in [name, value] {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0);
+        }
+    }
+    bytes
+}

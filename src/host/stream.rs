@@ -1,0 +1,211 @@
+//! One HTTP stream: each callback builds an event, asks the exchange, and does what it says.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action as HostAction;
+
+use super::calls::{self, Buffer, Level, Map};
+use super::probe::Probe;
+use super::root::Exchanges;
+use super::shared::SharedData;
+use crate::exchange::{Action, Chunk, Environment, Exchange, ResponseHead};
+use crate::mcp::headers::{Follows, HeaderList};
+use crate::reply::{CODE_DETAILS, Reply};
+use crate::time::UnixMillis;
+
+/// One HTTP stream.
+pub(super) struct Stream {
+    context: u32,
+    exchange: Rc<RefCell<Exchange>>,
+    probe: Rc<Probe>,
+    exchanges: Option<Exchanges>,
+}
+
+impl Stream {
+    pub(super) fn new(
+        context: u32,
+        exchange: Rc<RefCell<Exchange>>,
+        probe: Rc<Probe>,
+        exchanges: Option<Exchanges>,
+    ) -> Stream {
+        Stream {
+            context,
+            exchange,
+            probe,
+            exchanges,
+        }
+    }
+
+    fn perform(&self, action: Action) -> HostAction {
+        if let Some(record) = self.exchange.borrow_mut().take_record() {
+            for (name, value) in record.fields() {
+                let _ = calls::set_filter_state(name, value);
+            }
+        }
+        match action {
+            Action::Continue => HostAction::Continue,
+            Action::Pause => HostAction::Pause,
+            Action::Reply(reply) => {
+                send(&reply);
+                HostAction::Pause
+            }
+        }
+    }
+
+    fn watch(&self) {
+        let Some(period) = self.probe.holding(self.context, calls::now()) else {
+            return;
+        };
+        calls::tick_every(period);
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> HostAction {
+        let headers = calls::headers(Map::Request).unwrap_or_default();
+        let follows = if end_of_stream {
+            Follows::Nothing
+        } else {
+            Follows::Body
+        };
+        let hold = self.probe.hold(calls::now());
+        let (action, removed) = self
+            .exchange
+            .borrow_mut()
+            .request_headers(headers, follows, hold);
+        for name in removed {
+            let _ = calls::remove_request_header(name);
+        }
+        if action == Action::Pause {
+            self.watch();
+            if let Some(exchanges) = &self.exchanges {
+                exchanges
+                    .borrow_mut()
+                    .insert(self.context, self.exchange.clone());
+            }
+        }
+        self.perform(action)
+    }
+
+    fn on_http_request_body(&mut self, buffered: usize, end_of_stream: bool) -> HostAction {
+        self.probe.body_came(self.context, Host::default().now());
+        let chunk = if end_of_stream {
+            Chunk::Last
+        } else {
+            Chunk::More
+        };
+        let action = self
+            .exchange
+            .borrow_mut()
+            .request_body(&Host::default(), buffered, chunk);
+        self.perform(action)
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> HostAction {
+        self.probe.body_came(self.context, Host::default().now());
+        let action = self
+            .exchange
+            .borrow_mut()
+            .request_trailers(&Host::default());
+        self.perform(action)
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> HostAction {
+        if !self.exchange.borrow().awaits_response() {
+            return HostAction::Continue;
+        }
+        let headers = calls::headers(Map::Response).unwrap_or_default();
+        let details = calls::property(&["response", "code_details"])
+            .ok()
+            .flatten();
+        let head = response_head(&headers, details.as_deref() == Some(b"via_upstream"));
+        self.exchange
+            .borrow_mut()
+            .response_headers(&Host::default(), head);
+        HostAction::Continue
+    }
+
+    fn on_http_response_body(&mut self, length: usize, end_of_stream: bool) -> HostAction {
+        let chunk = if end_of_stream {
+            Chunk::Last
+        } else {
+            Chunk::More
+        };
+        self.exchange
+            .borrow_mut()
+            .response_body(&Host::default(), length, chunk);
+        HostAction::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> HostAction {
+        self.exchange
+            .borrow_mut()
+            .response_trailers(&Host::default());
+        HostAction::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.probe.over(self.context);
+        if let Some(exchanges) = &self.exchanges {
+            exchanges.borrow_mut().remove(&self.context);
+        }
+    }
+}
+
+fn send(reply: &Reply) {
+    let sent = calls::reply(reply.status, CODE_DETAILS, &reply.headers, &reply.body);
+    if sent.is_err() {
+        // The request stays paused: not answered, but not forwarded either.
+        calls::log(
+            Level::Error,
+            "mcp_policy: Envoy did not take the answer to a request",
+        );
+    }
+}
+
+fn response_head(headers: &HeaderList, from_upstream: bool) -> ResponseHead<'_> {
+    let value = |wanted: &[u8]| {
+        headers
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| &**value)
+    };
+    let status =
+        value(b":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    ResponseHead {
+        status: status.unwrap_or(0),
+        content_type: value(b"content-type"),
+        encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
+        from_upstream,
+    }
+}
+
+/// Envoy as the exchange sees it.
+#[derive(Default)]
+struct Host {
+    store: SharedData,
+}
+
+impl Environment for Host {
+    type Store = SharedData;
+
+    fn now(&self) -> UnixMillis {
+        calls::now()
+    }
+
+    fn store(&self) -> &SharedData {
+        &self.store
+    }
+
+    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
+        calls::buffer(Buffer::RequestBody, length).ok().flatten()
+    }
+
+    fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {
+        calls::buffer(Buffer::ResponseBody, length).ok().flatten()
+    }
+}

@@ -1,0 +1,50 @@
+//! # mcp-policy
+//!
+//! A proxy-wasm filter for Envoy that decides which tools an AI agent may call over the Model Context Protocol.
+//!
+//! ## The tour of one request
+//!
+//! 1. Envoy starts the plugin: [`policy`] reads the configuration strictly and compiles it to a `Config`, or refuses it with
+//!    every problem at once.
+//! 2. Request headers arrive: [`mcp::headers`] refuses at sight what no honest client sends, and keeps the few facts that
+//!    later stages need. Where Envoy allows it the headers wait.
+//! 3. The body is complete: [`json`] parses it once, strictly; [`mcp::message`] reads JSON-RPC messages from it and checks
+//!    them against the headers that mirror them.
+//! 4. [`decision`] says what the policy makes of a call: pure, total, without allocation. [`matcher`] holds the comparisons.
+//! 5. [`enforce`] adds what depends on counters, which [`rate`] keeps in Envoy's shared data, and makes the `Permit` without
+//!    which no call is forwarded. [`identity`] says whose counts they are.
+//! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
+//! 7. The response streams by; where a limit counts successes only, [`mcp::outcome`] looks for an error in it.
+//!
+//! [`exchange`] drives 2 to 7 as a state machine without input or output of its own. The host module, which exists only for
+//! wasm32, carries events from Envoy to it and its actions back.
+//!
+//! ## Input safety
+//!
+//! Everything that callers send is bounded by [`bounds`], refused where it could be read in two ways, and never indexed or
+//! unwrapped.
+
+pub mod bounds;
+pub mod reason;
+pub mod time;
+
+pub mod json;
+pub mod number;
+
+pub mod matcher;
+pub mod mcp;
+pub mod rate;
+
+pub mod policy;
+
+pub mod decision;
+pub mod identity;
+
+pub mod enforce;
+pub mod record;
+pub mod reply;
+
+pub mod exchange;
+
+#[cfg(target_arch = "wasm32")]
+mod host;

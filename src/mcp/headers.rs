@@ -1,0 +1,357 @@
+//! Request headers, read once from bytes: what the front door refuses at sight, and the facts that later stages need.
+//!
+//! Nothing is assumed of a value's encoding: a value that is not UTF-8 simply equals nothing that we compare it with.
+
+use super::{Refusal, message::Message};
+use crate::reason::Reason;
+
+mod media;
+
+/// Names and values as Envoy hands them over: names in lower case, values as bytes.
+pub type HeaderList = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What the filter keeps of the request's headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// How a denial is framed.
+    pub framing: Framing,
+    /// The credential, in a form that does not depend on how its scheme is spelled.
+    pub credential: Option<Vec<u8>>,
+    /// `Mcp-Session-Id`.
+    pub session: Option<Vec<u8>>,
+    /// `X-Request-Id`, as Envoy made or accepted it.
+    pub request_id: Option<Vec<u8>>,
+    /// Headers that would make Envoy itself repeat, redirect or cut the request; to be removed.
+    pub controls: Vec<&'static str>,
+    mirror: Mirror,
+}
+
+/// How a reply to the request is framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// `application/json`
+    #[default]
+    Json,
+    /// `text/event-stream`, where the client accepts nothing else.
+    EventStream,
+}
+
+/// What a request is, going by its headers alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A method that cannot carry a call: it passes.
+    Pass,
+    /// A POST: its body is to be judged.
+    Judge(Box<Head>),
+}
+
+/// The headers that mirror the body (MCP 2026-07-28, and the version header since 2025-06-18).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Mirror {
+    method: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    version: Option<Vec<u8>>,
+}
+
+/// Whether a body follows the headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// The request ends with its headers.
+    Nothing,
+    /// A body or trailers follow.
+    Body,
+}
+
+/// Request headers that steer Envoy's router. An agent that sets them could make one counted call run many times, or
+/// make Envoy give up on a call that the server goes on to execute.
+const CONTROLS: [&str; 11] = [
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-stream-duration-ms",
+    "x-envoy-original-dst-host",
+];
+
+const OVERRIDES: [&[u8]; 3] = [
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+];
+
+/// The first revision whose clients must mirror method and name in headers.
+const MIRRORED_SINCE: &[u8] = b"2026-07-28";
+
+/// Judges a request by its headers.
+///
+/// # Errors
+/// A refusal by the strict front door.
+pub fn admit(headers: HeaderList, follows: Follows, max_body: usize) -> Result<Admission, Refusal> {
+    let method = headers
+        .iter()
+        .find(|(name, _)| name == b":method")
+        .map(|(_, value)| &**value);
+    if headers.iter().any(|(name, _)| OVERRIDES.contains(&&**name)) {
+        return Err(Refusal::new(Reason::MethodOverride, ""));
+    }
+    match (method, follows) {
+        (Some(b"POST"), _) => {
+            read_post(headers, max_body).map(|head| Admission::Judge(Box::new(head)))
+        }
+        (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
+        (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Body) => {
+            Err(Refusal::new(Reason::BodyNotAllowed, ""))
+        }
+        (Some(_) | None, _) => Err(Refusal::new(Reason::MethodNotAllowed, "")),
+    }
+}
+
+fn read_post(headers: HeaderList, max_body: usize) -> Result<Head, Refusal> {
+    let mut post = Post {
+        max_body,
+        ..Post::default()
+    };
+    for (name, value) in headers {
+        post.read(name, value)?;
+    }
+    if !post
+        .content_type
+        .is_some_and(|value| media::is_json(&value))
+    {
+        return Err(Refusal::new(Reason::ContentType, ""));
+    }
+    Ok(Head {
+        framing: post.accept.framing(),
+        ..post.head
+    })
+}
+
+/// The headers of a POST as they are read, one by one.
+#[derive(Default)]
+struct Post {
+    head: Head,
+    content_type: Option<Vec<u8>>,
+    accept: media::Accept,
+    parameters: Vec<Vec<u8>>,
+    max_body: usize,
+}
+
+impl Post {
+    fn read(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), Refusal> {
+        let repeated = Reason::RepeatedHeader;
+        match &*name {
+            b"content-type" => once(&mut self.content_type, value, repeated, "content-type")?,
+            b"content-encoding" if !value.eq_ignore_ascii_case(b"identity") => {
+                return Err(Refusal::new(Reason::ContentEncoding, ""));
+            }
+            b"content-length" if announced(&value).is_none_or(|length| length > self.max_body) => {
+                return Err(Refusal::new(Reason::BodyTooLarge, ""));
+            }
+            b"accept" => self.accept.add(&value),
+            b"authorization" => {
+                once(
+                    &mut self.head.credential,
+                    credential(&value)?,
+                    repeated,
+                    "authorization",
+                )?;
+            }
+            b"mcp-session-id" => once(&mut self.head.session, value, repeated, "mcp-session-id")?,
+            b"x-request-id" => self.head.request_id = Some(value),
+            mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
+            other => {
+                let control = CONTROLS.iter().find(|control| control.as_bytes() == other);
+                self.head.controls.extend(control);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a header that mirrors the body; unknown ones pass.
+    fn read_mirrored(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), Refusal> {
+        let mirror = &mut self.head.mirror;
+        let reason = Reason::HeaderMismatch;
+        match &*name {
+            b"mcp-method" => once(&mut mirror.method, value, reason, "Mcp-Method"),
+            b"mcp-name" => once(
+                &mut mirror.name,
+                decoded(value, "Mcp-Name")?,
+                reason,
+                "Mcp-Name",
+            ),
+            b"mcp-protocol-version" => {
+                once(&mut mirror.version, value, reason, "MCP-Protocol-Version")
+            }
+            parameter if parameter.starts_with(b"mcp-param-") => {
+                decoded(value, "Mcp-Param")?;
+                if self.parameters.contains(&name) {
+                    return Err(Refusal::new(reason, "Mcp-Param"));
+                }
+                self.parameters.push(name);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keeps the one value that a header may have.
+fn once(
+    slot: &mut Option<Vec<u8>>,
+    value: Vec<u8>,
+    reason: Reason,
+    name: &'static str,
+) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::new(reason, name)),
+    }
+}
+
+fn announced(value: &[u8]) -> Option<usize> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// The credential with its scheme in lower case and white space collapsed, so that one token cannot be spelled as many
+/// callers. Envoy joins repeated `authorization` headers with a comma, which no bearer or basic credential contains.
+fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut words = value
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty());
+    let mut normal = words.next().unwrap_or_default().to_ascii_lowercase();
+    let single = normal == b"bearer" || normal == b"basic";
+    for word in words {
+        if single && word.contains(&b',') {
+            return Err(Refusal::new(Reason::RepeatedHeader, "authorization"));
+        }
+        normal.push(b' ');
+        normal.extend_from_slice(word);
+    }
+    if single {
+        let end = normal
+            .iter()
+            .rposition(|&byte| byte != b'=')
+            .map_or(0, |last| last + 1);
+        normal.truncate(end);
+    }
+    Ok(normal)
+}
+
+/// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).
+fn decoded(value: Vec<u8>, name: &'static str) -> Result<Vec<u8>, Refusal> {
+    let encoded = value
+        .strip_prefix(b"=?base64?")
+        .and_then(|rest| rest.strip_suffix(b"?="));
+    let refused = || Refusal::new(Reason::HeaderMismatch, name);
+    match encoded {
+        Some(encoded) => {
+            let bytes = media::base64(encoded).ok_or_else(refused)?;
+            std::str::from_utf8(&bytes).map_err(|_| refused())?;
+            Ok(bytes)
+        }
+        None if value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) => Ok(value),
+        None => Err(refused()),
+    }
+}
+
+impl Head {
+    /// Checks that the mirrored headers say what the message says.
+    ///
+    /// # Errors
+    /// [`Reason::HeaderMismatch`] where a header differs, or is missing although the version requires it.
+    pub fn agrees_with(&self, message: &Message<'_>) -> Result<(), Refusal> {
+        let mismatch =
+            |name| Err(Refusal::new(Reason::HeaderMismatch, name).answering(message.id()));
+        let mirror = &self.mirror;
+        let version = mirror.version.as_deref();
+        let mirrored = version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE);
+        if mirrored
+            && message
+                .version()
+                .is_some_and(|stated| Some(stated.as_bytes()) != version)
+        {
+            return mismatch("MCP-Protocol-Version");
+        }
+        match (mirror.method.as_deref(), message.method()) {
+            (None, Some(_)) if mirrored => return mismatch("Mcp-Method"),
+            (Some(stated), method) if method.map(str::as_bytes) != Some(stated) => {
+                return mismatch("Mcp-Method");
+            }
+            _ => {}
+        }
+        match (mirror.name.as_deref(), Mirrored::of(message)) {
+            (None, Mirrored::Name(Some(_))) if mirrored => mismatch("Mcp-Name"),
+            (Some(stated), Mirrored::Name(name)) if name.map(str::as_bytes) != Some(stated) => {
+                mismatch("Mcp-Name")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that no header speaks of one message where the body holds many.
+    ///
+    /// # Errors
+    /// [`Reason::HeaderMismatch`] where one does.
+    pub fn agrees_with_batch(&self) -> Result<(), Refusal> {
+        let silent = self.mirror.method.is_none() && self.mirror.name.is_none();
+        if silent {
+            Ok(())
+        } else {
+            Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method"))
+        }
+    }
+
+    /// The protocol version header, for the record.
+    #[must_use]
+    pub fn protocol_version(&self) -> Option<&[u8]> {
+        self.mirror.version.as_deref()
+    }
+}
+
+/// What `Mcp-Name` mirrors for a method.
+enum Mirrored<'v> {
+    /// A member of params, `None` where the body lacks it.
+    Name(Option<&'v str>),
+    /// Nothing that is specified.
+    Nothing,
+}
+
+impl<'v> Mirrored<'v> {
+    fn of(message: &Message<'v>) -> Mirrored<'v> {
+        let Message::Other(other) = message else {
+            let Message::Call(call) = message else {
+                return Mirrored::Nothing;
+            };
+            return Mirrored::Name(Some(call.tool));
+        };
+        let member =
+            |key| Mirrored::Name(other.params.and_then(|params| params.get(key)?.as_str()));
+        match other.method {
+            "prompts/get" => member("name"),
+            "resources/read" => member("uri"),
+            _ => Mirrored::Nothing,
+        }
+    }
+}
+
+/// Revisions are dates; anything else is some other product's business.
+fn is_date(version: &[u8]) -> bool {
+    let digit = |at: usize| version.get(at).is_some_and(u8::is_ascii_digit);
+    let dash = |at: usize| version.get(at) == Some(&b'-');
+    version.len() == 10
+        && (0..10).all(|at| {
+            if matches!(at, 4 | 7) {
+                dash(at)
+            } else {
+                digit(at)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Media types and base64, as far as the front door needs them.
+
+use super::Framing;
+
+/// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
+/// execute: some decode other charsets, so the type must leave no choice.
+pub(super) fn is_json(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else {
+        return false;
+    };
+    let mut parts = text.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let json = parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    json && parts.all(|parameter| {
+        parameter.eq_ignore_ascii_case("charset=utf-8")
+            || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+    })
+}
+
+/// What the client accepts, as far as it decides between the two framings.
+#[derive(Default)]
+pub(super) struct Accept {
+    json: bool,
+    event_stream: bool,
+}
+
+impl Accept {
+    pub(super) fn add(&mut self, value: &[u8]) {
+        let text = String::from_utf8_lossy(value);
+        for range in text.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let excluded = parts.any(|parameter| {
+                let quality = parameter
+                    .strip_prefix("q=")
+                    .or_else(|| parameter.strip_prefix("Q="));
+                quality.and_then(|quality| quality.parse::<f32>().ok()) == Some(0.0)
+            });
+            if excluded {
+                continue;
+            }
+            self.json |= matches!(&*media, "application/json" | "application/*" | "*/*");
+            self.event_stream |= matches!(&*media, "text/event-stream" | "text/*");
+        }
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        if self.event_stream && !self.json {
+            Framing::EventStream
+        } else {
+            Framing::Json
+        }
+    }
+}
+
+/// Standard base64 with padding, nothing lenient.
+pub(super) fn base64(encoded: &[u8]) -> Option<Vec<u8>> {
+    if !encoded.len().is_multiple_of(4) {
+        return None;
+    }
+    let padding = encoded
+        .iter()
+        .rev()
+        .take_while(|&&byte| byte == b'=')
+        .count();
+    let digits = encoded.get(..encoded.len().checked_sub(padding)?)?;
+    if padding > 2 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(encoded.len() / 4 * 3);
+    let (mut pending, mut bits) = (0u32, 0u32);
+    for &digit in digits {
+        pending = (pending << 6 | sextet(digit)?) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push(u8::try_from(pending >> bits & 0xff).ok()?);
+        }
+    }
+    // Bits that no byte takes must be zero, or one value would have several spellings.
+    (pending & ((1 << bits) - 1) == 0).then_some(out)
+}
+
+fn sextet(digit: u8) -> Option<u32> {
+    Some(u32::from(match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}

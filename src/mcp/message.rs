@@ -1,0 +1,388 @@
+//! From the bytes of a body to JSON-RPC messages, refusing everything that two parsers could read differently.
+
+use super::{Refusal, TOOLS_CALL};
+use crate::bounds::MAX_BATCH;
+use crate::json::{Duplicates, FaultKind, Object, Value, parse};
+use crate::matcher::fold::confusable;
+use crate::reason::Reason;
+
+/// What a body holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body<'v> {
+    /// One message.
+    Single(Message<'v>),
+    /// A batch, as revision 2025-03-26 has it; some servers still execute them under any revision.
+    Batch(Vec<Message<'v>>),
+}
+
+/// One JSON-RPC message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message<'v> {
+    /// A `tools/call` request.
+    Call(Call<'v>),
+    /// Any other request, or a notification.
+    Other(Other<'v>),
+    /// A response to a request of the server.
+    Response,
+}
+
+/// A tool call, borrowed from the parsed body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Call<'v> {
+    /// The id's own bytes.
+    pub id: &'v str,
+    /// The name of the tool.
+    pub tool: &'v str,
+    /// The arguments, always an object; `None` where the member is missing.
+    pub arguments: Option<&'v Value<'v>>,
+    /// The protocol version in `_meta`, where there is one.
+    pub version: Option<&'v str>,
+}
+
+/// A request or notification that calls no tool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Other<'v> {
+    /// The id's own bytes; `None` for a notification.
+    pub id: Option<&'v str>,
+    /// The method.
+    pub method: &'v str,
+    /// The parameters.
+    pub params: Option<&'v Object<'v>>,
+    /// The protocol version in `_meta`, where there is one.
+    pub version: Option<&'v str>,
+}
+
+const ENVELOPE_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+
+/// The members of `params` that any method of any revision gives a meaning.
+const PARAMS_KEYS: [&str; 16] = [
+    "name",
+    "arguments",
+    "_meta",
+    "task",
+    "taskId",
+    "uri",
+    "cursor",
+    "ref",
+    "argument",
+    "context",
+    "level",
+    "protocolVersion",
+    "capabilities",
+    "clientInfo",
+    "inputResponses",
+    "requestState",
+];
+
+const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// Reads the bytes of a body as one strict JSON value.
+///
+/// # Errors
+/// A refusal that names what is wrong with the bytes.
+pub fn parse_body(bytes: &[u8]) -> Result<Value<'_>, Refusal> {
+    let refuse = |reason| Refusal::new(reason, "");
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe"];
+    if marks.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(refuse(Reason::ByteOrderMark));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| refuse(Reason::InvalidUtf8))?;
+    parse(text, Duplicates::Refuse).map_err(|fault| {
+        refuse(match fault.kind {
+            FaultKind::Syntax => Reason::InvalidJson,
+            FaultKind::Depth => Reason::TooDeep,
+            FaultKind::Size => Reason::TooComplex,
+            FaultKind::Duplicate => Reason::DuplicateKey,
+        })
+    })
+}
+
+impl<'v> Body<'v> {
+    /// Reads the messages of a parsed body.
+    ///
+    /// # Errors
+    /// A refusal where a message is not JSON-RPC 2.0 as MCP uses it, or a key is ambiguous.
+    pub fn read(value: &'v Value<'v>) -> Result<Body<'v>, Refusal> {
+        let Value::Array(items) = value else {
+            return Message::read(value).map(Body::Single);
+        };
+        let refuse = |detail| Err(Refusal::new(Reason::BatchNotAllowed, detail));
+        if items.is_empty() {
+            return refuse("it is empty");
+        }
+        if items.len() > MAX_BATCH {
+            return refuse("it has too many messages");
+        }
+        if items.iter().any(|item| matches!(item, Value::Array(_))) {
+            return refuse("it is nested");
+        }
+        let messages: Vec<Message<'v>> =
+            items.iter().map(Message::read).collect::<Result<_, _>>()?;
+        let mut ids: Vec<&str> = messages.iter().filter_map(Message::id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair.first() == pair.last()) {
+            return refuse("an id is repeated");
+        }
+        Ok(Body::Batch(messages))
+    }
+}
+
+impl<'v> Message<'v> {
+    fn read(value: &'v Value<'v>) -> Result<Message<'v>, Refusal> {
+        let Some(envelope) = value.as_object() else {
+            return Err(Refusal::new(Reason::InvalidMessage, "not an object"));
+        };
+        let id = readable_id(envelope);
+        read_envelope(envelope, id).map_err(|refusal| refusal.answering(id))
+    }
+
+    /// The id's own bytes, where the message is a request.
+    #[must_use]
+    pub fn id(&self) -> Option<&'v str> {
+        match self {
+            Message::Call(call) => Some(call.id),
+            Message::Other(other) => other.id,
+            Message::Response => None,
+        }
+    }
+
+    /// The method, where there is one.
+    #[must_use]
+    pub fn method(&self) -> Option<&'v str> {
+        match self {
+            Message::Call(_) => Some(TOOLS_CALL),
+            Message::Other(other) => Some(other.method),
+            Message::Response => None,
+        }
+    }
+
+    /// The protocol version in `_meta`, where there is one.
+    #[must_use]
+    pub fn version(&self) -> Option<&'v str> {
+        match self {
+            Message::Call(call) => call.version,
+            Message::Other(other) => other.version,
+            Message::Response => None,
+        }
+    }
+}
+
+fn read_envelope<'v>(
+    envelope: &'v Object<'v>,
+    id: Option<&'v str>,
+) -> Result<Message<'v>, Refusal> {
+    let refuse = |reason, detail| Err(Refusal::new(reason, detail));
+    if ambiguous(envelope, &ENVELOPE_KEYS) {
+        return refuse(Reason::AmbiguousKey, "in the message");
+    }
+    if envelope.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return refuse(Reason::InvalidMessage, "jsonrpc must be \"2.0\"");
+    }
+    let answers = envelope.get("result").is_some() || envelope.get("error").is_some();
+    let method = match envelope.get("method") {
+        None if answers => return Ok(Message::Response),
+        Some(Value::String(method)) if !answers => &**method,
+        _ => {
+            return refuse(
+                Reason::InvalidMessage,
+                "it needs either a method, or a result or error",
+            );
+        }
+    };
+    if confusable(method, TOOLS_CALL) {
+        return refuse(Reason::InvalidMessage, "the method resembles tools/call");
+    }
+    if envelope.get("id").is_some() && id.is_none() {
+        return refuse(Reason::MissingId, "");
+    }
+    let params = match envelope.get("params") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(params)) => Some(params),
+        Some(_) => return refuse(Reason::InvalidParams, "params must be an object"),
+    };
+    if params.is_some_and(|params| ambiguous(params, &PARAMS_KEYS)) {
+        return refuse(Reason::AmbiguousKey, "in params");
+    }
+    let version = params.and_then(meta_version);
+    if method == TOOLS_CALL {
+        return read_call(id, params, version);
+    }
+    Ok(Message::Other(Other {
+        id,
+        method,
+        params,
+        version,
+    }))
+}
+
+fn read_call<'v>(
+    id: Option<&'v str>,
+    params: Option<&'v Object<'v>>,
+    version: Option<&'v str>,
+) -> Result<Message<'v>, Refusal> {
+    let refuse = |reason, detail| Err(Refusal::new(reason, detail));
+    let Some(id) = id else {
+        return refuse(Reason::MissingId, "");
+    };
+    let Some(tool) = params
+        .and_then(|params| params.get("name"))
+        .and_then(Value::as_str)
+    else {
+        return refuse(Reason::InvalidParams, "name must be a string");
+    };
+    let arguments = params.and_then(|params| params.get("arguments"));
+    if arguments.is_some_and(|arguments| arguments.as_object().is_none()) {
+        return refuse(Reason::InvalidParams, "arguments must be an object");
+    }
+    Ok(Message::Call(Call {
+        id,
+        tool,
+        arguments,
+        version,
+    }))
+}
+
+/// The raw id if it is a string or an integer, which is what MCP allows.
+fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
+    let member = envelope.member("id")?;
+    let readable = match &member.value {
+        Value::String(_) => true,
+        Value::Number(text) => !text.contains(['.', 'e', 'E']),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    };
+    readable.then_some(member.raw)
+}
+
+fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
+    object.0.iter().any(|member| {
+        member.key.contains('\0')
+            || (!known.contains(&&*member.key)
+                && known.iter().any(|known| confusable(&member.key, known)))
+    })
+}
+
+fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {
+    params
+        .get("_meta")?
+        .as_object()?
+        .get(META_VERSION)?
+        .as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Message, parse_body};
+    use crate::reason::Reason;
+
+    /// The label of what becomes of a body.
+    fn read(text: &str) -> String {
+        let outcome = parse_body(text.as_bytes()).and_then(|value| {
+            Body::read(&value).map(|body| match body {
+                Body::Single(Message::Call(call)) => format!("call {} {}", call.id, call.tool),
+                Body::Single(Message::Other(other)) => format!("{:?} {}", other.id, other.method),
+                Body::Single(Message::Response) => "response".to_owned(),
+                Body::Batch(messages) => format!("batch of {}", messages.len()),
+            })
+        });
+        outcome.unwrap_or_else(|refusal| {
+            format!(
+                "{} {}",
+                refusal.reason.label(),
+                refusal.id.unwrap_or_default()
+            )
+        })
+    }
+
+    #[test]
+    fn sorts_messages() {
+        let call = |rest: &str| format!(r#"{{"jsonrpc":"2.0","method":"tools/call",{rest}}}"#);
+        for (text, expected) in [
+            (call(r#""id":1,"params":{"name":"a"}"#), "call 1 a"),
+            (
+                call(r#""id":"\u0061","params":{"arguments":{},"name":"\u0062"}"#),
+                r#"call "\u0061" b"#,
+            ),
+            (call(r#""params":{"name":"a"}"#), "missing_id "),
+            (call(r#""id":null,"params":{"name":"a"}"#), "missing_id "),
+            (call(r#""id":1.5,"params":{"name":"a"}"#), "missing_id "),
+            (call(r#""id":1"#), "invalid_params 1"),
+            (call(r#""id":1,"params":["a"]"#), "invalid_params 1"),
+            (call(r#""id":1,"params":{"name":1}"#), "invalid_params 1"),
+            (
+                call(r#""id":1,"params":{"name":"a","arguments":[]}"#),
+                "invalid_params 1",
+            ),
+            (
+                call(r#""id":1,"params":{"name":"a","arguments":null}"#),
+                "invalid_params 1",
+            ),
+            (
+                call(r#""id":1,"params":{"name":"a","Name":"b"}"#),
+                "ambiguous_key 1",
+            ),
+            (
+                call("\"id\":1,\"param\u{17f}\":{},\"params\":{\"name\":\"a\"}"),
+                "ambiguous_key 1",
+            ),
+            (
+                call(r#""id":1,"params":{"name":"a"},"result":1"#),
+                "invalid_message 1",
+            ),
+            (
+                call(r#""id":1,"params":{"name":"a","name":"b"}"#),
+                "duplicate_key ",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#.into(),
+                r#"Some("7") ping"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/x","params":null}"#.into(),
+                "None notifications/x",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.into(), "response"),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"error":{}}"#.into(),
+                "response",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1}"#.into(), "invalid_message 1"),
+            (r#"{"id":1,"method":"ping"}"#.into(), "invalid_message 1"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"Tools/Call"}"#.into(),
+                "invalid_message 1",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call "}"#.into(),
+                "invalid_message 1",
+            ),
+            ("[]".into(), "batch_not_allowed "),
+            ("[[]]".into(), "batch_not_allowed "),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":1,"method":"b"}]"#
+                    .into(),
+                "batch_not_allowed ",
+            ),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"}]"#.into(),
+                "batch of 2",
+            ),
+            ("1".into(), "invalid_message "),
+            ("\u{feff}{}".into(), "byte_order_mark "),
+        ] {
+            assert_eq!(read(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_refused() {
+        for (bytes, expected) in [
+            (&b"\xff\xfe{\0}\0"[..], Reason::ByteOrderMark),
+            (b"{\0}\0", Reason::InvalidJson),
+            (b"\"\xc0\xaf\"", Reason::InvalidUtf8),
+            (b"\"\xed\xa0\x80\"", Reason::InvalidUtf8),
+            (b"", Reason::InvalidJson),
+        ] {
+            assert_eq!(parse_body(bytes).unwrap_err().reason, expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Whether the server answered a call with an error, told from the response as it streams by.
+//!
+//! Nothing is held back: the observer looks at a copy, bounded by [`MAX_OBSERVED_BYTES`]. What it cannot read is no proof of
+//! an error, so the call stays counted.
+
+use super::sse::Events;
+use crate::bounds::MAX_OBSERVED_BYTES;
+use crate::json::{Duplicates, Value, parse};
+use crate::number::Decimal;
+
+/// Looks for JSON-RPC errors in one HTTP response.
+#[derive(Debug)]
+pub struct Observer {
+    form: Form,
+    waiting: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Json(Vec<u8>),
+    EventStream(Events),
+    Finished,
+}
+
+/// The form of a response body, by its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    /// One JSON text.
+    Json,
+    /// Server-sent events.
+    EventStream,
+    /// Something in which no error can be found.
+    Opaque,
+}
+
+impl BodyForm {
+    /// Reads the form from content type and content encoding.
+    #[must_use]
+    pub fn of(content_type: Option<&[u8]>, encoded: bool) -> BodyForm {
+        let media = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
+        let media = media.unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        match &*media {
+            _ if encoded => BodyForm::Opaque,
+            b"application/json" => BodyForm::Json,
+            b"text/event-stream" => BodyForm::EventStream,
+            _ => BodyForm::Opaque,
+        }
+    }
+}
+
+impl Observer {
+    /// An observer that waits for the responses to these ids (raw JSON).
+    #[must_use]
+    pub fn new(form: BodyForm, ids: Vec<String>) -> Observer {
+        let form = match form {
+            BodyForm::Json => Form::Json(Vec::new()),
+            BodyForm::EventStream => Form::EventStream(Events::new(MAX_OBSERVED_BYTES)),
+            BodyForm::Opaque => Form::Finished,
+        };
+        Observer { form, waiting: ids }
+    }
+
+    /// Whether more of the body can still tell something.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        !matches!(self.form, Form::Finished) && !self.waiting.is_empty()
+    }
+
+    /// Takes the next bytes; `end` where they are the last. Returns the ids that were answered with an error.
+    pub fn push(&mut self, chunk: &[u8], end: bool) -> Vec<String> {
+        let mut failed = Vec::new();
+        let waiting = &mut self.waiting;
+        match &mut self.form {
+            Form::Json(copy) if copy.len() + chunk.len() > MAX_OBSERVED_BYTES => {
+                self.form = Form::Finished;
+            }
+            Form::Json(copy) => {
+                copy.extend_from_slice(chunk);
+                if end {
+                    settle(copy, waiting, &mut failed);
+                }
+            }
+            Form::EventStream(events) => {
+                events.push(chunk, &mut |data| settle(data, waiting, &mut failed));
+            }
+            Form::Finished => {}
+        }
+        failed
+    }
+}
+
+/// Moves the ids that the message (or batch) answers out of `waiting`; those answered with an error into `failed`.
+fn settle(bytes: &[u8], waiting: &mut Vec<String>, failed: &mut Vec<String>) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(value) = parse(text, Duplicates::Refuse) else {
+        return;
+    };
+    let messages = if let Value::Array(messages) = &value {
+        messages
+    } else {
+        std::slice::from_ref(&value)
+    };
+    for message in messages {
+        let Some(message) = message
+            .as_object()
+            .filter(|message| message.get("method").is_none())
+        else {
+            continue;
+        };
+        let error = message
+            .get("error")
+            .is_some_and(|error| error.as_object().is_some());
+        let result = message.get("result").is_some();
+        if error == result {
+            continue;
+        }
+        let Some(id) = message.get("id") else {
+            continue;
+        };
+        let Some(at) = waiting.iter().position(|raw| answers(id, raw)) else {
+            continue;
+        };
+        let raw = waiting.swap_remove(at);
+        if error {
+            failed.push(raw);
+        }
+    }
+}
+
+/// Whether the id of a response is that of the request, however it is spelled.
+fn answers(id: &Value<'_>, raw: &str) -> bool {
+    match (id, parse(raw, Duplicates::Refuse)) {
+        (Value::Number(left), Ok(Value::Number(right))) => {
+            left == &right
+                || Decimal::parse(left).is_some_and(|left| Decimal::parse(&right) == Some(left))
+        }
+        (left, Ok(right)) => *left == right,
+        (_, Err(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyForm, Observer};
+
+    #[test]
+    fn finds_errors_of_its_calls() {
+        let sse = BodyForm::EventStream;
+        for (form, body, expected) in [
+            (
+                BodyForm::Json,
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}"#,
+                vec!["1"],
+            ),
+            (BodyForm::Json, r#"{"error":{},"id":1.0}"#, vec!["1"]),
+            (
+                BodyForm::Json,
+                r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#,
+                vec![],
+            ),
+            (BodyForm::Json, r#"{"id":1,"result":{},"error":{}}"#, vec![]),
+            (BodyForm::Json, r#"{"id":2,"error":{}}"#, vec![]),
+            (BodyForm::Json, r#"{"id":1,"error":{}"#, vec![]),
+            (
+                BodyForm::Json,
+                r#"[{"id":"\u0061","error":{}},{"id":1,"result":{}}]"#,
+                vec!["\"a\""],
+            ),
+            (
+                sse,
+                "data: {\"method\":\"ping\",\"id\":1,\"error\":{}}\n\ndata: {\"id\":1,\"error\":{}}\n\n",
+                vec!["1"],
+            ),
+            (sse, "data: {\"id\":1,\n", vec![]),
+            (BodyForm::Opaque, r#"{"id":1,"error":{}}"#, vec![]),
+        ] {
+            for chunk in [1, 7, 1000] {
+                let mut observer = Observer::new(form, vec!["1".into(), "\"a\"".into()]);
+                let mut failed = Vec::new();
+                for bytes in body.as_bytes().chunks(chunk) {
+                    failed.extend(observer.push(bytes, false));
+                }
+                failed.extend(observer.push(b"", true));
+                assert_eq!(failed, expected, "{body}");
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Conditions: path, operator and value, checked against each other.
+
+use regex::RegexBuilder;
+
+use super::limit::{CounterBook, argument_path};
+use crate::bounds::{MAX_PATTERN_BYTES, MAX_REGEX_BYTES};
+use crate::json::Value;
+use crate::matcher::name::Pattern;
+use crate::matcher::value::{Matcher, Scalar, Side, Test};
+use crate::policy::compiled::{Condition, Subject};
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Field, Place, Reader, describe};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    OneOf,
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    Regex,
+    Glob,
+    Contains,
+    StartsWith,
+    EndsWith,
+    Exists,
+}
+
+const OPERATORS: [(&str, (Operator, bool)); 16] = [
+    ("eq", (Operator::Equal, false)),
+    ("neq", (Operator::Equal, true)),
+    ("in", (Operator::OneOf, false)),
+    ("not_in", (Operator::OneOf, true)),
+    ("lt", (Operator::Less, false)),
+    ("lte", (Operator::AtMost, false)),
+    ("gt", (Operator::Greater, false)),
+    ("gte", (Operator::AtLeast, false)),
+    ("regex", (Operator::Regex, false)),
+    ("not_regex", (Operator::Regex, true)),
+    ("contains", (Operator::Contains, false)),
+    ("not_contains", (Operator::Contains, true)),
+    ("exists", (Operator::Exists, false)),
+    ("starts_with", (Operator::StartsWith, false)),
+    ("ends_with", (Operator::EndsWith, false)),
+    ("glob", (Operator::Glob, false)),
+];
+
+/// Reads one condition.
+pub(super) fn read(
+    field: &Field<'_>,
+    side: Side,
+    reader: &mut Reader,
+    book: &CounterBook,
+) -> Option<Condition> {
+    let mut fields = reader.fields(field)?;
+    let path = fields.require("path", reader);
+    let op = fields
+        .require("op", reader)
+        .and_then(|field| reader.word(&field, &OPERATORS));
+    let value = fields.require("value", reader);
+    reader.close(&fields);
+    let subject = path.and_then(|path| subject(reader.text(&path)?, &path.place, reader, book));
+    let matcher = op
+        .zip(value)
+        .and_then(|((op, negated), value)| matcher(op, negated, &value, reader));
+    let (subject, matcher) = (subject?, matcher?);
+    match &subject {
+        Subject::Counter(_) if !matcher.test.fits_numbers() => {
+            let message = "a counter is a number; this operator needs something else".to_owned();
+            reader.error_with_help(
+                Code::BadOperand,
+                &field.place,
+                message,
+                "use eq, neq, lt, lte, gt or gte".into(),
+            );
+            return None;
+        }
+        Subject::Argument(path) if path.has_each() && side == Side::Require && !matcher.negated => {
+            let message = "holds as soon as one element does; the others are not bound";
+            let help = "to bind every element, use `deny_if` with the opposite condition";
+            reader.warn(Code::AnyElement, &field.place, message, help);
+        }
+        Subject::Counter(_) | Subject::Argument(_) => {}
+    }
+    Some(Condition { subject, matcher })
+}
+
+fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -> Option<Subject> {
+    if let Some(counter) = text.strip_prefix("state.") {
+        let found = counter
+            .rsplit_once('.')
+            .and_then(|(tool, name)| book.find(tool, name));
+        if found.is_none() {
+            unknown_counter(text, place, reader, book);
+        }
+        return found.map(Subject::Counter);
+    }
+    for kind in ["identity", "header"] {
+        if text
+            .strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with('.'))
+        {
+            reader.not_supported(place, &format!("a condition on `{kind}.*`"));
+            return None;
+        }
+    }
+    if !text.starts_with("args") {
+        let message = format!("not a path: `{}`", text.escape_debug());
+        let help = "a path starts with `args.` or `state.`".to_owned();
+        reader.error_with_help(Code::BadPath, place, message, help);
+        return None;
+    }
+    argument_path(text, place, reader).map(Subject::Argument)
+}
+
+fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) {
+    let message = format!("nothing counts `{}`", text.escape_debug());
+    let known = book.paths();
+    let help = match crate::policy::suggest::nearest(text, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "this policy has no counters".to_owned(),
+        None => format!("known counters: {}", known.join(", ")),
+    };
+    reader.error_with_help(Code::UnknownCounter, place, message, help);
+}
+
+fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+    let test = match op {
+        Operator::Equal => Test::Equal(scalar(value, reader)?),
+        Operator::Contains => Test::Contains(scalar(value, reader)?),
+        Operator::OneOf => {
+            let items = reader.list(value);
+            if items.is_empty() && matches!(value.value, Value::Array(_)) {
+                reader.error(Code::NoEffect, &value.place, "the list is empty".to_owned());
+            }
+            let scalars: Option<Box<[Scalar]>> =
+                items.iter().map(|item| scalar(item, reader)).collect();
+            Test::OneOf(scalars.filter(|scalars| !scalars.is_empty())?)
+        }
+        Operator::Less => Test::Less(reader.number(value)?),
+        Operator::AtMost => Test::AtMost(reader.number(value)?),
+        Operator::Greater => Test::Greater(reader.number(value)?),
+        Operator::AtLeast => Test::AtLeast(reader.number(value)?),
+        Operator::Regex => Test::Regex(regex(value, reader)?),
+        Operator::Glob => Test::Glob(Pattern::new(pattern(value, reader)?)),
+        Operator::StartsWith => Test::StartsWith(reader.text(value)?.into()),
+        Operator::EndsWith => Test::EndsWith(reader.text(value)?.into()),
+        Operator::Exists => {
+            let present = reader.flag(value)?;
+            return Some(Matcher {
+                test: Test::Present,
+                negated: !present,
+            });
+        }
+    };
+    Some(Matcher { test, negated })
+}
+
+fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
+    match field.value {
+        Value::Bool(flag) => Some(Scalar::Bool(*flag)),
+        Value::Number(_) => reader.number(field).map(Scalar::Number),
+        Value::String(text) => Some(Scalar::String((**text).into())),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            let message = format!(
+                "expected a string, number or boolean, found {}",
+                describe(field.value)
+            );
+            let help = "for presence use the operator `exists`".to_owned();
+            reader.error_with_help(Code::BadOperand, &field.place, message, help);
+            None
+        }
+    }
+}
+
+fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {
+    let text = reader.text(field)?;
+    if text.len() > MAX_PATTERN_BYTES {
+        let message = format!("the pattern is longer than {MAX_PATTERN_BYTES} bytes");
+        reader.error(Code::BadPattern, &field.place, message);
+        return None;
+    }
+    Some(text)
+}
+
+fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<regex::Regex> {
+    let text = pattern(field, reader)?;
+    let built = RegexBuilder::new(text)
+        .size_limit(MAX_REGEX_BYTES)
+        .dfa_size_limit(MAX_REGEX_BYTES)
+        .nest_limit(64)
+        .build();
+    match built {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            // The crate draws the pattern over several lines; the last one says what is wrong.
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            let message = format!(
+                "not a regular expression: {}",
+                last.trim_start_matches("error: ")
+            );
+            let help =
+                "the syntax is RE2's: no look-around, no back-references, no \\p{…}".to_owned();
+            reader.error_with_help(Code::BadPattern, &field.place, message, help);
+            None
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Limits and the counters that they share.
+
+use std::num::NonZeroU32;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::bounds::MAX_WINDOW_SECONDS;
+use crate::json::Value;
+use crate::matcher::path::Path;
+use crate::number::Micros;
+use crate::policy::compiled::{Amount, Limit, NamedCounter, Refund, Scope};
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Field, Fields, Place, Reader, describe};
+use crate::rate::limiter::Counter;
+use crate::rate::table::CounterId;
+use crate::rate::window::{Algorithm, Window};
+
+/// The tool key under which a state path names the counters of `"*"` and of all tools.
+pub(super) const GLOBAL: &str = "_global";
+
+const ONE: Micros = Micros(1_000_000);
+
+/// Every counter of a policy, and where it was first named.
+pub(super) struct CounterBook {
+    prefix: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    key: String,
+    first: Place,
+    counter: NamedCounter,
+    /// The tool keys whose `state.<tool key>.<name>` means this counter.
+    readers: Vec<String>,
+}
+
+/// What makes two limits share a count.
+pub(super) struct Share {
+    pub(super) key: String,
+    pub(super) name: String,
+    pub(super) window: Window,
+    pub(super) scope: Scope,
+    pub(super) algorithm: Algorithm,
+    pub(super) tool: String,
+}
+
+impl CounterBook {
+    pub(super) fn new(namespace: &str, policy: &str) -> CounterBook {
+        CounterBook {
+            prefix: format!("{namespace}\0{policy}\0"),
+            rows: Vec::new(),
+        }
+    }
+
+    /// The index of a counter; limits that share a key must agree on everything that counts.
+    pub(super) fn index(
+        &mut self,
+        share: Share,
+        place: &Place,
+        reader: &mut Reader,
+    ) -> Option<usize> {
+        let Share {
+            key,
+            name,
+            window,
+            scope,
+            algorithm,
+            tool,
+        } = share;
+        if let Some(at) = self.rows.iter().position(|row| row.key == key) {
+            let row = self.rows.get_mut(at)?;
+            let known = (
+                row.counter.counter.window,
+                row.counter.scope,
+                row.counter.counter.algorithm,
+            );
+            if known != (window, scope, algorithm) {
+                let message = format!(
+                    "counter `{name}` is used with another window, scope or algorithm at {}",
+                    row.first.text
+                );
+                let help = "limits that share a name share the count; give this one another name"
+                    .to_owned();
+                reader.error_with_help(Code::CounterConflict, place, message, help);
+                return None;
+            }
+            row.readers.push(tool);
+            return Some(at);
+        }
+        let id = self.id(&format!("{key}\0{window:?}\0{scope:?}\0{algorithm:?}"));
+        let counter = Counter {
+            id,
+            window,
+            algorithm,
+        };
+        let counter = NamedCounter {
+            name: name.into(),
+            scope,
+            counter,
+        };
+        self.rows.push(Row {
+            key,
+            first: place.clone(),
+            counter,
+            readers: vec![tool],
+        });
+        Some(self.rows.len() - 1)
+    }
+
+    /// The counter that `state.<tool>.<name>` means.
+    pub(super) fn find(&self, tool: &str, name: &str) -> Option<usize> {
+        let tool = if tool == "*" { GLOBAL } else { tool };
+        self.rows.iter().position(|row| {
+            *row.counter.name == *name && row.readers.iter().any(|reader| reader == tool)
+        })
+    }
+
+    /// Every `state.<tool>.<name>` that means something.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let names = |row: &Row| {
+            let name = row.counter.name.clone();
+            row.readers
+                .iter()
+                .map(move |tool| format!("state.{tool}.{name}"))
+                .collect::<Vec<_>>()
+        };
+        self.rows.iter().flat_map(names).collect()
+    }
+
+    pub(super) fn into_counters(self) -> Box<[NamedCounter]> {
+        self.rows.into_iter().map(|row| row.counter).collect()
+    }
+
+    fn id(&self, text: &str) -> CounterId {
+        let digest = Sha256::new()
+            .chain_update(&self.prefix)
+            .chain_update(text)
+            .finalize();
+        CounterId(
+            digest
+                .first_chunk()
+                .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+        )
+    }
+}
+
+/// One element of `limits`.
+pub(super) fn native(
+    field: &Field<'_>,
+    tool: &str,
+    reader: &mut Reader,
+    book: &mut CounterBook,
+) -> Option<Limit> {
+    let mut fields = reader.fields(field)?;
+    let name = fields
+        .require("counter", reader)
+        .and_then(|field| counter_name(&field, reader));
+    let window = fields
+        .require("window", reader)
+        .and_then(|field| window(&field, reader));
+    let max = fields
+        .require("max", reader)
+        .and_then(|field| reader.amount(&field));
+    let scope = scope(&mut fields, reader, Scope::Grant);
+    let amount = amount(&mut fields, reader);
+    let refund = match fields.take("count") {
+        None => Some(Refund::Never),
+        Some(field) => reader.word(
+            &field,
+            &[("attempts", Refund::Never), ("successes", Refund::OnError)],
+        ),
+    };
+    let algorithm = match fields.take("algorithm") {
+        None => Some(Algorithm::Fixed),
+        Some(field) => reader.word(
+            &field,
+            &[("fixed", Algorithm::Fixed), ("sliding", Algorithm::Sliding)],
+        ),
+    };
+    let on_deny = text(&mut fields, "on_deny", reader);
+    reader.close(&fields);
+    let name = name?;
+    let share = Share {
+        key: format!("limit\0{name}"),
+        name,
+        window: window?,
+        scope: scope?,
+        algorithm: algorithm?,
+        tool: tool.to_owned(),
+    };
+    let counter = book.index(share, &field.place, reader)?;
+    let pointer = field.place.pointer.as_str().into();
+    Some(Limit {
+        counter,
+        max: Some(max?),
+        amount: amount?,
+        refund: refund?,
+        on_deny,
+        pointer,
+    })
+}
+
+/// `rate_limit`, of an entry or of a rule: `{max, window}`, or `"10/minute"`.
+pub(super) fn shorthand(field: &Field<'_>, reader: &mut Reader) -> Option<(Micros, Window)> {
+    if let Value::String(text) = field.value {
+        let parsed = text.split_once('/').and_then(|(max, window)| {
+            let digits = !max.is_empty() && max.bytes().all(|byte| byte.is_ascii_digit());
+            let max: u64 = digits.then(|| max.parse().ok()).flatten()?;
+            Some((Micros(max.checked_mul(ONE.0)?), parse_window(window)?))
+        });
+        if parsed.is_none() {
+            let message = format!(
+                "expected a rate such as `10/minute`, found {}",
+                describe(field.value)
+            );
+            let help = "a whole number, a slash, and second, minute, hour, day, week, month, or a length such as 90s";
+            reader.error_with_help(Code::BadWindow, &field.place, message, help.to_owned());
+        }
+        return parsed;
+    }
+    let Value::Object(_) = field.value else {
+        return reader.wrong_type(
+            field,
+            "`{\"max\": 10, \"window\": 60}` or a rate such as `10/minute`",
+        );
+    };
+    let mut fields = reader.fields(field)?;
+    let max = fields
+        .require("max", reader)
+        .and_then(|field| reader.amount(&field));
+    let window = fields
+        .require("window", reader)
+        .and_then(|field| window(&field, reader));
+    reader.close(&fields);
+    Some((max?, window?))
+}
+
+pub(super) fn window(field: &Field<'_>, reader: &mut Reader) -> Option<Window> {
+    let found = match field.value {
+        Value::String(text) => {
+            let window = parse_window(text);
+            let words = ["second", "minute", "hour", "day", "week", "month"];
+            if window.is_none() && text.chars().all(char::is_alphabetic) {
+                reader.unknown_word(&field.place, text, words.into_iter());
+                return None;
+            }
+            window
+        }
+        Value::Number(_) => {
+            let seconds = reader.whole(field, 1, MAX_WINDOW_SECONDS)?;
+            NonZeroU32::new(seconds).map(Window::Every)
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            return reader.wrong_type(field, "a window such as `minute`, `60` or `90s`");
+        }
+    };
+    if found.is_none() {
+        let message = format!("not a window: {}", describe(field.value));
+        let help = "second, minute, hour, day, week, month, whole seconds, or a length such as 90s, 5m, 12h; at most 366 days";
+        reader.error_with_help(Code::BadWindow, &field.place, message, help.to_owned());
+    }
+    found
+}
+
+fn parse_window(text: &str) -> Option<Window> {
+    let seconds = match text {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 3600,
+        "day" => 86_400,
+        "week" => return Some(Window::Week),
+        "month" => return Some(Window::Month),
+        length => {
+            let (digits, unit) = [("s", 1u32), ("m", 60), ("h", 3600)]
+                .into_iter()
+                .find_map(|(unit, seconds)| Some((length.strip_suffix(unit)?, seconds)))?;
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain
+                .then(|| digits.parse::<u32>().ok())
+                .flatten()?
+                .checked_mul(unit)?
+        }
+    };
+    NonZeroU32::new(seconds)
+        .filter(|seconds| seconds.get() <= MAX_WINDOW_SECONDS)
+        .map(Window::Every)
+}
+
+pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope) -> Option<Scope> {
+    let Some(field) = fields.take("scope") else {
+        return Some(default);
+    };
+    let words = [
+        ("grant", Scope::Grant),
+        ("session", Scope::Session),
+        ("global", Scope::Global),
+    ];
+    reader.word(&field, &words)
+}
+
+/// `increment` or `increment_from`.
+pub(super) fn amount(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Amount> {
+    let fixed = fields.take("increment");
+    let from = fields.take("increment_from");
+    match (fixed, from) {
+        (None, None) => Some(Amount::Fixed(ONE)),
+        (Some(field), None) => reader.amount(&field).map(Amount::Fixed),
+        (None, Some(field)) => {
+            let path = argument_path(reader.text(&field)?, &field.place, reader)?;
+            if path.has_each() {
+                let message = "`increment_from` needs one number, not any of several".to_owned();
+                reader.error(Code::BadPath, &field.place, message);
+                return None;
+            }
+            Some(Amount::Argument(path))
+        }
+        (Some(_), Some(field)) => {
+            let message = "`increment` and `increment_from` do not go together".to_owned();
+            reader.error_with_help(
+                Code::Contradiction,
+                &field.place,
+                message,
+                "keep one of them".to_owned(),
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn counter_name(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
+    let name = reader.text(field)?;
+    if name.is_empty() || name.len() > 256 {
+        reader.error(
+            Code::BadPattern,
+            &field.place,
+            "a counter's name must have 1 to 256 bytes".to_owned(),
+        );
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+pub(super) fn text(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    reader: &mut Reader,
+) -> Option<Box<str>> {
+    let field = fields.take(key)?;
+    reader.text(&field).map(Into::into)
+}
+
+pub(super) fn argument_path(text: &str, place: &Place, reader: &mut Reader) -> Option<Path> {
+    let path = Path::new(text);
+    if path.is_none() {
+        let message = format!("not a path to an argument: `{}`", text.escape_debug());
+        let help = "args.<name>, then .name, [0], [*] or [\"odd.key\"]".to_owned();
+        reader.error_with_help(Code::BadPath, place, message, help);
+    }
+    path
+}

@@ -1,0 +1,140 @@
+//! Problems of a document: a stable code, the place, what was found, what was expected, and the cure.
+
+use std::fmt;
+
+/// A problem that the author of a document should see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What kind of problem.
+    pub code: Code,
+    /// Whether it refuses the document.
+    pub severity: Severity,
+    /// The place in the document, such as `tools.search.limits[0].window`; empty for the whole of it.
+    pub place: String,
+    /// What is wrong: lower case, one line, no final period, the author's words in back-ticks.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The document is refused.
+    Error,
+    /// The document is legal, but surely not what was meant.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
+        /// The kinds of problems. Codes are stable: a code is never given another meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$name),*];
+
+            /// The code as it is printed.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The document is not JSON.
+    NotJson = "P001",
+    /// The configuration came as a protobuf Struct.
+    ProtobufStruct = "P002",
+    /// A value has the wrong type.
+    WrongType = "P003",
+    /// A field that does not exist.
+    UnknownField = "P004",
+    /// A key is there twice.
+    DuplicateKey = "P005",
+    /// A required field is missing.
+    MissingField = "P006",
+    /// A word that is not one of those allowed.
+    UnknownWord = "P007",
+    /// A path that is none.
+    BadPath = "P008",
+    /// The value does not go with the operator.
+    BadOperand = "P009",
+    /// A pattern that does not compile, or is too large.
+    BadPattern = "P010",
+    /// A window that is none.
+    BadWindow = "P011",
+    /// A number outside its range.
+    BadNumber = "P012",
+    /// Limits that share a counter disagree.
+    CounterConflict = "P013",
+    /// A condition reads a counter that nothing counts.
+    UnknownCounter = "P014",
+    /// Fields that do not go together.
+    Contradiction = "P015",
+    /// Something that does nothing.
+    NoEffect = "P016",
+    /// Part of the language, but not of this version.
+    NotSupported = "P017",
+    /// A positive operator on `[*]` in an assertion binds one element, not all.
+    AnyElement = "P101",
+}
+
+impl Diagnostic {
+    /// A problem that refuses the document.
+    #[must_use]
+    pub fn error(code: Code, place: String, message: String) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            place,
+            message,
+            help: None,
+        }
+    }
+
+    /// A problem that does not.
+    #[must_use]
+    pub fn warning(code: Code, place: String, message: String) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Warning,
+            place,
+            message,
+            help: None,
+        }
+    }
+
+    /// The same problem, with a cure.
+    #[must_use]
+    pub fn with_help(self, help: String) -> Diagnostic {
+        Diagnostic {
+            help: Some(help),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(formatter, "{severity}[{}]", self.code.text())?;
+        if !self.place.is_empty() {
+            write!(formatter, " at {}", self.place)?;
+        }
+        write!(formatter, ": {}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(formatter, "; help: {help}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,326 @@
+//! Strict reading of a document: every value is asked for by type, every field by name, and whatever was not asked for is
+//! reported.
+
+use super::diagnostic::{Code, Diagnostic};
+use super::suggest::nearest;
+use crate::json::{Object, Value};
+use crate::number::{Decimal, Micros};
+
+/// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    pub(super) text: String,
+    pub(super) pointer: String,
+}
+
+/// Collects what is wrong.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// An object whose fields are asked for one by one.
+pub(super) struct Fields<'v> {
+    place: Place,
+    object: &'v Object<'v>,
+    asked: Vec<&'static str>,
+}
+
+/// A value with its place.
+#[derive(Clone)]
+pub(super) struct Field<'v> {
+    pub(super) value: &'v Value<'v>,
+    pub(super) place: Place,
+}
+
+impl Place {
+    pub(super) fn key(&self, key: &str) -> Place {
+        let plain = !key.is_empty()
+            && key
+                .chars()
+                .all(|character| character.is_alphanumeric() || "_-/*?:".contains(character));
+        let mut text = self.text.clone();
+        if plain {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(key);
+        } else {
+            text.push('[');
+            crate::json::write_string(&mut text, key);
+            text.push(']');
+        }
+        let escaped = key.replace('~', "~0").replace('/', "~1");
+        Place {
+            text,
+            pointer: format!("{}/{escaped}", self.pointer),
+        }
+    }
+
+    pub(super) fn index(&self, index: usize) -> Place {
+        Place {
+            text: format!("{}[{index}]", self.text),
+            pointer: format!("{}/{index}", self.pointer),
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn error(&mut self, code: Code, place: &Place, message: String) {
+        self.diagnostics
+            .push(Diagnostic::error(code, place.text.clone(), message));
+    }
+
+    pub(super) fn error_with_help(
+        &mut self,
+        code: Code,
+        place: &Place,
+        message: String,
+        help: String,
+    ) {
+        let diagnostic = Diagnostic::error(code, place.text.clone(), message);
+        self.diagnostics.push(diagnostic.with_help(help));
+    }
+
+    pub(super) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
+        let diagnostic = Diagnostic::warning(code, place.text.clone(), message.to_owned());
+        self.diagnostics.push(diagnostic.with_help(help.to_owned()));
+    }
+
+    pub(super) fn wrong_type<T>(&mut self, field: &Field<'_>, expected: &str) -> Option<T> {
+        let message = format!("expected {expected}, found {}", describe(field.value));
+        self.error(Code::WrongType, &field.place, message);
+        None
+    }
+
+    pub(super) fn fields<'v>(&mut self, field: &Field<'v>) -> Option<Fields<'v>> {
+        let Value::Object(object) = field.value else {
+            return self.wrong_type(field, "an object");
+        };
+        self.report_duplicates(object, &field.place);
+        Some(Fields {
+            place: field.place.clone(),
+            object,
+            asked: Vec::new(),
+        })
+    }
+
+    fn report_duplicates(&mut self, object: &Object<'_>, place: &Place) {
+        if !object.has_duplicate() {
+            return;
+        }
+        for (at, member) in object.0.iter().enumerate() {
+            let earlier = object
+                .0
+                .iter()
+                .take(at)
+                .filter(|earlier| earlier.key == member.key)
+                .count();
+            if earlier == 1 {
+                let message = format!("duplicate key `{}`", member.key);
+                self.error_with_help(
+                    Code::DuplicateKey,
+                    &place.key(&member.key),
+                    message,
+                    "keep one of them".into(),
+                );
+            }
+        }
+    }
+
+    pub(super) fn list<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
+        let Value::Array(items) = field.value else {
+            self.wrong_type::<()>(field, "a list");
+            return Vec::new();
+        };
+        let place = &field.place;
+        items
+            .iter()
+            .enumerate()
+            .map(|(at, value)| Field {
+                value,
+                place: place.index(at),
+            })
+            .collect()
+    }
+
+    pub(super) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
+        if let Value::String(text) = field.value {
+            return Some(text);
+        }
+        self.wrong_type(field, "a string")
+    }
+
+    pub(super) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
+        if let Value::Bool(flag) = field.value {
+            return Some(*flag);
+        }
+        self.wrong_type(field, "a boolean")
+    }
+
+    pub(super) fn number(&mut self, field: &Field<'_>) -> Option<Decimal> {
+        let Value::Number(text) = field.value else {
+            return self.wrong_type(field, "a number");
+        };
+        let number = Decimal::parse(text);
+        if number.is_none() {
+            let message = format!("`{text}` has more digits than a double keeps apart");
+            let help =
+                "at most 15 significant digits, or an integer up to 9007199254740992".to_owned();
+            self.error_with_help(Code::BadNumber, &field.place, message, help);
+        }
+        number
+    }
+
+    /// A non-negative number with at most six decimals.
+    pub(super) fn amount(&mut self, field: &Field<'_>) -> Option<Micros> {
+        let number = self.number(field)?;
+        let micros = number.micros_exact();
+        if micros.is_none() {
+            let message = format!("{} is out of range", describe(field.value));
+            let help = "expected 0 to 18000000000000 with at most six decimals".to_owned();
+            self.error_with_help(Code::BadNumber, &field.place, message, help);
+        }
+        micros
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn whole(&mut self, field: &Field<'_>, least: u32, most: u32) -> Option<u32> {
+        let micros = self.number(field)?.micros_exact();
+        let whole = micros.filter(|micros| micros.0 % 1_000_000 == 0);
+        let number = whole.and_then(|micros| u32::try_from(micros.0 / 1_000_000).ok());
+        let fits = number.filter(|number| (least..=most).contains(number));
+        if fits.is_none() {
+            let message = format!(
+                "expected a whole number from {least} to {most}, found {}",
+                describe(field.value)
+            );
+            self.error(Code::BadNumber, &field.place, message);
+        }
+        fits
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&mut self, field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(field)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            self.unknown_word(&field.place, text, words.iter().map(|(word, _)| *word));
+        }
+        found.map(|(_, meaning)| *meaning)
+    }
+
+    pub(super) fn unknown_word<'w>(
+        &mut self,
+        place: &Place,
+        found: &str,
+        known: impl Iterator<Item = &'w str> + Clone,
+    ) {
+        let expected = known
+            .clone()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let message = format!("unknown word `{found}`, expected one of {expected}");
+        match nearest(found, known) {
+            Some(word) => self.error_with_help(
+                Code::UnknownWord,
+                place,
+                message,
+                format!("did you mean `{word}`?"),
+            ),
+            None => self.error(Code::UnknownWord, place, message),
+        }
+    }
+
+    pub(super) fn not_supported(&mut self, place: &Place, what: &str) {
+        let help = "leave it out, or wait for a version that has it".to_owned();
+        self.error_with_help(
+            Code::NotSupported,
+            place,
+            format!("{what} is not supported yet"),
+            help,
+        );
+    }
+
+    /// Closes an object: every field that nobody asked for is unknown.
+    pub(super) fn close(&mut self, fields: &Fields<'_>) {
+        for member in &fields.object.0 {
+            if fields.asked.contains(&&*member.key) {
+                continue;
+            }
+            let place = fields.place.key(&member.key);
+            let message = format!("unknown field `{}`", member.key);
+            let help = match nearest(&member.key, fields.asked.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("known fields: {}", fields.asked.join(", ")),
+            };
+            self.error_with_help(Code::UnknownField, &place, message, help);
+        }
+    }
+}
+
+impl<'v> Fields<'v> {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
+        self.asked.push(key);
+        let value = self.object.get(key)?;
+        Some(Field {
+            value,
+            place: self.place.key(key),
+        })
+    }
+
+    pub(super) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
+        let field = self.take(key);
+        if field.is_none() {
+            let message = format!("missing field `{key}`");
+            reader.error(Code::MissingField, &self.place, message);
+        }
+        field
+    }
+
+    /// All members, for objects whose keys are the author's own. Of a duplicate, the first.
+    pub(super) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
+        let mut members: Vec<(&'v str, Field<'v>)> = Vec::new();
+        for member in &self.object.0 {
+            let first = self
+                .object
+                .member(&member.key)
+                .is_some_and(|first| std::ptr::eq(first, member));
+            if first {
+                let place = self.place.key(&member.key);
+                members.push((
+                    &member.key,
+                    Field {
+                        value: &member.value,
+                        place,
+                    },
+                ));
+            }
+        }
+        members
+    }
+}
+
+/// A value, short enough for a message.
+pub(super) fn describe(value: &Value<'_>) -> String {
+    match value {
+        Value::Bool(flag) => format!("`{flag}`"),
+        Value::Number(text) => format!("`{}`", shortened(text)),
+        Value::String(text) => format!("the string `{}`", shortened(text)),
+        Value::Null | Value::Array(_) | Value::Object(_) => value.kind().to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short.escape_debug().to_string()
+}

@@ -1,0 +1,56 @@
+//! The nearest known word.
+
+/// The word among `known` that `found` most likely means, if any is near: one edit for each three characters.
+pub(super) fn nearest<'w>(
+    found: &str,
+    known: impl IntoIterator<Item = &'w str>,
+) -> Option<&'w str> {
+    let found = found.to_lowercase();
+    let bound = found.chars().count().div_ceil(3);
+    known
+        .into_iter()
+        .map(|word| (distance(&found, &word.to_lowercase()), word))
+        .filter(|(distance, _)| *distance <= bound)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// Levenshtein distance, in characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, character) in left.chars().enumerate() {
+        let mut diagonal = at;
+        let mut last = at + 1;
+        for (cell, other) in row.iter_mut().skip(1).zip(&right) {
+            let replace = diagonal + usize::from(character != *other);
+            diagonal = *cell;
+            last = replace.min(last + 1).min(*cell + 1);
+            *cell = last;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = at + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn finds_what_was_meant() {
+        let known = ["minute", "hour", "day", "increment_from"];
+        for (found, expected) in [
+            ("minuet", Some("minute")),
+            ("Hour", Some("hour")),
+            ("increment-from", Some("increment_from")),
+            ("dya", None),
+            ("fortnight", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(found, known), expected, "{found}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Windows of time and what they admit: pure arithmetic.
+
+use std::num::NonZeroU32;
+
+use crate::number::Micros;
+use crate::time::UnixMillis;
+
+const DAY: u64 = 86_400;
+
+/// The length of a window, and where windows begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// Windows of this many seconds, counted from the epoch: seconds, minutes, hours and days of UTC.
+    Every(NonZeroU32),
+    /// Weeks of UTC, from Monday.
+    Week,
+    /// Months of UTC.
+    Month,
+}
+
+/// How the windows before and after an edge are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Each window counts for itself.
+    Fixed,
+    /// The previous window counts with the share of it that lies within one window's length.
+    Sliding,
+}
+
+/// One window: `start` inclusive, `end` exclusive, in seconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First second.
+    pub start: u64,
+    /// First second after.
+    pub end: u64,
+}
+
+/// What has been counted in a window and in the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// In the window itself, in millionths.
+    pub current: u64,
+    /// In the one before, in millionths.
+    pub previous: u64,
+}
+
+impl Window {
+    /// The window that holds this time.
+    #[must_use]
+    pub fn span_at(self, now: UnixMillis) -> Span {
+        let second = now.seconds();
+        match self {
+            Window::Every(length) => aligned(second, u64::from(length.get()), 0),
+            // 1970-01-01 was a Thursday, so weeks begin three days before multiples of seven.
+            Window::Week => aligned(second, 7 * DAY, 3 * DAY),
+            Window::Month => {
+                let (year, month) = year_and_month(second / DAY);
+                let (next_year, next_month) = if month == 12 {
+                    (year + 1, 1)
+                } else {
+                    (year, month + 1)
+                };
+                Span {
+                    start: days_before(year, month) * DAY,
+                    end: days_before(next_year, next_month) * DAY,
+                }
+            }
+        }
+    }
+}
+
+impl Span {
+    /// Length in seconds.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Milliseconds from `now` to the end.
+    #[must_use]
+    pub fn millis_left(self, now: UnixMillis) -> u64 {
+        self.end.saturating_mul(1000).saturating_sub(now.0)
+    }
+}
+
+impl Algorithm {
+    /// How much counts against the limit at this time, in millionths, rounded up.
+    #[must_use]
+    pub fn used(self, count: Count, span: Span, now: UnixMillis) -> Micros {
+        let carried = match self {
+            Algorithm::Fixed => 0,
+            Algorithm::Sliding => share(count.previous, span.millis_left(now), span),
+        };
+        Micros(count.current.saturating_add(carried))
+    }
+
+    /// Milliseconds until `amount` would be admitted if nobody else called; `None` if it never would.
+    #[must_use]
+    pub fn retry_after(
+        self,
+        count: Count,
+        span: Span,
+        now: UnixMillis,
+        amount: Micros,
+        max: Micros,
+    ) -> Option<u64> {
+        let room = max.0.checked_sub(amount.0)?;
+        let left = span.millis_left(now);
+        let within = |busy: u64, room: u64| {
+            // The share of `busy` that may still count, as time left in its window.
+            let length = u128::from(span.seconds()) * 1000;
+            let allowed = u128::from(room) * length / u128::from(busy.max(1));
+            u64::try_from(allowed).unwrap_or(u64::MAX)
+        };
+        match self {
+            Algorithm::Fixed => Some(left),
+            Algorithm::Sliding if count.current <= room => Some(
+                left.saturating_sub(within(count.previous, room.saturating_sub(count.current))),
+            ),
+            Algorithm::Sliding => {
+                let length = span.seconds().saturating_mul(1000);
+                Some(left.saturating_add(length.saturating_sub(within(count.current, room))))
+            }
+        }
+    }
+
+    /// When a count made in `span` can be forgotten, in seconds since the epoch.
+    #[must_use]
+    pub fn expires(self, window: Window, span: Span) -> u64 {
+        match self {
+            Algorithm::Fixed => span.end,
+            Algorithm::Sliding => {
+                window
+                    .span_at(UnixMillis(span.end.saturating_mul(1000)))
+                    .end
+            }
+        }
+    }
+}
+
+fn aligned(second: u64, length: u64, offset: u64) -> Span {
+    let into = second
+        .saturating_add(offset)
+        .checked_rem(length)
+        .unwrap_or(0);
+    let start = second.saturating_sub(into);
+    Span {
+        start,
+        end: second.saturating_add(length.saturating_sub(into)),
+    }
+}
+
+fn share(amount: u64, millis_left: u64, span: Span) -> u64 {
+    let length = (u128::from(span.seconds()) * 1000).max(1);
+    let left = u128::from(millis_left).min(length);
+    u64::try_from((u128::from(amount) * left).div_ceil(length)).unwrap_or(u64::MAX)
+}
+
+/// Days from the epoch to the first of a month (Gregorian, year ≥ 1970).
+fn days_before(year: u64, month: u64) -> u64 {
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let of_month = (153 * ((month + 9) % 12) + 2) / 5;
+    // 719468 days lie between 0000-03-01 and the epoch.
+    (365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + of_month).saturating_sub(719_468)
+}
+
+fn year_and_month(day: u64) -> (u64, u64) {
+    let mut year = 1970 + day / 366;
+    while days_before(year + 1, 1) <= day {
+        year += 1;
+    }
+    let month = (2..=12)
+        .rev()
+        .find(|&month| days_before(year, month) <= day)
+        .unwrap_or(1);
+    (year, month)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Algorithm, Count, Span, Window};
+    use crate::number::Micros;
+    use crate::time::UnixMillis;
+    use std::num::NonZeroU32;
+
+    fn span(window: Window, second: u64) -> (u64, u64) {
+        let Span { start, end } = window.span_at(UnixMillis(second * 1000 + 999));
+        (start, end)
+    }
+
+    #[test]
+    fn windows_begin_where_the_calendar_says() {
+        let every = |seconds| Window::Every(NonZeroU32::new(seconds).unwrap());
+        for (window, second, expected) in [
+            (every(60), 119, (60, 120)),
+            (every(60), 120, (120, 180)),
+            (every(1), 5, (5, 6)),
+            // Monday 2023-11-13 to Monday 2023-11-20.
+            (Window::Week, 1_700_000_000, (1_699_833_600, 1_700_438_400)),
+            (Window::Week, 1_699_833_600, (1_699_833_600, 1_700_438_400)),
+            (Window::Week, 1_699_833_599, (1_699_228_800, 1_699_833_600)),
+            // November 2023; February of a leap year; December.
+            (Window::Month, 1_700_000_000, (1_698_796_800, 1_701_388_800)),
+            (Window::Month, 1_709_164_800, (1_706_745_600, 1_709_251_200)),
+            (Window::Month, 1_704_067_199, (1_701_388_800, 1_704_067_200)),
+            (Window::Month, 0, (0, 31 * 86_400)),
+        ] {
+            assert_eq!(span(window, second), expected, "{window:?} {second}");
+        }
+    }
+
+    #[test]
+    fn months_cover_time_without_gaps() {
+        let mut at = 0;
+        for _ in 0..2400 {
+            let (start, end) = span(Window::Month, at);
+            assert_eq!(start, at);
+            assert!((28..=31).contains(&((end - start) / 86_400)));
+            at = end;
+        }
+        assert_eq!(at, 6_311_433_600, "2400 months are 200 Gregorian years");
+    }
+
+    #[test]
+    fn sliding_carries_a_share() {
+        let span = Span {
+            start: 60,
+            end: 120,
+        };
+        let count = Count {
+            current: 2,
+            previous: 10,
+        };
+        for (now, expected) in [(60_000, 12), (90_000, 7), (119_999, 3), (75_000, 10)] {
+            assert_eq!(
+                Algorithm::Sliding.used(count, span, UnixMillis(now)),
+                Micros(expected),
+                "{now}"
+            );
+            assert_eq!(
+                Algorithm::Fixed.used(count, span, UnixMillis(now)),
+                Micros(2)
+            );
+        }
+    }
+
+    #[test]
+    fn retrying_when_told_succeeds() {
+        let span = Span {
+            start: 60,
+            end: 120,
+        };
+        for (current, previous, now) in [
+            (0, 10, 60_000),
+            (3, 10, 61_234),
+            (9, 10, 100_000),
+            (10, 0, 119_000),
+        ] {
+            let (count, amount, max) = (Count { current, previous }, Micros(1), Micros(10));
+            let wait = Algorithm::Sliding
+                .retry_after(count, span, UnixMillis(now), amount, max)
+                .unwrap();
+            let then = UnixMillis(now + wait);
+            let (later, count) = if then.0 < 120_000 {
+                (span, count)
+            } else {
+                (
+                    Span {
+                        start: 120,
+                        end: 180,
+                    },
+                    Count {
+                        current: 0,
+                        previous: current,
+                    },
+                )
+            };
+            assert!(
+                Algorithm::Sliding.used(count, later, then).0 < 10,
+                "{current} {previous} {now} {wait}"
+            );
+        }
+        let never = Algorithm::Fixed.retry_after(
+            Count::default(),
+            span,
+            UnixMillis(60_000),
+            Micros(11),
+            Micros(10),
+        );
+        assert_eq!(never, None);
+    }
+}

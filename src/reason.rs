@@ -1,0 +1,149 @@
+//! Why a request was not forwarded: one row per reason, with everything that follows from it.
+
+/// The cause of a refusal or denial, as `error.data.reason` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The HTTP method can neither carry a call nor pass.
+    MethodNotAllowed,
+    /// A GET, HEAD, OPTIONS or DELETE has a body.
+    BodyNotAllowed,
+    /// A method-override header: the server might see another method than Envoy.
+    MethodOverride,
+    /// The content type is not `application/json`.
+    ContentType,
+    /// The content encoding is not `identity`.
+    ContentEncoding,
+    /// The body is longer than `requests.max_body_bytes`.
+    BodyTooLarge,
+    /// A header that identifies or describes the request is there twice.
+    RepeatedHeader,
+    /// The body is not UTF-8.
+    InvalidUtf8,
+    /// The body starts with a byte order mark.
+    ByteOrderMark,
+    /// The body is not exactly one JSON value.
+    InvalidJson,
+    /// The body nests deeper than [`crate::bounds::MAX_DEPTH`].
+    TooDeep,
+    /// The body has more values than [`crate::bounds::MAX_VALUES`].
+    TooComplex,
+    /// An object has one key twice.
+    DuplicateKey,
+    /// A key equals a meaningful one only for a parser that folds case or drops characters.
+    AmbiguousKey,
+    /// Not a JSON-RPC 2.0 message.
+    InvalidMessage,
+    /// A request that needs an id has none that can be echoed.
+    MissingId,
+    /// The parameters do not have the shape that the method asks for.
+    InvalidParams,
+    /// Batches are refused by configuration, or this one is empty, nested, too long or ambiguous.
+    BatchNotAllowed,
+    /// An MCP header disagrees with the body, is missing, repeated or cannot be decoded.
+    HeaderMismatch,
+    /// Headers cannot be held although `requests.hold_headers` is `always`.
+    HeadersNotHeld,
+    /// Envoy did not hand over what the filter needs to decide.
+    HostFailure,
+    /// The tool is hidden.
+    ToolHidden,
+    /// The name equals a listed one only after folding.
+    NameNotExact,
+    /// No entry lists the tool under `default: deny`.
+    ToolNotAllowed,
+    /// An entry or a rule denies the tool.
+    ToolDenied,
+    /// A `require` or a rule does not hold.
+    RequirementNotMet,
+    /// A `deny_if` matches.
+    DeniedByCondition,
+    /// A condition cannot be decided on the argument that came.
+    ValueUndecidable,
+    /// The argument that a limit counts is not a number that can be counted.
+    InvalidIncrement,
+    /// The tool requires approval.
+    ApprovalRequired,
+    /// A limit is reached.
+    LimitReached,
+    /// A counter could not be read or changed.
+    CountersUnavailable,
+    /// Another call of the same batch was denied.
+    BatchRefused,
+}
+
+impl Reason {
+    /// The word in `error.data.reason`, in the filter state and in the documentation.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The JSON-RPC error code of the answer.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        self.row().2
+    }
+
+    /// The sentence that answers when nothing more specific is known. Empty for reasons that always come with details.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        self.row().3
+    }
+
+    /// The table. JSON-RPC codes of the front door: -32700 and -32600 of JSON-RPC 2.0, -32020 of MCP 2026-07-28; codes of
+    /// decisions lie outside the range that JSON-RPC reserves, as MCP 2026-07-28 asks.
+    fn row(self) -> (&'static str, u16, i32, &'static str) {
+        use Reason::{
+            AmbiguousKey, ApprovalRequired, BatchNotAllowed, BatchRefused, BodyNotAllowed,
+            BodyTooLarge, ByteOrderMark, ContentEncoding, ContentType, CountersUnavailable,
+            DeniedByCondition, DuplicateKey, HeaderMismatch, HeadersNotHeld, HostFailure,
+            InvalidIncrement, InvalidJson, InvalidMessage, InvalidParams, InvalidUtf8,
+            LimitReached, MethodNotAllowed, MethodOverride, MissingId, NameNotExact,
+            RepeatedHeader, RequirementNotMet, TooComplex, TooDeep, ToolDenied, ToolHidden,
+            ToolNotAllowed, ValueUndecidable,
+        };
+        #[rustfmt::skip]
+        let row = match self {
+            MethodNotAllowed => ("method_not_allowed", 405, -32600, "HTTP method not allowed: MCP uses POST, GET and DELETE"),
+            BodyNotAllowed => ("body_not_allowed", 400, -32600, "This HTTP method must not carry a body"),
+            MethodOverride => ("method_override", 400, -32600, "Method override headers are not accepted"),
+            ContentType => ("content_type", 415, -32600, "Content-Type must be application/json, encoded in UTF-8"),
+            ContentEncoding => ("content_encoding", 415, -32600, "Content-Encoding must be absent or identity"),
+            BodyTooLarge => ("body_too_large", 413, -32600, "The request body is too large"),
+            RepeatedHeader => ("repeated_header", 400, -32600, "A header that must be unique is repeated"),
+            InvalidUtf8 => ("invalid_utf8", 400, -32700, "Parse error: the body is not UTF-8"),
+            ByteOrderMark => ("byte_order_mark", 400, -32700, "Parse error: the body starts with a byte order mark"),
+            InvalidJson => ("invalid_json", 400, -32700, "Parse error: the body is not exactly one JSON value"),
+            TooDeep => ("too_deep", 400, -32600, "The JSON is nested too deeply"),
+            TooComplex => ("too_complex", 400, -32600, "The JSON has too many values"),
+            DuplicateKey => ("duplicate_key", 400, -32600, "An object has the same key twice"),
+            AmbiguousKey => ("ambiguous_key", 400, -32600, "A key differs from a meaningful one only by case or invisible characters"),
+            InvalidMessage => ("invalid_message", 400, -32600, "Not a JSON-RPC 2.0 message"),
+            MissingId => ("missing_id", 400, -32600, "The request needs an id that is a string or an integer"),
+            InvalidParams => ("invalid_params", 400, -32600, "The parameters do not have the shape that the method needs"),
+            BatchNotAllowed => ("batch_not_allowed", 400, -32600, "This batch is not accepted"),
+            HeaderMismatch => ("header_mismatch", 400, -32020, "An MCP header is missing, repeated, not decodable or does not match the body"),
+            HeadersNotHeld => ("headers_not_held", 503, -32603, "The policy filter is not set up to hold request headers"),
+            HostFailure => ("host_failure", 500, -32603, "The request could not be read"),
+            ToolHidden => ("tool_hidden", 200, -32602, ""),
+            NameNotExact => ("name_not_exact", 200, 403, ""),
+            ToolNotAllowed => ("tool_not_allowed", 200, 403, ""),
+            ToolDenied => ("tool_denied", 200, 403, ""),
+            RequirementNotMet => ("requirement_not_met", 200, 403, ""),
+            DeniedByCondition => ("denied_by_condition", 200, 403, ""),
+            ValueUndecidable => ("value_undecidable", 200, 403, ""),
+            InvalidIncrement => ("invalid_increment", 200, 403, ""),
+            ApprovalRequired => ("approval_required", 200, 428, ""),
+            LimitReached => ("limit_reached", 200, 429, ""),
+            CountersUnavailable => ("counters_unavailable", 200, 429, "The call could not be counted; try again"),
+            BatchRefused => ("batch_refused", 200, 403, "Refused: another call of the same batch was denied"),
+        };
+        row
+    }
+}

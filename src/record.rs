@@ -1,0 +1,83 @@
+//! What is put on record of a decision: the filter state that Envoy's access log can print.
+
+use crate::decision::Denial;
+use crate::identity::Caller;
+use crate::mcp::Refusal;
+use crate::reply::echoed;
+
+/// The record of one request. Every field is a value of its own in the filter state, under `wasm.mcp_<field>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `allow`, `deny`, `would_deny`, `refuse`, or `pass` for what is no tool call.
+    pub decision: &'static str,
+    /// The JSON-RPC method, or `batch`.
+    pub method: String,
+    /// The tool.
+    pub tool: String,
+    /// The reason of a denial or refusal.
+    pub reason: &'static str,
+    /// JSON Pointer to the line of the policy.
+    pub rule: String,
+    /// The policy.
+    pub policy: String,
+    /// Digest of the caller's credential.
+    pub grant: String,
+}
+
+impl Record {
+    /// The record of a request that the strict front door refuses.
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Record {
+        Record {
+            decision: "refuse",
+            reason: refusal.reason.label(),
+            ..Record::default()
+        }
+    }
+
+    /// The record of a message that calls no tool.
+    #[must_use]
+    pub fn passed(method: &str, policy: &str) -> Record {
+        Record {
+            decision: "pass",
+            method: echoed(method),
+            policy: policy.to_owned(),
+            ..Record::default()
+        }
+    }
+
+    /// The record of a tool call.
+    #[must_use]
+    pub fn of_call(
+        decision: &'static str,
+        tool: &str,
+        denial: Option<&Denial<'_>>,
+        policy: &str,
+        caller: &Caller,
+    ) -> Record {
+        Record {
+            decision,
+            method: crate::mcp::TOOLS_CALL.to_owned(),
+            tool: echoed(tool),
+            reason: denial.map_or("", |denial| denial.reason.label()),
+            rule: denial.map_or("", |denial| denial.rule).to_owned(),
+            policy: policy.to_owned(),
+            grant: caller.grant_digest(),
+        }
+    }
+
+    /// The names and values that are not empty.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("mcp_decision", self.decision),
+            ("mcp_method", &self.method),
+            ("mcp_tool", &self.tool),
+            ("mcp_reason", self.reason),
+            ("mcp_rule", &self.rule),
+            ("mcp_policy", &self.policy),
+            ("mcp_grant", &self.grant),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+    }
+}
