@@ -71,11 +71,9 @@ mod tests {
 
     fn caller(credential: Option<&str>, session: Option<&str>, sessions: Sessions) -> Caller {
         let bytes = |text: &str| text.as_bytes().to_vec();
-        let head = Head {
-            credential: credential.map(bytes),
-            session: session.map(bytes),
-            ..Head::default()
-        };
+        let mut head = Head::default();
+        head.credential = credential.map(bytes);
+        head.session = session.map(bytes);
         Caller::of(&head, sessions)
     }
 

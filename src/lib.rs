@@ -46,5 +46,8 @@ pub mod reply;
 
 pub mod exchange;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod yaml;
+
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -1,0 +1,47 @@
+//! Arguments and exit codes.
+
+mod validate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    /// As hoped.
+    Ok = 0,
+    /// A document is not valid.
+    Invalid = 1,
+    /// A file cannot be read, or the arguments are wrong.
+    Unusable = 2,
+}
+
+/// Decides which MCP tool calls an AI agent may make.
+#[derive(Parser)]
+#[command(name = "mcp-policy", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check policies and plugin configurations, and print every problem.
+    #[command(after_help = "Example:\n  mcp-policy validate policies/*.json\n\n\
+        Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
+    Validate {
+        /// JSON or YAML files (by their ending: .yaml, .yml); `-` is standard input, read as JSON.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Runs the command.
+pub(crate) fn run() -> ExitCode {
+    let exit = match Arguments::parse().command {
+        Command::Validate { files } => validate::run(&files),
+    };
+    ExitCode::from(exit as u8)
+}
