@@ -9,7 +9,7 @@ use crate::matcher::{Mismatch, Truth, fold::confusable};
 use crate::mcp::message::Call;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Action, Check, CheckKind, Condition, Default, Entry, Policy, Subject,
+    Action, Check, CheckKind, Condition, Default, Entry, ExactName, Policy, Subject,
 };
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
@@ -68,10 +68,7 @@ pub struct CounterUnread;
 #[must_use]
 pub fn decide<'p>(policy: &'p Policy, call: &Call<'p>) -> Decision<'p> {
     if let Some(denial) = by_name(policy, call.tool) {
-        return Decision {
-            denial: Some(denial),
-            would_deny: None,
-        };
+        return Decision { denial: Some(denial), would_deny: None };
     }
     let mut decision = Decision::default();
     for entry in policy.entries_for(call.tool) {
@@ -98,7 +95,7 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
     })
 }
 
-/// Judges one check; `count` reads a counter by index.
+/// Judges one check; `count` reads a counter by index, or says `None` to leave it out of account.
 ///
 /// # Errors
 /// [`CounterUnread`] where `count` fails.
@@ -106,15 +103,10 @@ pub fn by_check<'p>(
     check: &'p Check,
     arguments: Option<&Value<'_>>,
     decode: Decode,
-    count: &mut impl FnMut(usize) -> Result<Micros, CounterUnread>,
+    count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
 ) -> Result<Option<Denial<'p>>, CounterUnread> {
     let denial = |reason, detail| {
-        Some(Denial {
-            reason,
-            rule: &check.pointer,
-            text: check.on_deny.as_deref(),
-            detail,
-        })
+        Some(Denial { reason, rule: &check.pointer, text: check.on_deny.as_deref(), detail })
     };
     if check.kind == CheckKind::Deny {
         return Ok(denial(Reason::ToolDenied, Detail::None));
@@ -136,10 +128,9 @@ pub fn by_check<'p>(
         }
     }
     Ok(match (undecided, check.kind) {
-        (Some((condition, mismatch)), _) => denial(
-            Reason::ValueUndecidable,
-            condition.mismatch_detail(mismatch),
-        ),
+        (Some((condition, mismatch)), _) => {
+            denial(Reason::ValueUndecidable, condition.mismatch_detail(mismatch))
+        }
         (None, CheckKind::DenyIf) => denial(Reason::DeniedByCondition, Detail::None),
         (None, CheckKind::Require | CheckKind::Deny) => None,
     })
@@ -158,68 +149,46 @@ impl<'p> Decision<'p> {
 }
 
 fn by_name<'p>(policy: &'p Policy, tool: &str) -> Option<Denial<'p>> {
-    let denial = |reason, rule| {
-        Some(Denial {
-            reason,
-            rule,
-            text: None,
-            detail: Detail::None,
-        })
-    };
-    if let Some(hidden) = policy
-        .hide
-        .iter()
-        .find(|hidden| hidden.pattern.matches(tool))
-    {
+    let denial = |reason, rule| Some(Denial { reason, rule, text: None, detail: Detail::None });
+    if let Some(hidden) = policy.hide.iter().find(|hidden| hidden.pattern.matches(tool)) {
         return denial(Reason::ToolHidden, &*hidden.pointer);
     }
-    if let Some(resembled) = resembled(policy, tool) {
-        return denial(Reason::NameNotExact, resembled);
+    if let Some(name) = resembled(policy, tool) {
+        // What resembles a hidden name must not tell that there is one.
+        let reason = if name.hides { Reason::ToolHidden } else { Reason::NameNotExact };
+        return denial(reason, &*name.pointer);
     }
     let listed = policy.default == Default::Allow || policy.entries_for(tool).any(Entry::lists);
-    if listed {
-        None
-    } else {
-        denial(Reason::ToolNotAllowed, "/default")
-    }
+    if listed { None } else { denial(Reason::ToolNotAllowed, "/default") }
 }
 
-/// The pointer of the exact key that a name is not, but resembles.
-fn resembled<'p>(policy: &'p Policy, tool: &str) -> Option<&'p str> {
-    let names = policy.exact_names();
+/// The exact key that a name is not, but resembles.
+fn resembled<'p>(policy: &'p Policy, tool: &str) -> Option<&'p ExactName> {
     if policy.has_exact(tool) {
         return None;
     }
-    names
-        .iter()
-        .find(|name| confusable(tool, &name.text))
-        .map(|name| &*name.pointer)
+    policy.exact_names().iter().find(|name| confusable(tool, &name.text))
 }
 
 fn by_entry<'p>(entry: &'p Entry, call: &Call<'_>) -> Option<Denial<'p>> {
     if entry.action == Action::Deny {
         return Some(entry.action_denial(Reason::ToolDenied));
     }
-    let pure = entry.checks.iter().filter(|check| !check.reads_counters());
-    let mut judged = pure.map(|check| {
-        // No pure check reads a counter; if one did, it would deny.
-        by_check(check, call.arguments, entry.decode, &mut |_| {
-            Err(CounterUnread)
-        })
-        .unwrap_or_else(|CounterUnread| Some(check.unread()))
-    });
-    judged.find_map(|denial| denial)
+    // A `deny_if` that reads a counter has to wait for it; a requirement can fail already by what it asks of the call.
+    let mut checks = entry.checks.iter();
+    checks.find_map(|check| {
+        if check.kind == CheckKind::DenyIf && check.reads_counters() {
+            return None;
+        }
+        by_check(check, call.arguments, entry.decode, &mut |_| Ok(None))
+            .unwrap_or_else(|CounterUnread| Some(check.unread()))
+    })
 }
 
 impl Entry {
     fn action_denial(&self, reason: Reason) -> Denial<'_> {
         let text = self.reason.as_deref();
-        Denial {
-            reason,
-            rule: &self.action_pointer,
-            text,
-            detail: Detail::None,
-        }
+        Denial { reason, rule: &self.action_pointer, text, detail: Detail::None }
     }
 }
 
@@ -228,12 +197,7 @@ impl Check {
     #[must_use]
     pub fn unread(&self) -> Denial<'_> {
         let reason = Reason::CountersUnavailable;
-        Denial {
-            reason,
-            rule: &self.pointer,
-            text: None,
-            detail: Detail::None,
-        }
+        Denial { reason, rule: &self.pointer, text: None, detail: Detail::None }
     }
 }
 
@@ -243,15 +207,16 @@ impl Condition {
         arguments: Option<&Value<'_>>,
         decode: Decode,
         side: Side,
-        count: &mut impl FnMut(usize) -> Result<Micros, CounterUnread>,
+        count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
     ) -> Result<Truth, CounterUnread> {
         match &self.subject {
-            Subject::Argument(path) => Ok(path.visit(arguments, decode, &mut |value| {
-                self.matcher.test(value, side)
-            })),
-            Subject::Counter(counter) => {
-                Ok(self.matcher.test_count(Decimal::from(count(*counter)?)))
+            Subject::Argument(path) => {
+                Ok(path.visit(arguments, decode, &mut |value| self.matcher.test(value, side)))
             }
+            Subject::Counter(counter) => Ok(match count(*counter)? {
+                Some(used) => self.matcher.test_count(Decimal::from(used)),
+                None => Truth::True,
+            }),
         }
     }
 

@@ -50,22 +50,11 @@ pub fn enforce<'p, S: SharedStore>(
     limiter: &Limiter<'_, S>,
     now: UnixMillis,
 ) -> Outcome<'p> {
-    let enforcement = Enforcement {
-        config,
-        policy: &config.policy,
-        call,
-        caller,
-        limiter,
-        now,
-    };
+    let enforcement = Enforcement { config, policy: &config.policy, call, caller, limiter, now };
     match (enforcement.outcome(), config.policy.force) {
-        (Outcome::Denied(denial), Force::Shadow) => Outcome::Permitted(
-            Permit {
-                counted: Vec::new(),
-                refundable: Vec::new(),
-            },
-            Some(denial),
-        ),
+        (Outcome::Denied(denial), Force::Shadow) => {
+            Outcome::Permitted(Permit { counted: Vec::new(), refundable: Vec::new() }, Some(denial))
+        }
         (outcome, _) => outcome,
     }
 }
@@ -108,9 +97,8 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         let mut count = |at: usize| {
             let named = self.policy.counters.get(at).ok_or(CounterUnread)?;
             let caller = self.caller.counted_as(named.scope);
-            self.limiter
-                .used(named.counter, caller, self.now)
-                .map_err(|_| CounterUnread)
+            let used = self.limiter.used(named.counter, caller, self.now);
+            used.map(Some).map_err(|_| CounterUnread)
         };
         for entry in self.policy.entries_for(self.call.tool) {
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
@@ -130,16 +118,10 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     /// What the call counts, in the order of the policy. An amount that cannot be counted denies.
     fn dues(&self, decision: &mut Decision<'p>) -> Vec<Due<'p>> {
         let of_entries = self.policy.entries_for(self.call.tool).flat_map(|entry| {
-            entry
-                .limits
-                .iter()
-                .map(move |limit| (limit, entry.force, entry.decode))
+            entry.limits.iter().map(move |limit| (limit, entry.force, entry.decode))
         });
-        let of_all = self
-            .policy
-            .all_limits
-            .iter()
-            .map(|limit| (limit, Force::Enforced, Decode::Never));
+        let of_all =
+            self.policy.all_limits.iter().map(|limit| (limit, Force::Enforced, Decode::Never));
         let mut dues: Vec<Due<'p>> = Vec::new();
         for (limit, force, decode) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
@@ -148,22 +130,9 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             match amount(&limit.amount, self.call.arguments, decode) {
                 Ok(amount) => {
                     let caller = self.caller.counted_as(named.scope);
-                    let charge = Charge {
-                        counter: named.counter,
-                        caller,
-                        amount,
-                        max: limit.max,
-                        force,
-                    };
-                    join(
-                        &mut dues,
-                        Due {
-                            limit,
-                            named,
-                            charge,
-                            refund: limit.refund,
-                        },
-                    );
+                    let charge =
+                        Charge { counter: named.counter, caller, amount, max: limit.max, force };
+                    join(&mut dues, Due { limit, named, charge, refund: limit.refund });
                 }
                 Err(detail) => {
                     let denial = Denial {
@@ -201,10 +170,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             Err(Refused::Unavailable) => match self.config.counters.on_error {
                 OnError::Deny => Outcome::Denied(unavailable()),
                 OnError::Allow => {
-                    let uncounted = Permit {
-                        counted: Vec::new(),
-                        refundable: Vec::new(),
-                    };
+                    let uncounted = Permit { counted: Vec::new(), refundable: Vec::new() };
                     Outcome::Permitted(uncounted, would_deny.or_else(|| Some(unavailable())))
                 }
             },
@@ -213,10 +179,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
 }
 
 fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {
-    let mut permit = Permit {
-        counted: Vec::new(),
-        refundable: Vec::new(),
-    };
+    let mut permit = Permit { counted: Vec::new(), refundable: Vec::new() };
     for (at, reservation) in granted.reservations {
         match dues.get(at).map(|due| due.refund) {
             Some(Refund::OnError) => permit.refundable.push(reservation),
@@ -229,19 +192,13 @@ fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {
 /// A call counts once on a counter: the largest amount, against the smallest maximum of those limits that are enforced, or
 /// else of those in shadow. It is given back only if every limit says so.
 fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
-    let Some(due) = dues
-        .iter_mut()
-        .find(|due| due.charge.counter.id == next.charge.counter.id)
+    let Some(due) = dues.iter_mut().find(|due| due.charge.counter.id == next.charge.counter.id)
     else {
         dues.push(next);
         return;
     };
-    let ceiling = |charge: &Charge| {
-        (
-            charge.force == Force::Shadow,
-            charge.max.map_or(u64::MAX, |max| max.0),
-        )
-    };
+    let ceiling =
+        |charge: &Charge| (charge.force == Force::Shadow, charge.max.map_or(u64::MAX, |max| max.0));
     if ceiling(&next.charge) < ceiling(&due.charge) {
         due.limit = next.limit;
         due.charge.max = next.charge.max;
@@ -288,32 +245,17 @@ fn argument_amount(
     decode: Decode,
 ) -> Result<Micros, Mismatch> {
     let expected = "a number that is not negative";
-    let mut found = Err(Mismatch {
-        expected,
-        found: "nothing",
-    });
+    let mut found = Err(Mismatch { expected, found: "nothing" });
     let truth = path.visit(arguments, decode, &mut |value| {
         found = match value {
-            None => Err(Mismatch {
-                expected,
-                found: "nothing",
-            }),
+            None => Err(Mismatch { expected, found: "nothing" }),
             Some(Value::Number(text)) => match Decimal::parse(text).map(Decimal::micros_rounded_up)
             {
                 Some(Some(micros)) => Ok(micros),
-                Some(None) => Err(Mismatch {
-                    expected,
-                    found: "a negative number",
-                }),
-                None => Err(Mismatch {
-                    expected,
-                    found: "a number beyond the exact range",
-                }),
+                Some(None) => Err(Mismatch { expected, found: "a negative number" }),
+                None => Err(Mismatch { expected, found: "a number beyond the exact range" }),
             },
-            Some(other) => Err(Mismatch {
-                expected,
-                found: other.kind(),
-            }),
+            Some(other) => Err(Mismatch { expected, found: other.kind() }),
         };
         Truth::True
     });

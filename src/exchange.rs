@@ -4,22 +4,21 @@
 //! sequence of events. A request is judged once, at the end of its body or at its trailers, whichever comes; nothing is
 //! forwarded unjudged.
 
+mod judgement;
+
 use std::rc::Rc;
 
-use crate::decision::has_ambiguous_argument;
-use crate::enforce::{Outcome, Permit, enforce};
-use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::{Admission, Follows, Head, HeaderList, admit};
-use crate::mcp::message::{Body, Call, Message, parse_body};
 use crate::mcp::outcome::{BodyForm, Observer};
-use crate::policy::compiled::{Batch, Config};
+use crate::policy::compiled::Config;
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::reply::{Context, Reply, batch_refused_object, denial_object};
+use crate::reply::Reply;
 use crate::time::UnixMillis;
+use judgement::{Judgement, Refunds};
 
 /// What the exchange asks of the world when it needs it.
 pub trait Environment {
@@ -100,31 +99,18 @@ enum State {
     /// The body is being collected; this much of it is buffered.
     Collecting { head: Box<Head>, buffered: usize },
     /// Forwarded; these counts are given back on an error.
-    Forwarded(Vec<(String, Vec<Reservation>)>),
+    Forwarded(Refunds),
     /// The response is watched for errors.
-    Watching {
-        observer: Observer,
-        refunds: Vec<(String, Vec<Reservation>)>,
-    },
+    Watching { observer: Observer, refunds: Refunds },
     /// Answered here.
     Answered,
-}
-
-/// What the judgement of a body comes to.
-struct Verdict {
-    record: Option<Record>,
-    result: Result<Vec<(String, Vec<Reservation>)>, Reply>,
 }
 
 impl Exchange {
     /// An exchange that has seen nothing.
     #[must_use]
     pub fn new(config: Rc<Config>) -> Exchange {
-        Exchange {
-            config,
-            state: State::Fresh,
-            record: None,
-        }
+        Exchange { config, state: State::Fresh, record: None }
     }
 
     /// Request headers. Also returns the names of the headers to remove before anything is forwarded.
@@ -136,16 +122,10 @@ impl Exchange {
     ) -> (Action, Vec<&'static str>) {
         let head = match admit(headers, follows, self.config.requests.max_body_bytes) {
             Ok(Admission::Judge(_)) if follows == Follows::Nothing => {
-                return (
-                    self.refuse(Refusal::new(Reason::InvalidJson, "")),
-                    Vec::new(),
-                );
+                return (self.refuse(Refusal::new(Reason::InvalidJson, "")), Vec::new());
             }
             Ok(Admission::Judge(_)) if hold == Hold::Denied => {
-                return (
-                    self.refuse(Refusal::new(Reason::HeadersNotHeld, "")),
-                    Vec::new(),
-                );
+                return (self.refuse(Refusal::new(Reason::HeadersNotHeld, "")), Vec::new());
             }
             Ok(Admission::Judge(head)) => head,
             Ok(Admission::Pass) => {
@@ -161,11 +141,7 @@ impl Exchange {
             removed.push("accept-encoding");
         }
         self.state = State::Collecting { head, buffered: 0 };
-        let action = if hold == Hold::Yes {
-            Action::Pause
-        } else {
-            Action::Continue
-        };
+        let action = if hold == Hold::Yes { Action::Pause } else { Action::Continue };
         (action, removed)
     }
 
@@ -176,10 +152,7 @@ impl Exchange {
         buffered: usize,
         chunk: Chunk,
     ) -> Action {
-        let State::Collecting {
-            buffered: known, ..
-        } = &mut self.state
-        else {
+        let State::Collecting { buffered: known, .. } = &mut self.state else {
             return self.settled();
         };
         *known = buffered;
@@ -229,19 +202,12 @@ impl Exchange {
             return;
         }
         if head.status >= 400 {
-            give_back(
-                &self.config,
-                env,
-                refunds.iter().flat_map(|(_, counts)| counts),
-            );
+            give_back(&self.config, env, refunds.iter().flat_map(|(_, counts)| counts));
             return;
         }
         let form = BodyForm::of(head.content_type, head.encoded);
         let ids = refunds.iter().map(|(id, _)| id.clone()).collect();
-        self.state = State::Watching {
-            observer: Observer::new(form, ids),
-            refunds,
-        };
+        self.state = State::Watching { observer: Observer::new(form, ids), refunds };
     }
 
     /// Response body: `length` bytes are passing. They are looked at, never held.
@@ -249,19 +215,13 @@ impl Exchange {
         let State::Watching { observer, refunds } = &mut self.state else {
             return;
         };
-        let bytes = if length == 0 {
-            Some(Vec::new())
-        } else {
-            env.response_chunk(length)
-        };
+        let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
         let failed = match bytes {
             Some(bytes) => observer.push(&bytes, chunk == Chunk::Last),
             None => Vec::new(),
         };
-        let counts = refunds
-            .iter()
-            .filter(|(id, _)| failed.contains(id))
-            .flat_map(|(_, counts)| counts);
+        let counts =
+            refunds.iter().filter(|(id, _)| failed.contains(id)).flat_map(|(_, counts)| counts);
         give_back(&self.config, env, counts);
         if !observer.is_watching() {
             self.state = State::Passing;
@@ -284,11 +244,7 @@ impl Exchange {
         else {
             return self.settled();
         };
-        let body = if buffered == 0 {
-            Some(Vec::new())
-        } else {
-            env.request_body(buffered)
-        };
+        let body = if buffered == 0 { Some(Vec::new()) } else { env.request_body(buffered) };
         let Some(body) = body.filter(|body| body.len() == buffered) else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""));
         };
@@ -327,162 +283,4 @@ fn give_back<'r, E: Environment>(
     counts: impl Iterator<Item = &'r Reservation>,
 ) {
     Limiter::new(env.store(), config.counters.shards).give_back(counts);
-}
-
-/// Judging one body.
-struct Judgement<'j, E: Environment> {
-    config: &'j Config,
-    head: &'j Head,
-    caller: Caller,
-    limiter: Limiter<'j, E::Store>,
-    now: UnixMillis,
-}
-
-impl<'j, E: Environment> Judgement<'j, E> {
-    fn new(config: &'j Config, head: &'j Head, env: &'j E) -> Self {
-        Judgement {
-            config,
-            head,
-            caller: Caller::of(head, config.sessions),
-            limiter: Limiter::new(env.store(), config.counters.shards),
-            now: env.now(),
-        }
-    }
-
-    fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
-        let value = parse_body(bytes)?;
-        match Body::read(&value)? {
-            Body::Single(message) => {
-                self.head.agrees_with(&message)?;
-                match message {
-                    Message::Call(call) => self.of_call(&call),
-                    Message::Other(_) | Message::Response => Ok(self.passes(&message)),
-                }
-            }
-            Body::Batch(messages) => {
-                if self.config.requests.batch == Batch::Deny {
-                    return Err(Refusal::new(Reason::BatchNotAllowed, "by configuration"));
-                }
-                self.head.agrees_with_batch()?;
-                self.of_batch(&messages)
-            }
-        }
-    }
-
-    fn passes(&self, message: &Message<'_>) -> Verdict {
-        let method = message.method().unwrap_or("response");
-        Verdict {
-            record: Some(Record::passed(method, &self.config.policy.name)),
-            result: Ok(Vec::new()),
-        }
-    }
-
-    fn of_call(&self, call: &Call<'_>) -> Result<Verdict, Refusal> {
-        self.exact_arguments(call)?;
-        let outcome = enforce(self.config, call, &self.caller, &self.limiter, self.now);
-        let record = Some(self.record(call, &outcome));
-        let result = match outcome {
-            Outcome::Permitted(permit, _) => Ok(refunds(call, permit)),
-            Outcome::Denied(denial) => Err(Reply::denial(call, &denial, &self.context())),
-        };
-        Ok(Verdict { record, result })
-    }
-
-    /// Every element is decided; one denial refuses them all.
-    fn of_batch(&self, messages: &[Message<'_>]) -> Result<Verdict, Refusal> {
-        let calls = || {
-            messages.iter().filter_map(|message| match message {
-                Message::Call(call) => Some(call),
-                Message::Other(_) | Message::Response => None,
-            })
-        };
-        for call in calls() {
-            self.exact_arguments(call)?;
-        }
-        let mut permits = Vec::new();
-        let mut errors = Vec::new();
-        let mut denied = None;
-        for message in messages {
-            let Message::Call(call) = message else {
-                errors.extend(message.id().map(batch_refused_object));
-                continue;
-            };
-            let outcome = enforce(self.config, call, &self.caller, &self.limiter, self.now);
-            let record = self.record(call, &outcome);
-            match outcome {
-                Outcome::Permitted(permit, _) => {
-                    permits.push((call, permit));
-                    errors.push(batch_refused_object(call.id));
-                }
-                Outcome::Denied(denial) => {
-                    errors.push(denial_object(call, &denial, &self.context()));
-                    denied = denied.or(Some(record));
-                }
-            }
-        }
-        if denied.is_none() {
-            let refunds = permits
-                .into_iter()
-                .flat_map(|(call, permit)| refunds(call, permit));
-            let decision = if calls().next().is_some() {
-                "allow"
-            } else {
-                "pass"
-            };
-            let record = Record {
-                decision,
-                ..Record::passed("batch", &self.config.policy.name)
-            };
-            return Ok(Verdict {
-                record: Some(record),
-                result: Ok(refunds.collect()),
-            });
-        }
-        for (_, permit) in permits {
-            permit.revoke(&self.limiter);
-        }
-        Ok(Verdict {
-            record: denied,
-            result: Err(Reply::batch(&errors, &self.context())),
-        })
-    }
-
-    fn exact_arguments(&self, call: &Call<'_>) -> Result<(), Refusal> {
-        if has_ambiguous_argument(&self.config.policy, call) {
-            let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
-            return Err(refusal.answering(Some(call.id)));
-        }
-        Ok(())
-    }
-
-    fn record(&self, call: &Call<'_>, outcome: &Outcome<'_>) -> Record {
-        let (decision, denial) = match outcome {
-            Outcome::Permitted(_, None) => ("allow", None),
-            Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
-            Outcome::Denied(denial) => ("deny", Some(denial)),
-        };
-        Record::of_call(
-            decision,
-            call.tool,
-            denial,
-            &self.config.policy.name,
-            &self.caller,
-        )
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context {
-            policy: &self.config.policy.name,
-            head: self.head,
-        }
-    }
-}
-
-fn refunds(call: &Call<'_>, permit: Permit) -> Vec<(String, Vec<Reservation>)> {
-    let counts = permit.into_refundable();
-    if counts.is_empty() {
-        Vec::new()
-    } else {
-        vec![(call.id.to_owned(), counts)]
-    }
 }

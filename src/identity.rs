@@ -56,9 +56,7 @@ fn digest(parts: &[&[u8]]) -> CallerId {
         hash.update(part);
     }
     let bytes = hash.finalize();
-    let number = bytes
-        .first_chunk()
-        .map_or(0, |bytes| u128::from_le_bytes(*bytes));
+    let number = bytes.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
     // Zero stands for everybody.
     CallerId(number.max(1))
 }
@@ -86,11 +84,7 @@ mod tests {
         assert_eq!(counted(caller(Some("a"), None, Trusted)), grant);
         let trusted = counted(caller(Some("a"), Some("s"), Trusted));
         assert_ne!(trusted, grant);
-        assert_ne!(
-            trusted,
-            counted(caller(Some("b"), Some("s"), Trusted)),
-            "within the grant"
-        );
+        assert_ne!(trusted, counted(caller(Some("b"), Some("s"), Trusted)), "within the grant");
         assert_ne!(grant, caller(None, None, Trusted).counted_as(Scope::Grant));
     }
 }

@@ -98,21 +98,13 @@ impl<'a> Value<'a> {
     /// The members, if this is an object.
     #[must_use]
     pub fn as_object(&self) -> Option<&Object<'a>> {
-        if let Value::Object(object) = self {
-            Some(object)
-        } else {
-            None
-        }
+        if let Value::Object(object) = self { Some(object) } else { None }
     }
 
     /// The text, if this is a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Value::String(text) = self { Some(text) } else { None }
     }
 
     /// The name of the value's type, as error messages say it.
@@ -149,10 +141,7 @@ impl<'a> Object<'a> {
         // Small objects are compared pairwise; large ones are sorted, so that no body costs quadratic time.
         if members.len() <= 16 {
             return members.iter().enumerate().any(|(index, member)| {
-                members
-                    .iter()
-                    .take(index)
-                    .any(|earlier| earlier.key == member.key)
+                members.iter().take(index).any(|earlier| earlier.key == member.key)
             });
         }
         let mut keys: Vec<&str> = members.iter().map(|member| &*member.key).collect();

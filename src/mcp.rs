@@ -27,19 +27,12 @@ impl Refusal {
     /// A refusal before any id could be read.
     #[must_use]
     pub fn new(reason: Reason, detail: &'static str) -> Refusal {
-        Refusal {
-            reason,
-            detail,
-            id: None,
-        }
+        Refusal { reason, detail, id: None }
     }
 
     /// The same refusal, answering the request with this id.
     #[must_use]
     pub fn answering(self, id: Option<&str>) -> Refusal {
-        Refusal {
-            id: id.map(str::to_owned),
-            ..self
-        }
+        Refusal { id: id.map(str::to_owned), ..self }
     }
 }

@@ -21,6 +21,7 @@ pub struct Micros(pub u64);
 const MILLION_DIGITS: i32 = 6;
 const EXACT_DIGITS: usize = 15;
 const EXACT_INTEGER: u64 = 1 << 53;
+/// The largest exponent in scientific notation, either way: well within a double's range, subnormals excluded.
 const MAX_MAGNITUDE: i64 = 290;
 
 impl Decimal {
@@ -36,36 +37,23 @@ impl Decimal {
             None => (unsigned, 0),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        let significant = || {
-            whole
-                .bytes()
-                .chain(fraction.bytes())
-                .skip_while(|&digit| digit == b'0')
-        };
+        let significant =
+            || whole.bytes().chain(fraction.bytes()).skip_while(|&digit| digit == b'0');
         let total = significant().count();
-        let zeros = whole
-            .bytes()
-            .chain(fraction.bytes())
-            .rev()
-            .take_while(|&digit| digit == b'0')
-            .count();
+        let zeros =
+            whole.bytes().chain(fraction.bytes()).rev().take_while(|&digit| digit == b'0').count();
         if total == 0 {
-            return Some(Decimal {
-                negative: false,
-                mantissa: 0,
-                exponent: 0,
-            });
+            return Some(Decimal { negative: false, mantissa: 0, exponent: 0 });
         }
         let kept = total.saturating_sub(zeros);
         if kept > EXACT_DIGITS + 1 {
             return None;
         }
-        let mantissa = significant()
-            .take(kept)
-            .fold(0, |sum: u64, digit| sum * 10 + u64::from(digit - b'0'));
+        let mantissa =
+            significant().take(kept).fold(0, |sum: u64, digit| sum * 10 + u64::from(digit - b'0'));
         let exponent =
             exponent - i64::try_from(fraction.len()).ok()? + i64::try_from(zeros).ok()?;
-        let magnitude = exponent + i64::try_from(kept).ok()?;
+        let magnitude = exponent + i64::try_from(kept).ok()? - 1;
         let exact = kept <= EXACT_DIGITS || (exponent == 0 && mantissa <= EXACT_INTEGER);
         (exact && magnitude.abs() <= MAX_MAGNITUDE).then_some(Decimal {
             negative,
@@ -143,11 +131,7 @@ impl From<Micros> for Decimal {
             mantissa /= 10;
             exponent += 1;
         }
-        Decimal {
-            negative: false,
-            mantissa,
-            exponent,
-        }
+        Decimal { negative: false, mantissa, exponent }
     }
 }
 
@@ -169,9 +153,7 @@ fn saturating_exponent(text: &str) -> i64 {
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     let value = digits.bytes().fold(0i64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(i64::from(digit.saturating_sub(b'0')))
-            .min(1 << 40)
+        sum.saturating_mul(10).saturating_add(i64::from(digit.saturating_sub(b'0'))).min(1 << 40)
     });
     sign * value
 }
@@ -198,9 +180,7 @@ mod tests {
             ("123e-2", "1.23", Ordering::Equal),
             ("000".trim_start_matches("00"), "0", Ordering::Equal),
         ] {
-            let order = Decimal::parse(left)
-                .unwrap()
-                .cmp(&Decimal::parse(right).unwrap());
+            let order = Decimal::parse(left).unwrap().cmp(&Decimal::parse(right).unwrap());
             assert_eq!(order, expected, "{left} {right}");
         }
     }
@@ -220,12 +200,7 @@ mod tests {
         ] {
             assert_eq!(Decimal::parse(inexact), None, "{inexact}");
         }
-        for exact in [
-            "9007199254740992",
-            "123456789012345e20",
-            "1e22",
-            "0.000000000000001",
-        ] {
+        for exact in ["9007199254740992", "123456789012345e20", "1e22", "0.000000000000001"] {
             assert!(Decimal::parse(exact).is_some(), "{exact}");
         }
     }

@@ -56,15 +56,9 @@ impl Config {
             )),
             Some((text, Err(fault))) => {
                 let (line, column) = line_and_column(text, fault.at);
-                let message = format!(
-                    "not JSON: {} at line {line}, column {column}",
-                    fault.kind.describe()
-                );
-                Err(alone(
-                    Code::NotJson,
-                    &message,
-                    "check the document with `mcp-policy validate`",
-                ))
+                let message =
+                    format!("not JSON: {} at line {line}, column {column}", fault.kind.describe());
+                Err(alone(Code::NotJson, &message, "check the document with `mcp-policy validate`"))
             }
             None => Err(alone(
                 Code::NotJson,
@@ -80,14 +74,9 @@ impl Config {
     /// All problems of the document, warnings included.
     pub fn compile(document: &Value<'_>, namespace: &str) -> Result<Loaded, Vec<Diagnostic>> {
         let (config, diagnostics) = compile::configuration(document, namespace);
-        let failed = diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error);
+        let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         match config {
-            Some(config) if !failed => Ok(Loaded {
-                config,
-                warnings: diagnostics,
-            }),
+            Some(config) if !failed => Ok(Loaded { config, warnings: diagnostics }),
             _ => Err(diagnostics),
         }
     }
@@ -108,12 +97,6 @@ fn looks_like_struct(bytes: &[u8]) -> bool {
 pub fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
 }

@@ -28,11 +28,7 @@ impl Record {
     /// The record of a request that the strict front door refuses.
     #[must_use]
     pub fn refused(refusal: &Refusal) -> Record {
-        Record {
-            decision: "refuse",
-            reason: refusal.reason.label(),
-            ..Record::default()
-        }
+        Record { decision: "refuse", reason: refusal.reason.label(), ..Record::default() }
     }
 
     /// The record of a message that calls no tool.

@@ -49,9 +49,7 @@ impl Reply {
         let error = error_object(refusal.id.as_deref(), reason.code(), &message, &data);
         let mut reply = Reply::framed(reason.status(), Framing::Json, &error);
         if reason == Reason::MethodNotAllowed {
-            reply
-                .headers
-                .push(("allow", "GET, POST, DELETE, HEAD, OPTIONS"));
+            reply.headers.push(("allow", "GET, POST, DELETE, HEAD, OPTIONS"));
         }
         reply
     }
@@ -66,26 +64,17 @@ impl Reply {
     /// Answers a batch with one response for each of its requests.
     #[must_use]
     pub fn batch(errors: &[String], context: &Context<'_>) -> Reply {
-        Reply::framed(
-            200,
-            context.head.framing,
-            &format!("[{}]", errors.join(",")),
-        )
+        Reply::framed(200, context.head.framing, &format!("[{}]", errors.join(",")))
     }
 
     fn framed(status: u16, framing: Framing, json: &str) -> Reply {
         let (media, body) = match framing {
             Framing::Json => ("application/json", json.to_owned()),
-            Framing::EventStream => (
-                "text/event-stream",
-                format!("event: message\ndata: {json}\n\n"),
-            ),
+            Framing::EventStream => {
+                ("text/event-stream", format!("event: message\ndata: {json}\n\n"))
+            }
         };
-        Reply {
-            status,
-            headers: vec![("content-type", media)],
-            body: body.into_bytes(),
-        }
+        Reply { status, headers: vec![("content-type", media)], body: body.into_bytes() }
     }
 }
 
@@ -103,12 +92,7 @@ pub fn denial_object(call: &Call<'_>, denial: &Denial<'_>, context: &Context<'_>
         );
     }
     let data = data(&tool, denial, context);
-    error_object(
-        Some(call.id),
-        denial.reason.code(),
-        &message(&tool, denial),
-        &data,
-    )
+    error_object(Some(call.id), denial.reason.code(), &message(&tool, denial), &data)
 }
 
 /// The response to a request whose batch is refused for another one's sake.
@@ -148,22 +132,11 @@ fn data(tool: &str, denial: &Denial<'_>, context: &Context<'_>) -> String {
     if let Detail::Limit { counter, .. } = denial.detail {
         text("counter", counter);
     }
-    let request_id = context
-        .head
-        .request_id
-        .as_deref()
-        .and_then(|id| std::str::from_utf8(id).ok());
+    let request_id = context.head.request_id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
     if let Some(id) = request_id.filter(|id| id.len() <= MAX_ECHO_BYTES) {
         text("requestId", id);
     }
-    if let Detail::Limit {
-        max,
-        remaining,
-        window_seconds,
-        retry_after,
-        ..
-    } = denial.detail
-    {
+    if let Detail::Limit { max, remaining, window_seconds, retry_after, .. } = denial.detail {
         // Writing to a String cannot fail.
         let _ = write!(
             data,
@@ -202,15 +175,9 @@ fn message(tool: &str, denial: &Denial<'_>) -> String {
             format!("Tool `{tool}` is denied by policy for these arguments.")
         }
         (Reason::ApprovalRequired, _) => format!("Tool `{tool}` requires approval."),
-        (
-            Reason::LimitReached,
-            Detail::Limit {
-                max,
-                window_seconds,
-                retry_after,
-                ..
-            },
-        ) => limit_message(tool, &max.to_string(), window_seconds, retry_after),
+        (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
+            limit_message(tool, &max.to_string(), window_seconds, retry_after)
+        }
         (reason, _) if !reason.sentence().is_empty() => format!("{}.", reason.sentence()),
         _ => format!("Tool `{tool}` is not allowed by policy."),
     }

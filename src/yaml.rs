@@ -2,10 +2,7 @@
 //!
 //! YAML 1.2, less what could mean two things or grow without bound: one document, no anchors, aliases or tags, keys that are
 //! strings, and plain numbers only as JSON writes them.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the events are a foreign enum"
-)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the events are a foreign enum")]
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,11 +25,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} at line {}, column {}",
-            self.message, self.line, self.column
-        )
+        write!(formatter, "{} at line {}, column {}", self.message, self.line, self.column)
     }
 }
 
@@ -41,10 +34,7 @@ impl fmt::Display for Fault {
 /// # Errors
 /// A [`Fault`] where the text is not YAML, or is more than a policy needs.
 pub fn read(text: &str) -> Result<Value<'static>, Fault> {
-    let mut events = Events {
-        parser: Parser::new_from_str(text),
-        values_left: MAX_VALUES,
-    };
+    let mut events = Events { parser: Parser::new_from_str(text), values_left: MAX_VALUES };
     let mut document = None;
     loop {
         let (event, span) = events.next()?;
@@ -75,11 +65,9 @@ impl<'t> Events<'t> {
         match self.parser.next() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(scan_fault(&error)),
-            None => Err(Fault {
-                line: 1,
-                column: 1,
-                message: "the document does not end".to_owned(),
-            }),
+            None => {
+                Err(Fault { line: 1, column: 1, message: "the document does not end".to_owned() })
+            }
         }
     }
 
@@ -93,11 +81,7 @@ impl<'t> Events<'t> {
             return Err(fault(span, "too many values"));
         };
         self.values_left = values_left;
-        let deeper = || {
-            depth
-                .checked_sub(1)
-                .ok_or_else(|| fault(span, "nested too deeply"))
-        };
+        let deeper = || depth.checked_sub(1).ok_or_else(|| fault(span, "nested too deeply"));
         match event {
             Event::Alias(_) => Err(fault(span, "aliases are not read; write the value out")),
             Event::Scalar(_, _, 1.., _)
@@ -140,11 +124,7 @@ impl<'t> Events<'t> {
             };
             let (event, span) = self.next()?;
             let value = self.value(event, &span, depth)?;
-            object.0.push(Member {
-                key,
-                raw: "",
-                value,
-            });
+            object.0.push(Member { key, raw: "", value });
         }
     }
 }
@@ -175,10 +155,8 @@ fn resembles_number(text: &str) -> bool {
     let unsigned = text.trim_start_matches(['+', '-']);
     let lower = unsigned.to_ascii_lowercase();
     let digits = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
-    let numeric = |rest: &str| {
-        rest.bytes()
-            .all(|byte| byte.is_ascii_digit() || b"_.e+-".contains(&byte))
-    };
+    let numeric =
+        |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || b"_.e+-".contains(&byte));
     matches!(&*lower, ".inf" | ".nan")
         || ["0x", "0o", "0b"].iter().any(|base| {
             lower.strip_prefix(base).is_some_and(|rest| {
@@ -190,17 +168,11 @@ fn resembles_number(text: &str) -> bool {
             && lower.parse::<f64>().is_ok())
         || (digits(&lower)
             && lower.contains('_')
-            && lower
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'_'))
+            && lower.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_'))
 }
 
 fn fault(span: &Span, message: &str) -> Fault {
-    Fault {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-        message: message.to_owned(),
-    }
+    Fault { line: span.start.line(), column: span.start.col() + 1, message: message.to_owned() }
 }
 
 fn scan_fault(error: &ScanError) -> Fault {
@@ -256,10 +228,7 @@ mod tests {
         let bomb = "a: &a [x]\nb: *a";
         let deep = "[".repeat(70) + &"]".repeat(70);
         for (yaml, expected) in [
-            (
-                bomb,
-                "anchors are not read; write the value out at line 1, column 4",
-            ),
+            (bomb, "anchors are not read; write the value out at line 1, column 4"),
             ("a: !!str 1", "tags are not read"),
             ("a: 1\n---\nb: 2", "a second document"),
             ("", "the document is empty"),

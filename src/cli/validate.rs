@@ -15,11 +15,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
 pub(super) fn run(files: &[impl AsRef<Path>]) -> Exit {
-    files
-        .iter()
-        .map(|file| check(file.as_ref()))
-        .max()
-        .unwrap_or(Exit::Ok)
+    files.iter().map(|file| check(file.as_ref())).max().unwrap_or(Exit::Ok)
 }
 
 fn check(file: &Path) -> Exit {
@@ -49,9 +45,7 @@ fn check(file: &Path) -> Exit {
 }
 
 fn load(file: &Path, bytes: &[u8]) -> Result<Loaded, Vec<Diagnostic>> {
-    let yaml = file
-        .extension()
-        .is_some_and(|ending| ending == "yaml" || ending == "yml");
+    let yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
     if !yaml {
         return Config::load(bytes, "");
     }

@@ -134,9 +134,7 @@ pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Option<Vec<u8>>, HostE
 pub(super) fn headers(map: Map) -> Result<HeaderList, HostError> {
     // SAFETY: as `returned` asks.
     let bytes = unsafe { returned(|out, size| proxy_get_header_map_pairs(map as Raw, out, size)) };
-    bytes?
-        .map_or(Some(HeaderList::new()), |bytes| unpack_pairs(&bytes))
-        .ok_or(HostError)
+    bytes?.map_or(Some(HeaderList::new()), |bytes| unpack_pairs(&bytes)).ok_or(HostError)
 }
 
 pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
@@ -175,13 +173,7 @@ pub(super) fn shared(key: &str) -> Result<Option<(Vec<u8>, Version)>, HostError>
 pub(super) fn set_shared(key: &str, value: &[u8], version: Version) -> Result<bool, HostError> {
     // SAFETY: the host reads key and value during the call.
     let status = unsafe {
-        proxy_set_shared_data(
-            key.as_ptr(),
-            key.len(),
-            value.as_ptr(),
-            value.len(),
-            version.0,
-        )
+        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version.0)
     };
     match status {
         OK => Ok(true),

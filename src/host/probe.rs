@@ -87,10 +87,7 @@ impl Probe {
             return None;
         }
         let mut held = self.held.borrow_mut();
-        held.push(Held {
-            context,
-            since: now,
-        });
+        held.push(Held { context, since: now });
         (held.len() == 1).then_some(TICK_MILLIS)
     }
 
@@ -117,9 +114,7 @@ impl Probe {
         self.suspicions.set(self.suspicions.get() + 1);
         if self.suspicions.get() >= SUSPICIONS {
             self.suspicions.set(0);
-            self.known.set(Known::GivenUp(UnixMillis(
-                now.0.saturating_add(RETRY_MILLIS),
-            )));
+            self.known.set(Known::GivenUp(UnixMillis(now.0.saturating_add(RETRY_MILLIS))));
         }
     }
 
@@ -134,9 +129,7 @@ impl Probe {
     /// Takes note that a request is over.
     pub(super) fn over(&self, context: u32) {
         self.forget(context);
-        self.released
-            .borrow_mut()
-            .retain(|(known, _)| *known != context);
+        self.released.borrow_mut().retain(|(known, _)| *known != context);
     }
 
     /// The requests that have waited too long. Nothing is held after it if the timer can stop.
@@ -147,21 +140,15 @@ impl Probe {
         };
         let late = |request: &Held| now.0.saturating_sub(request.since.0) >= patience;
         let mut held = self.held.borrow_mut();
-        let contexts: Vec<u32> = held
-            .iter()
-            .filter(|request| late(request))
-            .map(|request| request.context)
-            .collect();
+        let contexts: Vec<u32> =
+            held.iter().filter(|request| late(request)).map(|request| request.context).collect();
         held.retain(|request| !late(request));
         if self.mode == HoldHeaders::Always {
             return Overdue::Refuse(contexts);
         }
         let event = self.events.get();
         // Each is let go at its own event, so that its body can come with the next one.
-        let released = contexts
-            .iter()
-            .zip(event..)
-            .map(|(context, event)| (*context, event));
+        let released = contexts.iter().zip(event..).map(|(context, event)| (*context, event));
         self.released.borrow_mut().extend(released);
         Overdue::Release(contexts)
     }

@@ -33,10 +33,8 @@ impl Context for Root {}
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         // Also called in a throw-away copy that only validates, so nothing may happen here but the check.
-        let bytes = calls::buffer(Buffer::PluginConfiguration, size)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
+        let bytes =
+            calls::buffer(Buffer::PluginConfiguration, size).ok().flatten().unwrap_or_default();
         match Config::load(&bytes, &plugin_name()) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
@@ -44,11 +42,7 @@ impl RootContext for Root {
                 }
                 let probe = Probe::new(loaded.config.requests.hold_headers);
                 let config = Rc::new(loaded.config);
-                self.plugin = Some(Plugin {
-                    config,
-                    probe,
-                    exchanges: Exchanges::default(),
-                });
+                self.plugin = Some(Plugin { config, probe, exchanges: Exchanges::default() });
                 true
             }
             Err(problems) => {
@@ -69,9 +63,9 @@ impl RootContext for Root {
         let Some(plugin) = &self.plugin else { return };
         match plugin.probe.overdue(calls::now()) {
             Overdue::Release(contexts) => contexts.into_iter().for_each(release),
-            Overdue::Refuse(contexts) => contexts
-                .into_iter()
-                .for_each(|context| plugin.refuse(context)),
+            Overdue::Refuse(contexts) => {
+                contexts.into_iter().for_each(|context| plugin.refuse(context))
+            }
         }
         if plugin.probe.is_idle() {
             calls::tick_every(0);
@@ -83,12 +77,7 @@ impl RootContext for Root {
         let exchange = Rc::new(RefCell::new(Exchange::new(plugin.config.clone())));
         let watched = plugin.config.requests.hold_headers == HoldHeaders::Always;
         let exchanges = watched.then(|| plugin.exchanges.clone());
-        Some(Box::new(Stream::new(
-            context,
-            exchange,
-            plugin.probe.clone(),
-            exchanges,
-        )))
+        Some(Box::new(Stream::new(context, exchange, plugin.probe.clone(), exchanges)))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -111,12 +100,7 @@ impl Plugin {
             ),
         );
         let _ = calls::act_on(context).and_then(|()| {
-            calls::reply(
-                reply.status,
-                crate::reply::CODE_DETAILS,
-                &reply.headers,
-                &reply.body,
-            )
+            calls::reply(reply.status, crate::reply::CODE_DETAILS, &reply.headers, &reply.body)
         });
     }
 }
@@ -125,18 +109,12 @@ impl Plugin {
 fn release(context: u32) {
     let released = calls::act_on(context).and_then(|()| calls::continue_request());
     if released.is_err() {
-        calls::log(
-            Level::Error,
-            "mcp_policy: a held request could not be continued",
-        );
+        calls::log(Level::Error, "mcp_policy: a held request could not be continued");
     }
 }
 
 /// Keeps the counters of plugins apart that share one VM id.
 fn plugin_name() -> String {
-    let name = calls::property(&["plugin_name"])
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let name = calls::property(&["plugin_name"]).ok().flatten().unwrap_or_default();
     String::from_utf8_lossy(&name).into_owned()
 }

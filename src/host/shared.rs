@@ -11,10 +11,7 @@ impl SharedStore for SharedData {
     fn get(&self, key: &str) -> Result<Snapshot, StoreFailed> {
         match calls::shared(key) {
             Ok(Some((value, version))) => Ok(Snapshot { value, version }),
-            Ok(None) => Ok(Snapshot {
-                value: Vec::new(),
-                version: Version::ABSENT,
-            }),
+            Ok(None) => Ok(Snapshot { value: Vec::new(), version: Version::ABSENT }),
             Err(calls::HostError) => Err(StoreFailed),
         }
     }

@@ -30,12 +30,7 @@ impl Stream {
         probe: Rc<Probe>,
         exchanges: Option<Exchanges>,
     ) -> Stream {
-        Stream {
-            context,
-            exchange,
-            probe,
-            exchanges,
-        }
+        Stream { context, exchange, probe, exchanges }
     }
 
     fn perform(&self, action: Action) -> HostAction {
@@ -67,25 +62,16 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> HostAction {
         let headers = calls::headers(Map::Request).unwrap_or_default();
-        let follows = if end_of_stream {
-            Follows::Nothing
-        } else {
-            Follows::Body
-        };
+        let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
         let hold = self.probe.hold(calls::now());
-        let (action, removed) = self
-            .exchange
-            .borrow_mut()
-            .request_headers(headers, follows, hold);
+        let (action, removed) = self.exchange.borrow_mut().request_headers(headers, follows, hold);
         for name in removed {
             let _ = calls::remove_request_header(name);
         }
         if action == Action::Pause {
             self.watch();
             if let Some(exchanges) = &self.exchanges {
-                exchanges
-                    .borrow_mut()
-                    .insert(self.context, self.exchange.clone());
+                exchanges.borrow_mut().insert(self.context, self.exchange.clone());
             }
         }
         self.perform(action)
@@ -93,24 +79,14 @@ impl HttpContext for Stream {
 
     fn on_http_request_body(&mut self, buffered: usize, end_of_stream: bool) -> HostAction {
         self.probe.body_came(self.context, Host::default().now());
-        let chunk = if end_of_stream {
-            Chunk::Last
-        } else {
-            Chunk::More
-        };
-        let action = self
-            .exchange
-            .borrow_mut()
-            .request_body(&Host::default(), buffered, chunk);
+        let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
+        let action = self.exchange.borrow_mut().request_body(&Host::default(), buffered, chunk);
         self.perform(action)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> HostAction {
         self.probe.body_came(self.context, Host::default().now());
-        let action = self
-            .exchange
-            .borrow_mut()
-            .request_trailers(&Host::default());
+        let action = self.exchange.borrow_mut().request_trailers(&Host::default());
         self.perform(action)
     }
 
@@ -119,32 +95,20 @@ impl HttpContext for Stream {
             return HostAction::Continue;
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
-        let details = calls::property(&["response", "code_details"])
-            .ok()
-            .flatten();
+        let details = calls::property(&["response", "code_details"]).ok().flatten();
         let head = response_head(&headers, details.as_deref() == Some(b"via_upstream"));
-        self.exchange
-            .borrow_mut()
-            .response_headers(&Host::default(), head);
+        self.exchange.borrow_mut().response_headers(&Host::default(), head);
         HostAction::Continue
     }
 
     fn on_http_response_body(&mut self, length: usize, end_of_stream: bool) -> HostAction {
-        let chunk = if end_of_stream {
-            Chunk::Last
-        } else {
-            Chunk::More
-        };
-        self.exchange
-            .borrow_mut()
-            .response_body(&Host::default(), length, chunk);
+        let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
+        self.exchange.borrow_mut().response_body(&Host::default(), length, chunk);
         HostAction::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> HostAction {
-        self.exchange
-            .borrow_mut()
-            .response_trailers(&Host::default());
+        self.exchange.borrow_mut().response_trailers(&Host::default());
         HostAction::Continue
     }
 
@@ -160,20 +124,13 @@ fn send(reply: &Reply) {
     let sent = calls::reply(reply.status, CODE_DETAILS, &reply.headers, &reply.body);
     if sent.is_err() {
         // The request stays paused: not answered, but not forwarded either.
-        calls::log(
-            Level::Error,
-            "mcp_policy: Envoy did not take the answer to a request",
-        );
+        calls::log(Level::Error, "mcp_policy: Envoy did not take the answer to a request");
     }
 }
 
 fn response_head(headers: &HeaderList, from_upstream: bool) -> ResponseHead<'_> {
-    let value = |wanted: &[u8]| {
-        headers
-            .iter()
-            .find(|(name, _)| name == wanted)
-            .map(|(_, value)| &**value)
-    };
+    let value =
+        |wanted: &[u8]| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value);
     let status =
         value(b":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
     ResponseHead {

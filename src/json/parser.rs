@@ -31,18 +31,12 @@ impl<'a> Parser<'a> {
         self.skip_space();
         let value = self.value()?;
         self.skip_space();
-        if self.at == self.bytes.len() {
-            Ok(value)
-        } else {
-            Err(self.fault(FaultKind::Syntax))
-        }
+        if self.at == self.bytes.len() { Ok(value) } else { Err(self.fault(FaultKind::Syntax)) }
     }
 
     fn value(&mut self) -> Parsed<Value<'a>> {
-        self.values_left = self
-            .values_left
-            .checked_sub(1)
-            .ok_or_else(|| self.fault(FaultKind::Size))?;
+        self.values_left =
+            self.values_left.checked_sub(1).ok_or_else(|| self.fault(FaultKind::Size))?;
         match self.peek() {
             Some(b'{') => self.nested(Self::object),
             Some(b'[') => self.nested(Self::array),
@@ -56,10 +50,8 @@ impl<'a> Parser<'a> {
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Parsed<Value<'a>>) -> Parsed<Value<'a>> {
-        self.depth_left = self
-            .depth_left
-            .checked_sub(1)
-            .ok_or_else(|| self.fault(FaultKind::Depth))?;
+        self.depth_left =
+            self.depth_left.checked_sub(1).ok_or_else(|| self.fault(FaultKind::Depth))?;
         self.at += 1;
         self.skip_space();
         let value = read(self)?;
@@ -90,10 +82,7 @@ impl<'a> Parser<'a> {
             self.skip_space();
         }
         if self.duplicates == Duplicates::Refuse && object.has_duplicate() {
-            return Err(Fault {
-                kind: FaultKind::Duplicate,
-                at: start,
-            });
+            return Err(Fault { kind: FaultKind::Duplicate, at: start });
         }
         Ok(Value::Object(object))
     }
@@ -145,11 +134,7 @@ impl<'a> Parser<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start {
-            Err(self.fault(FaultKind::Syntax))
-        } else {
-            Ok(())
-        }
+        if self.at == start { Err(self.fault(FaultKind::Syntax)) } else { Ok(()) }
     }
 
     fn string(&mut self) -> Parsed<Cow<'a, str>> {
@@ -182,9 +167,7 @@ impl<'a> Parser<'a> {
     /// Moves to the next quote, backslash or control character.
     fn plain_run(&mut self) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let run = rest
-            .iter()
-            .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+        let run = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
         self.at += run.unwrap_or(rest.len());
     }
 
@@ -251,17 +234,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, byte: u8) -> Parsed<()> {
-        if self.eat(byte) {
-            Ok(())
-        } else {
-            Err(self.fault(FaultKind::Syntax))
-        }
+        if self.eat(byte) { Ok(()) } else { Err(self.fault(FaultKind::Syntax)) }
     }
 
     fn slice(&self, from: usize, to: usize) -> Parsed<&'a str> {
-        self.text
-            .get(from..to)
-            .ok_or_else(|| self.fault(FaultKind::Syntax))
+        self.text.get(from..to).ok_or_else(|| self.fault(FaultKind::Syntax))
     }
 
     fn fault(&self, kind: FaultKind) -> Fault {

@@ -1,9 +1,7 @@
 use super::{Duplicates, FaultKind, Value, parse, write_string};
 
 fn fault(text: &str) -> Option<FaultKind> {
-    parse(text, Duplicates::Refuse)
-        .err()
-        .map(|fault| fault.kind)
+    parse(text, Duplicates::Refuse).err().map(|fault| fault.kind)
 }
 
 #[test]
@@ -71,10 +69,7 @@ fn bounds_depth_and_size() {
     assert_eq!(fault(&nested(64)), None);
     assert_eq!(fault(&nested(65)), Some(FaultKind::Depth));
     assert_eq!(fault(&"[".repeat(1_000_000)), Some(FaultKind::Depth));
-    assert_eq!(
-        fault(&format!("[{}0]", "0,".repeat(131_071))),
-        Some(FaultKind::Size)
-    );
+    assert_eq!(fault(&format!("[{}0]", "0,".repeat(131_071))), Some(FaultKind::Size));
     assert_eq!(fault(&format!("[{}0]", "0,".repeat(131_069))), None);
 }
 
@@ -89,11 +84,7 @@ fn finds_duplicates_however_written() {
         (format!("{{{many}\"k7\":1}}"), true),
         (format!("{{{many}\"z\":1}}"), false),
     ] {
-        assert_eq!(
-            fault(&text) == Some(FaultKind::Duplicate),
-            expected,
-            "{text}"
-        );
+        assert_eq!(fault(&text) == Some(FaultKind::Duplicate), expected, "{text}");
         assert!(parse(&text, Duplicates::Keep).is_ok());
     }
 }
@@ -113,8 +104,5 @@ fn written_strings_read_back() {
     let text = "a\"\\\u{0}\u{1f}\n\u{7f}é😀\u{2028}";
     let mut out = String::new();
     write_string(&mut out, text);
-    assert_eq!(
-        parse(&out, Duplicates::Refuse).unwrap(),
-        Value::String(text.into())
-    );
+    assert_eq!(parse(&out, Duplicates::Refuse).unwrap(), Value::String(text.into()));
 }

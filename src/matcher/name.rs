@@ -113,11 +113,7 @@ mod tests {
             ("*?", "é", true),
             ("a*a*a*a*a*a*b", &"a".repeat(200), false),
         ] {
-            assert_eq!(
-                Pattern::new(pattern).matches(name),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
     }
 

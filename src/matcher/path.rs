@@ -30,18 +30,9 @@ impl Path {
     /// Compiles the part after `args`, such as `.amount` or `.items[*].id`; `None` if it is not a path.
     #[must_use]
     pub fn new(text: &str) -> Option<Path> {
-        let mut rest = text.strip_prefix("args")?;
-        let mut steps = Vec::new();
-        while !rest.is_empty() {
-            let (step, after) = next_step(rest)?;
-            steps.push(step);
-            rest = after;
-        }
+        let steps = steps(text.strip_prefix("args")?)?;
         let starts_with_key = matches!(steps.first(), Some(Step::Key(_)));
-        starts_with_key.then(|| Path {
-            text: text.into(),
-            steps: steps.into(),
-        })
+        starts_with_key.then(|| Path { text: text.into(), steps: steps.into() })
     }
 
     /// The path as the policy has it.
@@ -76,6 +67,26 @@ impl Path {
     }
 }
 
+/// The keys of a path without other steps, such as `.tool["odd.counter"]`; `None` if it is not one.
+#[must_use]
+pub fn keys(text: &str) -> Option<Vec<Box<str>>> {
+    let key = |step| {
+        if let Step::Key(key) = step { Some(key) } else { None }
+    };
+    steps(text)?.into_iter().map(key).collect()
+}
+
+fn steps(text: &str) -> Option<Vec<Step>> {
+    let mut rest = text;
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        let (step, after) = next_step(rest)?;
+        steps.push(step);
+        rest = after;
+    }
+    Some(steps)
+}
+
 fn next_step(text: &str) -> Option<(Step, &str)> {
     if let Some(rest) = text.strip_prefix('.') {
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
@@ -94,10 +105,7 @@ fn next_step(text: &str) -> Option<(Step, &str)> {
         return Some((Step::Each, after));
     }
     let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-    digits
-        .then(|| index.parse().ok())
-        .flatten()
-        .map(|index| (Step::Index(index), after))
+    digits.then(|| index.parse().ok()).flatten().map(|index| (Step::Index(index), after))
 }
 
 /// The end of the JSON string that `text` starts with.
@@ -145,17 +153,15 @@ where
         (Step::Key(key), Value::Object(object)) => walk(object.get(key), rest, visit),
         (Step::Index(index), Value::Array(items)) => walk(items.get(*index), rest, visit),
         (Step::Each, Value::Array(items)) if items.is_empty() => visit(None),
-        (Step::Each, Value::Array(items)) => items.iter().fold(Truth::False, |truth, item| {
-            truth.or(walk(Some(item), rest, visit))
-        }),
-        (Step::Key(_), other) => Truth::Undecidable(Mismatch {
-            expected: "an object",
-            found: other.kind(),
-        }),
-        (Step::Index(_) | Step::Each, other) => Truth::Undecidable(Mismatch {
-            expected: "an array",
-            found: other.kind(),
-        }),
+        (Step::Each, Value::Array(items)) => {
+            items.iter().fold(Truth::False, |truth, item| truth.or(walk(Some(item), rest, visit)))
+        }
+        (Step::Key(_), other) => {
+            Truth::Undecidable(Mismatch { expected: "an object", found: other.kind() })
+        }
+        (Step::Index(_) | Step::Each, other) => {
+            Truth::Undecidable(Mismatch { expected: "an array", found: other.kind() })
+        }
     }
 }
 
@@ -168,9 +174,9 @@ fn meets_confusable(value: &Value<'_>, steps: &[Step]) -> bool {
             confusable(&member.key, key)
                 || (*member.key == **key && meets_confusable(&member.value, rest))
         }),
-        (Step::Index(index), Value::Array(items)) => items
-            .get(*index)
-            .is_some_and(|item| meets_confusable(item, rest)),
+        (Step::Index(index), Value::Array(items)) => {
+            items.get(*index).is_some_and(|item| meets_confusable(item, rest))
+        }
         (Step::Each, Value::Array(items)) => items.iter().any(|item| meets_confusable(item, rest)),
         _ => false,
     }
@@ -210,35 +216,21 @@ mod tests {
         let arguments = parse(arguments, Duplicates::Refuse).unwrap();
         let kinds = |path: &str, decode| {
             let mut kinds = Vec::new();
-            let truth = Path::new(path)
-                .unwrap()
-                .visit(Some(&arguments), decode, &mut |value| {
-                    kinds.push(value.map_or("absent", Value::kind));
-                    Truth::False
-                });
+            let truth = Path::new(path).unwrap().visit(Some(&arguments), decode, &mut |value| {
+                kinds.push(value.map_or("absent", Value::kind));
+                Truth::False
+            });
             (kinds, matches!(truth, Truth::Undecidable(_)))
         };
         for (path, decode, expected) in [
             ("args.a.b[0]", Decode::Never, (vec!["a number"], false)),
             ("args.a.b[1]", Decode::Never, (vec!["absent"], false)),
             ("args.a.b[9]", Decode::Never, (vec!["absent"], false)),
-            (
-                "args.a.b[*].c",
-                Decode::Never,
-                (vec!["absent", "a string"], true),
-            ),
+            ("args.a.b[*].c", Decode::Never, (vec!["absent", "a string"], true)),
             ("args.x.y", Decode::Never, (vec!["absent"], false)),
-            (
-                r#"args["odd.key"]"#,
-                Decode::Never,
-                (vec!["a number"], false),
-            ),
+            (r#"args["odd.key"]"#, Decode::Never, (vec!["a number"], false)),
             ("args.text[0]", Decode::Never, (vec![], true)),
-            (
-                "args.text[0]",
-                Decode::JsonStrings,
-                (vec!["a number"], false),
-            ),
+            ("args.text[0]", Decode::JsonStrings, (vec!["a number"], false)),
         ] {
             assert_eq!(kinds(path, decode), expected, "{path}");
         }
@@ -246,11 +238,8 @@ mod tests {
 
     #[test]
     fn sees_confusable_keys_on_the_way() {
-        let arguments = parse(
-            r#"{"A":1,"o":{"Key":1},"l":[{"id":1},{"ID":2}]}"#,
-            Duplicates::Refuse,
-        )
-        .unwrap();
+        let arguments =
+            parse(r#"{"A":1,"o":{"Key":1},"l":[{"id":1},{"ID":2}]}"#, Duplicates::Refuse).unwrap();
         for (path, expected) in [
             ("args.a", true),
             ("args.A", false),
@@ -259,11 +248,7 @@ mod tests {
             ("args.l[*].id", true),
             ("args.l[0].id", false),
         ] {
-            assert_eq!(
-                Path::new(path).unwrap().meets_confusable(&arguments),
-                expected,
-                "{path}"
-            );
+            assert_eq!(Path::new(path).unwrap().meets_confusable(&arguments), expected, "{path}");
         }
     }
 }

@@ -72,11 +72,7 @@ impl Matcher {
         let Some(value) = value else {
             return Truth::from(self.negated && (present || side == Side::DenyIf));
         };
-        let truth = if present {
-            Truth::True
-        } else {
-            self.test.holds(value)
-        };
+        let truth = if present { Truth::True } else { self.test.holds(value) };
         if self.negated { truth.negate() } else { truth }
     }
 
@@ -98,9 +94,9 @@ impl Test {
     pub fn fits_numbers(&self) -> bool {
         match self {
             Test::Equal(scalar) => matches!(scalar, Scalar::Number(_)),
-            Test::OneOf(scalars) => scalars
-                .iter()
-                .all(|scalar| matches!(scalar, Scalar::Number(_))),
+            Test::OneOf(scalars) => {
+                scalars.iter().all(|scalar| matches!(scalar, Scalar::Number(_)))
+            }
             Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => true,
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => false,
             Test::StartsWith(_) | Test::EndsWith(_) | Test::Present => false,
@@ -124,10 +120,7 @@ impl Test {
     }
 
     fn holds_number(&self, found: Decimal) -> Truth {
-        let needs_string = Truth::Undecidable(Mismatch {
-            expected: "a string",
-            found: "a number",
-        });
+        let needs_string = Truth::Undecidable(Mismatch { expected: "a string", found: "a number" });
         match self {
             Test::Equal(scalar) => scalar.equals_number(found),
             Test::OneOf(scalars) => one_of(scalars, |scalar| scalar.equals_number(found)),
@@ -150,20 +143,18 @@ impl Scalar {
             (Scalar::Number(_), Value::Number(_)) => {
                 number(value, |found| self.equals_number(found))
             }
-            (expected, found) => Truth::Undecidable(Mismatch {
-                expected: expected.kind(),
-                found: found.kind(),
-            }),
+            (expected, found) => {
+                Truth::Undecidable(Mismatch { expected: expected.kind(), found: found.kind() })
+            }
         }
     }
 
     fn equals_number(&self, found: Decimal) -> Truth {
         match self {
             Scalar::Number(expected) => Truth::from(*expected == found),
-            Scalar::Bool(_) | Scalar::String(_) => Truth::Undecidable(Mismatch {
-                expected: self.kind(),
-                found: "a number",
-            }),
+            Scalar::Bool(_) | Scalar::String(_) => {
+                Truth::Undecidable(Mismatch { expected: self.kind(), found: "a number" })
+            }
         }
     }
 
@@ -171,17 +162,18 @@ impl Scalar {
     fn is_in(&self, value: &Value<'_>) -> Truth {
         match (self, value) {
             (Scalar::String(piece), Value::String(text)) => Truth::from(text.contains(&**piece)),
+            // As everywhere, null is nothing.
             (_, Value::Array(items)) => items
                 .iter()
+                .filter(|item| **item != Value::Null)
                 .fold(Truth::False, |truth, item| truth.or(self.equals(item))),
             (Scalar::String(_), found) => Truth::Undecidable(Mismatch {
                 expected: "a string or an array",
                 found: found.kind(),
             }),
-            (Scalar::Bool(_) | Scalar::Number(_), found) => Truth::Undecidable(Mismatch {
-                expected: "an array",
-                found: found.kind(),
-            }),
+            (Scalar::Bool(_) | Scalar::Number(_), found) => {
+                Truth::Undecidable(Mismatch { expected: "an array", found: found.kind() })
+            }
         }
     }
 
@@ -195,27 +187,19 @@ impl Scalar {
 }
 
 fn one_of(scalars: &[Scalar], equals: impl Fn(&Scalar) -> Truth) -> Truth {
-    scalars
-        .iter()
-        .fold(Truth::False, |truth, scalar| truth.or(equals(scalar)))
+    scalars.iter().fold(Truth::False, |truth, scalar| truth.or(equals(scalar)))
 }
 
 fn string(value: &Value<'_>, holds: impl FnOnce(&str) -> bool) -> Truth {
     match value.as_str() {
         Some(text) => Truth::from(holds(text)),
-        None => Truth::Undecidable(Mismatch {
-            expected: "a string",
-            found: value.kind(),
-        }),
+        None => Truth::Undecidable(Mismatch { expected: "a string", found: value.kind() }),
     }
 }
 
 fn number(value: &Value<'_>, holds: impl FnOnce(Decimal) -> Truth) -> Truth {
     let Value::Number(text) = value else {
-        return Truth::Undecidable(Mismatch {
-            expected: "a number",
-            found: value.kind(),
-        });
+        return Truth::Undecidable(Mismatch { expected: "a number", found: value.kind() });
     };
     match Decimal::parse(text) {
         Some(number) => holds(number),

@@ -78,11 +78,7 @@ const CONTROLS: [&str; 11] = [
     "x-envoy-original-dst-host",
 ];
 
-const OVERRIDES: [&[u8]; 3] = [
-    b"x-http-method-override",
-    b"x-http-method",
-    b"x-method-override",
-];
+const OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 /// The first revision whose clients must mirror method and name in headers.
 const MIRRORED_SINCE: &[u8] = b"2026-07-28";
@@ -92,10 +88,7 @@ const MIRRORED_SINCE: &[u8] = b"2026-07-28";
 /// # Errors
 /// A refusal by the strict front door.
 pub fn admit(headers: HeaderList, follows: Follows, max_body: usize) -> Result<Admission, Refusal> {
-    let method = headers
-        .iter()
-        .find(|(name, _)| name == b":method")
-        .map(|(_, value)| &**value);
+    let method = headers.iter().find(|(name, _)| name == b":method").map(|(_, value)| &**value);
     if headers.iter().any(|(name, _)| OVERRIDES.contains(&&**name)) {
         return Err(Refusal::new(Reason::MethodOverride, ""));
     }
@@ -112,23 +105,14 @@ pub fn admit(headers: HeaderList, follows: Follows, max_body: usize) -> Result<A
 }
 
 fn read_post(headers: HeaderList, max_body: usize) -> Result<Head, Refusal> {
-    let mut post = Post {
-        max_body,
-        ..Post::default()
-    };
+    let mut post = Post { max_body, ..Post::default() };
     for (name, value) in headers {
         post.read(name, value)?;
     }
-    if !post
-        .content_type
-        .is_some_and(|value| media::is_json(&value))
-    {
+    if !post.content_type.is_some_and(|value| media::is_json(&value)) {
         return Err(Refusal::new(Reason::ContentType, ""));
     }
-    Ok(Head {
-        framing: post.accept.framing(),
-        ..post.head
-    })
+    Ok(Head { framing: post.accept.framing(), ..post.head })
 }
 
 /// The headers of a POST as they are read, one by one.
@@ -154,12 +138,7 @@ impl Post {
             }
             b"accept" => self.accept.add(&value),
             b"authorization" => {
-                once(
-                    &mut self.head.credential,
-                    credential(&value)?,
-                    repeated,
-                    "authorization",
-                )?;
+                once(&mut self.head.credential, credential(&value)?, repeated, "authorization")?;
             }
             b"mcp-session-id" => once(&mut self.head.session, value, repeated, "mcp-session-id")?,
             b"x-request-id" => self.head.request_id = Some(value),
@@ -178,12 +157,7 @@ impl Post {
         let reason = Reason::HeaderMismatch;
         match &*name {
             b"mcp-method" => once(&mut mirror.method, value, reason, "Mcp-Method"),
-            b"mcp-name" => once(
-                &mut mirror.name,
-                decoded(value, "Mcp-Name")?,
-                reason,
-                "Mcp-Name",
-            ),
+            b"mcp-name" => once(&mut mirror.name, decoded(value, "Mcp-Name")?, reason, "Mcp-Name"),
             b"mcp-protocol-version" => {
                 once(&mut mirror.version, value, reason, "MCP-Protocol-Version")
             }
@@ -220,9 +194,8 @@ fn announced(value: &[u8]) -> Option<usize> {
 /// The credential with its scheme in lower case and white space collapsed, so that one token cannot be spelled as many
 /// callers. Envoy joins repeated `authorization` headers with a comma, which no bearer or basic credential contains.
 fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut words = value
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .filter(|word| !word.is_empty());
+    let mut words =
+        value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     let mut normal = words.next().unwrap_or_default().to_ascii_lowercase();
     let single = normal == b"bearer" || normal == b"basic";
     for word in words {
@@ -233,10 +206,7 @@ fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
         normal.extend_from_slice(word);
     }
     if single {
-        let end = normal
-            .iter()
-            .rposition(|&byte| byte != b'=')
-            .map_or(0, |last| last + 1);
+        let end = normal.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
         normal.truncate(end);
     }
     Ok(normal)
@@ -244,9 +214,7 @@ fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
 
 /// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).
 fn decoded(value: Vec<u8>, name: &'static str) -> Result<Vec<u8>, Refusal> {
-    let encoded = value
-        .strip_prefix(b"=?base64?")
-        .and_then(|rest| rest.strip_suffix(b"?="));
+    let encoded = value.strip_prefix(b"=?base64?").and_then(|rest| rest.strip_suffix(b"?="));
     let refused = || Refusal::new(Reason::HeaderMismatch, name);
     match encoded {
         Some(encoded) => {
@@ -270,11 +238,7 @@ impl Head {
         let mirror = &self.mirror;
         let version = mirror.version.as_deref();
         let mirrored = version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE);
-        if mirrored
-            && message
-                .version()
-                .is_some_and(|stated| Some(stated.as_bytes()) != version)
-        {
+        if mirrored && message.version().is_some_and(|stated| Some(stated.as_bytes()) != version) {
             return mismatch("MCP-Protocol-Version");
         }
         match (mirror.method.as_deref(), message.method()) {
@@ -299,11 +263,7 @@ impl Head {
     /// [`Reason::HeaderMismatch`] where one does.
     pub fn agrees_with_batch(&self) -> Result<(), Refusal> {
         let silent = self.mirror.method.is_none() && self.mirror.name.is_none();
-        if silent {
-            Ok(())
-        } else {
-            Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method"))
-        }
+        if silent { Ok(()) } else { Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method")) }
     }
 
     /// The protocol version header, for the record.
@@ -343,14 +303,7 @@ impl<'v> Mirrored<'v> {
 fn is_date(version: &[u8]) -> bool {
     let digit = |at: usize| version.get(at).is_some_and(u8::is_ascii_digit);
     let dash = |at: usize| version.get(at) == Some(&b'-');
-    version.len() == 10
-        && (0..10).all(|at| {
-            if matches!(at, 4 | 7) {
-                dash(at)
-            } else {
-                digit(at)
-            }
-        })
+    version.len() == 10 && (0..10).all(|at| if matches!(at, 4 | 7) { dash(at) } else { digit(at) })
 }
 
 #[cfg(test)]

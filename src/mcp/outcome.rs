@@ -97,21 +97,14 @@ fn settle(bytes: &[u8], waiting: &mut Vec<String>, failed: &mut Vec<String>) {
     let Ok(value) = parse(text, Duplicates::Refuse) else {
         return;
     };
-    let messages = if let Value::Array(messages) = &value {
-        messages
-    } else {
-        std::slice::from_ref(&value)
-    };
+    let messages =
+        if let Value::Array(messages) = &value { messages } else { std::slice::from_ref(&value) };
     for message in messages {
-        let Some(message) = message
-            .as_object()
-            .filter(|message| message.get("method").is_none())
+        let Some(message) = message.as_object().filter(|message| message.get("method").is_none())
         else {
             continue;
         };
-        let error = message
-            .get("error")
-            .is_some_and(|error| error.as_object().is_some());
+        let error = message.get("error").is_some_and(|error| error.as_object().is_some());
         let result = message.get("result").is_some();
         if error == result {
             continue;
@@ -155,19 +148,11 @@ mod tests {
                 vec!["1"],
             ),
             (BodyForm::Json, r#"{"error":{},"id":1.0}"#, vec!["1"]),
-            (
-                BodyForm::Json,
-                r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#,
-                vec![],
-            ),
+            (BodyForm::Json, r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#, vec![]),
             (BodyForm::Json, r#"{"id":1,"result":{},"error":{}}"#, vec![]),
             (BodyForm::Json, r#"{"id":2,"error":{}}"#, vec![]),
             (BodyForm::Json, r#"{"id":1,"error":{}"#, vec![]),
-            (
-                BodyForm::Json,
-                r#"[{"id":"\u0061","error":{}},{"id":1,"result":{}}]"#,
-                vec!["\"a\""],
-            ),
+            (BodyForm::Json, r#"[{"id":"\u0061","error":{}},{"id":1,"result":{}}]"#, vec!["\"a\""]),
             (
                 sse,
                 "data: {\"method\":\"ping\",\"id\":1,\"error\":{}}\n\ndata: {\"id\":1,\"error\":{}}\n\n",

@@ -91,9 +91,7 @@ mod tests {
         let mut found = Vec::new();
         let mut events = Events::new(16);
         for chunk in stream.as_bytes().chunks(chunk) {
-            events.push(chunk, &mut |data| {
-                found.push(String::from_utf8_lossy(data).into_owned())
-            });
+            events.push(chunk, &mut |data| found.push(String::from_utf8_lossy(data).into_owned()));
         }
         found
     }
@@ -104,21 +102,12 @@ mod tests {
             ("data: a\n\n", vec!["a"]),
             ("data: a\r\n\r\ndata:b\r\rdata\n\n", vec!["a", "b", ""]),
             ("\u{feff}data: é\n\n", vec!["é"]),
-            (
-                ": comment\nevent: message\nid: 1\ndata: a\ndata: b\n\n",
-                vec!["a\nb"],
-            ),
+            (": comment\nevent: message\nid: 1\ndata: a\ndata: b\n\n", vec!["a\nb"]),
             ("data: unfinished\n", vec![]),
             ("id: 1\ndata: \n\ndata:  x\n\n", vec!["", " x"]),
             ("dataset: a\n\ndata: b\n\n", vec!["b"]),
-            (
-                "data: 0123456789012345678901234567890\n\ndata: b\n\n",
-                vec!["b"],
-            ),
-            (
-                "data: 0123456789\ndata: 0123456789\n\ndata: b\n\n",
-                vec!["b"],
-            ),
+            ("data: 0123456789012345678901234567890\n\ndata: b\n\n", vec!["b"]),
+            ("data: 0123456789\ndata: 0123456789\n\ndata: b\n\n", vec!["b"]),
             ("data: a\n\r\ndata: b\r\n\n", vec!["a", "b"]),
         ] {
             for chunk in 1..8 {

@@ -24,14 +24,9 @@ pub(super) fn configuration(
     namespace: &str,
 ) -> (Option<Config>, Vec<Diagnostic>) {
     let mut reader = Reader::default();
-    let root = Field {
-        value: document,
-        place: Place::default(),
-    };
+    let root = Field { value: document, place: Place::default() };
     let config = reader.fields(&root).and_then(|mut fields| {
-        let full = document
-            .as_object()
-            .is_some_and(|object| object.get("policies").is_some());
+        let full = document.as_object().is_some_and(|object| object.get("policies").is_some());
         let policy = if full {
             full_form(&mut fields, &mut reader, namespace)
         } else {
@@ -40,12 +35,7 @@ pub(super) fn configuration(
         let settings = settings::read(&mut fields, &mut reader);
         reader.close(&fields);
         let (requests, sessions, counters) = settings?;
-        Some(Config {
-            policy: policy?,
-            requests,
-            sessions,
-            counters,
-        })
+        Some(Config { policy: policy?, requests, sessions, counters })
     });
     (config, reader.diagnostics)
 }
@@ -64,14 +54,8 @@ fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> O
     let mut compiled = Vec::new();
     for (name, field) in &members {
         // Pointers are pointers into the policy.
-        let place = Place {
-            pointer: String::new(),
-            ..field.place.clone()
-        };
-        let field = Field {
-            value: field.value,
-            place,
-        };
+        let place = Place { pointer: String::new(), ..field.place.clone() };
+        let field = Field { value: field.value, place };
         if let Some(mut fields) = reader.fields(&field) {
             let policy = policy(&mut fields, reader, name, namespace);
             reader.close(&fields);
@@ -81,11 +65,7 @@ fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> O
     match members.len() {
         1 => compiled.pop(),
         0 => {
-            reader.error(
-                Code::MissingField,
-                &policies.place,
-                "there is no policy".to_owned(),
-            );
+            reader.error(Code::MissingField, &policies.place, "there is no policy".to_owned());
             None
         }
         _ => {
@@ -106,23 +86,15 @@ fn policy(
         reader.text(&field);
     }
     let default = fields.take("default");
-    let default = default.map(|field| {
-        reader.word(
-            &field,
-            &[("allow", Default::Allow), ("deny", Default::Deny)],
-        )
-    });
+    let default = default
+        .map(|field| reader.word(&field, &[("allow", Default::Allow), ("deny", Default::Deny)]));
     let force = force(fields, reader);
     if let Some(field) = fields.take("tools_list") {
         reader.not_supported(&field.place, "filtering tools/list");
     }
     let hide = hide(fields, reader);
-    let tools = fields
-        .take("tools")
-        .map(|field| (reader.fields(&field), field.value));
-    let only_rules = tools
-        .as_ref()
-        .is_some_and(|(_, value)| has_only_rules(value));
+    let tools = fields.take("tools").map(|field| (reader.fields(&field), field.value));
+    let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
     let default = match default {
         Some(default) => default,
         None if only_rules => Some(Default::Allow),
@@ -130,10 +102,8 @@ fn policy(
     };
 
     let mut book = CounterBook::new(namespace, name);
-    let members = tools
-        .and_then(|(fields, _)| fields)
-        .map(|fields| fields.members())
-        .unwrap_or_default();
+    let members =
+        tools.and_then(|(fields, _)| fields).map(|fields| fields.members()).unwrap_or_default();
     let mut entries: Vec<Entry> = Vec::new();
     let mut drafts = Vec::new();
     for (key, field) in &members {
@@ -144,9 +114,7 @@ fn policy(
     for draft in drafts {
         entries.push(entry::checks(draft, reader, &book));
     }
-    Some(assemble(
-        name, default?, force?, hide, entries, all_limits, book,
-    ))
+    Some(assemble(name, default?, force?, hide, entries, all_limits, book))
 }
 
 fn assemble(
@@ -165,10 +133,7 @@ fn assemble(
         if let Pattern::Exact(name) = &entry.pattern {
             exact.insert(name.clone(), at);
             let pointer = entry.action_pointer.trim_end_matches("/action").into();
-            exact_names.push(ExactName {
-                text: name.clone(),
-                pointer,
-            });
+            exact_names.push(ExactName { text: name.clone(), pointer, hides: false });
         } else {
             wild.push(at);
         }
@@ -176,18 +141,16 @@ fn assemble(
     // The sort is stable: equally specific globs keep the order of the document. `"*"` has no literal and comes last,
     // after other patterns without one.
     wild.sort_by_key(|&at| {
-        entries.get(at).map(|entry| {
-            (
-                std::cmp::Reverse(entry.pattern.literal_chars()),
-                !entry.lists(),
-            )
-        })
+        entries
+            .get(at)
+            .map(|entry| (std::cmp::Reverse(entry.pattern.literal_chars()), !entry.lists()))
     });
     for hidden in &hide {
         if let Pattern::Exact(name) = &hidden.pattern {
             exact_names.push(ExactName {
                 text: name.clone(),
                 pointer: hidden.pointer.clone(),
+                hides: true,
             });
         }
     }
@@ -210,10 +173,8 @@ fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
         return;
     };
     if field.value.as_str() != Some("1") {
-        let message = format!(
-            "expected the string `1`, found {}",
-            super::reader::describe(field.value)
-        );
+        let message =
+            format!("expected the string `1`, found {}", super::reader::describe(field.value));
         reader.error(Code::UnknownWord, &field.place, message);
     }
 }
@@ -222,12 +183,7 @@ fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<Default> 
     let message =
         "missing field `default`: it says whether tools that no entry lists may be called";
     let help = "add \"default\": \"deny\"; it may be left out only where every tool entry has `rules` and nothing else";
-    reader.error_with_help(
-        Code::MissingField,
-        fields.place(),
-        message.to_owned(),
-        help.to_owned(),
-    );
+    reader.error_with_help(Code::MissingField, fields.place(), message.to_owned(), help.to_owned());
     None
 }
 
@@ -246,24 +202,17 @@ fn has_only_rules(tools: &Value<'_>) -> bool {
 fn force(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Force> {
     match fields.take("mode") {
         None => Some(Force::Enforced),
-        Some(field) => reader.word(
-            &field,
-            &[("enforce", Force::Enforced), ("shadow", Force::Shadow)],
-        ),
+        Some(field) => {
+            reader.word(&field, &[("enforce", Force::Enforced), ("shadow", Force::Shadow)])
+        }
     }
 }
 
 fn hide(fields: &mut Fields<'_>, reader: &mut Reader) -> Vec<Hidden> {
-    let items = fields
-        .take("hide")
-        .map(|field| reader.list(&field))
-        .unwrap_or_default();
+    let items = fields.take("hide").map(|field| reader.list(&field)).unwrap_or_default();
     let hidden = items.iter().filter_map(|item| {
         let pattern = tool_pattern(reader.text(item)?, &item.place, reader)?;
-        Some(Hidden {
-            pattern,
-            pointer: item.place.pointer.as_str().into(),
-        })
+        Some(Hidden { pattern, pointer: item.place.pointer.as_str().into() })
     });
     hidden.collect()
 }
@@ -284,13 +233,9 @@ fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut CounterBoo
     let Some(mut fields) = reader.fields(&field) else {
         return Vec::new();
     };
-    let limits = fields
-        .take("limits")
-        .map(|field| reader.list(&field))
-        .unwrap_or_default();
+    let limits = fields.take("limits").map(|field| reader.list(&field)).unwrap_or_default();
     reader.close(&fields);
-    let limits = limits
-        .iter()
-        .filter_map(|field| limit::native(field, limit::GLOBAL, reader, book));
+    let limits =
+        limits.iter().filter_map(|field| limit::native(field, limit::GLOBAL, reader, book));
     limits.collect()
 }

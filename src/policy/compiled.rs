@@ -117,6 +117,8 @@ pub struct ExactName {
     pub text: Box<str>,
     /// Its pointer.
     pub pointer: Box<str>,
+    /// Whether it stands in `hide`.
+    pub hides: bool,
 }
 
 /// One line of `hide`.
@@ -266,14 +268,9 @@ impl Policy {
     pub fn entries_for<'p>(&'p self, tool: &'p str) -> impl Iterator<Item = &'p Entry> {
         let exact = self.exact.get(tool);
         let wild = self.wild.iter().filter(move |&&at| {
-            self.entries
-                .get(at)
-                .is_some_and(|entry| entry.pattern.matches(tool))
+            self.entries.get(at).is_some_and(|entry| entry.pattern.matches(tool))
         });
-        exact
-            .into_iter()
-            .chain(wild)
-            .filter_map(|&at| self.entries.get(at))
+        exact.into_iter().chain(wild).filter_map(|&at| self.entries.get(at))
     }
 
     /// The names that are compared exactly: keys of `tools` and `hide` without wildcards.
@@ -297,14 +294,8 @@ impl Policy {
     /// Whether any count can be given back, so that responses have to be looked at.
     #[must_use]
     pub fn needs_responses(&self) -> bool {
-        let limits = self
-            .entries
-            .iter()
-            .flat_map(|entry| &entry.limits)
-            .chain(&self.all_limits);
-        limits
-            .into_iter()
-            .any(|limit| limit.refund == Refund::OnError)
+        let limits = self.entries.iter().flat_map(|entry| &entry.limits).chain(&self.all_limits);
+        limits.into_iter().any(|limit| limit.refund == Refund::OnError)
     }
 }
 
@@ -329,8 +320,6 @@ impl Check {
     /// Whether any condition reads a counter.
     #[must_use]
     pub fn reads_counters(&self) -> bool {
-        self.conditions
-            .iter()
-            .any(|condition| matches!(condition.subject, Subject::Counter(_)))
+        self.conditions.iter().any(|condition| matches!(condition.subject, Subject::Counter(_)))
     }
 }

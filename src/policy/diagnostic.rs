@@ -90,34 +90,19 @@ impl Diagnostic {
     /// A problem that refuses the document.
     #[must_use]
     pub fn error(code: Code, place: String, message: String) -> Diagnostic {
-        Diagnostic {
-            code,
-            severity: Severity::Error,
-            place,
-            message,
-            help: None,
-        }
+        Diagnostic { code, severity: Severity::Error, place, message, help: None }
     }
 
     /// A problem that does not.
     #[must_use]
     pub fn warning(code: Code, place: String, message: String) -> Diagnostic {
-        Diagnostic {
-            code,
-            severity: Severity::Warning,
-            place,
-            message,
-            help: None,
-        }
+        Diagnostic { code, severity: Severity::Warning, place, message, help: None }
     }
 
     /// The same problem, with a cure.
     #[must_use]
     pub fn with_help(self, help: String) -> Diagnostic {
-        Diagnostic {
-            help: Some(help),
-            ..self
-        }
+        Diagnostic { help: Some(help), ..self }
     }
 }
 

@@ -51,10 +51,7 @@ impl Place {
             text.push(']');
         }
         let escaped = key.replace('~', "~0").replace('/', "~1");
-        Place {
-            text,
-            pointer: format!("{}/{escaped}", self.pointer),
-        }
+        Place { text, pointer: format!("{}/{escaped}", self.pointer) }
     }
 
     pub(super) fn index(&self, index: usize) -> Place {
@@ -67,8 +64,7 @@ impl Place {
 
 impl Reader {
     pub(super) fn error(&mut self, code: Code, place: &Place, message: String) {
-        self.diagnostics
-            .push(Diagnostic::error(code, place.text.clone(), message));
+        self.diagnostics.push(Diagnostic::error(code, place.text.clone(), message));
     }
 
     pub(super) fn error_with_help(
@@ -98,11 +94,7 @@ impl Reader {
             return self.wrong_type(field, "an object");
         };
         self.report_duplicates(object, &field.place);
-        Some(Fields {
-            place: field.place.clone(),
-            object,
-            asked: Vec::new(),
-        })
+        Some(Fields { place: field.place.clone(), object, asked: Vec::new() })
     }
 
     fn report_duplicates(&mut self, object: &Object<'_>, place: &Place) {
@@ -110,12 +102,8 @@ impl Reader {
             return;
         }
         for (at, member) in object.0.iter().enumerate() {
-            let earlier = object
-                .0
-                .iter()
-                .take(at)
-                .filter(|earlier| earlier.key == member.key)
-                .count();
+            let earlier =
+                object.0.iter().take(at).filter(|earlier| earlier.key == member.key).count();
             if earlier == 1 {
                 let message = format!("duplicate key `{}`", member.key);
                 self.error_with_help(
@@ -137,10 +125,7 @@ impl Reader {
         items
             .iter()
             .enumerate()
-            .map(|(at, value)| Field {
-                value,
-                place: place.index(at),
-            })
+            .map(|(at, value)| Field { value, place: place.index(at) })
             .collect()
     }
 
@@ -216,11 +201,7 @@ impl Reader {
         found: &str,
         known: impl Iterator<Item = &'w str> + Clone,
     ) {
-        let expected = known
-            .clone()
-            .map(|word| format!("`{word}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let expected = known.clone().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let message = format!("unknown word `{found}`, expected one of {expected}");
         match nearest(found, known) {
             Some(word) => self.error_with_help(
@@ -268,10 +249,7 @@ impl<'v> Fields<'v> {
     pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
         self.asked.push(key);
         let value = self.object.get(key)?;
-        Some(Field {
-            value,
-            place: self.place.key(key),
-        })
+        Some(Field { value, place: self.place.key(key) })
     }
 
     pub(super) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
@@ -287,19 +265,11 @@ impl<'v> Fields<'v> {
     pub(super) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
         let mut members: Vec<(&'v str, Field<'v>)> = Vec::new();
         for member in &self.object.0 {
-            let first = self
-                .object
-                .member(&member.key)
-                .is_some_and(|first| std::ptr::eq(first, member));
+            let first =
+                self.object.member(&member.key).is_some_and(|first| std::ptr::eq(first, member));
             if first {
                 let place = self.place.key(&member.key);
-                members.push((
-                    &member.key,
-                    Field {
-                        value: &member.value,
-                        place,
-                    },
-                ));
+                members.push((&member.key, Field { value: &member.value, place }));
             }
         }
         members

@@ -134,12 +134,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
                     granted.would_exceed = granted.would_exceed.or(part.would_exceed);
                 }
                 Err(refused) => {
-                    self.give_back(
-                        granted
-                            .reservations
-                            .iter()
-                            .map(|(_, reservation)| reservation),
-                    );
+                    self.give_back(granted.reservations.iter().map(|(_, reservation)| reservation));
                     return Err(refused);
                 }
             }
@@ -153,12 +148,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         for reservation in reservations {
             let key = self.shards.key(reservation.counter, reservation.caller);
             let _ = self.change(&key, |table| {
-                let Reservation {
-                    counter,
-                    caller,
-                    span_end,
-                    amount,
-                } = *reservation;
+                let Reservation { counter, caller, span_end, amount } = *reservation;
                 table.give_back(counter, caller, span_end, amount.0);
                 Ok(())
             });
@@ -199,10 +189,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
                 match charge.count_in(table, now) {
                     Ok(reservation) => granted.reservations.push((first + at, reservation)),
                     Err(overrun) => {
-                        let overrun = Overrun {
-                            charge: first + at,
-                            ..overrun
-                        };
+                        let overrun = Overrun { charge: first + at, ..overrun };
                         match charge.force {
                             Force::Enforced => return Err(Refused::Exceeded(overrun)),
                             Force::Shadow => {
@@ -226,10 +213,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
             let snapshot = self.store.get(key)?;
             let mut table = Table::decode(&snapshot.value)?;
             let outcome = change(&mut table)?;
-            match self
-                .store
-                .compare_and_set(key, &table.encode(), snapshot.version)?
-            {
+            match self.store.compare_and_set(key, &table.encode(), snapshot.version)? {
                 Swap::Done => return Ok(outcome),
                 Swap::Lost => {}
             }
@@ -246,19 +230,11 @@ impl From<StoreFailed> for Refused {
 
 impl Charge {
     fn count_in(&self, table: &mut Table, now: UnixMillis) -> Result<Reservation, Overrun> {
-        let Counter {
-            id,
-            window,
-            algorithm,
-        } = self.counter;
+        let Counter { id, window, algorithm } = self.counter;
         let (span, mut count) = table.count(id, self.caller, window.span_at(now));
         let used = algorithm.used(count, span, now);
         let max = self.max.unwrap_or(Micros(u64::MAX));
-        if used
-            .0
-            .checked_add(self.amount.0)
-            .is_none_or(|after| after > max.0)
-        {
+        if used.0.checked_add(self.amount.0).is_none_or(|after| after > max.0) {
             return Err(Overrun {
                 charge: 0,
                 remaining: Micros(max.0.saturating_sub(used.0)),
@@ -268,13 +244,7 @@ impl Charge {
         }
         count.current = count.current.saturating_add(self.amount.0);
         let expires = algorithm.expires(window, span);
-        table.put(Slot {
-            counter: id,
-            caller: self.caller,
-            span,
-            expires,
-            count,
-        });
+        table.put(Slot { counter: id, caller: self.caller, span, expires, count });
         Ok(self.reservation(span))
     }
 
@@ -309,11 +279,7 @@ mod tests {
     fn charge(counter: u64, caller: u128, max: u64) -> Charge {
         let window = Window::Every(NonZeroU32::new(60).unwrap());
         Charge {
-            counter: Counter {
-                id: CounterId(counter),
-                window,
-                algorithm: Algorithm::Fixed,
-            },
+            counter: Counter { id: CounterId(counter), window, algorithm: Algorithm::Fixed },
             caller: CallerId(caller),
             amount: Micros(1),
             max: Some(Micros(max)),
@@ -332,12 +298,7 @@ mod tests {
     fn all_or_none() {
         let store = MemoryStore::default();
         let limiter = Limiter::new(&store, Shards::for_entries(64));
-        let call = [
-            charge(1, 9, 5),
-            charge(2, 0, 5),
-            charge(3, 9, 2),
-            charge(4, 9, 5),
-        ];
+        let call = [charge(1, 9, 5), charge(2, 0, 5), charge(3, 9, 2), charge(4, 9, 5)];
         assert!(limiter.reserve(&call, NOW).is_ok());
         assert!(limiter.reserve(&call, NOW).is_ok());
         assert_eq!(exceeded(limiter.reserve(&call, NOW)), Some(2));
@@ -352,13 +313,7 @@ mod tests {
     fn a_shadow_limit_is_reported_and_not_counted() {
         let store = MemoryStore::default();
         let limiter = Limiter::new(&store, Shards::for_entries(64));
-        let call = [
-            Charge {
-                force: Force::Shadow,
-                ..charge(1, 9, 1)
-            },
-            charge(2, 9, 5),
-        ];
+        let call = [Charge { force: Force::Shadow, ..charge(1, 9, 1) }, charge(2, 9, 5)];
         assert_eq!(limiter.reserve(&call, NOW).unwrap().would_exceed, None);
         let second = limiter.reserve(&call, NOW).unwrap();
         assert_eq!(second.would_exceed.map(|overrun| overrun.charge), Some(0));
@@ -390,9 +345,6 @@ mod tests {
         let key = Shards::for_entries(64).key(CounterId(1), CallerId(9));
         let version = store.get(&key).unwrap().version;
         store.compare_and_set(&key, b"not ours", version).unwrap();
-        assert_eq!(
-            limiter.reserve(&[charge(1, 9, 5)], NOW),
-            Err(Refused::Unavailable)
-        );
+        assert_eq!(limiter.reserve(&[charge(1, 9, 5)], NOW), Err(Refused::Unavailable));
     }
 }

@@ -17,10 +17,7 @@ impl MemoryStore {
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let values = self.values.borrow();
-        (
-            values.len(),
-            values.values().map(|(value, _)| value.len()).sum(),
-        )
+        (values.len(), values.values().map(|(value, _)| value.len()).sum())
     }
 }
 
@@ -28,14 +25,8 @@ impl SharedStore for MemoryStore {
     fn get(&self, key: &str) -> Result<Snapshot, StoreFailed> {
         let found = self.values.borrow().get(key).cloned();
         Ok(match found {
-            Some((value, version)) => Snapshot {
-                value,
-                version: Version(version),
-            },
-            None => Snapshot {
-                value: Vec::new(),
-                version: Version::ABSENT,
-            },
+            Some((value, version)) => Snapshot { value, version: Version(version) },
+            None => Snapshot { value: Vec::new(), version: Version::ABSENT },
         })
     }
 
@@ -47,14 +38,12 @@ impl SharedStore for MemoryStore {
     ) -> Result<Swap, StoreFailed> {
         let mut values = self.values.borrow_mut();
         // As in the host: version 0 overwrites, and an absent key is created whatever version is given.
-        let wins = values
-            .get(key)
-            .is_none_or(|(_, current)| expected.0 == 0 || expected.0 == *current);
+        let wins =
+            values.get(key).is_none_or(|(_, current)| expected.0 == 0 || expected.0 == *current);
         if !wins {
             return Ok(Swap::Lost);
         }
-        self.last_version
-            .set(self.last_version.get().wrapping_add(1).max(1));
+        self.last_version.set(self.last_version.get().wrapping_add(1).max(1));
         values.insert(key.to_owned(), (value.to_vec(), self.last_version.get()));
         Ok(Swap::Done)
     }

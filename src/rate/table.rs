@@ -56,11 +56,7 @@ impl Table {
     /// [`StoreFailed`] if somebody else wrote the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Table, StoreFailed> {
         let Some((header, packed)) = bytes.split_at_checked(HEADER_BYTES) else {
-            return if bytes.is_empty() {
-                Ok(Table::default())
-            } else {
-                Err(StoreFailed)
-            };
+            return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
         };
         let (Some(&FORMAT), Some(latest)) = (header.first(), header.last_chunk()) else {
             return Err(StoreFailed);
@@ -69,15 +65,8 @@ impl Table {
         if !rest.is_empty() {
             return Err(StoreFailed);
         }
-        let slots = slots
-            .iter()
-            .map(unpack)
-            .collect::<Option<_>>()
-            .ok_or(StoreFailed)?;
-        Ok(Table {
-            latest: u64::from_le_bytes(*latest),
-            slots,
-        })
+        let slots = slots.iter().map(unpack).collect::<Option<_>>().ok_or(StoreFailed)?;
+        Ok(Table { latest: u64::from_le_bytes(*latest), slots })
     }
 
     /// Packs the table.
@@ -107,27 +96,18 @@ impl Table {
     /// where it is. A caller without a slot has the counter's floor.
     #[must_use]
     pub fn count(&self, counter: CounterId, caller: CallerId, span: Span) -> (Span, Count) {
-        let slot = self
-            .find(counter, caller)
-            .or_else(|| self.find(counter, CallerId::EVERYBODY));
+        let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
         slot.map_or((span, Count::default()), |slot| slot.at(span))
     }
 
     /// Stores a count, making room if needed.
     pub fn put(&mut self, slot: Slot) {
-        let found = self
-            .slots
-            .iter_mut()
-            .find(|known| known.is(slot.counter, slot.caller));
+        let found = self.slots.iter_mut().find(|known| known.is(slot.counter, slot.caller));
         if let Some(known) = found {
             *known = slot;
             return;
         }
-        let callers = self
-            .slots
-            .iter()
-            .filter(|slot| slot.caller != CallerId::EVERYBODY)
-            .count();
+        let callers = self.slots.iter().filter(|slot| slot.caller != CallerId::EVERYBODY).count();
         if callers >= SLOTS_PER_SHARD && slot.caller != CallerId::EVERYBODY {
             self.forget_least_used();
         }
@@ -149,27 +129,18 @@ impl Table {
     /// Forgets the caller whose count is least, and raises the floor of his counter to it, so that he cannot come back
     /// with less.
     fn forget_least_used(&mut self) {
-        let callers = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.caller != CallerId::EVERYBODY);
+        let callers =
+            self.slots.iter().enumerate().filter(|(_, slot)| slot.caller != CallerId::EVERYBODY);
         let least = callers
             .min_by_key(|(_, slot)| (slot.count.current.max(slot.count.previous), slot.expires));
         let Some(at) = least.map(|(at, _)| at) else {
             return;
         };
         let gone = self.slots.swap_remove(at);
-        let floor = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.is(gone.counter, CallerId::EVERYBODY));
+        let floor = self.slots.iter_mut().find(|slot| slot.is(gone.counter, CallerId::EVERYBODY));
         match floor {
             Some(floor) => *floor = floor.joined_with(&gone),
-            None => self.slots.push(Slot {
-                caller: CallerId::EVERYBODY,
-                ..gone
-            }),
+            None => self.slots.push(Slot { caller: CallerId::EVERYBODY, ..gone }),
         }
     }
 
@@ -188,13 +159,7 @@ impl Slot {
         if self.span.end >= span.end && self.span.start <= span.end {
             (self.span, self.count)
         } else if self.span.end == span.start {
-            (
-                span,
-                Count {
-                    current: 0,
-                    previous: self.count.current,
-                },
-            )
+            (span, Count { current: 0, previous: self.count.current })
         } else {
             (span, Count::default())
         }
@@ -202,22 +167,14 @@ impl Slot {
 
     /// A floor that is no lower than either.
     fn joined_with(&self, other: &Slot) -> Slot {
-        let later = if self.span.end >= other.span.end {
-            self
-        } else {
-            other
-        };
+        let later = if self.span.end >= other.span.end { self } else { other };
         let (_, left) = self.at(later.span);
         let (_, right) = other.at(later.span);
         let count = Count {
             current: left.current.max(right.current),
             previous: left.previous.max(right.previous),
         };
-        Slot {
-            count,
-            caller: CallerId::EVERYBODY,
-            ..*later
-        }
+        Slot { count, caller: CallerId::EVERYBODY, ..*later }
     }
 }
 
@@ -234,23 +191,13 @@ fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
 
 fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
     let u64_at = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let u32_at = |at: usize| {
-        Some(u64::from(u32::from_le_bytes(
-            *bytes.get(at..)?.first_chunk()?,
-        )))
-    };
+    let u32_at = |at: usize| Some(u64::from(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
     Some(Slot {
         counter: CounterId(u64_at(0)?),
         caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
-        span: Span {
-            start: u32_at(24)?,
-            end: u32_at(28)?,
-        },
+        span: Span { start: u32_at(24)?, end: u32_at(28)? },
         expires: u32_at(32)?,
-        count: Count {
-            current: u64_at(36)?,
-            previous: u64_at(44)?,
-        },
+        count: Count { current: u64_at(36)?, previous: u64_at(44)? },
     })
 }
 
@@ -261,10 +208,7 @@ mod tests {
     use crate::rate::window::{Count, Span};
     use crate::time::UnixMillis;
 
-    const SPAN: Span = Span {
-        start: 60,
-        end: 120,
-    };
+    const SPAN: Span = Span { start: 60, end: 120 };
 
     fn slot(caller: u128, current: u64) -> Slot {
         Slot {
@@ -272,10 +216,7 @@ mod tests {
             caller: CallerId(caller),
             span: SPAN,
             expires: 120,
-            count: Count {
-                current,
-                previous: 3,
-            },
+            count: Count { current, previous: 3 },
         }
     }
 
@@ -303,11 +244,7 @@ mod tests {
         }
         table.put(slot(1000, 50));
         let count = |caller| table.count(CounterId(7), CallerId(caller), SPAN).1.current;
-        assert_eq!(
-            count(1),
-            11,
-            "the least used one was forgotten, and is seen through the floor"
-        );
+        assert_eq!(count(1), 11, "the least used one was forgotten, and is seen through the floor");
         assert_eq!(count(2000), 11, "so is a newcomer");
         assert_eq!((count(2), count(1000)), (12, 50));
         assert_eq!(table.slots.len(), SLOTS_PER_SHARD + 1);
@@ -317,16 +254,8 @@ mod tests {
     fn the_clock_of_a_table_does_not_wobble() {
         let mut table = Table::default();
         assert_eq!(table.advance(UnixMillis(120_000)), UnixMillis(120_000));
-        assert_eq!(
-            table.advance(UnixMillis(119_999)),
-            UnixMillis(120_000),
-            "another thread"
-        );
-        assert_eq!(
-            table.advance(UnixMillis(100_000)),
-            UnixMillis(100_000),
-            "the clock was set"
-        );
+        assert_eq!(table.advance(UnixMillis(119_999)), UnixMillis(120_000), "another thread");
+        assert_eq!(table.advance(UnixMillis(100_000)), UnixMillis(100_000), "the clock was set");
     }
 
     #[test]

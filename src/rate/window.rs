@@ -56,11 +56,8 @@ impl Window {
             Window::Week => aligned(second, 7 * DAY, 3 * DAY),
             Window::Month => {
                 let (year, month) = year_and_month(second / DAY);
-                let (next_year, next_month) = if month == 12 {
-                    (year + 1, 1)
-                } else {
-                    (year, month + 1)
-                };
+                let (next_year, next_month) =
+                    if month == 12 { (year + 1, 1) } else { (year, month + 1) };
                 Span {
                     start: days_before(year, month) * DAY,
                     end: days_before(next_year, next_month) * DAY,
@@ -130,25 +127,15 @@ impl Algorithm {
     pub fn expires(self, window: Window, span: Span) -> u64 {
         match self {
             Algorithm::Fixed => span.end,
-            Algorithm::Sliding => {
-                window
-                    .span_at(UnixMillis(span.end.saturating_mul(1000)))
-                    .end
-            }
+            Algorithm::Sliding => window.span_at(UnixMillis(span.end.saturating_mul(1000))).end,
         }
     }
 }
 
 fn aligned(second: u64, length: u64, offset: u64) -> Span {
-    let into = second
-        .saturating_add(offset)
-        .checked_rem(length)
-        .unwrap_or(0);
+    let into = second.saturating_add(offset).checked_rem(length).unwrap_or(0);
     let start = second.saturating_sub(into);
-    Span {
-        start,
-        end: second.saturating_add(length.saturating_sub(into)),
-    }
+    Span { start, end: second.saturating_add(length.saturating_sub(into)) }
 }
 
 fn share(amount: u64, millis_left: u64, span: Span) -> u64 {
@@ -170,10 +157,7 @@ fn year_and_month(day: u64) -> (u64, u64) {
     while days_before(year + 1, 1) <= day {
         year += 1;
     }
-    let month = (2..=12)
-        .rev()
-        .find(|&month| days_before(year, month) <= day)
-        .unwrap_or(1);
+    let month = (2..=12).rev().find(|&month| days_before(year, month) <= day).unwrap_or(1);
     (year, month)
 }
 
@@ -224,57 +208,32 @@ mod tests {
 
     #[test]
     fn sliding_carries_a_share() {
-        let span = Span {
-            start: 60,
-            end: 120,
-        };
-        let count = Count {
-            current: 2,
-            previous: 10,
-        };
+        let span = Span { start: 60, end: 120 };
+        let count = Count { current: 2, previous: 10 };
         for (now, expected) in [(60_000, 12), (90_000, 7), (119_999, 3), (75_000, 10)] {
             assert_eq!(
                 Algorithm::Sliding.used(count, span, UnixMillis(now)),
                 Micros(expected),
                 "{now}"
             );
-            assert_eq!(
-                Algorithm::Fixed.used(count, span, UnixMillis(now)),
-                Micros(2)
-            );
+            assert_eq!(Algorithm::Fixed.used(count, span, UnixMillis(now)), Micros(2));
         }
     }
 
     #[test]
     fn retrying_when_told_succeeds() {
-        let span = Span {
-            start: 60,
-            end: 120,
-        };
-        for (current, previous, now) in [
-            (0, 10, 60_000),
-            (3, 10, 61_234),
-            (9, 10, 100_000),
-            (10, 0, 119_000),
-        ] {
+        let span = Span { start: 60, end: 120 };
+        for (current, previous, now) in
+            [(0, 10, 60_000), (3, 10, 61_234), (9, 10, 100_000), (10, 0, 119_000)]
+        {
             let (count, amount, max) = (Count { current, previous }, Micros(1), Micros(10));
-            let wait = Algorithm::Sliding
-                .retry_after(count, span, UnixMillis(now), amount, max)
-                .unwrap();
+            let wait =
+                Algorithm::Sliding.retry_after(count, span, UnixMillis(now), amount, max).unwrap();
             let then = UnixMillis(now + wait);
             let (later, count) = if then.0 < 120_000 {
                 (span, count)
             } else {
-                (
-                    Span {
-                        start: 120,
-                        end: 180,
-                    },
-                    Count {
-                        current: 0,
-                        previous: current,
-                    },
-                )
+                (Span { start: 120, end: 180 }, Count { current: 0, previous: current })
             };
             assert!(
                 Algorithm::Sliding.used(count, later, then).0 < 10,

@@ -9,9 +9,7 @@ pub(super) fn is_json(value: &[u8]) -> bool {
         return false;
     };
     let mut parts = text.split(';').map(|part| part.trim_matches([' ', '\t']));
-    let json = parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    let json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
     json && parts.all(|parameter| {
         parameter.eq_ignore_ascii_case("charset=utf-8")
             || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
@@ -32,9 +30,7 @@ impl Accept {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default().to_ascii_lowercase();
             let excluded = parts.any(|parameter| {
-                let quality = parameter
-                    .strip_prefix("q=")
-                    .or_else(|| parameter.strip_prefix("Q="));
+                let quality = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
                 quality.and_then(|quality| quality.parse::<f32>().ok()) == Some(0.0)
             });
             if excluded {
@@ -46,11 +42,7 @@ impl Accept {
     }
 
     pub(super) fn framing(&self) -> Framing {
-        if self.event_stream && !self.json {
-            Framing::EventStream
-        } else {
-            Framing::Json
-        }
+        if self.event_stream && !self.json { Framing::EventStream } else { Framing::Json }
     }
 }
 
@@ -59,11 +51,7 @@ pub(super) fn base64(encoded: &[u8]) -> Option<Vec<u8>> {
     if !encoded.len().is_multiple_of(4) {
         return None;
     }
-    let padding = encoded
-        .iter()
-        .rev()
-        .take_while(|&&byte| byte == b'=')
-        .count();
+    let padding = encoded.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = encoded.get(..encoded.len().checked_sub(padding)?)?;
     if padding > 2 {
         return None;

@@ -3,10 +3,7 @@ use super::{Admission, Follows, Framing, HeaderList, admit};
 use crate::mcp::message::{Body, parse_body};
 
 fn list(pairs: &[(&str, &[u8])]) -> HeaderList {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect()
 }
 
 fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
@@ -18,9 +15,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
     match admit(all, Follows::Body, 1000) {
         Ok(Admission::Judge(head)) => Ok(*head),
         Ok(Admission::Pass) => Err("pass".into()),
-        Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail)
-            .trim()
-            .into()),
+        Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail).trim().into()),
     }
 }
 
@@ -44,10 +39,7 @@ fn methods() {
         assert_eq!(outcome, expected, "{method}");
     }
     let get = list(&[(":method", b"GET"), ("x-http-method-override", b"POST")]);
-    assert_eq!(
-        admit(get, Follows::Nothing, 1).unwrap_err().reason.label(),
-        "method_override"
-    );
+    assert_eq!(admit(get, Follows::Nothing, 1).unwrap_err().reason.label(), "method_override");
 }
 
 #[test]
@@ -55,47 +47,23 @@ fn refuses_at_sight() {
     for (pairs, expected) in [
         (&[("content-type", &b"text/plain"[..])][..], "content_type"),
         (
-            &[
-                ("content-type", b"application/json"),
-                ("content-type", b"application/json"),
-            ],
+            &[("content-type", b"application/json"), ("content-type", b"application/json")],
             "repeated_header content-type",
         ),
         (&[("content-encoding", b"gzip")], "content_encoding"),
-        (
-            &[("content-encoding", b"identity, gzip")],
-            "content_encoding",
-        ),
+        (&[("content-encoding", b"identity, gzip")], "content_encoding"),
         (&[("content-length", b"1001")], "body_too_large"),
+        (&[("content-length", b"99999999999999999999999")], "body_too_large"),
+        (&[("authorization", b"Bearer a,Bearer b")], "repeated_header authorization"),
         (
-            &[("content-length", b"99999999999999999999999")],
-            "body_too_large",
-        ),
-        (
-            &[("authorization", b"Bearer a,Bearer b")],
+            &[("authorization", b"Bearer a"), ("authorization", b"Bearer a")],
             "repeated_header authorization",
         ),
-        (
-            &[
-                ("authorization", b"Bearer a"),
-                ("authorization", b"Bearer a"),
-            ],
-            "repeated_header authorization",
-        ),
-        (
-            &[("mcp-session-id", b"a"), ("mcp-session-id", b"b")],
-            "repeated_header mcp-session-id",
-        ),
+        (&[("mcp-session-id", b"a"), ("mcp-session-id", b"b")], "repeated_header mcp-session-id"),
         (&[("mcp-name", b"=?base64?!?=")], "header_mismatch Mcp-Name"),
         (&[("mcp-name", b"\xff\xfe")], "header_mismatch Mcp-Name"),
-        (
-            &[("mcp-param-a", b"1"), ("mcp-param-a", b"1")],
-            "header_mismatch Mcp-Param",
-        ),
-        (
-            &[("mcp-param-a", b"=?base64?/w==?=")],
-            "header_mismatch Mcp-Param",
-        ),
+        (&[("mcp-param-a", b"1"), ("mcp-param-a", b"1")], "header_mismatch Mcp-Param"),
+        (&[("mcp-param-a", b"=?base64?/w==?=")], "header_mismatch Mcp-Param"),
     ] {
         assert_eq!(post(pairs), Err(expected.to_owned()), "{pairs:?}");
     }
@@ -105,12 +73,7 @@ fn refuses_at_sight() {
 fn one_credential_is_one_caller() {
     let credential = |value: &[u8]| post(&[("authorization", value)]).unwrap().credential;
     let plain = credential(b"Bearer abc");
-    for same in [
-        &b"bearer abc"[..],
-        b"BEARER  abc",
-        b"Bearer\tabc ",
-        b"Bearer abc==",
-    ] {
+    for same in [&b"bearer abc"[..], b"BEARER  abc", b"Bearer\tabc ", b"Bearer abc=="] {
         assert_eq!(credential(same), plain);
     }
     assert_ne!(credential(b"Bearer Abc"), plain);
@@ -123,21 +86,14 @@ fn framing_and_controls() {
     for (accept, expected) in [
         (&b"application/json, text/event-stream"[..], Framing::Json),
         (b"text/event-stream", Framing::EventStream),
-        (
-            b"text/event-stream, application/json;q=0",
-            Framing::EventStream,
-        ),
+        (b"text/event-stream, application/json;q=0", Framing::EventStream),
         (b"text/event-stream, */*", Framing::Json),
         (b"", Framing::Json),
         (b"\xff", Framing::Json),
     ] {
         assert_eq!(framing(accept), expected, "{accept:?}");
     }
-    let head = post(&[
-        ("x-envoy-retry-on", b"5xx"),
-        ("x-envoy-attempt-count", b"1"),
-    ])
-    .unwrap();
+    let head = post(&[("x-envoy-retry-on", b"5xx"), ("x-envoy-attempt-count", b"1")]).unwrap();
     assert_eq!(head.controls, ["x-envoy-retry-on"]);
 }
 
@@ -172,11 +128,7 @@ fn base64_has_one_spelling() {
         ("====", None),
         ("Zm9-", None),
     ] {
-        assert_eq!(
-            base64(encoded.as_bytes()).as_deref(),
-            expected.map(str::as_bytes),
-            "{encoded}"
-        );
+        assert_eq!(base64(encoded.as_bytes()).as_deref(), expected.map(str::as_bytes), "{encoded}");
     }
 }
 
@@ -184,9 +136,7 @@ fn base64_has_one_spelling() {
 fn headers_agree_with_the_body() {
     let agrees = |pairs: &[(&str, &[u8])], body: &str| {
         let value = parse_body(body.as_bytes()).unwrap();
-        let Body::Single(message) = Body::read(&value).unwrap() else {
-            panic!("one message")
-        };
+        let Body::Single(message) = Body::read(&value).unwrap() else { panic!("one message") };
         let outcome = post(pairs).unwrap().agrees_with(&message);
         outcome.map_or_else(|refusal| refusal.detail, |()| "")
     };
@@ -198,41 +148,18 @@ fn headers_agree_with_the_body() {
         (&[][..], call, ""),
         (&[modern], call, "Mcp-Method"),
         (&[modern, ("mcp-method", b"tools/call")], call, "Mcp-Name"),
-        (
-            &[
-                modern,
-                ("mcp-method", b"tools/call"),
-                ("mcp-name", b"=?base64?w6k=?="),
-            ],
-            call,
-            "",
-        ),
+        (&[modern, ("mcp-method", b"tools/call"), ("mcp-name", b"=?base64?w6k=?=")], call, ""),
         (&[("mcp-name", b"e")], call, "Mcp-Name"),
         (&[("mcp-method", b"tools/list")], call, "Mcp-Method"),
         (&[("mcp-protocol-version", b"2025-11-25")], stated, ""),
         (
-            &[
-                ("mcp-protocol-version", b"2027-01-01"),
-                ("mcp-method", b"ping"),
-            ],
+            &[("mcp-protocol-version", b"2027-01-01"), ("mcp-method", b"ping")],
             stated,
             "MCP-Protocol-Version",
         ),
         (&[modern, ("mcp-method", b"ping")], stated, ""),
-        (
-            &[modern, ("mcp-method", b"resources/read")],
-            read,
-            "Mcp-Name",
-        ),
-        (
-            &[
-                modern,
-                ("mcp-method", b"resources/read"),
-                ("mcp-name", b"a:b"),
-            ],
-            read,
-            "",
-        ),
+        (&[modern, ("mcp-method", b"resources/read")], read, "Mcp-Name"),
+        (&[modern, ("mcp-method", b"resources/read"), ("mcp-name", b"a:b")], read, ""),
         (&[("mcp-protocol-version", b"nonsense")], call, ""),
     ] {
         assert_eq!(agrees(pairs, body), expected, "{pairs:?}");

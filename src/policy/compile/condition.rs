@@ -6,6 +6,7 @@ use super::limit::{CounterBook, argument_path};
 use crate::bounds::{MAX_PATTERN_BYTES, MAX_REGEX_BYTES};
 use crate::json::Value;
 use crate::matcher::name::Pattern;
+use crate::matcher::path::keys;
 use crate::matcher::value::{Matcher, Scalar, Side, Test};
 use crate::policy::compiled::{Condition, Subject};
 use crate::policy::diagnostic::Code;
@@ -55,15 +56,12 @@ pub(super) fn read(
 ) -> Option<Condition> {
     let mut fields = reader.fields(field)?;
     let path = fields.require("path", reader);
-    let op = fields
-        .require("op", reader)
-        .and_then(|field| reader.word(&field, &OPERATORS));
+    let op = fields.require("op", reader).and_then(|field| reader.word(&field, &OPERATORS));
     let value = fields.require("value", reader);
     reader.close(&fields);
     let subject = path.and_then(|path| subject(reader.text(&path)?, &path.place, reader, book));
-    let matcher = op
-        .zip(value)
-        .and_then(|((op, negated), value)| matcher(op, negated, &value, reader));
+    let matcher =
+        op.zip(value).and_then(|((op, negated), value)| matcher(op, negated, &value, reader));
     let (subject, matcher) = (subject?, matcher?);
     match &subject {
         Subject::Counter(_) if !matcher.test.fits_numbers() => {
@@ -87,20 +85,15 @@ pub(super) fn read(
 }
 
 fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -> Option<Subject> {
-    if let Some(counter) = text.strip_prefix("state.") {
-        let found = counter
-            .rsplit_once('.')
-            .and_then(|(tool, name)| book.find(tool, name));
+    if text.starts_with("state.") || text.starts_with("state[") {
+        let found = state_path(text).and_then(|(tool, name)| book.find(&tool, &name));
         if found.is_none() {
             unknown_counter(text, place, reader, book);
         }
         return found.map(Subject::Counter);
     }
     for kind in ["identity", "header"] {
-        if text
-            .strip_prefix(kind)
-            .is_some_and(|rest| rest.starts_with('.'))
-        {
+        if text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
             reader.not_supported(place, &format!("a condition on `{kind}.*`"));
             return None;
         }
@@ -112,6 +105,13 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -
         return None;
     }
     argument_path(text, place, reader).map(Subject::Argument)
+}
+
+/// The tool key and the counter that a `state` path names. Dots may be part of a tool key: the last key is the counter.
+pub(super) fn state_path(text: &str) -> Option<(String, Box<str>)> {
+    let mut keys = keys(text.strip_prefix("state")?)?;
+    let counter = keys.pop()?;
+    (!keys.is_empty()).then(|| (keys.join("."), counter))
 }
 
 fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) {
@@ -148,10 +148,7 @@ fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) 
         Operator::EndsWith => Test::EndsWith(reader.text(value)?.into()),
         Operator::Exists => {
             let present = reader.flag(value)?;
-            return Some(Matcher {
-                test: Test::Present,
-                negated: !present,
-            });
+            return Some(Matcher { test: Test::Present, negated: !present });
         }
     };
     Some(Matcher { test, negated })
@@ -163,10 +160,8 @@ fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
         Value::Number(_) => reader.number(field).map(Scalar::Number),
         Value::String(text) => Some(Scalar::String((**text).into())),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            let message = format!(
-                "expected a string, number or boolean, found {}",
-                describe(field.value)
-            );
+            let message =
+                format!("expected a string, number or boolean, found {}", describe(field.value));
             let help = "for presence use the operator `exists`".to_owned();
             reader.error_with_help(Code::BadOperand, &field.place, message, help);
             None
@@ -197,10 +192,8 @@ fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<regex::Regex> {
             // The crate draws the pattern over several lines; the last one says what is wrong.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
-            let message = format!(
-                "not a regular expression: {}",
-                last.trim_start_matches("error: ")
-            );
+            let message =
+                format!("not a regular expression: {}", last.trim_start_matches("error: "));
             let help =
                 "the syntax is RE2's: no look-around, no back-references, no \\p{…}".to_owned();
             reader.error_with_help(Code::BadPattern, &field.place, message, help);

@@ -39,28 +39,20 @@ pub(super) fn limits<'v>(
         reader.error(Code::NoEffect, &field.place.key("reason"), message);
     }
     let force = force(&mut fields, reader);
-    let decode = match fields
-        .take("decode_json_strings")
-        .map(|field| reader.flag(&field))
-    {
+    let decode = match fields.take("decode_json_strings").map(|field| reader.flag(&field)) {
         Some(None) => None,
         Some(Some(true)) => Some(Decode::JsonStrings),
         Some(Some(false)) | None => Some(Decode::Never),
     };
     let mut list = |key, fields: &mut Fields<'v>| {
-        fields
-            .take(key)
-            .map(|field| reader.list(&field))
-            .unwrap_or_default()
+        fields.take(key).map(|field| reader.list(&field)).unwrap_or_default()
     };
     let (require, deny_if) = (list("require", &mut fields), list("deny_if", &mut fields));
     let (rules, native) = (list("rules", &mut fields), list("limits", &mut fields));
 
     let tool = if key == "*" { GLOBAL } else { key };
-    let mut limits: Vec<Limit> = native
-        .iter()
-        .filter_map(|field| limit::native(field, tool, reader, book))
-        .collect();
+    let mut limits: Vec<Limit> =
+        native.iter().filter_map(|field| limit::native(field, tool, reader, book)).collect();
     if let Some(rate) = fields.take("rate_limit") {
         limits.extend(entry_rate_limit(tool, &rate, reader, book));
     }
@@ -79,13 +71,7 @@ pub(super) fn limits<'v>(
         decode: decode?,
         paths: Box::default(),
     };
-    Some(Draft {
-        entry,
-        tool: tool.to_owned(),
-        require,
-        deny_if,
-        rules,
-    })
+    Some(Draft { entry, tool: tool.to_owned(), require, deny_if, rules })
 }
 
 fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
@@ -102,13 +88,7 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 
 /// Second pass: requirements, denials and rules, in this order.
 pub(super) fn checks(draft: Draft<'_>, reader: &mut Reader, book: &CounterBook) -> Entry {
-    let Draft {
-        mut entry,
-        tool,
-        require,
-        deny_if,
-        rules,
-    } = draft;
+    let Draft { mut entry, tool, require, deny_if, rules } = draft;
     let mut checks = Vec::new();
     for field in &require {
         checks.extend(native_check(field, CheckKind::Require, reader, book));
@@ -125,10 +105,10 @@ pub(super) fn checks(draft: Draft<'_>, reader: &mut Reader, book: &CounterBook) 
 }
 
 fn paths(checks: &[Check], limits: &[Limit]) -> Box<[Path]> {
-    let of_conditions = checks
-        .iter()
-        .flat_map(|check| &check.conditions)
-        .filter_map(|condition| match &condition.subject {
+    let of_conditions =
+        checks.iter().flat_map(|check| &check.conditions).filter_map(|condition| match &condition
+            .subject
+        {
             Subject::Argument(path) => Some(path.clone()),
             Subject::Counter(_) => None,
         });
@@ -154,21 +134,10 @@ fn native_check(
         let message = "a requirement without conditions always holds".to_owned();
         reader.error(Code::NoEffect, &field.place, message);
     }
-    let side = if kind == CheckKind::Require {
-        Side::Require
-    } else {
-        Side::DenyIf
-    };
-    let conditions = items
-        .iter()
-        .filter_map(|item| condition::read(item, side, reader, book));
+    let side = if kind == CheckKind::Require { Side::Require } else { Side::DenyIf };
+    let conditions = items.iter().filter_map(|item| condition::read(item, side, reader, book));
     let conditions: Box<[Condition]> = conditions.collect();
-    Some(Check {
-        kind,
-        conditions,
-        on_deny,
-        pointer: field.place.pointer.as_str().into(),
-    })
+    Some(Check { kind, conditions, on_deny, pointer: field.place.pointer.as_str().into() })
 }
 
 fn entry_rate_limit(
@@ -231,10 +200,7 @@ fn rule_limits(
         };
         let counter = book.index(share, &rate.place, reader);
         let one = Amount::Fixed(Micros(1_000_000));
-        return counter
-            .map(|counter| limit(counter, Some(max), one))
-            .into_iter()
-            .collect();
+        return counter.map(|counter| limit(counter, Some(max), one)).into_iter().collect();
     }
     let Some(state) = fields.take("state") else {
         return Vec::new();
@@ -242,13 +208,9 @@ fn rule_limits(
     let Some((name, counter, amount)) = rule_state(tool, &state, reader, book) else {
         return Vec::new();
     };
-    let conditions = fields
-        .take("conditions")
-        .map(|field| Reader::default().list(&field))
-        .unwrap_or_default();
-    let own = conditions
-        .iter()
-        .filter_map(|field| own_bound(field, tool, &name, reader));
+    let conditions =
+        fields.take("conditions").map(|field| Reader::default().list(&field)).unwrap_or_default();
+    let own = conditions.iter().filter_map(|field| own_bound(field, tool, &name, reader));
     let least = own.min_by_key(|bound| bound.0);
     vec![limit(counter, least, amount)]
 }
@@ -260,12 +222,9 @@ fn rule_state(
     book: &mut CounterBook,
 ) -> Option<(String, usize, Amount)> {
     let mut fields = reader.fields(field)?;
-    let name = fields
-        .require("counter", reader)
-        .and_then(|field| limit::counter_name(&field, reader));
-    let window = fields
-        .require("window", reader)
-        .and_then(|field| limit::window(&field, reader));
+    let name =
+        fields.require("counter", reader).and_then(|field| limit::counter_name(&field, reader));
+    let window = fields.require("window", reader).and_then(|field| limit::window(&field, reader));
     let scope = limit::scope(&mut fields, reader, Scope::Global);
     let amount = limit::amount(&mut fields, reader);
     reader.close(&fields);
@@ -293,25 +252,19 @@ fn own_bound(field: &Field<'_>, tool: &str, counter: &str, reader: &mut Reader) 
         Some("lte") => 0,
         _ => return None,
     };
-    let value = Field {
-        value: object.get("value")?,
-        place: field.place.key("value"),
-    };
+    let value = Field { value: object.get("value")?, place: field.place.key("value") };
     let bound = reader.amount(&value)?.0.checked_sub(below);
     if bound.is_none() {
-        reader.error(
-            Code::BadNumber,
-            &value.place,
-            "nothing is less than 0".to_owned(),
-        );
+        reader.error(Code::BadNumber, &value.place, "nothing is less than 0".to_owned());
     }
     bound.map(Micros)
 }
 
 fn is_own(path: &Value<'_>, tool: &str, counter: &str) -> bool {
-    let path = path.as_str().and_then(|path| path.strip_prefix("state."));
-    path.and_then(|path| path.rsplit_once('.'))
-        .is_some_and(|(of, name)| name == counter && (of == tool || (of == "*" && tool == GLOBAL)))
+    let named = path.as_str().and_then(condition::state_path);
+    named.is_some_and(|(of, name)| {
+        *name == *counter && (of == tool || (of == "*" && tool == GLOBAL))
+    })
 }
 
 /// What a rule asserts: its conditions, but for the bounds of its own counter.
@@ -350,19 +303,10 @@ fn rule_check(
             read.extend(condition::read(item, Side::Require, reader, book));
         }
     }
-    let kind = if denies? {
-        CheckKind::Deny
-    } else {
-        CheckKind::Require
-    };
+    let kind = if denies? { CheckKind::Deny } else { CheckKind::Require };
     let idle = kind == CheckKind::Require && read.is_empty();
     let pointer = field.place.pointer.as_str().into();
-    (!idle).then(|| Check {
-        kind,
-        conditions: read.into(),
-        on_deny,
-        pointer,
-    })
+    (!idle).then(|| Check { kind, conditions: read.into(), on_deny, pointer })
 }
 
 /// Fields of a rule that do not go together, and a rule that has none.
@@ -404,10 +348,7 @@ fn bounds_own_counter(
     let Some((object, counter)) = item.value.as_object().zip(own) else {
         return false;
     };
-    if !object
-        .get("path")
-        .is_some_and(|path| is_own(path, tool, counter))
-    {
+    if !object.get("path").is_some_and(|path| is_own(path, tool, counter)) {
         return false;
     }
     let bound = matches!(object.get("op").and_then(Value::as_str), Some("lt" | "lte"));

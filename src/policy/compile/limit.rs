@@ -46,10 +46,7 @@ pub(super) struct Share {
 
 impl CounterBook {
     pub(super) fn new(namespace: &str, policy: &str) -> CounterBook {
-        CounterBook {
-            prefix: format!("{namespace}\0{policy}\0"),
-            rows: Vec::new(),
-        }
+        CounterBook { prefix: format!("{namespace}\0{policy}\0"), rows: Vec::new() }
     }
 
     /// The index of a counter; limits that share a key must agree on everything that counts.
@@ -59,21 +56,11 @@ impl CounterBook {
         place: &Place,
         reader: &mut Reader,
     ) -> Option<usize> {
-        let Share {
-            key,
-            name,
-            window,
-            scope,
-            algorithm,
-            tool,
-        } = share;
+        let Share { key, name, window, scope, algorithm, tool } = share;
         if let Some(at) = self.rows.iter().position(|row| row.key == key) {
             let row = self.rows.get_mut(at)?;
-            let known = (
-                row.counter.counter.window,
-                row.counter.scope,
-                row.counter.counter.algorithm,
-            );
+            let known =
+                (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
             if known != (window, scope, algorithm) {
                 let message = format!(
                     "counter `{name}` is used with another window, scope or algorithm at {}",
@@ -88,22 +75,9 @@ impl CounterBook {
             return Some(at);
         }
         let id = self.id(&format!("{key}\0{window:?}\0{scope:?}\0{algorithm:?}"));
-        let counter = Counter {
-            id,
-            window,
-            algorithm,
-        };
-        let counter = NamedCounter {
-            name: name.into(),
-            scope,
-            counter,
-        };
-        self.rows.push(Row {
-            key,
-            first: place.clone(),
-            counter,
-            readers: vec![tool],
-        });
+        let counter = Counter { id, window, algorithm };
+        let counter = NamedCounter { name: name.into(), scope, counter };
+        self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
     }
 
@@ -119,10 +93,7 @@ impl CounterBook {
     pub(super) fn paths(&self) -> Vec<String> {
         let names = |row: &Row| {
             let name = row.counter.name.clone();
-            row.readers
-                .iter()
-                .map(move |tool| format!("state.{tool}.{name}"))
-                .collect::<Vec<_>>()
+            row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
         self.rows.iter().flat_map(names).collect()
     }
@@ -132,15 +103,8 @@ impl CounterBook {
     }
 
     fn id(&self, text: &str) -> CounterId {
-        let digest = Sha256::new()
-            .chain_update(&self.prefix)
-            .chain_update(text)
-            .finalize();
-        CounterId(
-            digest
-                .first_chunk()
-                .map_or(0, |bytes| u64::from_le_bytes(*bytes)),
-        )
+        let digest = Sha256::new().chain_update(&self.prefix).chain_update(text).finalize();
+        CounterId(digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
     }
 }
 
@@ -152,30 +116,22 @@ pub(super) fn native(
     book: &mut CounterBook,
 ) -> Option<Limit> {
     let mut fields = reader.fields(field)?;
-    let name = fields
-        .require("counter", reader)
-        .and_then(|field| counter_name(&field, reader));
-    let window = fields
-        .require("window", reader)
-        .and_then(|field| window(&field, reader));
-    let max = fields
-        .require("max", reader)
-        .and_then(|field| reader.amount(&field));
+    let name = fields.require("counter", reader).and_then(|field| counter_name(&field, reader));
+    let window = fields.require("window", reader).and_then(|field| window(&field, reader));
+    let max = fields.require("max", reader).and_then(|field| reader.amount(&field));
     let scope = scope(&mut fields, reader, Scope::Grant);
     let amount = amount(&mut fields, reader);
     let refund = match fields.take("count") {
         None => Some(Refund::Never),
-        Some(field) => reader.word(
-            &field,
-            &[("attempts", Refund::Never), ("successes", Refund::OnError)],
-        ),
+        Some(field) => {
+            reader.word(&field, &[("attempts", Refund::Never), ("successes", Refund::OnError)])
+        }
     };
     let algorithm = match fields.take("algorithm") {
         None => Some(Algorithm::Fixed),
-        Some(field) => reader.word(
-            &field,
-            &[("fixed", Algorithm::Fixed), ("sliding", Algorithm::Sliding)],
-        ),
+        Some(field) => {
+            reader.word(&field, &[("fixed", Algorithm::Fixed), ("sliding", Algorithm::Sliding)])
+        }
     };
     let on_deny = text(&mut fields, "on_deny", reader);
     reader.close(&fields);
@@ -190,14 +146,7 @@ pub(super) fn native(
     };
     let counter = book.index(share, &field.place, reader)?;
     let pointer = field.place.pointer.as_str().into();
-    Some(Limit {
-        counter,
-        max: Some(max?),
-        amount: amount?,
-        refund: refund?,
-        on_deny,
-        pointer,
-    })
+    Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, on_deny, pointer })
 }
 
 /// `rate_limit`, of an entry or of a rule: `{max, window}`, or `"10/minute"`.
@@ -209,28 +158,20 @@ pub(super) fn shorthand(field: &Field<'_>, reader: &mut Reader) -> Option<(Micro
             Some((Micros(max.checked_mul(ONE.0)?), parse_window(window)?))
         });
         if parsed.is_none() {
-            let message = format!(
-                "expected a rate such as `10/minute`, found {}",
-                describe(field.value)
-            );
+            let message =
+                format!("expected a rate such as `10/minute`, found {}", describe(field.value));
             let help = "a whole number, a slash, and second, minute, hour, day, week, month, or a length such as 90s";
             reader.error_with_help(Code::BadWindow, &field.place, message, help.to_owned());
         }
         return parsed;
     }
     let Value::Object(_) = field.value else {
-        return reader.wrong_type(
-            field,
-            "`{\"max\": 10, \"window\": 60}` or a rate such as `10/minute`",
-        );
+        return reader
+            .wrong_type(field, "`{\"max\": 10, \"window\": 60}` or a rate such as `10/minute`");
     };
     let mut fields = reader.fields(field)?;
-    let max = fields
-        .require("max", reader)
-        .and_then(|field| reader.amount(&field));
-    let window = fields
-        .require("window", reader)
-        .and_then(|field| window(&field, reader));
+    let max = fields.require("max", reader).and_then(|field| reader.amount(&field));
+    let window = fields.require("window", reader).and_then(|field| window(&field, reader));
     reader.close(&fields);
     Some((max?, window?))
 }
@@ -275,10 +216,7 @@ fn parse_window(text: &str) -> Option<Window> {
                 .into_iter()
                 .find_map(|(unit, seconds)| Some((length.strip_suffix(unit)?, seconds)))?;
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain
-                .then(|| digits.parse::<u32>().ok())
-                .flatten()?
-                .checked_mul(unit)?
+            plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)?
         }
     };
     NonZeroU32::new(seconds)
@@ -290,11 +228,7 @@ pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope
     let Some(field) = fields.take("scope") else {
         return Some(default);
     };
-    let words = [
-        ("grant", Scope::Grant),
-        ("session", Scope::Session),
-        ("global", Scope::Global),
-    ];
+    let words = [("grant", Scope::Grant), ("session", Scope::Session), ("global", Scope::Global)];
     reader.word(&field, &words)
 }
 

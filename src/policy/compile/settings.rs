@@ -10,10 +10,7 @@ pub(super) fn read(
     reader: &mut Reader,
 ) -> Option<(Requests, Sessions, Counters)> {
     for (key, what) in [
-        (
-            "identity",
-            "naming callers by other sources than the authorization header",
-        ),
+        ("identity", "naming callers by other sources than the authorization header"),
         ("denials", "answering denials in another form"),
         ("methods", "rules for methods"),
         ("resources", "rules for resources"),
@@ -43,9 +40,7 @@ fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
         None => Some(defaults.max_body_bytes),
         Some(field) => {
             let most = u32::try_from(MAX_BODY_BYTES).unwrap_or(u32::MAX);
-            reader
-                .whole(&field, 1, most)
-                .and_then(|bytes| usize::try_from(bytes).ok())
+            reader.whole(&field, 1, most).and_then(|bytes| usize::try_from(bytes).ok())
         }
     };
     let batch = match fields.take("batch") {
@@ -64,11 +59,7 @@ fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
         ),
     };
     reader.close(&fields);
-    Some(Requests {
-        max_body_bytes: max_body_bytes?,
-        batch: batch?,
-        hold_headers: hold_headers?,
-    })
+    Some(Requests { max_body_bytes: max_body_bytes?, batch: batch?, hold_headers: hold_headers? })
 }
 
 fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {
@@ -84,38 +75,24 @@ fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {
         Some(field) => reader.flag(&field),
     };
     reader.close(&fields);
-    Some(if trusted? {
-        Sessions::Trusted
-    } else {
-        Sessions::Untrusted
-    })
+    Some(if trusted? { Sessions::Trusted } else { Sessions::Untrusted })
 }
 
 fn counters(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Counters> {
-    let defaults = Counters {
-        shards: Shards::for_entries(DEFAULT_ENTRIES),
-        on_error: OnError::Deny,
-    };
+    let defaults =
+        Counters { shards: Shards::for_entries(DEFAULT_ENTRIES), on_error: OnError::Deny };
     let Some(field) = fields.take("counters") else {
         return Some(defaults);
     };
     let mut fields = reader.fields(&field)?;
     let shards = match fields.take("max_entries") {
         None => Some(defaults.shards),
-        Some(field) => reader
-            .whole(&field, 1, MAX_ENTRIES)
-            .map(Shards::for_entries),
+        Some(field) => reader.whole(&field, 1, MAX_ENTRIES).map(Shards::for_entries),
     };
     let on_error = match fields.take("on_error") {
         None => Some(defaults.on_error),
-        Some(field) => reader.word(
-            &field,
-            &[("deny", OnError::Deny), ("allow", OnError::Allow)],
-        ),
+        Some(field) => reader.word(&field, &[("deny", OnError::Deny), ("allow", OnError::Allow)]),
     };
     reader.close(&fields);
-    Some(Counters {
-        shards: shards?,
-        on_error: on_error?,
-    })
+    Some(Counters { shards: shards?, on_error: on_error? })
 }

@@ -1,0 +1,65 @@
+//! A decision allocates nothing: counted, not believed.
+#![expect(unsafe_code, reason = "a counting allocator is the only way to count allocations")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use mcp_policy::decision::decide;
+use mcp_policy::mcp::message::{Body, Message, parse_body};
+use mcp_policy::policy::compiled::Config;
+
+use crate::world::tools_call;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn deciding_allocates_nothing() {
+    let policy = r#"{"version":"1","default":"deny","hide":["x*"],"tools":{
+        "pay":{"require":[{"conditions":[{"path":"args.amount","op":"lte","value":10.5},{"path":"args.to[*]","op":"glob","value":"a*z"}]}],
+               "deny_if":[{"conditions":[{"path":"args.note","op":"regex","value":"(?i)drop\\s+table"},{"path":"args.kind","op":"in","value":["a","b",1]}]}],
+               "limits":[{"counter":"c","window":"day","max":3,"increment_from":"args.amount"}]},
+        "p*":{"deny_if":[{"conditions":[{"path":"args.amount","op":"gt","value":10}]}]},
+        "*":{"require":[{"conditions":[{"path":"args.missing","op":"exists","value":false}]}]}}}"#;
+    let config = Config::load(policy.as_bytes(), "").unwrap().config;
+    for arguments in [
+        r#"{"amount":3,"to":["abz"],"note":"hello","kind":"c"}"#,
+        r#"{"amount":11}"#,
+        r#"{"amount":"3"}"#,
+        r#"{"amount":3,"to":["abz"],"note":"DROP table x","kind":"b"}"#,
+    ] {
+        for tool in ["pay", "pal", "Pay", "unlisted", "xx"] {
+            let body = tools_call("1", tool, Some(arguments));
+            let value = parse_body(body.as_bytes()).unwrap();
+            let Ok(Body::Single(Message::Call(call))) = Body::read(&value) else {
+                panic!("a call")
+            };
+            // The first decision fills the cache that a regular expression keeps.
+            let first = decide(&config.policy, &call);
+            let before = ALLOCATIONS.get();
+            let second = decide(&config.policy, &call);
+            assert_eq!(ALLOCATIONS.get() - before, 0, "{tool} {arguments}");
+            assert_eq!(first, second);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! One exchange, under every way in which its bytes can arrive.
+
+use std::rc::Rc;
+
+use mcp_policy::exchange::{Action, Chunk, Exchange, Hold, ResponseHead};
+use mcp_policy::mcp::headers::{Follows, HeaderList};
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::rate::memory::MemoryStore;
+use proptest::prelude::*;
+
+use crate::world::{World, post_headers, tools_call};
+
+const POLICY: &str = r#"{"version":"1","default":"deny","requests":{"max_body_bytes":2000},
+    "tools":{"ok":{},"never":{"action":"deny"},
+        "counted":{"limits":[{"counter":"c","window":"minute","max":2,"count":"successes"}]}}}"#;
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The last chunk says so.
+    Body,
+    /// An empty last chunk says so.
+    EmptyChunk,
+    /// Trailers come.
+    Trailers,
+}
+
+fn config() -> Rc<Config> {
+    Rc::new(Config::load(POLICY.as_bytes(), "test").unwrap().config)
+}
+
+/// Sends a request and returns what finally becomes of it.
+fn send(
+    exchange: &mut Exchange,
+    world: &mut World<'_>,
+    headers: HeaderList,
+    body: &[u8],
+    sizes: &[usize],
+    end: End,
+    hold: Hold,
+) -> Action {
+    let follows =
+        if body.is_empty() && end == End::Body { Follows::Nothing } else { Follows::Body };
+    let (action, _) = exchange.request_headers(headers, follows, hold);
+    if matches!(action, Action::Reply(_)) || follows == Follows::Nothing {
+        return action;
+    }
+    assert_eq!(action, if hold == Hold::Yes { Action::Pause } else { Action::Continue });
+    let mut sizes = sizes.iter().copied();
+    while world.body.len() < body.len() {
+        let size = sizes.next().unwrap_or(usize::MAX).min(body.len() - world.body.len());
+        let from = world.body.len();
+        world.body.extend_from_slice(&body[from..from + size]);
+        let whole = world.body.len() == body.len();
+        let chunk = if whole && end == End::Body { Chunk::Last } else { Chunk::More };
+        let action = exchange.request_body(world, world.body.len(), chunk);
+        if chunk == Chunk::Last || matches!(action, Action::Reply(_)) {
+            return action;
+        }
+        assert_eq!(action, Action::Pause, "nothing goes on before the end");
+    }
+    match end {
+        End::Trailers => exchange.request_trailers(world),
+        End::Body | End::EmptyChunk => exchange.request_body(world, body.len(), Chunk::Last),
+    }
+}
+
+fn outcome(body: &[u8], sizes: &[usize], end: End, hold: Hold) -> String {
+    let store = MemoryStore::default();
+    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+    let mut exchange = Exchange::new(config());
+    match send(&mut exchange, &mut world, post_headers(""), body, sizes, end, hold) {
+        Action::Continue => "continue".to_owned(),
+        Action::Pause => "pause".to_owned(),
+        Action::Reply(reply) => {
+            format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body))
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_chunking_changes_what_becomes_of_a_body(
+        at in 0usize..12,
+        sizes in proptest::collection::vec(1usize..90, 0..60),
+    ) {
+        let long = tools_call("1", "ok", Some(&format!("{{\"text\":\"{}\"}}", "x".repeat(3000))));
+        let bodies = [
+            tools_call("\"\\u00e9\"", "ok", Some("{\"t\":\"😀\"}")), tools_call("1", "never", None),
+            tools_call("1", "unlisted", Some("{}")), tools_call("null", "ok", None), long,
+            "[]".into(), format!("[{},{}]", tools_call("1", "ok", None), tools_call("2", "never", None)),
+            format!("[{}]", tools_call("1", "ok", None)), "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}".into(),
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}".into(), "{".into(), "\u{feff}{}".into(),
+        ];
+        let body = bodies[at].as_bytes();
+        let expected = outcome(body, &[], End::Body, Hold::Yes);
+        for end in [End::Body, End::EmptyChunk, End::Trailers] {
+            for hold in [Hold::Yes, Hold::No] {
+                prop_assert_eq!(&outcome(body, &sizes, end, hold), &expected, "{:?} {:?}", end, hold);
+            }
+        }
+    }
+}
+
+#[test]
+fn outcomes() {
+    let refused = |reason: &str| format!("\"reason\":\"{reason}\"");
+    for (body, expected) in [
+        (tools_call("7", "ok", None), "continue".to_owned()),
+        (tools_call("7", "never", None), refused("tool_denied")),
+        (tools_call("7", "x", None), refused("tool_not_allowed")),
+        (String::new(), refused("invalid_json")),
+        ("{".repeat(3000), refused("body_too_large")),
+        ("{".repeat(300), refused("invalid_json")),
+    ] {
+        for end in [End::Body, End::EmptyChunk, End::Trailers] {
+            let found = outcome(body.as_bytes(), &[], end, Hold::Yes);
+            assert!(found.contains(&expected), "{body} {end:?}: {found}");
+        }
+    }
+    let denied = outcome(tools_call("7", "ok", None).as_bytes(), &[], End::Body, Hold::Denied);
+    assert!(denied.starts_with("503") && denied.contains("headers_not_held"), "{denied}");
+}
+
+#[test]
+fn an_answered_exchange_stays_answered() {
+    let store = MemoryStore::default();
+    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+    let mut exchange = Exchange::new(config());
+    let denied = tools_call("1", "never", None);
+    let action = send(
+        &mut exchange,
+        &mut world,
+        post_headers(""),
+        denied.as_bytes(),
+        &[],
+        End::Body,
+        Hold::Yes,
+    );
+    assert!(matches!(action, Action::Reply(_)));
+    let allowed = tools_call("1", "ok", None);
+    world.body = allowed.clone().into_bytes();
+    assert_eq!(exchange.request_body(&world, allowed.len(), Chunk::Last), Action::Pause);
+    assert_eq!(exchange.request_trailers(&world), Action::Pause);
+}
+
+#[test]
+fn a_body_that_envoy_does_not_hand_over_is_refused() {
+    let store = MemoryStore::default();
+    let world = World { store: &store, body: b"{}".to_vec(), chunk: Vec::new(), now: 0 };
+    let mut exchange = Exchange::new(config());
+    exchange.request_headers(post_headers(""), Follows::Body, Hold::Yes);
+    let action = exchange.request_body(&world, 100, Chunk::Last);
+    assert!(matches!(action, Action::Reply(reply) if reply.status == 500));
+}
+
+#[test]
+fn successes_are_counted_and_errors_given_back() {
+    let ok = ResponseHead {
+        status: 200,
+        content_type: Some(b"application/json"),
+        encoded: false,
+        from_upstream: true,
+    };
+    let stream = ResponseHead { content_type: Some(b"text/event-stream; charset=utf-8"), ..ok };
+    let error = "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1,\"message\":\"\"}}";
+    let result = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}";
+    for (head, body, given_back) in [
+        (ok, result.to_owned(), false),
+        (ok, error.to_owned(), true),
+        (stream, format!("data: {error}\n\n"), true),
+        (stream, format!(": hi\r\n\r\ndata: {result}\n\n"), false),
+        (ResponseHead { status: 500, ..ok }, String::new(), true),
+        (ResponseHead { status: 504, from_upstream: false, ..ok }, String::new(), false),
+        (ResponseHead { encoded: true, ..ok }, error.to_owned(), false),
+        (ok, error.replace("\"id\":1", "\"id\":2"), false),
+    ] {
+        for trailers in [false, true] {
+            let store = MemoryStore::default();
+            let calls = (0..5).filter(|_| {
+                let mut world =
+                    World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+                let mut exchange = Exchange::new(config());
+                let call = tools_call("1", "counted", None);
+                let sent = send(
+                    &mut exchange,
+                    &mut world,
+                    post_headers(""),
+                    call.as_bytes(),
+                    &[],
+                    End::Body,
+                    Hold::Yes,
+                );
+                if sent != Action::Continue {
+                    return false;
+                }
+                exchange.response_headers(&world, head);
+                for byte in body.bytes() {
+                    world.chunk = vec![byte];
+                    exchange.response_body(&world, 1, Chunk::More);
+                }
+                if trailers {
+                    exchange.response_trailers(&world);
+                } else {
+                    exchange.response_body(&world, 0, Chunk::Last);
+                }
+                true
+            });
+            let expected = if given_back { 5 } else { 2 };
+            assert_eq!(calls.count(), expected, "{head:?} {body} {trailers}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The tests of the library, of the command and of the built filter, in one binary.
+//!
+//! Read them in this order; each is a runner over data or a property, none pins how the code does its work.
+
+/// A naive evaluator of policies, without a line in common with the engine.
+#[cfg(test)]
+mod oracle;
+
+/// Reads the corpus of decisions.
+#[cfg(test)]
+mod corpus;
+
+/// The corpus through the engine, and through the oracle.
+#[cfg(test)]
+mod decisions;
+
+/// What must hold of every policy, call and document.
+#[cfg(test)]
+mod properties;
+
+/// One exchange, under every way in which its bytes can arrive.
+#[cfg(test)]
+mod exchanges;
+
+/// Limits, under callers that get in each other's way.
+#[cfg(test)]
+mod limits;
+
+/// A decision allocates nothing.
+#[cfg(test)]
+mod allocations;
+
+/// Policies that load, and what is said of those that do not.
+#[cfg(test)]
+mod policies;
+
+/// The command as a user runs it.
+#[cfg(test)]
+mod cli;
+
+/// The built filter in an embedded runtime.
+#[cfg(test)]
+mod wasm;
+
+/// The shape of the code.
+#[cfg(test)]
+mod architecture;
+
+/// A world for the engine, in memory.
+#[cfg(test)]
+mod world;

@@ -1,0 +1,925 @@
+//! A second evaluator of the policy language, written from `policies/README.md` alone.
+//!
+//! It is slow and naive on purpose: conditions are read from the JSON again at every call, numbers are
+//! compared as digit strings, a window's count is the sum over every charge ever made. It shares no
+//! code with the crate, so that the two agree only where both are right.
+//! Not here: the strict front door, responses (`successes` counts as `attempts`), messages.
+
+use std::cmp::{Ordering, Reverse};
+
+use regex::Regex;
+use serde_json::{Number, Value};
+
+use crate::corpus;
+
+/// One tool call; `arguments` is an object, or null if the call has none, and `at_ms` never goes back.
+pub(crate) struct Call<'a> {
+    /// The tool's name as sent.
+    pub(crate) tool: &'a str,
+    /// The arguments object, or null.
+    pub(crate) arguments: Value,
+    /// The `authorization` value; empty for anonymous callers.
+    pub(crate) caller: &'a str,
+    /// Milliseconds since the epoch.
+    pub(crate) at_ms: u64,
+}
+
+/// What becomes of a call; `reason` and `rule` only with a denial.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Verdict {
+    /// `allow` or `deny`.
+    pub(crate) decision: &'static str,
+    /// The reason as the reference names it.
+    pub(crate) reason: Option<&'static str>,
+    /// JSON Pointer to the line that denied.
+    pub(crate) rule: Option<String>,
+}
+
+/// A valid policy and every charge that its calls made so far.
+pub(crate) struct Oracle {
+    policy: Value,
+    charges: Vec<Charge>,
+}
+
+struct Charge {
+    counter: String,
+    caller: String,
+    at: i64,
+    millionths: u128,
+}
+
+struct Denial {
+    reason: &'static str,
+    rule: String,
+}
+
+/// An entry of `tools` that matches the call, with the arguments as this entry reads them.
+struct Entry<'p> {
+    key: &'p str,
+    body: &'p Value,
+    pointer: String,
+    shadow: bool,
+    arguments: Value,
+}
+
+/// Step 2 of the order looks at arguments, step 4 at counters.
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Arguments,
+    Counters,
+}
+
+impl Oracle {
+    /// Starts counting from nothing under a policy that is already known to be valid.
+    pub(crate) fn new(policy: Value) -> Self {
+        Oracle { policy, charges: Vec::new() }
+    }
+
+    /// Decides one call and counts it if it passes.
+    pub(crate) fn decide(&mut self, call: &Call<'_>) -> Verdict {
+        let outcome = self.judge(call).map(|charges| self.charges.extend(charges));
+        match outcome {
+            Err(denial) if self.policy["mode"] != "shadow" => {
+                Verdict { decision: "deny", reason: Some(denial.reason), rule: Some(denial.rule) }
+            }
+            _ => Verdict { decision: "allow", reason: None, rule: None },
+        }
+    }
+
+    /// The page's section "In what order a call is decided", line by line.
+    fn judge(&self, call: &Call<'_>) -> Result<Vec<Charge>, Denial> {
+        self.admit_name(call.tool)?;
+        let entries = self.entries(call);
+        let enforced = || entries.iter().filter(|entry| !entry.shadow);
+        for entry in enforced() {
+            self.check(entry, call, Phase::Arguments)?;
+        }
+        if let Some(entry) = enforced().find(|entry| entry.body["action"] == "require_approval") {
+            return deny("approval_required", format!("{}/action", entry.pointer));
+        }
+        for entry in enforced() {
+            self.check(entry, call, Phase::Counters)?;
+        }
+        self.reserve(&entries, call)
+    }
+
+    fn admit_name(&self, tool: &str) -> Result<(), Denial> {
+        let hide: Vec<&str> = list(&self.policy["hide"]).iter().map(text).collect();
+        if let Some(i) = hide.iter().position(|pattern| glob(pattern, tool)) {
+            return deny("tool_hidden", format!("/hide/{i}"));
+        }
+        let tools = || members(&self.policy["tools"]).map(|(key, _)| key);
+        let exact = |key: &str| !key.contains(['*', '?']);
+        if !tools().any(|key| key == tool) {
+            let alike = |key: &str| exact(key) && folded(key) == folded(tool);
+            if let Some(key) = tools().find(|key| alike(key)) {
+                return deny("name_not_exact", format!("/tools/{}", escaped(key)));
+            }
+            if let Some(i) = hide.iter().position(|key| alike(key)) {
+                return deny("tool_hidden", format!("/hide/{i}"));
+            }
+        }
+        let listed = tools().any(|key| key != "*" && glob(key, tool));
+        if self.policy["default"] == "deny" && !listed {
+            return deny("tool_not_allowed", "/default".to_owned());
+        }
+        Ok(())
+    }
+
+    fn entries(&self, call: &Call<'_>) -> Vec<Entry<'_>> {
+        let mut matching: Vec<_> =
+            members(&self.policy["tools"]).filter(|(key, _)| glob(key, call.tool)).collect();
+        matching.sort_by_key(|(key, _)| {
+            let literal = key.chars().filter(|c| !"*?".contains(*c)).count();
+            let class = if *key == "*" { 2 } else { u8::from(key.contains(['*', '?'])) };
+            (class, Reverse(literal))
+        });
+        let mut entries = Vec::new();
+        for (key, body) in matching {
+            let pointer = format!("/tools/{}", escaped(key));
+            let arguments = decoded(&call.arguments, body["decode_json_strings"] == true);
+            let shadow = body["mode"] == "shadow";
+            entries.push(Entry { key, body, pointer, shadow, arguments });
+        }
+        entries
+    }
+
+    fn check(&self, entry: &Entry<'_>, call: &Call<'_>, phase: Phase) -> Result<(), Denial> {
+        let pointer = &entry.pointer;
+        if phase == Phase::Arguments && entry.body["action"] == "deny" {
+            return deny("tool_denied", format!("{pointer}/action"));
+        }
+        let read = |condition, site| self.truth(condition, site, entry, call);
+        for (i, item) in list(&entry.body["require"]).iter().enumerate() {
+            let conditions = list(&item["conditions"]).iter();
+            let mine = conditions.filter(|c| due(c) == phase);
+            let truth = all(mine.map(|c| read(c, Site::Require)));
+            let rule = format!("{pointer}/require/{i}");
+            refuse(truth.not(), "requirement_not_met", rule)?;
+        }
+        for (i, item) in list(&entry.body["deny_if"]).iter().enumerate() {
+            let conditions = list(&item["conditions"]);
+            // One that reads a counter is decided as a whole once counters are read.
+            let counts = conditions.iter().any(|c| due(c) == Phase::Counters);
+            if counts == (phase == Phase::Counters) {
+                let truth = all(conditions.iter().map(|c| read(c, Site::DenyIf)));
+                let rule = format!("{pointer}/deny_if/{i}");
+                refuse(truth, "denied_by_condition", rule)?;
+            }
+        }
+        for (i, item) in list(&entry.body["rules"]).iter().enumerate() {
+            let rule = format!("{pointer}/rules/{i}");
+            if phase == Phase::Arguments && item["action"] == "deny" {
+                return deny("tool_denied", rule);
+            }
+            let conditions = list(&item["conditions"]).iter();
+            let mine = conditions.filter(|c| due(c) == phase && !is_own_limit(entry.key, item, c));
+            let truth = all(mine.map(|c| read(c, Site::Require)));
+            refuse(truth.not(), "requirement_not_met", rule)?;
+        }
+        Ok(())
+    }
+
+    fn truth(&self, condition: &Value, site: Site, entry: &Entry<'_>, call: &Call<'_>) -> Truth {
+        let steps = steps(text(&condition["path"]));
+        let found = match steps.as_slice() {
+            [Step::Name(root), Step::Name(key), Step::Name(counter)] if root == "state" => {
+                vec![Found::Count(count(self.read(key, counter, call)))]
+            }
+            [_args, rest @ ..] => find(&entry.arguments, rest),
+            [] => panic!("empty path"),
+        };
+        let (op, wanted) = (text(&condition["op"]), &condition["value"]);
+        any(found.iter().map(|found| operate(op, wanted, found, site)))
+    }
+}
+
+// ---------------------------------------------------------------- limits
+
+/// One line that counts calls; `max` is absent where a rule counts without a limit.
+struct Limit<'p> {
+    counter: String,
+    name: &'p str,
+    window: Value,
+    global: bool,
+    sliding: bool,
+    max: Option<(Decimal, bool)>,
+    increment: &'p Value,
+    increment_from: &'p Value,
+    pointer: String,
+}
+
+impl Oracle {
+    /// Step 5: what the call is to be charged, or the first limit that has no room.
+    fn reserve(&self, entries: &[Entry<'_>], call: &Call<'_>) -> Result<Vec<Charge>, Denial> {
+        let mut limits = Vec::new();
+        for entry in entries {
+            let mine = limits_of(entry.key, entry.body, &entry.pointer).into_iter();
+            limits.extend(mine.map(|limit| (limit, &entry.arguments, entry.shadow)));
+        }
+        let for_all = self.all_tools().into_iter();
+        limits.extend(for_all.map(|limit| (limit, &call.arguments, false)));
+        let mut priced = Vec::new();
+        for (limit, arguments, shadow) in limits {
+            match limit.amount(arguments) {
+                Some(millionths) => priced.push((limit, millionths, shadow)),
+                None if shadow => {}
+                None => return deny("invalid_increment", limit.pointer),
+            }
+        }
+        let mut charges: Vec<Charge> = Vec::new();
+        for (limit, _, shadow) in &priced {
+            let sharing = || priced.iter().filter(|(other, _, _)| other.counter == limit.counter);
+            let millionths = sharing().map(|(_, amount, _)| *amount).max().unwrap();
+            let used = self.used(limit, call);
+            if !limit.fits(used, millionths) && !shadow {
+                return deny("limit_reached", limit.pointer.clone());
+            }
+            // A counter that is full for a shadow entry stays as it is, unless others count there.
+            let counted = sharing().any(|(_, _, shadow)| !shadow)
+                || sharing().all(|(other, _, _)| other.fits(used, millionths));
+            let known = charges.iter().any(|charge| charge.counter == limit.counter);
+            if counted && !known {
+                charges.push(Charge {
+                    counter: limit.counter.clone(),
+                    caller: one_spelling(call.caller),
+                    at: time(call),
+                    millionths,
+                });
+            }
+        }
+        Ok(charges)
+    }
+
+    fn all_tools(&self) -> Vec<Limit<'_>> {
+        native_limits(&self.policy["all_tools"]["limits"], "/all_tools")
+    }
+
+    /// What `state.<key>.<counter>` reads before this call is counted.
+    fn read(&self, key: &str, counter: &str, call: &Call<'_>) -> u128 {
+        let global = key == "_global";
+        let key = if global { "*" } else { key };
+        let mut limits = limits_of(key, &self.policy["tools"][key], "");
+        limits.extend(self.all_tools().into_iter().filter(|_| global));
+        let limit = limits.into_iter().find(|limit| limit.name == counter);
+        limit.map_or(0, |limit| self.used(&limit, call))
+    }
+
+    fn used(&self, limit: &Limit<'_>, call: &Call<'_>) -> u128 {
+        let sum = |(start, end): (i64, i64)| -> u128 {
+            let all = self.charges.iter();
+            let counted = all.filter(|charge| charge.counter == limit.counter);
+            let mine =
+                counted.filter(|charge| limit.global || charge.caller == one_spelling(call.caller));
+            let within = mine.filter(|charge| (start..end).contains(&charge.at));
+            within.fold(0, |sum, charge| sum.saturating_add(charge.millionths))
+        };
+        let now = time(call);
+        let (start, end) = window(&limit.window, now);
+        let mut used = sum((start, end));
+        if limit.sliding && start > 0 {
+            let previous = sum(window(&limit.window, start - 1));
+            let (rest, length) = ((end - now).unsigned_abs(), (end - start).unsigned_abs());
+            let share = previous.saturating_mul(u128::from(rest)).div_ceil(u128::from(length));
+            used = used.saturating_add(share);
+        }
+        used
+    }
+}
+
+impl Limit<'_> {
+    /// What a call with these arguments costs, in millionths; none is `invalid_increment`.
+    fn amount(&self, arguments: &Value) -> Option<u128> {
+        if self.increment_from.is_null() {
+            let increment = Decimal::of(self.increment);
+            return Some(increment.map_or(1_000_000, |number| number.millionths()));
+        }
+        let steps = steps(text(self.increment_from));
+        let [Found::Argument(value)] = find(arguments, steps.get(1..)?)[..] else {
+            return None;
+        };
+        let number = Decimal::of(value)?;
+        (number.is_exact() && !number.negative).then(|| number.millionths())
+    }
+
+    /// Whether a count may grow by so much.
+    fn fits(&self, used: u128, millionths: u128) -> bool {
+        let after = count(used.saturating_add(millionths));
+        self.max.as_ref().is_none_or(|(max, inclusive)| {
+            after.cmp(max) == Ordering::Less || *inclusive && after.cmp(max) == Ordering::Equal
+        })
+    }
+}
+
+fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
+    let mut limits = native_limits(&body["limits"], pointer);
+    let own = format!("{pointer}/rate_limit");
+    limits.extend(rate_limit(&body["rate_limit"], own, false));
+    for (i, rule) in list(&body["rules"]).iter().enumerate() {
+        let pointer = format!("{pointer}/rules/{i}");
+        limits.extend(rate_limit(&rule["rate_limit"], pointer.clone(), true));
+        let state = &rule["state"];
+        let Some(name) = state["counter"].as_str() else {
+            continue;
+        };
+        let conditions = list(&rule["conditions"]).iter();
+        let own = conditions.filter(|c| is_own_limit(key, rule, c));
+        let mut maxima: Vec<_> = own.map(|c| bound(&c["value"], c["op"] == "lte")).collect();
+        if maxima.is_empty() {
+            maxima.push(None);
+        }
+        limits.extend(maxima.into_iter().map(|max| Limit {
+            counter: format!("of {key}: {name}"),
+            name,
+            window: state["window"].clone(),
+            global: state["scope"].is_null() || state["scope"] == "global",
+            sliding: false,
+            max,
+            increment: &state["increment"],
+            increment_from: &state["increment_from"],
+            pointer: pointer.clone(),
+        }));
+    }
+    limits
+}
+
+fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
+    let limit = |(i, limit): (usize, &'p Value)| Limit {
+        counter: format!("pool: {}", text(&limit["counter"])),
+        name: text(&limit["counter"]),
+        window: limit["window"].clone(),
+        global: limit["scope"] == "global",
+        sliding: limit["algorithm"] == "sliding",
+        max: bound(&limit["max"], true),
+        increment: &limit["increment"],
+        increment_from: &limit["increment_from"],
+        pointer: format!("{pointer}/limits/{i}"),
+    };
+    list(limits).iter().enumerate().map(limit).collect()
+}
+
+fn rate_limit(spec: &Value, pointer: String, global: bool) -> Option<Limit<'_>> {
+    let (max, window) = match spec.as_str().and_then(|spec| spec.split_once('/')) {
+        Some((max, window)) => (serde_json::from_str(max).unwrap(), window.into()),
+        None if spec.is_null() => return None,
+        None => (spec["max"].clone(), spec["window"].clone()),
+    };
+    Some(Limit {
+        counter: format!("own: {pointer}"),
+        name: "",
+        window,
+        global,
+        sliding: false,
+        max: bound(&max, true),
+        increment: &Value::Null,
+        increment_from: &Value::Null,
+        pointer,
+    })
+}
+
+fn bound(value: &Value, inclusive: bool) -> Option<(Decimal, bool)> {
+    Some((Decimal::of(value).unwrap(), inclusive))
+}
+
+/// A `lt` or `lte` condition on the rule's own counter.
+fn is_own_limit(key: &str, rule: &Value, condition: &Value) -> bool {
+    let key = if key == "*" { "_global" } else { key };
+    let own = ["state", key, text(&rule["state"]["counter"])];
+    let own = own.map(|step| Step::Name(step.to_owned()));
+    ["lt", "lte"].contains(&text(&condition["op"])) && steps(text(&condition["path"])) == own
+}
+
+/// Start and end, in milliseconds, of the window that `at` lies in.
+fn window(spec: &Value, at: i64) -> (i64, i64) {
+    const DAY: i64 = 86_400_000;
+    let aligned = |length: i64, offset: i64| {
+        let start = (at - offset).div_euclid(length) * length + offset;
+        (start, start + length)
+    };
+    let Some(name) = spec.as_str() else {
+        return aligned(spec.as_i64().unwrap() * 1000, 0);
+    };
+    match name {
+        "second" => aligned(1000, 0),
+        "minute" => aligned(60_000, 0),
+        "hour" => aligned(3_600_000, 0),
+        "day" => aligned(DAY, 0),
+        // 1970-01-01 was a Thursday, the Monday after it was the 5th.
+        "week" => aligned(7 * DAY, 4 * DAY),
+        "month" => {
+            let mut start = 0;
+            for month in 0.. {
+                let end = start + days_in_month(1970 + month / 12, month % 12 + 1) * DAY;
+                if at < end {
+                    return (start, end);
+                }
+                start = end;
+            }
+            panic!("time has no end")
+        }
+        other => {
+            let (amount, unit) = other.split_at(other.len() - 1);
+            let seconds = match unit {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                _ => panic!("no such window: {other}"),
+            };
+            aligned(amount.parse::<i64>().unwrap() * seconds * 1000, 0)
+        }
+    }
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+fn time(call: &Call<'_>) -> i64 {
+    call.at_ms.try_into().unwrap()
+}
+
+// ---------------------------------------------------------------- conditions
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Truth {
+    True,
+    False,
+    Undecidable,
+}
+
+/// Where a condition stands, which decides what an absent value means; rules are `Require`.
+#[derive(Clone, Copy, PartialEq)]
+enum Site {
+    Require,
+    DenyIf,
+}
+
+#[derive(Debug, PartialEq)]
+enum Step {
+    Name(String),
+    Index(usize),
+    Any,
+}
+
+/// What stands at the end of a path; `Misplaced` when a step met a value that it cannot enter.
+enum Found<'a> {
+    Absent,
+    Misplaced,
+    Argument(&'a Value),
+    Count(Decimal),
+}
+
+impl Truth {
+    fn of(holds: bool) -> Truth {
+        if holds { Truth::True } else { Truth::False }
+    }
+
+    fn not(self) -> Truth {
+        match self {
+            Truth::True => Truth::False,
+            Truth::False => Truth::True,
+            Truth::Undecidable => Truth::Undecidable,
+        }
+    }
+}
+
+fn all(truths: impl Iterator<Item = Truth>) -> Truth {
+    any(truths.map(Truth::not)).not()
+}
+
+fn any(truths: impl Iterator<Item = Truth>) -> Truth {
+    let truths: Vec<Truth> = truths.collect();
+    if truths.contains(&Truth::True) {
+        Truth::True
+    } else if truths.contains(&Truth::Undecidable) {
+        Truth::Undecidable
+    } else {
+        Truth::False
+    }
+}
+
+fn refuse(denied: Truth, reason: &'static str, rule: String) -> Result<(), Denial> {
+    match denied {
+        Truth::True => deny(reason, rule),
+        Truth::Undecidable => deny("value_undecidable", rule),
+        Truth::False => Ok(()),
+    }
+}
+
+/// In which step a condition is looked at.
+fn due(condition: &Value) -> Phase {
+    match steps(text(&condition["path"])).first() {
+        Some(Step::Name(root)) if root == "state" => Phase::Counters,
+        _ => Phase::Arguments,
+    }
+}
+
+fn steps(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        if rest.starts_with("[\"") {
+            let (_, quoted) = rest.split_at(1);
+            let mut reader = serde_json::Deserializer::from_str(quoted).into_iter::<String>();
+            steps.push(Step::Name(reader.next().unwrap().unwrap()));
+            let (_, after) = quoted.split_at(reader.byte_offset());
+            rest = after.strip_prefix(']').unwrap();
+        } else if let Some(bracket) = rest.strip_prefix('[') {
+            let (index, after) = bracket.split_once(']').unwrap();
+            steps.push(index.parse().map_or(Step::Any, Step::Index));
+            rest = after;
+        } else {
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+            let (name, after) = rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()));
+            steps.push(Step::Name(name.to_owned()));
+            rest = after;
+        }
+    }
+    steps
+}
+
+fn find<'a>(value: &'a Value, steps: &[Step]) -> Vec<Found<'a>> {
+    static NULL: Value = Value::Null;
+    if value.is_null() {
+        return vec![Found::Absent];
+    }
+    let Some((step, rest)) = steps.split_first() else {
+        return vec![Found::Argument(value)];
+    };
+    let (map, list) = (value.as_object(), value.as_array());
+    let inner: Option<Vec<&Value>> = match step {
+        Step::Name(name) => map.map(|map| vec![map.get(name).unwrap_or(&NULL)]),
+        Step::Index(i) => list.map(|list| vec![list.get(*i).unwrap_or(&NULL)]),
+        Step::Any => list.map(|list| list.iter().collect()),
+    };
+    let Some(inner) = inner else {
+        return vec![Found::Misplaced];
+    };
+    if inner.is_empty() {
+        return vec![Found::Absent];
+    }
+    inner.into_iter().flat_map(|value| find(value, rest)).collect()
+}
+
+fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
+    match found {
+        Found::Misplaced => return Truth::Undecidable,
+        Found::Absent => {
+            let negated = ["neq", "not_in", "not_regex", "not_contains"].contains(&op);
+            let holds = op == "exists" && wanted == false || negated && site == Site::DenyIf;
+            return Truth::of(holds);
+        }
+        Found::Argument(_) | Found::Count(_) => {}
+    }
+    if let Some(opposite) = op.strip_prefix("not_") {
+        return operate(opposite, wanted, found, site).not();
+    }
+    match op {
+        "exists" => Truth::of(wanted == true),
+        "eq" => equal(wanted, found),
+        "neq" => equal(wanted, found).not(),
+        "in" => any(list(wanted).iter().map(|member| equal(member, found))),
+        "lt" | "lte" | "gt" | "gte" => {
+            let Some(number) = found.number() else {
+                return Truth::Undecidable;
+            };
+            let order = number.cmp(&Decimal::of(wanted).unwrap());
+            Truth::of(match op {
+                "lt" => order == Ordering::Less,
+                "lte" => order != Ordering::Greater,
+                "gt" => order == Ordering::Greater,
+                _ => order != Ordering::Less,
+            })
+        }
+        "contains" if found.list().is_some() => {
+            let elements = found.list().unwrap().iter();
+            let present = elements.filter(|element| !element.is_null());
+            any(present.map(|element| equal(wanted, &Found::Argument(element))))
+        }
+        "regex" | "glob" | "starts_with" | "ends_with" | "contains" => {
+            let (Some(value), Some(wanted)) = (found.text(), wanted.as_str()) else {
+                return Truth::Undecidable;
+            };
+            Truth::of(match op {
+                "regex" => Regex::new(wanted).unwrap().is_match(value),
+                "glob" => glob(wanted, value),
+                "starts_with" => value.starts_with(wanted),
+                "ends_with" => value.ends_with(wanted),
+                _ => value.contains(wanted),
+            })
+        }
+        _ => panic!("no such operator: {op}"),
+    }
+}
+
+fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
+    if let (Some(wanted), Some(number)) = (Decimal::of(wanted), found.number()) {
+        return Truth::of(number.cmp(&wanted) == Ordering::Equal);
+    }
+    if let (Some(wanted), Some(text)) = (wanted.as_str(), found.text()) {
+        return Truth::of(text == wanted);
+    }
+    if let (Some(wanted), Some(boolean)) = (wanted.as_bool(), found.boolean()) {
+        return Truth::of(boolean == wanted);
+    }
+    Truth::Undecidable
+}
+
+impl Found<'_> {
+    fn argument(&self) -> Option<&Value> {
+        match self {
+            Found::Argument(value) => Some(value),
+            Found::Absent | Found::Misplaced | Found::Count(_) => None,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        self.argument()?.as_str()
+    }
+
+    fn boolean(&self) -> Option<bool> {
+        self.argument()?.as_bool()
+    }
+
+    fn list(&self) -> Option<&Vec<Value>> {
+        self.argument()?.as_array()
+    }
+
+    /// The number that stands here, if it is one that can be compared without guessing.
+    fn number(&self) -> Option<Decimal> {
+        if let Found::Count(count) = self {
+            return Some(count.clone());
+        }
+        Decimal::of(self.argument()?).filter(Decimal::is_exact)
+    }
+}
+
+// ---------------------------------------------------------------- numbers
+
+/// ±`digits` × 10^`exponent`, with neither leading nor trailing zeros; zero has no digits.
+#[derive(Clone, Debug)]
+struct Decimal {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Decimal {
+    fn of(value: &Value) -> Option<Decimal> {
+        Some(Decimal::parse(&value.as_number()?.to_string()))
+    }
+
+    fn parse(number: &str) -> Decimal {
+        let lower = number.to_lowercase();
+        let (mantissa, written) = lower.split_once('e').unwrap_or((&lower, "0"));
+        // What is beyond ±10^9 is as far beyond ±290 as that.
+        let written = written.parse::<f64>().unwrap().clamp(-1e9, 1e9) as i64;
+        let unsigned = mantissa.trim_start_matches('-');
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let all = format!("{whole}{fraction}");
+        let kept = all.trim_end_matches('0');
+        let digits = kept.trim_start_matches('0').to_owned();
+        let exponent = written - length(fraction) + length(&all) - length(kept);
+        Decimal {
+            negative: mantissa.starts_with('-') && !digits.is_empty(),
+            exponent: if digits.is_empty() { 0 } else { exponent },
+            digits,
+        }
+    }
+
+    /// Whether doubles keep this number apart from its neighbours.
+    fn is_exact(&self) -> bool {
+        let size = length(&self.digits);
+        let small_integer = || match usize::try_from(self.exponent) {
+            Ok(zeros) if zeros <= 16 => self.whole(zeros) <= 1 << 53,
+            _ => false,
+        };
+        let near = (size - 1 + self.exponent).abs() <= 290;
+        size == 0 || near && (size <= 15 || small_integer())
+    }
+
+    /// The number times a million, rounded up; its sign is left out.
+    fn millionths(&self) -> u128 {
+        if self.digits.is_empty() {
+            return 0;
+        }
+        match usize::try_from(self.exponent + 6) {
+            Ok(zeros) if zeros < 40 => self.whole(zeros),
+            Ok(_) => u128::MAX,
+            Err(_) => {
+                let dropped = usize::try_from(-(self.exponent + 6)).unwrap();
+                let kept = self.digits.len().saturating_sub(dropped);
+                let whole: String = self.digits.chars().take(kept).collect();
+                whole.parse().unwrap_or(0) + 1
+            }
+        }
+    }
+
+    fn whole(&self, zeros: usize) -> u128 {
+        let digits = format!("{}{}", self.digits, "0".repeat(zeros));
+        digits.parse().unwrap_or(u128::MAX)
+    }
+
+    fn cmp(&self, other: &Decimal) -> Ordering {
+        // Both with the smaller exponent and the same number of digits: then digits compare as text.
+        let exponent = self.exponent.min(other.exponent);
+        let wide = |number: &Decimal| {
+            let zeros = usize::try_from(number.exponent - exponent).unwrap();
+            format!("{}{}", number.digits, "0".repeat(zeros))
+        };
+        let (mine, others) = (wide(self), wide(other));
+        let size = mine.len().max(others.len());
+        let magnitude = format!("{mine:0>size$}").cmp(&format!("{others:0>size$}"));
+        match (self.negative, other.negative) {
+            (false, false) => magnitude,
+            (true, true) => magnitude.reverse(),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        }
+    }
+}
+
+/// A count in millionths as a number.
+fn count(millionths: u128) -> Decimal {
+    Decimal::parse(&format!("{millionths}e-6"))
+}
+
+fn length(digits: &str) -> i64 {
+    digits.len().try_into().unwrap()
+}
+
+// ---------------------------------------------------------------- names and JSON
+
+fn glob(pattern: &str, text: &str) -> bool {
+    fn matches(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            (['*', rest @ ..], _) => (0..=text.len()).any(|n| matches(rest, &text[n..])),
+            (['?', rest @ ..], [_, after @ ..]) => matches(rest, after),
+            ([c, rest @ ..], [d, after @ ..]) => c == d && matches(rest, after),
+            (_, []) => false,
+        }
+    }
+    let chars = |text: &str| text.chars().collect::<Vec<char>>();
+    matches(&chars(pattern), &chars(text))
+}
+
+/// A name without case, invisible characters, outer white space and full-width forms.
+fn folded(name: &str) -> String {
+    let narrow = |c: char| match u32::from(c) {
+        wide @ 0xFF01..=0xFF5E => char::from_u32(wide - 0xFEE0).unwrap(),
+        _ => c,
+    };
+    let shown = name.chars().filter(|c| c.is_whitespace() || !invisible(*c));
+    let shown: String = shown.map(narrow).collect();
+    let upper = shown.trim().chars().flat_map(char::to_uppercase);
+    upper.flat_map(char::to_lowercase).collect()
+}
+
+/// Control characters and what Unicode calls default-ignorable.
+fn invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}')
+        || matches!(c, '\u{17B4}'..='\u{17B5}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}')
+        || matches!(c, '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}')
+        || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}')
+        || matches!(c, '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}')
+        || matches!(c, '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// The arguments with each top-level string that holds an object or array replaced by it.
+fn decoded(arguments: &Value, decode: bool) -> Value {
+    let mut arguments = arguments.clone();
+    let map = arguments.as_object_mut().filter(|_| decode);
+    for value in map.into_iter().flat_map(|map| map.values_mut()) {
+        let json = text(value);
+        let Ok(inner) = serde_json::from_str::<Value>(json) else {
+            continue;
+        };
+        // With a repeated key nobody knows what the server reads: then it stays a string.
+        let clear = colons(json) == keys(&inner);
+        if clear && (inner.is_object() || inner.is_array()) {
+            *value = inner;
+        }
+    }
+    arguments
+}
+
+/// How many colons stand outside of the strings of a JSON text: one for each key.
+fn colons(json: &str) -> usize {
+    let (mut within, mut escape, mut colons) = (false, false, 0);
+    for c in json.chars() {
+        match c {
+            _ if escape => escape = false,
+            '\\' => escape = true,
+            '"' => within = !within,
+            ':' if !within => colons += 1,
+            _ => {}
+        }
+    }
+    colons
+}
+
+fn keys(value: &Value) -> usize {
+    let inner: usize = members(value).map(|(_, value)| keys(value)).sum();
+    members(value).count() + inner + list(value).iter().map(keys).sum::<usize>()
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let map = value.as_object().into_iter().flatten();
+    map.map(|(key, value)| (key.as_str(), value))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn deny<T>(reason: &'static str, rule: String) -> Result<T, Denial> {
+    Err(Denial { reason, rule })
+}
+
+/// A bearer or basic credential however its scheme, white space and padding are written.
+fn one_spelling(credential: &str) -> String {
+    let words: Vec<&str> = credential.split_whitespace().collect();
+    let Some((scheme, rest)) = words.split_first() else { return String::new() };
+    let scheme = scheme.to_lowercase();
+    let joined = format!("{scheme} {}", rest.join(" "));
+    if scheme == "bearer" || scheme == "basic" {
+        return joined.trim_end_matches('=').to_owned();
+    }
+    joined
+}
+
+#[test]
+fn numbers_compare_as_written() {
+    let rows = [
+        ("0", "-0.0", Ordering::Equal),
+        ("1e2", "100.0", Ordering::Equal),
+        ("0.1", "0.10000000000000001", Ordering::Less),
+        ("-2", "-10", Ordering::Greater),
+        ("-1", "1e-9", Ordering::Less),
+        ("9007199254740993", "9007199254740992", Ordering::Greater),
+        ("1E-7", "0", Ordering::Greater),
+        ("123.5e-2", "1.235", Ordering::Equal),
+    ];
+    for (a, b, order) in rows {
+        let number = |text: &str| text.parse::<Number>().unwrap().to_string();
+        let found = Decimal::parse(&number(a)).cmp(&Decimal::parse(&number(b)));
+        assert_eq!(found, order, "{a} and {b}");
+    }
+}
+
+#[test]
+fn increments_round_up_to_a_millionth() {
+    let rows = [
+        ("0", 0),
+        ("2.5", 2_500_000),
+        ("1e-7", 1),
+        ("0.0000011", 2),
+        ("123.4567891", 123_456_790),
+        ("1e300", u128::MAX),
+    ];
+    for (number, millionths) in rows {
+        assert_eq!(Decimal::parse(number).millionths(), millionths, "{number}");
+    }
+}
+
+#[test]
+fn oracle_agrees_with_the_corpus() {
+    let mut wrong = Vec::new();
+    for row in corpus::rows() {
+        let mut oracle = Oracle::new(row.policy);
+        for (i, case) in row.calls.iter().enumerate() {
+            let arguments = case.arguments.as_deref().unwrap_or("null");
+            let verdict = oracle.decide(&Call {
+                tool: &case.tool,
+                arguments: serde_json::from_str(arguments).unwrap(),
+                caller: &case.caller,
+                at_ms: case.at,
+            });
+            let expect = &case.expect;
+            let same = verdict.decision == expect.decision
+                && verdict.reason == expect.reason.as_deref()
+                && verdict.rule == expect.rule;
+            if !same {
+                let place = format!("{}: {}, call {i}", row.file, row.name);
+                wrong.push(format!("{place}: {verdict:?}, expected {expect:?}"));
+            }
+        }
+    }
+    let lines = wrong.join("\n");
+    assert!(wrong.is_empty(), "{} calls:\n{lines}", wrong.len());
+}

@@ -1,0 +1,277 @@
+//! What must hold of every policy, call and document.
+
+use mcp_policy::json::{Duplicates, FaultKind, Value, parse};
+use mcp_policy::matcher::name::Pattern;
+use mcp_policy::mcp::headers::{Follows, admit};
+use mcp_policy::mcp::message::{Body, parse_body};
+use mcp_policy::mcp::sse::Events;
+use mcp_policy::number::Decimal;
+use mcp_policy::policy::compiled::Config;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::oracle::{Call, Oracle};
+use crate::world::Engine;
+
+/// JSON text, mostly valid, with keys that collide now and then.
+fn json_text() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,3})?",
+        "\"([a-zé😀 ]|\\\\u00[0-9a-f]{2}|\\\\n|\\\\\"){0,6}\"",
+        "\\PC{0,4}",
+    ];
+    scalar.prop_recursive(5, 40, 5, |inner| {
+        let key =
+            prop_oneof![Just("\"a\"".to_owned()), Just("\"\\u0061\"".to_owned()), "\"[b-z]{1,3}\""];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5)
+                .prop_map(|items| format!("[{}]", items.join(","))),
+            proptest::collection::vec((key, inner), 0..5).prop_map(|members| {
+                let members: Vec<String> =
+                    members.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+                format!("{{{}}}", members.join(" ,"))
+            }),
+        ]
+    })
+}
+
+/// A condition over few names and values, so that they meet.
+fn condition() -> impl Strategy<Value = serde_json::Value> {
+    let path = prop::sample::select(vec![
+        "args.a",
+        "args.b",
+        "args.a.x",
+        "args.l[0]",
+        "args.l[*]",
+        "args.missing",
+    ]);
+    let scalar = prop_oneof![
+        Just(json!(1)),
+        Just(json!(2.5)),
+        Just(json!(10)),
+        Just(json!("1")),
+        Just(json!("abc")),
+        Just(json!(true)),
+    ];
+    let list = proptest::collection::vec(scalar.clone(), 1..3).prop_map(serde_json::Value::from);
+    let number = prop::sample::select(vec![json!(1), json!(2.5), json!(-3)]);
+    let text = prop::sample::select(vec![json!("a"), json!("abc"), json!("^a.c$")]);
+    let operand = prop_oneof![
+        (prop::sample::select(vec!["eq", "neq", "contains", "not_contains"]), scalar),
+        (prop::sample::select(vec!["in", "not_in"]), list),
+        (prop::sample::select(vec!["lt", "lte", "gt", "gte"]), number),
+        (
+            prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
+            text
+        ),
+        (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
+    ];
+    (path, operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value}))
+}
+
+fn entry() -> impl Strategy<Value = serde_json::Value> {
+    let conditions = || proptest::collection::vec(condition(), 1..3);
+    let limit = (1u32..4, prop::sample::select(vec!["minute", "hour"]), prop::sample::select(vec!["grant", "global"]), 0u32..3)
+        .prop_map(|(max, window, scope, name)| {
+            json!({"counter": format!("c{name}{window}{scope}"), "window": window, "max": max, "scope": scope})
+        });
+    (
+        prop::sample::select(vec!["allow", "allow", "allow", "deny", "require_approval"]),
+        proptest::collection::vec(conditions().prop_map(|conditions| json!({"conditions": conditions})), 0..2),
+        proptest::collection::vec(conditions().prop_map(|conditions| json!({"conditions": conditions})), 0..2),
+        proptest::collection::vec(limit, 0..2),
+        any::<bool>(),
+    )
+        .prop_map(|(action, require, deny_if, limits, decode)| {
+            json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits, "decode_json_strings": decode})
+        })
+}
+
+fn policy() -> impl Strategy<Value = serde_json::Value> {
+    let key = prop::sample::select(vec!["t", "tool", "to*", "*l", "t?ol", "*"]);
+    let hide = proptest::collection::vec(prop::sample::select(vec!["secret", "to?l", "x*"]), 0..2);
+    (prop::sample::select(vec!["allow", "deny"]), proptest::collection::btree_map(key, entry(), 0..4), hide).prop_map(
+        |(default, tools, hide)| json!({"version": "1", "default": default, "hide": hide, "tools": tools}),
+    )
+}
+
+fn arguments() -> impl Strategy<Value = serde_json::Value> {
+    let scalar = prop_oneof![
+        Just(json!(null)),
+        Just(json!(1)),
+        Just(json!(2.5)),
+        Just(json!(10)),
+        Just(json!("1")),
+        Just(json!("abc")),
+        Just(json!(true)),
+        Just(json!([])),
+        Just(json!({"x": 1})),
+        Just(json!("{\"x\":1}")),
+        Just(json!("[1]")),
+    ];
+    let list = proptest::collection::vec(scalar.clone(), 0..3).prop_map(serde_json::Value::from);
+    let member = prop_oneof![3 => scalar, 1 => list];
+    proptest::collection::btree_map(prop::sample::select(vec!["a", "b", "l"]), member, 0..4)
+        .prop_map(|members| json!(members))
+}
+
+type Calls = Vec<(&'static str, serde_json::Value, &'static str, u64)>;
+
+fn calls() -> impl Strategy<Value = Calls> {
+    let tool = prop::sample::select(vec!["t", "tool", "Tool", "toil", "x1", "secret", "tool "]);
+    let caller = prop::sample::select(vec!["", "Bearer a", "Bearer b"]);
+    let at = prop::sample::select(vec![0u64, 59_999, 60_000, 3_600_000]);
+    proptest::collection::vec((tool, arguments(), caller, at), 1..12).prop_map(|mut calls| {
+        calls.sort_by_key(|call| call.3);
+        calls
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn json_is_read_as_serde_reads_it(text in json_text()) {
+        let theirs: Result<serde_json::Value, _> = serde_json::from_str(&text);
+        match (parse(&text, Duplicates::Keep), theirs) {
+            (Ok(ours), Ok(theirs)) => prop_assert!(has_duplicate(&ours) || same(&ours, &theirs), "{text}"),
+            (Err(fault), Ok(_)) => prop_assert_ne!(fault.kind, FaultKind::Syntax, "{}", text),
+            (Ok(_), Err(error)) => prop_assert!(false, "{text}: {error}"),
+            (Err(_), Err(_)) => {}
+        }
+        let strict = parse(&text, Duplicates::Refuse);
+        if let Ok(kept) = parse(&text, Duplicates::Keep) {
+            let refused = strict.is_err_and(|fault| fault.kind == FaultKind::Duplicate);
+            prop_assert_eq!(refused, has_duplicate(&kept), "{}", text);
+        } else {
+            prop_assert!(strict.is_err());
+        }
+    }
+
+    #[test]
+    fn no_bytes_can_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in json_text()) {
+        for bytes in [&*bytes, text.as_bytes()] {
+            if let Ok(value) = parse_body(bytes) {
+                let _ = Body::read(&value);
+            }
+            prop_assert!(Config::load(bytes, "").is_err());
+        }
+    }
+
+    #[test]
+    fn no_header_can_panic(
+        headers in proptest::collection::vec((
+            prop::sample::select(vec!["accept", "authorization", "content-type", "content-length", "content-encoding",
+                "mcp-name", "mcp-method", "mcp-param-a", "mcp-protocol-version", "mcp-session-id", "x-request-id"]),
+            proptest::collection::vec(any::<u8>(), 0..30),
+        ), 0..8)
+    ) {
+        let mut list = vec![(b":method".to_vec(), b"POST".to_vec())];
+        list.extend(headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value)));
+        let _ = admit(list, Follows::Body, 100);
+    }
+
+    #[test]
+    fn engine_agrees_with_the_oracle(policy in policy(), calls in calls()) {
+        let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
+        let mut oracle = Oracle::new(policy.clone());
+        for (tool, arguments, caller, at_ms) in &calls {
+            let ours = engine.call(tool, Some(&arguments.to_string()), caller, *at_ms);
+            let theirs = oracle.decide(&Call { tool, arguments: arguments.clone(), caller, at_ms: *at_ms });
+            prop_assert_eq!(
+                (ours.allowed, ours.reason, ours.rule),
+                (theirs.decision == "allow", theirs.reason, theirs.rule),
+                "{} {}", tool, arguments
+            );
+        }
+    }
+
+    #[test]
+    fn a_further_denial_never_allows_more(policy in policy(), calls in calls(), denial in condition()) {
+        let mut stricter = policy.clone();
+        let tools = stricter["tools"].as_object_mut().unwrap();
+        for (_, entry) in tools.iter_mut() {
+            entry["limits"] = json!([]);
+            entry["deny_if"].as_array_mut().unwrap().push(json!({"conditions": [denial]}));
+        }
+        let mut plain = policy;
+        for (_, entry) in plain["tools"].as_object_mut().unwrap().iter_mut() {
+            entry["limits"] = json!([]);
+        }
+        let plain = Engine::new(&plain.to_string()).unwrap();
+        let stricter = Engine::new(&stricter.to_string()).unwrap();
+        for (tool, arguments, caller, at) in &calls {
+            let arguments = arguments.to_string();
+            let allowed = stricter.call(tool, Some(&arguments), caller, *at).allowed;
+            prop_assert!(!allowed || plain.call(tool, Some(&arguments), caller, *at).allowed);
+        }
+    }
+
+    #[test]
+    fn globs_match_as_regular_expressions(pattern in "[ab*?é]{0,8}", name in "[abé]{0,8}") {
+        let regex: String = pattern.chars().map(|c| match c { '*' => ".*".into(), '?' => ".".into(), c => c.to_string() }).collect();
+        let regex = regex::Regex::new(&format!("^(?s:{regex})$")).unwrap();
+        prop_assert_eq!(Pattern::new(&pattern).matches(&name), regex.is_match(&name));
+    }
+
+    #[test]
+    fn decimals_order_as_doubles_do(left in "-?[0-9]{1,8}(\\.[0-9]{1,6})?(e-?[0-9]{1,2})?", right in "-?[0-9]{1,8}(\\.[0-9]{1,6})?(e-?[0-9]{1,2})?") {
+        let exact = Decimal::parse(&left).unwrap().cmp(&Decimal::parse(&right).unwrap());
+        let (left, right): (f64, f64) = (left.parse().unwrap(), right.parse().unwrap());
+        prop_assert_eq!(exact, left.partial_cmp(&right).unwrap());
+    }
+
+    #[test]
+    fn events_do_not_depend_on_chunks(stream in "(data: ?[a-zé]{0,4}|id: 1|:x|)(\n|\r|\r\n)(data:b)?[\r\n]{0,4}(data: c\n\n)?", cuts in proptest::collection::vec(1usize..5, 1..20)) {
+        let collect = |sizes: &mut dyn Iterator<Item = usize>| {
+            let mut events = Events::new(1000);
+            let mut found = Vec::new();
+            let mut rest = stream.as_bytes();
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+                events.push(chunk, &mut |data| found.push(data.to_vec()));
+                rest = after;
+            }
+            found
+        };
+        prop_assert_eq!(collect(&mut cuts.iter().copied()), collect(&mut std::iter::once(usize::MAX)));
+    }
+}
+
+fn has_duplicate(value: &Value<'_>) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_duplicate),
+        Value::Object(object) => {
+            object.has_duplicate() || object.0.iter().any(|member| has_duplicate(&member.value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn same(ours: &Value<'_>, theirs: &serde_json::Value) -> bool {
+    match (ours, theirs) {
+        (Value::Null, serde_json::Value::Null) => true,
+        (Value::Bool(ours), serde_json::Value::Bool(theirs)) => ours == theirs,
+        // Theirs normalises the spelling of exponents.
+        (Value::Number(ours), serde_json::Value::Number(theirs)) => {
+            ours.to_lowercase().replace("e+", "e")
+                == theirs.to_string().to_lowercase().replace("e+", "e")
+        }
+        (Value::String(ours), serde_json::Value::String(theirs)) => ours == theirs,
+        (Value::Array(ours), serde_json::Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs))
+        }
+        (Value::Object(ours), serde_json::Value::Object(theirs)) => {
+            ours.0.len() == theirs.len()
+                && ours
+                    .0
+                    .iter()
+                    .zip(theirs)
+                    .all(|(ours, (key, theirs))| ours.key == *key && same(&ours.value, theirs))
+        }
+        _ => false,
+    }
+}
