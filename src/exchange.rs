@@ -78,8 +78,8 @@ pub struct ResponseHead<'h> {
     pub content_type: Option<&'h [u8]>,
     /// Whether a `Content-Encoding` other than identity is there.
     pub encoded: bool,
-    /// Whether the server itself answered. An answer that Envoy made, such as a time-out, does not tell that nothing was done.
-    pub from_upstream: bool,
+    /// Whether the answer tells what became of the call: see [`crate::mcp::outcome::is_conclusive`].
+    pub conclusive: bool,
 }
 
 /// The state of one exchange.
@@ -198,7 +198,7 @@ impl Exchange {
         };
         let refunds = std::mem::take(refunds);
         self.state = State::Passing;
-        if refunds.is_empty() || !head.from_upstream {
+        if refunds.is_empty() || !head.conclusive {
             return;
         }
         if head.status >= 400 {

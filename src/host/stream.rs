@@ -12,6 +12,7 @@ use super::root::Exchanges;
 use super::shared::SharedData;
 use crate::exchange::{Action, Chunk, Environment, Exchange, ResponseHead};
 use crate::mcp::headers::{Follows, HeaderList};
+use crate::mcp::outcome::is_conclusive;
 use crate::reply::{CODE_DETAILS, Reply};
 use crate::time::UnixMillis;
 
@@ -96,7 +97,7 @@ impl HttpContext for Stream {
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let head = response_head(&headers, details.as_deref() == Some(b"via_upstream"));
+        let head = response_head(&headers, details.as_deref().is_some_and(is_conclusive));
         self.exchange.borrow_mut().response_headers(&Host::default(), head);
         HostAction::Continue
     }
@@ -128,7 +129,7 @@ fn send(reply: &Reply) {
     }
 }
 
-fn response_head(headers: &HeaderList, from_upstream: bool) -> ResponseHead<'_> {
+fn response_head(headers: &HeaderList, conclusive: bool) -> ResponseHead<'_> {
     let value =
         |wanted: &[u8]| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value);
     let status =
@@ -137,7 +138,7 @@ fn response_head(headers: &HeaderList, from_upstream: bool) -> ResponseHead<'_> 
         status: status.unwrap_or(0),
         content_type: value(b"content-type"),
         encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
-        from_upstream,
+        conclusive,
     }
 }
 

@@ -48,6 +48,18 @@ impl BodyForm {
     }
 }
 
+/// Whether Envoy's response code details tell what became of a call: the server answered, or the call was never sent.
+/// Any other answer of Envoy's own, such as a time-out, leaves open whether the server did what it was asked.
+#[must_use]
+pub fn is_conclusive(details: &[u8]) -> bool {
+    let never_sent: [&[u8]; 3] = [
+        b"no_healthy_upstream",
+        b"cluster_not_found",
+        b"upstream_reset_before_response_started{remote_connection_failure",
+    ];
+    details == b"via_upstream" || never_sent.iter().any(|prefix| details.starts_with(prefix))
+}
+
 impl Observer {
     /// An observer that waits for the responses to these ids (raw JSON).
     #[must_use]
@@ -136,7 +148,24 @@ fn answers(id: &Value<'_>, raw: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyForm, Observer};
+    use super::{BodyForm, Observer, is_conclusive};
+
+    #[test]
+    fn a_time_out_concludes_nothing() {
+        for (details, expected) in [
+            ("via_upstream", true),
+            ("no_healthy_upstream", true),
+            (
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}",
+                true,
+            ),
+            ("upstream_reset_before_response_started{connection_termination}", false),
+            ("response_timeout", false),
+            ("", false),
+        ] {
+            assert_eq!(is_conclusive(details.as_bytes()), expected, "{details}");
+        }
+    }
 
     #[test]
     fn finds_errors_of_its_calls() {

@@ -160,7 +160,7 @@ fn successes_are_counted_and_errors_given_back() {
         status: 200,
         content_type: Some(b"application/json"),
         encoded: false,
-        from_upstream: true,
+        conclusive: true,
     };
     let stream = ResponseHead { content_type: Some(b"text/event-stream; charset=utf-8"), ..ok };
     let error = "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1,\"message\":\"\"}}";
@@ -171,7 +171,7 @@ fn successes_are_counted_and_errors_given_back() {
         (stream, format!("data: {error}\n\n"), true),
         (stream, format!(": hi\r\n\r\ndata: {result}\n\n"), false),
         (ResponseHead { status: 500, ..ok }, String::new(), true),
-        (ResponseHead { status: 504, from_upstream: false, ..ok }, String::new(), false),
+        (ResponseHead { status: 504, conclusive: false, ..ok }, String::new(), false),
         (ResponseHead { encoded: true, ..ok }, error.to_owned(), false),
         (ok, error.replace("\"id\":1", "\"id\":2"), false),
     ] {

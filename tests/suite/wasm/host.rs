@@ -1,0 +1,634 @@
+//! A small proxy-wasm host, ABI 0.2.1: what Envoy does for the filter, as far as the filter can
+//! tell, around the built wasm in an interpreter.
+//!
+//! The quirks that the filter has to live with are here on purpose, each seen in Envoy or read in
+//! proxy-wasm-cpp-host: no end of stream where trailers follow, a pause at the headers that stops
+//! the body too unless Envoy allows more, no headers once they have gone ahead, callbacks for the
+//! filter's own replies, and the compare-and-swap of shared data. An import that the filter is not
+//! known to call traps with its name.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+use wasmi::{Caller, Engine, Error, Extern, ExternType, Instance, Linker, Memory, Module, Store, Val};
+
+/// Names and values of headers, repeated ones included.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Every import of the ABI that this host serves.
+pub(crate) const IMPORTS: [&str; 13] = [
+    "proxy_log",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_set_tick_period_milliseconds",
+    "proxy_set_effective_context",
+    "proxy_continue_stream",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_pairs",
+    "proxy_remove_header_map_value",
+    "proxy_get_property",
+    "proxy_set_property",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+    "proxy_send_local_response",
+];
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const BAD_ARGUMENT: u32 = 2;
+const CAS_MISMATCH: u32 = 8;
+
+/// The shared data of one VM id, with the host's semantics (`shared_data.cc`): a version of 0 overwrites, and an absent key
+/// is created whatever version is given.
+#[derive(Default)]
+pub(crate) struct Shared {
+    data: Mutex<(HashMap<Vec<u8>, (Vec<u8>, u32)>, u32)>,
+}
+
+impl Shared {
+    fn get(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
+        self.data.lock().unwrap().0.get(key).cloned()
+    }
+
+    fn set(&self, key: &[u8], value: &[u8], cas: u32) -> u32 {
+        let mut data = self.data.lock().unwrap();
+        let (values, last) = &mut *data;
+        if values.get(key).is_some_and(|(_, current)| cas != 0 && cas != *current) {
+            return CAS_MISMATCH;
+        }
+        *last = last.wrapping_add(1).max(1);
+        values.insert(key.to_vec(), (value.to_vec(), *last));
+        OK
+    }
+
+    /// Bytes of all keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        let data = self.data.lock().unwrap();
+        data.0.iter().map(|(key, (value, _))| key.len() + value.len()).sum()
+    }
+}
+
+/// Lets threads run one at a time, in an order that a seed decides: a thread hands over before and
+/// after everything that others could see.
+pub(crate) struct Turns {
+    state: Mutex<Table>,
+    moved: Condvar,
+}
+
+struct Table {
+    seats: Vec<bool>,
+    turn: usize,
+    random: u64,
+}
+
+impl Turns {
+    pub(crate) fn new(seats: usize, seed: u64) -> Arc<Turns> {
+        let table = Table { seats: vec![true; seats], turn: 0, random: seed };
+        Arc::new(Turns { state: Mutex::new(table), moved: Condvar::new() })
+    }
+
+    /// Hands over, and waits to be next.
+    pub(crate) fn pass(&self, seat: usize) {
+        let mut table = self.state.lock().unwrap();
+        if table.turn == seat {
+            table.next();
+            self.moved.notify_all();
+        }
+        while table.turn != seat {
+            table = self.moved.wait(table).unwrap();
+        }
+    }
+
+    /// Takes no more turns.
+    pub(crate) fn leave(&self, seat: usize) {
+        let mut table = self.state.lock().unwrap();
+        table.seats[seat] = false;
+        table.next();
+        self.moved.notify_all();
+    }
+}
+
+impl Table {
+    fn next(&mut self) {
+        let taken: Vec<usize> = (0..self.seats.len()).filter(|seat| self.seats[*seat]).collect();
+        // An xorshift generator: any order will do, if it is the same each time.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let at = usize::try_from(self.random % 1000).unwrap();
+        self.turn = taken.get(at % taken.len().max(1)).copied().unwrap_or(usize::MAX);
+    }
+}
+
+/// What a host call does instead of its work.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Returns this status.
+    Status(u32),
+    /// Says that it is done, and hands nothing over.
+    Nothing,
+    /// Says that it is done, and hands these bytes over.
+    Bytes(Vec<u8>),
+}
+
+struct Arranged {
+    import: &'static str,
+    fault: Fault,
+    /// How many calls work before, and how many fail then.
+    after: u32,
+    times: u32,
+}
+
+/// One HTTP request as it arrives.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) headers: Pairs,
+    /// The pieces of the body; an empty last one is an end that comes late, as on HTTP/1.
+    pub(crate) chunks: Vec<Vec<u8>>,
+    pub(crate) trailers: bool,
+    /// The body comes later, if at all: see [`Vm::arrive`].
+    pub(crate) slow: bool,
+}
+
+impl Request {
+    /// A POST of JSON by this caller, as one piece.
+    pub(crate) fn post(caller: &str, body: &str) -> Request {
+        let mut request =
+            Request { headers: Pairs::new(), chunks: vec![body.into()], trailers: false, slow: false };
+        for (name, value) in [
+            (":method", "POST"),
+            (":path", "/mcp"),
+            (":authority", "mcp.example"),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("authorization", caller),
+        ] {
+            if !value.is_empty() {
+                request = request.with(name, value);
+            }
+        }
+        request
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Request {
+        self.headers.retain(|(known, _)| known != name.as_bytes());
+        self.headers.push((name.into(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// The same body in pieces of this size.
+    pub(crate) fn in_pieces(mut self, size: usize) -> Request {
+        self.chunks = self.chunks.concat().chunks(size).map(<[u8]>::to_vec).collect();
+        self
+    }
+
+    /// The same, with the end of the body on its own.
+    pub(crate) fn ending_late(mut self) -> Request {
+        self.chunks.push(Vec::new());
+        self
+    }
+
+    pub(crate) fn with_trailers(mut self) -> Request {
+        self.trailers = true;
+        self
+    }
+
+    /// The headers alone, with a body to come.
+    pub(crate) fn without_body_yet(mut self) -> Request {
+        self.chunks.clear();
+        self.slow = true;
+        self
+    }
+}
+
+/// A response of the server, or of Envoy.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) chunks: Vec<Vec<u8>>,
+    pub(crate) trailers: bool,
+    /// The response code details: who answered.
+    pub(crate) details: &'static str,
+}
+
+/// A reply that the filter made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u32,
+    pub(crate) details: String,
+    pub(crate) headers: Pairs,
+    pub(crate) body: Vec<u8>,
+}
+
+/// One stream, from Envoy's side.
+#[derive(Default)]
+pub(crate) struct Stream {
+    headers: Pairs,
+    /// What has not arrived yet; `true` ends the body. The last one may be trailers.
+    arriving: VecDeque<Event>,
+    buffer: Vec<u8>,
+    /// Nothing more is delivered until the filter continues the stream.
+    blocked: bool,
+    paused: bool,
+    /// The headers, once they have gone to the server.
+    pub(crate) forwarded: Option<Pairs>,
+    /// What the server got of the body.
+    pub(crate) body: Vec<u8>,
+    /// Whether the server got all.
+    pub(crate) complete: bool,
+    pub(crate) reply: Option<Reply>,
+    /// The filter state, for the access log.
+    pub(crate) state: BTreeMap<String, String>,
+    response: Pairs,
+    passing: Vec<u8>,
+    details: String,
+    /// Whether the filter has seen its own reply pass.
+    replied: bool,
+    /// Whether all of the request has arrived.
+    ended: bool,
+}
+
+enum Event {
+    Body(Vec<u8>, bool),
+    Trailers,
+}
+
+/// The host's side of one VM.
+struct Host {
+    shared: Arc<Shared>,
+    turns: Option<(Arc<Turns>, usize)>,
+    log: Vec<String>,
+    now: u64,
+    tick: u32,
+    configuration: Vec<u8>,
+    plugin: Vec<u8>,
+    context: u32,
+    streams: BTreeMap<u32, Stream>,
+    arranged: Option<Arranged>,
+    used: BTreeMap<&'static str, u32>,
+}
+
+/// One VM with the filter in it: a worker thread of Envoy.
+pub(crate) struct Vm {
+    store: Store<Host>,
+    instance: Instance,
+    root: u32,
+    next_context: u32,
+    /// Whether Envoy lets a filter stop at the headers only (`allow_on_headers_stop_iteration`).
+    pub(crate) holds: bool,
+    /// What killed the VM.
+    pub(crate) trap: Option<String>,
+}
+
+/// The module that `make wasm` built, read and compiled once.
+fn filter() -> &'static (Engine, Module) {
+    static FILTER: OnceLock<(Engine, Module)> = OnceLock::new();
+    FILTER.get_or_init(|| {
+        let path = std::env::var_os("MCP_POLICY_WASM");
+        let path = path.expect("MCP_POLICY_WASM does not name the built filter: run `make check`");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!("cannot read the built filter {path:?}: {error}; run `make check`")
+        });
+        let engine = Engine::default();
+        let module = Module::new(&engine, bytes).unwrap();
+        (engine, module)
+    })
+}
+
+impl Vm {
+    /// A VM with the filter started and not yet configured.
+    pub(crate) fn start(shared: &Arc<Shared>) -> Vm {
+        let (engine, module) = filter();
+        let host = Host {
+            shared: shared.clone(),
+            turns: None,
+            log: Vec::new(),
+            now: 1_700_000_000_000,
+            tick: 0,
+            configuration: Vec::new(),
+            plugin: b"mcp_policy".to_vec(),
+            context: 0,
+            streams: BTreeMap::new(),
+            arranged: None,
+            used: BTreeMap::new(),
+        };
+        let mut store = Store::new(engine, host);
+        let linker = imports::link(engine, module, &mut store);
+        let instance = linker.instantiate_and_start(&mut store, module).unwrap();
+        let mut vm = Vm { store, instance, root: 0, next_context: 1, holds: true, trap: None };
+        vm.call("_initialize", &[]);
+        vm
+    }
+
+    /// A VM that runs under this configuration.
+    pub(crate) fn configured(shared: &Arc<Shared>, configuration: &str) -> Vm {
+        let mut vm = Vm::start(shared);
+        let taken = vm.configure(configuration.as_bytes());
+        assert!(taken, "{:?} {:?}", vm.trap, vm.log());
+        vm
+    }
+
+    /// Gives the filter a configuration, in a root context of its own; a refused one changes nothing.
+    pub(crate) fn configure(&mut self, configuration: &[u8]) -> bool {
+        let root = self.context();
+        self.host().configuration = configuration.to_vec();
+        self.host().context = root;
+        self.call("proxy_on_context_create", &[root, 0]);
+        let size = u32::try_from(configuration.len()).unwrap();
+        let taken = self.call("proxy_on_vm_start", &[root, 0]) == Some(1)
+            && self.call("proxy_on_configure", &[root, size]) == Some(1);
+        if taken {
+            self.root = root;
+        }
+        taken
+    }
+
+    /// Sends a request and lets time pass until nothing more can come of it.
+    pub(crate) fn send(&mut self, request: &Request) -> u32 {
+        let context = self.open(request);
+        for _ in 0..400 {
+            if !self.stream(context).blocked {
+                break;
+            }
+            self.wait(10);
+        }
+        context
+    }
+
+    /// Sends a request, and all that the filter lets come of it now.
+    pub(crate) fn open(&mut self, request: &Request) -> u32 {
+        let context = self.context();
+        let last = request.chunks.len().saturating_sub(1);
+        let piece = |(at, chunk): (usize, &Vec<u8>)| Event::Body(chunk.clone(), at == last && !request.trailers);
+        let mut arriving: VecDeque<Event> = request.chunks.iter().enumerate().map(piece).collect();
+        if request.trailers {
+            arriving.push_back(Event::Trailers);
+        }
+        let ends = arriving.is_empty() && !request.slow;
+        let headers = request.headers.clone();
+        let stream = Stream { headers, arriving, ended: ends, ..Stream::default() };
+        self.host().streams.insert(context, stream);
+        self.call("proxy_on_context_create", &[context, self.root]);
+        let size = u32::try_from(request.headers.len()).unwrap();
+        let action = self.callback(context, "proxy_on_request_headers", &[size, ends.into()]);
+        let holds = self.holds;
+        let stream = self.stream(context);
+        if stream.reply.is_none() {
+            match action {
+                Some(0) => stream.forward(),
+                _ => stream.blocked = !holds || ends,
+            }
+        }
+        self.proceed(context);
+        context
+    }
+
+    /// More of a body arrives.
+    pub(crate) fn arrive(&mut self, context: u32, chunk: &str, end: bool) {
+        self.stream(context).arriving.push_back(Event::Body(chunk.into(), end));
+        self.proceed(context);
+    }
+
+    /// Delivers what has arrived, until the filter stops it.
+    fn proceed(&mut self, context: u32) {
+        loop {
+            let stream = self.stream(context);
+            if stream.reply.is_some() || stream.blocked {
+                break;
+            }
+            let Some(event) = stream.arriving.pop_front() else {
+                break;
+            };
+            let action = match event {
+                Event::Body(chunk, end) => {
+                    stream.ended = end;
+                    stream.buffer.extend(chunk);
+                    let size = u32::try_from(stream.buffer.len()).unwrap();
+                    self.callback(context, "proxy_on_request_body", &[size, end.into()])
+                }
+                Event::Trailers => {
+                    stream.ended = true;
+                    self.callback(context, "proxy_on_request_trailers", &[1])
+                }
+            };
+            let stream = self.stream(context);
+            stream.paused = action != Some(0);
+            if !stream.paused && stream.reply.is_none() {
+                stream.forward();
+            }
+        }
+        self.deliver_own_reply(context);
+    }
+
+    /// The filter also sees its own reply pass, as any other response.
+    fn deliver_own_reply(&mut self, context: u32) {
+        let stream = self.stream(context);
+        let Some(reply) = stream.reply.clone().filter(|_| !stream.replied) else {
+            return;
+        };
+        stream.replied = true;
+        stream.details.clone_from(&reply.details);
+        stream.response = reply.headers;
+        stream.response.push((b":status".to_vec(), reply.status.to_string().into()));
+        self.respond(context, vec![reply.body], false);
+    }
+
+    /// Lets the server answer a forwarded request. The filter must not stop any of it.
+    pub(crate) fn answer(&mut self, context: u32, response: &Response) {
+        let stream = self.stream(context);
+        assert!(stream.complete, "the server cannot answer what it did not get");
+        stream.details = response.details.to_owned();
+        stream.response = vec![
+            (b":status".to_vec(), response.status.into()),
+            (b"content-type".to_vec(), response.content_type.into()),
+        ];
+        self.respond(context, response.chunks.clone(), response.trailers);
+    }
+
+    fn respond(&mut self, context: u32, chunks: Vec<Vec<u8>>, trailers: bool) {
+        let ends = chunks.is_empty() && !trailers;
+        let mut actions = vec![self.callback(context, "proxy_on_response_headers", &[2, ends.into()])];
+        let last = chunks.len().saturating_sub(1);
+        for (at, chunk) in chunks.into_iter().enumerate() {
+            let size = u32::try_from(chunk.len()).unwrap();
+            self.stream(context).passing = chunk;
+            let end = at == last && !trailers;
+            actions.push(self.callback(context, "proxy_on_response_body", &[size, end.into()]));
+        }
+        if trailers {
+            self.stream(context).passing.clear();
+            actions.push(self.callback(context, "proxy_on_response_trailers", &[1]));
+        }
+        let stopped = actions.iter().any(|action| !matches!(action, Some(0) | None));
+        assert!(!stopped, "a response was stopped: {actions:?}");
+    }
+
+    /// Ends a stream, and tells what became of it.
+    pub(crate) fn close(&mut self, context: u32) -> Stream {
+        self.callback(context, "proxy_on_done", &[]);
+        self.callback(context, "proxy_on_log", &[]);
+        self.callback(context, "proxy_on_delete", &[]);
+        self.host().streams.remove(&context).unwrap()
+    }
+
+    /// Sends a request, ends it, and says in a few words what became of it.
+    pub(crate) fn outcome(&mut self, request: &Request) -> String {
+        let context = self.send(request);
+        let stream = self.close(context);
+        self.told(&stream)
+    }
+
+    /// `passed`, `waits`, or the reply's status and reason; and whatever must never be.
+    pub(crate) fn told(&self, stream: &Stream) -> String {
+        if let Some(trap) = &self.trap {
+            return format!("trapped: {trap}");
+        }
+        let Some(reply) = &stream.reply else {
+            let leaks = !stream.complete && !stream.body.is_empty();
+            return match (stream.complete, leaks) {
+                (true, _) => "passed".to_owned(),
+                (false, false) => "waits".to_owned(),
+                (false, true) => "LEAKED: the server got a part".to_owned(),
+            };
+        };
+        let leaked = stream.complete || !stream.body.is_empty() || (self.holds && stream.forwarded.is_some());
+        match (leaked, &*reply.details) {
+            (true, _) => format!("LEAKED: {} and answered", stream.body.len()),
+            (false, "mcp_policy_denied") => format!("{} {}", reply.status, reply.reason()),
+            (false, details) => format!("answered with details {details:?}"),
+        }
+    }
+
+    /// Lets time pass, with its ticks.
+    pub(crate) fn wait(&mut self, millis: u64) {
+        let until = self.host().now + millis;
+        while self.host().tick > 0 && self.host().now + u64::from(self.host().tick) <= until {
+            self.host().now += u64::from(self.host().tick);
+            let root = self.root;
+            self.host().context = root;
+            self.call("proxy_on_tick", &[root]);
+            let contexts: Vec<u32> = self.host().streams.keys().copied().collect();
+            contexts.into_iter().for_each(|context| self.proceed(context));
+        }
+        self.host().now = until;
+    }
+
+    /// Whether the filter has asked for ticks.
+    pub(crate) fn ticks(&mut self) -> bool {
+        self.host().tick > 0
+    }
+
+    pub(crate) fn at(&mut self, millis: u64) {
+        self.host().now = millis;
+    }
+
+    /// Makes an import fail: some calls work before, and so many fail.
+    pub(crate) fn fail(&mut self, import: &'static str, fault: Fault, after: u32, times: u32) {
+        self.host().arranged = Some(Arranged { import, fault, after, times });
+    }
+
+    /// Makes every import work again.
+    pub(crate) fn heal(&mut self) {
+        self.host().arranged = None;
+    }
+
+    /// How often an import was called.
+    pub(crate) fn used(&mut self, import: &str) -> u32 {
+        self.host().used.get(import).copied().unwrap_or(0)
+    }
+
+    /// Takes turns with other VMs at everything that they share.
+    pub(crate) fn take_turns(&mut self, turns: &Arc<Turns>, seat: usize) {
+        self.host().turns = Some((turns.clone(), seat));
+    }
+
+    pub(crate) fn named(mut self, plugin: &str) -> Vm {
+        self.host().plugin = plugin.into();
+        self
+    }
+
+    /// What the filter wrote to Envoy's log.
+    pub(crate) fn log(&mut self) -> String {
+        self.host().log.join("\n")
+    }
+
+    /// How much memory the VM has, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let memory = self.instance.get_memory(&self.store, "memory").unwrap();
+        memory.data_size(&self.store)
+    }
+
+    pub(crate) fn stream(&mut self, context: u32) -> &mut Stream {
+        self.host().streams.get_mut(&context).unwrap()
+    }
+
+    fn host(&mut self) -> &mut Host {
+        self.store.data_mut()
+    }
+
+    fn context(&mut self) -> u32 {
+        let context = self.next_context;
+        self.next_context += 1;
+        context
+    }
+
+    fn callback(&mut self, context: u32, name: &str, arguments: &[u32]) -> Option<u32> {
+        self.host().context = context;
+        let mut all = vec![context];
+        all.extend_from_slice(arguments);
+        self.call(name, &all)
+    }
+
+    /// Calls an export. After a trap the VM is dead, as Envoy has it, and nothing is called any more.
+    fn call(&mut self, name: &str, arguments: &[u32]) -> Option<u32> {
+        if self.trap.is_some() {
+            return None;
+        }
+        let function = self.instance.get_func(&self.store, name).unwrap_or_else(|| panic!("no export {name}"));
+        let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(value.cast_signed())).collect();
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        match function.call(&mut self.store, &arguments, &mut results) {
+            Ok(()) => results.first().and_then(Val::i32).map(i32::cast_unsigned),
+            Err(error) => {
+                let said = self.host().log.last().cloned().unwrap_or_default();
+                self.trap = Some(format!("{name}: {error}; {said}"));
+                None
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// All that is held goes to the server.
+    fn forward(&mut self) {
+        if self.forwarded.is_none() {
+            self.forwarded = Some(self.headers.clone());
+        }
+        self.body.append(&mut self.buffer);
+        self.complete = self.ended;
+    }
+
+    /// Whether the server got a header of this name.
+    pub(crate) fn has_forwarded(&self, name: &str) -> bool {
+        self.forwarded.iter().flatten().any(|(known, _)| known == name.as_bytes())
+    }
+}
+
+impl Reply {
+    /// The reply's JSON, out of its frame.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let text = String::from_utf8(self.body.clone()).unwrap();
+        let text = text.strip_prefix("event: message\ndata: ").unwrap_or(&text);
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// `error.data.reason`, or the code where there is none.
+    pub(crate) fn reason(&self) -> String {
+        let json = self.json();
+        let error = json.get(0).unwrap_or(&json).get("error").cloned().unwrap_or_default();
+        let reason = error["data"]["reason"].as_str().map(str::to_owned);
+        reason.unwrap_or_else(|| error["code"].to_string())
+    }
+}
+
+mod imports;

@@ -1,0 +1,323 @@
+//! The imports of the module, one by one.
+
+use super::*;
+
+/// A host call while it runs: the guest's memory, and the host's side of the VM.
+struct Guest<'g> {
+    caller: Caller<'g, Host>,
+    memory: Memory,
+}
+
+macro_rules! serve {
+    ($linker:ident, $($name:ident |$guest:ident $(, $argument:ident)*| $work:expr;)*) => {
+        $(
+            $linker
+                .func_wrap("env", stringify!($name), |caller: Caller<'_, Host>, $($argument: u32),*| -> u32 {
+                    let mut $guest = Guest::new(caller);
+                    match $guest.fault(stringify!($name)) {
+                        Some(fault) => $guest.fails(stringify!($name), &[$($argument),*], fault),
+                        None => $work,
+                    }
+                })
+                .unwrap();
+        )*
+    };
+}
+
+/// The imports that the filter is known to call, and for every other one a trap with its name.
+pub(super) fn link(engine: &Engine, module: &Module, store: &mut Store<Host>) -> Linker<Host> {
+    let mut linker = Linker::new(engine);
+    serve!(linker,
+        proxy_log |guest, level, text, size| guest.log(level, text, size);
+        proxy_get_current_time_nanoseconds |guest, out| guest.time(out);
+        proxy_set_tick_period_milliseconds |guest, period| {
+            guest.host().tick = period;
+            OK
+        };
+        proxy_set_effective_context |guest, context| guest.act_on(context);
+        proxy_continue_stream |guest, stream| guest.go_on(stream);
+        proxy_get_buffer_bytes |guest, kind, start, size, out, out_size| {
+            guest.buffer(kind, start, size, out, out_size)
+        };
+        proxy_get_header_map_pairs |guest, map, out, out_size| guest.pairs(map, out, out_size);
+        proxy_remove_header_map_value |guest, map, name, size| guest.remove_header(map, name, size);
+        proxy_get_property |guest, path, size, out, out_size| guest.property(path, size, out, out_size);
+        proxy_set_property |guest, path, size, value, value_size| {
+            guest.set_property(path, size, value, value_size)
+        };
+        proxy_get_shared_data |guest, key, size, out, out_size, cas| {
+            guest.shared(key, size, out, out_size, cas)
+        };
+        proxy_set_shared_data |guest, key, size, value, value_size, cas| {
+            guest.set_shared(key, size, value, value_size, cas)
+        };
+        proxy_send_local_response |guest, status, details, details_size, body, body_size, headers, headers_size, _grpc| {
+            let details = guest.read(details, details_size);
+            let reply = Reply {
+                status,
+                details: String::from_utf8(details).unwrap(),
+                body: guest.read(body, body_size),
+                headers: unpack(&guest.read(headers, headers_size)),
+            };
+            guest.reply(reply)
+        };
+    );
+    link_wasi(&mut linker);
+    for import in module.imports() {
+        let (space, name) = (import.module(), import.name());
+        if linker.get(&*store, space, name).is_none()
+            && let ExternType::Func(of) = import.ty()
+        {
+            let told = format!("the filter called {name}, which this host does not have");
+            let trap = move |_: Caller<'_, Host>, _: &[Val], _: &mut [Val]| Err(Error::new(told.clone()));
+            linker.func_new(space, name, of.clone(), trap).unwrap();
+        }
+    }
+    linker
+}
+
+/// What Rust's standard library asks of WASI when it starts: an empty environment, and a seed.
+fn link_wasi(linker: &mut Linker<Host>) {
+    let space = "wasi_snapshot_preview1";
+    let sizes = |caller: Caller<'_, Host>, count: u32, size: u32| -> u32 {
+        let mut guest = Guest::new(caller);
+        guest.write(count, &[0; 4]);
+        guest.write(size, &[0; 4]);
+        OK
+    };
+    let random = |caller: Caller<'_, Host>, out: u32, size: u32| -> u32 {
+        let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[0]).collect();
+        Guest::new(caller).write(out, &bytes);
+        OK
+    };
+    linker.func_wrap(space, "environ_sizes_get", sizes).unwrap();
+    linker.func_wrap(space, "environ_get", |_: Caller<'_, Host>, _: u32, _: u32| OK).unwrap();
+    linker.func_wrap(space, "random_get", random).unwrap();
+}
+
+impl<'g> Guest<'g> {
+    fn new(caller: Caller<'g, Host>) -> Guest<'g> {
+        let memory = caller.get_export("memory").and_then(Extern::into_memory).unwrap();
+        Guest { caller, memory }
+    }
+
+    fn host(&mut self) -> &mut Host {
+        self.caller.data_mut()
+    }
+
+    /// The stream that the call is about, if it is about one.
+    fn stream(&mut self) -> Option<&mut Stream> {
+        let host = self.host();
+        host.streams.get_mut(&host.context)
+    }
+
+    fn read(&mut self, from: u32, size: u32) -> Vec<u8> {
+        let mut bytes = vec![0; size as usize];
+        self.memory.read(&self.caller, from as usize, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn write(&mut self, to: u32, bytes: &[u8]) {
+        self.memory.write(&mut self.caller, to as usize, bytes).unwrap();
+    }
+
+    /// Hands bytes over, in memory that the guest allocates. No bytes are a null pointer.
+    fn give(&mut self, bytes: &[u8], out: u32, out_size: u32) -> u32 {
+        let size = u32::try_from(bytes.len()).unwrap();
+        let mut at = 0;
+        if size > 0 {
+            let allocate = self.caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
+            let allocate = allocate.unwrap().typed::<u32, u32>(&self.caller).unwrap();
+            at = allocate.call(&mut self.caller, size).unwrap();
+            self.write(at, bytes);
+        }
+        self.write(out, &at.to_le_bytes());
+        self.write(out_size, &size.to_le_bytes());
+        OK
+    }
+
+    /// Counts the call, and finds the fault that is arranged for it.
+    fn fault(&mut self, import: &'static str) -> Option<Fault> {
+        *self.host().used.entry(import).or_default() += 1;
+        let arranged = self.host().arranged.as_mut().filter(|arranged| arranged.import == import)?;
+        if arranged.after > 0 {
+            arranged.after -= 1;
+            return None;
+        }
+        arranged.times = arranged.times.checked_sub(1)?;
+        Some(arranged.fault.clone())
+    }
+
+    fn fails(&mut self, import: &str, arguments: &[u32], fault: Fault) -> u32 {
+        // Where a call that hands bytes over puts them.
+        let out = match import {
+            "proxy_get_buffer_bytes" => 3,
+            "proxy_get_header_map_pairs" => 1,
+            "proxy_get_property" | "proxy_get_shared_data" => 2,
+            _ => usize::MAX,
+        };
+        match (fault, arguments.get(out), arguments.get(out.wrapping_add(1))) {
+            (Fault::Status(status), _, _) => status,
+            (Fault::Bytes(bytes), Some(out), Some(out_size)) => self.give(&bytes, *out, *out_size),
+            (Fault::Nothing | Fault::Bytes(_), _, _) => OK,
+        }
+    }
+
+    fn log(&mut self, level: u32, text: u32, size: u32) -> u32 {
+        let text = self.read(text, size);
+        let line = format!("{level} {}", String::from_utf8_lossy(&text));
+        self.host().log.push(line);
+        OK
+    }
+
+    fn time(&mut self, out: u32) -> u32 {
+        let nanoseconds = self.host().now * 1_000_000;
+        self.write(out, &nanoseconds.to_le_bytes());
+        OK
+    }
+
+    fn act_on(&mut self, context: u32) -> u32 {
+        if !self.host().streams.contains_key(&context) {
+            return BAD_ARGUMENT;
+        }
+        self.host().context = context;
+        OK
+    }
+
+    fn go_on(&mut self, stream: u32) -> u32 {
+        let Some(stream) = self.stream().filter(|_| stream == 0) else {
+            return BAD_ARGUMENT;
+        };
+        if stream.blocked || stream.paused || stream.forwarded.is_none() {
+            stream.blocked = false;
+            stream.paused = false;
+            stream.forward();
+        }
+        OK
+    }
+
+    fn buffer(&mut self, kind: u32, start: u32, size: u32, out: u32, out_size: u32) -> u32 {
+        let bytes = match kind {
+            0 => self.stream().map(|stream| stream.buffer.clone()),
+            1 => self.stream().map(|stream| stream.passing.clone()),
+            7 => Some(self.host().configuration.clone()),
+            _ => None,
+        };
+        let (Some(bytes), Some(end)) = (bytes, start.checked_add(size)) else {
+            return NOT_FOUND;
+        };
+        let (start, end) = (start as usize, (end as usize));
+        match bytes.get(start..end.min(bytes.len())) {
+            // As in the host, nothing is handed over where there is nothing.
+            None | Some([]) => OK,
+            Some(bytes) => self.give(bytes, out, out_size),
+        }
+    }
+
+    fn pairs(&mut self, map: u32, out: u32, out_size: u32) -> u32 {
+        let pairs = self.stream().and_then(|stream| match map {
+            // Once they have gone ahead, request headers cannot be seen any more.
+            0 => Some(stream.forwarded.is_none().then(|| stream.headers.clone()).unwrap_or_default()),
+            2 => Some(stream.response.clone()),
+            _ => None,
+        });
+        match pairs {
+            None => BAD_ARGUMENT,
+            Some(pairs) if pairs.is_empty() => self.give(&[], out, out_size),
+            Some(pairs) => self.give(&pack(&pairs), out, out_size),
+        }
+    }
+
+    fn remove_header(&mut self, map: u32, name: u32, size: u32) -> u32 {
+        let name = self.read(name, size);
+        match self.stream().filter(|stream| map == 0 && stream.forwarded.is_none()) {
+            None => BAD_ARGUMENT,
+            Some(stream) => {
+                stream.headers.retain(|(known, _)| *known != name);
+                OK
+            }
+        }
+    }
+
+    fn property(&mut self, path: u32, size: u32, out: u32, out_size: u32) -> u32 {
+        let path = self.read(path, size);
+        let value = match &*path {
+            b"plugin_name" => Some(self.host().plugin.clone()),
+            b"response\0code_details" => self.stream().map(|stream| stream.details.clone().into()),
+            _ => None,
+        };
+        value.map_or(NOT_FOUND, |value| self.give(&value, out, out_size))
+    }
+
+    fn set_property(&mut self, path: u32, size: u32, value: u32, value_size: u32) -> u32 {
+        let (path, value) = (self.read(path, size), self.read(value, value_size));
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        match self.stream() {
+            None => NOT_FOUND,
+            Some(stream) => {
+                stream.state.insert(text(path), text(value));
+                OK
+            }
+        }
+    }
+
+    fn shared(&mut self, key: u32, size: u32, out: u32, out_size: u32, cas: u32) -> u32 {
+        let key = self.read(key, size);
+        self.let_others();
+        let found = self.host().shared.get(&key);
+        let Some((value, version)) = found else {
+            return NOT_FOUND;
+        };
+        self.write(cas, &version.to_le_bytes());
+        self.give(&value, out, out_size)
+    }
+
+    fn set_shared(&mut self, key: u32, size: u32, value: u32, value_size: u32, cas: u32) -> u32 {
+        let (key, value) = (self.read(key, size), self.read(value, value_size));
+        self.let_others();
+        self.host().shared.set(&key, &value, cas)
+    }
+
+    fn let_others(&mut self) {
+        if let Some((turns, seat)) = self.host().turns.clone() {
+            turns.pass(seat);
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) -> u32 {
+        match self.stream() {
+            None => BAD_ARGUMENT,
+            Some(stream) => {
+                // A second one is none: Envoy has answered.
+                stream.reply.get_or_insert(reply);
+                OK
+            }
+        }
+    }
+}
+
+/// Count, then the sizes of every name and value, then names and values, each with a NUL.
+fn pack(pairs: &Pairs) -> Vec<u8> {
+    let size = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+    let mut bytes = size(pairs.len()).to_vec();
+    for (name, value) in pairs {
+        bytes.extend(size(name.len()));
+        bytes.extend(size(value.len()));
+    }
+    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text);
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn unpack(bytes: &[u8]) -> Pairs {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let mut data = 4 + word(0) * 8;
+    let mut text = |size: usize| {
+        let text = bytes[data..data + size].to_vec();
+        data += size + 1;
+        text
+    };
+    (0..word(0)).map(|at| (text(word(4 + at * 8)), text(word(8 + at * 8)))).collect()
+}
