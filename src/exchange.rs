@@ -45,8 +45,6 @@ pub enum Hold {
     Yes,
     /// They go ahead; the body still waits.
     No,
-    /// They must wait, and Envoy does not let them.
-    Denied,
 }
 
 /// Whether more of a body follows.
@@ -124,9 +122,6 @@ impl Exchange {
             Ok(Admission::Judge(_)) if follows == Follows::Nothing => {
                 return (self.refuse(Refusal::new(Reason::InvalidJson, "")), Vec::new());
             }
-            Ok(Admission::Judge(_)) if hold == Hold::Denied => {
-                return (self.refuse(Refusal::new(Reason::HeadersNotHeld, "")), Vec::new());
-            }
             Ok(Admission::Judge(head)) => head,
             Ok(Admission::Pass) => {
                 self.state = State::Passing;
@@ -174,7 +169,7 @@ impl Exchange {
         }
     }
 
-    /// Refuses the request although its body has not come: see [`Hold::Denied`].
+    /// Refuses the request although its body has not come: its headers must wait, and Envoy does not let them.
     pub fn give_up_holding(&mut self) -> Option<Reply> {
         if !matches!(self.state, State::Collecting { .. }) {
             return None;

@@ -118,8 +118,23 @@ fn outcomes() {
             assert!(found.contains(&expected), "{body} {end:?}: {found}");
         }
     }
-    let denied = outcome(tools_call("7", "ok", None).as_bytes(), &[], End::Body, Hold::Denied);
-    assert!(denied.starts_with("503") && denied.contains("headers_not_held"), "{denied}");
+}
+
+#[test]
+fn holding_can_be_given_up_until_the_body_is_judged() {
+    let store = MemoryStore::default();
+    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+    let mut exchange = Exchange::new(config());
+    exchange.request_headers(post_headers(""), Follows::Body, Hold::Yes);
+    let reply = exchange.give_up_holding().unwrap();
+    assert_eq!(reply.status, 503);
+    assert!(String::from_utf8(reply.body).unwrap().contains("headers_not_held"));
+    assert_eq!(exchange.request_trailers(&world), Action::Pause);
+
+    let mut exchange = Exchange::new(config());
+    let call = tools_call("7", "ok", None);
+    send(&mut exchange, &mut world, post_headers(""), call.as_bytes(), &[], End::Body, Hold::Yes);
+    assert_eq!(exchange.give_up_holding(), None);
 }
 
 #[test]

@@ -243,16 +243,25 @@ fn rule_state(
 
 /// The most that a condition lets the rule's own counter come to, after the increment.
 fn own_bound(field: &Field<'_>, tool: &str, counter: &str, reader: &mut Reader) -> Option<Micros> {
-    let object = field.value.as_object()?;
-    if !is_own(object.get("path")?, tool, counter) {
+    if !is_own(field.value.as_object()?.get("path")?, tool, counter) {
         return None;
     }
-    let below = match object.get("op").and_then(Value::as_str) {
-        Some("lt") => 1,
-        Some("lte") => 0,
-        _ => return None,
+    let mut fields = reader.fields(field)?;
+    fields.take("path");
+    let op = fields.require("op", reader);
+    let value = fields.require("value", reader);
+    reader.close(&fields);
+    let below = match reader.text(&op?)? {
+        "lt" => 1,
+        "lte" => 0,
+        _ => {
+            let message = "only `lt` and `lte` bound the rule's own counter".to_owned();
+            let help = "read the counter from another rule to use other operators".to_owned();
+            reader.error_with_help(Code::BadOperand, &field.place, message, help);
+            return None;
+        }
     };
-    let value = Field { value: object.get("value")?, place: field.place.key("value") };
+    let value = value?;
     let bound = reader.amount(&value)?.0.checked_sub(below);
     if bound.is_none() {
         reader.error(Code::BadNumber, &value.place, "nothing is less than 0".to_owned());
@@ -299,7 +308,7 @@ fn rule_check(
         .and_then(|state| state.get("counter")?.as_str());
     let mut read = Vec::new();
     for item in &items {
-        if !bounds_own_counter(item, tool, own, reader) {
+        if !is_own_bound(item, tool, own) {
             read.extend(condition::read(item, Side::Require, reader, book));
         }
     }
@@ -338,26 +347,10 @@ fn contradictions(rule: &Object<'_>, denies: Option<bool>, place: &Place, reader
     }
 }
 
-/// Whether a condition is a bound of the rule's own counter, which the first pass has made a limit of.
-fn bounds_own_counter(
-    item: &Field<'_>,
-    tool: &str,
-    own: Option<&str>,
-    reader: &mut Reader,
-) -> bool {
-    let Some((object, counter)) = item.value.as_object().zip(own) else {
-        return false;
-    };
-    if !object.get("path").is_some_and(|path| is_own(path, tool, counter)) {
-        return false;
-    }
-    let bound = matches!(object.get("op").and_then(Value::as_str), Some("lt" | "lte"));
-    if !bound {
-        let message = "only `lt` and `lte` bound the rule's own counter".to_owned();
-        let help = "read the counter from another rule to use other operators".to_owned();
-        reader.error_with_help(Code::BadOperand, &item.place, message, help);
-    }
-    true
+/// Whether a condition is about the rule's own counter; the first pass has made a limit of it.
+fn is_own_bound(item: &Field<'_>, tool: &str, own: Option<&str>) -> bool {
+    let path = item.value.as_object().and_then(|condition| condition.get("path"));
+    path.zip(own).is_some_and(|(path, counter)| is_own(path, tool, counter))
 }
 
 fn rule_text(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Box<str>> {
