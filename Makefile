@@ -1,0 +1,71 @@
+# Every command that the project has. Recipes call cargo or one script.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+WASM       := target/mcp_policy.wasm
+CLI        := target/release/mcp-policy
+VENV_PY    := .tools/venv/bin/python
+# The filter may not grow beyond this unnoticed: a larger number here is a decision.
+SIZE_LIMIT := 1100000
+
+# The tests that run the built filter find it here.
+export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
+
+.PHONY: help wasm cli check test e2e demo bench size bless clean cargo wasm-target venv prometheus
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
+	cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
+	@mkdir -p target
+	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+cli: cargo ## Build the command: target/release/mcp-policy
+	cargo build --release --bin mcp-policy
+	@mkdir -p $(dir $(CLI))
+	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
+
+check: wasm size ## Format, lints for both targets, size, unit and property tests
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
+	cargo test
+
+e2e: wasm venv ## The end-to-end tests, on a real Envoy
+	$(VENV_PY) -m pytest tests/e2e
+
+test: check e2e ## Everything that CI runs
+
+demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
+	@$(VENV_PY) envoy/demo.py
+
+bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters
+	$(VENV_PY) tests/bench/bench.py
+
+size: wasm ## Fail if the filter has outgrown its size limit
+	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \
+		{ echo "$(WASM) has $$size bytes; the limit is $(SIZE_LIMIT) (Makefile, SIZE_LIMIT)" >&2; exit 1; }
+
+bless: wasm ## Rewrite the expected outputs of the tests; review the diff
+	MCP_POLICY_BLESS=1 cargo test
+
+clean: ## Remove all that was built and fetched
+	rm -rf target .tools
+
+# --- What the targets above need; no help text, as nobody asks for these by name ---
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is not on PATH: install Rust 1.95 or newer (https://rustup.rs)" >&2; exit 1; }
+
+wasm-target: cargo
+	@[ -d "$$(rustc --print target-libdir --target wasm32-wasip1)" ] || rustup target add wasm32-wasip1
+
+venv:
+	@envoy/tools.sh venv
+
+prometheus:
+	@envoy/tools.sh prometheus

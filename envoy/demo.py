@@ -1,0 +1,406 @@
+"""What mcp-policy does, shown on real programs: an agent with the MCP SDK, Envoy, MCP servers, Prometheus.
+
+Every line that it prints is also checked: the exit code is 1 if any call went another way. It needs
+`make wasm` and envoy/tools.sh; `make demo` sees to both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import rig
+
+POLICIES = rig.ROOT / "policies"
+# The servers that are shown get an environment of their own: no settings or proxies of the user's
+# shell, and a home that is removed with the demo.
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+
+
+# --- What is shown ----------------------------------------------------------------------------
+
+
+async def image_server(show: Show, demo: Demo) -> None:
+    """The policy of the filter's first user, before an MCP server of twenty lines."""
+    policy = show.policy("copy-image-set.json")
+    show.say("agent ─▶ Envoy + mcp-policy ─▶ MCP server with two tools: copy_image_set, delete_image_set\n")
+    async with demo.governed(policy, demo.images_port) as url, agent(url, "alice") as alice:
+        await away_from_minute_end(show)
+        for number in range(1, 31):
+            reply = await call(alice, "copy_image_set", {"name": f"set-{number}", "region": "eu-west-1"})
+            show.check(reply.answer == f"copied set-{number} to eu-west-1", f"call {number}: {reply}")
+        show.passed("copy_image_set × 30", reply.answer)
+        ran, requests = demo.images_log("ran "), demo.images_log("POST /mcp")
+        reply = await call(alice, "copy_image_set", {"name": "set-31", "region": "eu-west-1"})
+        show.refused("copy_image_set, the 31st", reply, 429, "limit_reached")
+        limited = reply
+        reply = await call(alice, "delete_image_set", {"name": "set-1"})
+        show.refused("delete_image_set", reply, 403, "tool_not_allowed")
+        show.proof("the server's own log: calls that ran", ran, demo.images_log("ran "))
+        show.proof("the server's own log: HTTP requests", requests, demo.images_log("POST /mcp"))
+        show.say("\nWhat the agent got for the 31st call:")
+        show.json(limited.error)
+
+
+async def prometheus(show: Show, demo: Demo) -> None:
+    """Arguments, reasons and budgets, with Prometheus's own count of requests as the witness."""
+    policy = show.policy("prometheus.json", part="execute_query")
+    show.say("agent ─▶ Envoy + mcp-policy ─▶ prometheus-mcp-server ─▶ Prometheus\n")
+    async with demo.governed(policy, demo.prometheus_mcp_port) as url:
+        async with agent(url, "bob") as bob:
+            before = demo.api_requests()
+            for query in ("up", "prometheus_build_info"):
+                reply = await call(bob, "execute_query", {"query": query})
+                series = json.loads(reply.answer)["result"][0] if reply.answer else {}
+                show.check("value" in series, f"execute_query {query}: {reply}")
+                labels = ", ".join(f'{k}="{v}"' for k, v in series["metric"].items() if k in ("job", "version"))
+                show.passed(f"execute_query  {query}", f"{{{labels}}} = {series['value'][1]}")
+            show.check(demo.api_requests() == before + 2, "Prometheus did not count the two queries that passed")
+
+            before = demo.api_requests()
+            reply = await call(bob, "health_check", {})
+            show.refused("health_check", reply, 403, "tool_not_allowed")
+            reply = await call(bob, "get_targets", {})
+            show.refused("get_targets", reply, 403, "tool_denied")
+            reply = await call(bob, "execute_query", {"query": '{__name__=~".+"}'})
+            show.refused('execute_query  {__name__=~".+"}', reply, 403, "denied_by_condition")
+            by_argument = reply
+            show.proof("Prometheus's own count of requests", before, demo.api_requests())
+
+        async with agent(url, "loop") as looping:
+            await away_from_minute_end(show)
+            before, passed = demo.api_requests(), 0
+            while (reply := await call(looping, "execute_query", {"query": "up"})).error is None:
+                passed += 1
+                show.check(passed <= 20, "the loop was not stopped at the limit of 20")
+            show.check(passed == 20, f"the loop was stopped after {passed} calls, not after 20: {reply}")
+            show.passed("execute_query in a loop × 20", "until the limit")
+            counted = demo.api_requests()
+            show.check(counted == before + 20, f"Prometheus counted {counted - before} requests, not 20")
+            show.refused("execute_query, the 21st", reply, 429, "limit_reached")
+            show.proof("Prometheus's own count of requests", counted, demo.api_requests())
+
+        async with agent(url, "bob") as bob:
+            reply = await call(bob, "execute_query", {"query": "up"})
+            show.check(reply.error is None, f"another agent's call was refused: {reply}")
+            show.passed("execute_query by another agent", "that limit was the other one's")
+        show.say("\nWhat the agent got for the query over every metric:")
+        show.json(by_argument.error)
+
+
+# --- The agent --------------------------------------------------------------------------------
+
+
+class Reply:
+    """How one call ended: with the server's answer, or with a JSON-RPC error."""
+
+    def __init__(self, answer: str = "", error: dict[str, Any] | None = None) -> None:
+        self.answer = answer
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"answered {self.answer!r}" if self.error is None else f"refused with {json.dumps(self.error)}"
+
+
+@asynccontextmanager
+async def agent(url: str, name: str) -> AsyncIterator[Any]:
+    """An MCP client of the SDK, with a credential of its own."""
+    # Imported this late because it takes a second, in which the servers start.
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with AsyncExitStack() as stack:
+        headers = {"authorization": f"Bearer demo-{name}"}
+        http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=20, trust_env=False))
+        yield await stack.enter_async_context(Client(streamable_http_client(url, http_client=http)))
+
+
+async def call(client: Any, tool: str, arguments: dict[str, Any]) -> Reply:
+    """Calls a tool as an agent's framework would."""
+    from mcp import MCPError
+
+    try:
+        result = await client.call_tool(tool, arguments)
+    except MCPError as error:
+        return Reply(error=error.error.model_dump(exclude_none=True))
+    text = "".join(part.text for part in result.content if part.type == "text")
+    return Reply(error={"isError": text}) if result.is_error else Reply(answer=text)
+
+
+async def away_from_minute_end(show: Show) -> None:
+    """Windows follow the clock: a loop that crosses a minute would rightly be given two limits."""
+    left = 60 - time.time() % 60
+    if left < 8:
+        show.say(f"(waiting {left:.0f} s for the next minute, so that the loop meets one limit)")
+        await asyncio.sleep(left + 0.1)
+
+
+# --- The programs -----------------------------------------------------------------------------
+
+
+class Demo:
+    """The programs around Envoy: Prometheus, its MCP server, and the server of image sets."""
+
+    def __init__(self, directory: Path) -> None:
+        self._own_requests = 0
+        self.images_port, self.prometheus_port, self.prometheus_mcp_port = rig.free_ports(3)
+        home = {"HOME": str(directory), **{k: os.environ[k] for k in KEPT_VARIABLES if k in os.environ}}
+        config = directory / "prometheus.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "global": {"scrape_interval": "1s"},
+                    "scrape_configs": [
+                        {
+                            "job_name": "prometheus",
+                            "static_configs": [{"targets": [f"127.0.0.1:{self.prometheus_port}"]}],
+                        }
+                    ],
+                }
+            )
+        )
+        self.images = rig.Process(
+            [sys.executable, __file__, "image-server", str(self.images_port)], directory, name="images", env=home
+        )
+        self.prometheus = rig.Process(
+            [
+                find_prometheus(),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={directory / 'prometheus'}",
+                f"--web.listen-address=127.0.0.1:{self.prometheus_port}",
+                "--log.level=warn",
+            ],
+            directory,
+            name="prometheus",
+            env=home,
+        )
+        self.prometheus_mcp = rig.Process(
+            [sys.executable, "-c", "from prometheus_mcp_server.main import run_server; run_server()"],
+            directory,
+            name="prometheus-mcp-server",
+            env=home
+            | {
+                "PROMETHEUS_URL": f"http://127.0.0.1:{self.prometheus_port}",
+                "PROMETHEUS_MCP_SERVER_TRANSPORT": "http",
+                "PROMETHEUS_MCP_BIND_PORT": str(self.prometheus_mcp_port),
+                # It would ask the package index for newer versions of itself.
+                "FASTMCP_CHECK_FOR_UPDATES": "off",
+                "FASTMCP_SHOW_SERVER_BANNER": "false",
+            },
+        )
+
+    async def start(self, stack: ExitStack) -> None:
+        """Starts all at once, then waits for each, in threads so that a signal finds the loop free."""
+        for process in (self.images, self.prometheus, self.prometheus_mcp):
+            stack.enter_context(process)
+        await asyncio.gather(
+            asyncio.to_thread(self.images.wait_until, lambda: rig.listens(self.images_port)),
+            asyncio.to_thread(self.prometheus_mcp.wait_until, lambda: rig.listens(self.prometheus_mcp_port)),
+            asyncio.to_thread(self.prometheus.wait_until, self._has_scraped),
+        )
+        self._own_requests = self.api_requests()
+
+    @asynccontextmanager
+    async def governed(self, policy: dict[str, Any], upstream_port: int) -> AsyncIterator[str]:
+        """Envoy with the shipped configuration and this policy, before that server; yields its URL."""
+        listener, admin = rig.free_ports(2)
+        # Two workers, to show that they count together.
+        plugin = {**policy, "requests": {"hold_headers": "always"}}
+        envoy = rig.Envoy(rig.render(plugin, listener, admin, upstream_port), concurrency=2)
+        try:
+            envoy.start()
+            await asyncio.to_thread(envoy.wait_until_ready)
+            yield f"http://127.0.0.1:{listener}/mcp"
+        finally:
+            envoy.stop()
+
+    def images_log(self, text: str) -> int:
+        """How many lines of the image server's own log have this text."""
+        return self.images.stdout_path.read_text().count(text)
+
+    def api_requests(self) -> int:
+        """How many requests Prometheus counted at its API since it was ready; this is not one of them."""
+        lines = _get(f"http://127.0.0.1:{self.prometheus_port}/metrics").splitlines()
+        prefix = 'prometheus_http_requests_total{code="'
+        api = [line for line in lines if line.startswith(prefix) and 'handler="/api/v1/' in line]
+        return sum(int(float(line.rsplit(" ", 1)[1])) for line in api) - self._own_requests
+
+    def _has_scraped(self) -> bool:
+        try:
+            found = json.loads(_get(f"http://127.0.0.1:{self.prometheus_port}/api/v1/query?query=prometheus_build_info"))
+        except OSError:
+            return False
+        return bool(found["data"]["result"])
+
+
+def find_prometheus() -> str:
+    """Prometheus on PATH, else the one that tools.sh unpacked."""
+    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / "prometheus"
+    if found := shutil.which("prometheus") or (unpacked.is_file() and str(unpacked)):
+        return found
+    raise rig.RigError("no Prometheus: run `envoy/tools.sh prometheus`")
+
+
+def _get(url: str) -> str:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as reply:
+        return reply.read().decode()
+
+
+def run_image_server(port: int) -> None:
+    """The first user's kind of server, with a tool that an agent must not have."""
+    from mcp.server.mcpserver import MCPServer
+
+    server = MCPServer("images")
+
+    @server.tool()
+    def copy_image_set(name: str, region: str) -> str:
+        """Copies an image set to a region."""
+        print(f"ran copy_image_set {name}", flush=True)
+        return f"copied {name} to {region}"
+
+    @server.tool()
+    def delete_image_set(name: str) -> str:
+        """Deletes an image set."""
+        print(f"ran delete_image_set {name}", flush=True)
+        return f"deleted {name}"
+
+    server.run("streamable-http", port=port)
+
+
+# --- The output -------------------------------------------------------------------------------
+
+
+class Failed(Exception):
+    """Something went another way than it must."""
+
+
+class Show:
+    """Prints what happens, one aligned line a call, in colour on a terminal only."""
+
+    def __init__(self) -> None:
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._steps = 0
+
+    def title(self, text: str) -> None:
+        """A new part of the story."""
+        self._steps += 1
+        print(f"\n{self._paint('1', f'{self._steps}. {text}')}\n", flush=True)
+
+    def say(self, text: str) -> None:
+        """Plain text."""
+        print("\n".join(f"   {line}" if line else "" for line in text.split("\n")), flush=True)
+
+    def policy(self, name: str, part: str | None = None) -> dict[str, Any]:
+        """Prints a policy file as it stands, or one tool of it, and returns all of it."""
+        text = (POLICIES / name).read_text().strip()
+        document = json.loads(text)
+        if part is None:
+            self.say(f"policies/{name}:\n\n{self._paint('36', text)}\n")
+        else:
+            lines = text.split("\n")
+            start = next(i for i, line in enumerate(lines) if line.strip().startswith(f'"{part}"'))
+            end = next(i for i in range(start, len(lines)) if lines[i].rstrip(",") == "    }")
+            self.say(f"from policies/{name}:\n")
+            for line in lines[start : end + 1]:
+                self.say(self._paint("36", line[4:]))
+            self.say("")
+        return document
+
+    def passed(self, what: str, answer: str) -> None:
+        """A call that reached the server, with the server's answer."""
+        self._line("32", "✓", what, "passed", answer)
+
+    def refused(self, what: str, reply: Reply, code: int, reason: str) -> None:
+        """A call that must have been refused, in this way."""
+        error = reply.error or {}
+        right = error.get("code") == code and error.get("data", {}).get("reason") == reason
+        self.check(right, f"{what}: expected {code} {reason}, but it was {reply}")
+        self._line("31", "✗", what, str(code), error["message"])
+
+    def proof(self, what: str, before: int, after: int) -> None:
+        """A count on the server's side that the refused calls must not have moved."""
+        self.check(before == after, f"{what} went from {before} to {after}: a refused call got through")
+        self._line("1", "=", what, f"{before} → {after}", "nothing of the refused calls got there")
+
+    def json(self, value: Any) -> None:
+        """A reply."""
+        self.say(self._paint("36", json.dumps(value, indent=2, ensure_ascii=False)))
+
+    def check(self, right: bool, what_if_not: str) -> None:
+        """Every expectation of the demo goes through here."""
+        if not right:
+            raise Failed(what_if_not)
+
+    def verdict(self, right: bool, text: str) -> None:
+        """The last line."""
+        print(f"\n{self._paint('1;32' if right else '1;31', text)}", flush=True)
+
+    def _line(self, colour: str, mark: str, what: str, outcome: str, detail: str) -> None:
+        print(f"   {self._paint(colour, mark)} {what:<36} {self._paint(colour, f'{outcome:<7}')} {detail}", flush=True)
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self._colour else text
+
+
+async def tell(show: Show) -> None:
+    """Starts the programs, tells the story, and stops them again, however it ends."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-policy-demo-"))
+        demo = Demo(Path(directory))
+        show.say("Starting Prometheus, prometheus-mcp-server, an MCP server of our own, and Envoy …")
+        await demo.start(stack)
+        show.title("A policy pasted into Envoy's configuration")
+        await image_server(show, demo)
+        show.title("A real Prometheus behind its real MCP server")
+        await prometheus(show, demo)
+
+
+async def run(show: Show) -> int:
+    """Tells the story and returns the exit code."""
+    started = time.monotonic()
+    story = asyncio.ensure_future(tell(show))
+    signals: list[int] = []
+
+    def interrupt(signum: int) -> None:
+        # Only the first one counts: stopping takes less than a second, and must not be cut short.
+        if not signals:
+            story.cancel()
+        signals.append(signum)
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(each, interrupt, each)
+    try:
+        await story
+    except asyncio.CancelledError:
+        show.verdict(False, "Interrupted. Everything is shut down again.")
+        return 128 + signals[0]
+    except Exception as error:
+        # The SDK's task group wraps what is raised inside of it.
+        while isinstance(wrapped := getattr(error, "exceptions", None), tuple):
+            error = wrapped[0]
+        if not isinstance(error, (rig.RigError, Failed)):
+            raise
+        show.verdict(False, f"The demo failed: {error}")
+        return 1
+    show.verdict(True, f"All as it must be, in {time.monotonic() - started:.0f} s. Everything is shut down again.")
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["image-server"]:
+        run_image_server(int(sys.argv[2]))
+    else:
+        sys.exit(asyncio.run(run(Show())))
