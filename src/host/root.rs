@@ -9,7 +9,7 @@ use proxy_wasm::types::ContextType;
 
 use super::calls::{self, Buffer, Level};
 use super::probe::{Overdue, Probe};
-use super::stream::Stream;
+use super::stream::{Stream, keep_record, send};
 use crate::exchange::Exchange;
 use crate::policy::compiled::{Config, HoldHeaders};
 
@@ -88,9 +88,8 @@ impl RootContext for Root {
 impl Plugin {
     /// Refuses a request whose headers were to be held and whose body does not come.
     fn refuse(&self, context: u32) {
-        let exchange = self.exchanges.borrow().get(&context).cloned();
-        let reply = exchange.and_then(|exchange| exchange.borrow_mut().give_up_holding());
-        let Some(reply) = reply else { return };
+        let Some(exchange) = self.exchanges.borrow().get(&context).cloned() else { return };
+        let Some(reply) = exchange.borrow_mut().give_up_holding() else { return };
         calls::log(
             Level::Error,
             concat!(
@@ -99,9 +98,10 @@ impl Plugin {
                 "or requests.hold_headers to \"auto\""
             ),
         );
-        let _ = calls::act_on(context).and_then(|()| {
-            calls::reply(reply.status, crate::reply::CODE_DETAILS, &reply.headers, &reply.body)
-        });
+        if calls::act_on(context).is_ok() {
+            keep_record(&exchange);
+            send(&reply);
+        }
     }
 }
 

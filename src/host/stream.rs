@@ -35,11 +35,7 @@ impl Stream {
     }
 
     fn perform(&self, action: Action) -> HostAction {
-        if let Some(record) = self.exchange.borrow_mut().take_record() {
-            for (name, value) in record.fields() {
-                let _ = calls::set_filter_state(name, value);
-            }
-        }
+        keep_record(&self.exchange);
         match action {
             Action::Continue => HostAction::Continue,
             Action::Pause => HostAction::Pause,
@@ -121,7 +117,15 @@ impl HttpContext for Stream {
     }
 }
 
-fn send(reply: &Reply) {
+/// Puts the record of a request, once there is one, into its filter state.
+pub(super) fn keep_record(exchange: &RefCell<Exchange>) {
+    let Some(record) = exchange.borrow_mut().take_record() else { return };
+    for (name, value) in record.fields() {
+        let _ = calls::set_filter_state(name, value);
+    }
+}
+
+pub(super) fn send(reply: &Reply) {
     let sent = calls::reply(reply.status, CODE_DETAILS, &reply.headers, &reply.body);
     if sent.is_err() {
         // The request stays paused: not answered, but not forwarded either.

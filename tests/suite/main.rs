@@ -34,6 +34,10 @@ mod allocations;
 #[cfg(test)]
 mod policies;
 
+/// The policies that we ship.
+#[cfg(test)]
+mod shipped;
+
 /// The command as a user runs it.
 #[cfg(test)]
 mod cli;

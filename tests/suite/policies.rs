@@ -201,7 +201,10 @@ fn problems_are_well_formed() {
             let texts = [&*problem.message, help];
             for (fault, found) in [
                 ("is there twice", problems.iter().take(at).any(|earlier| earlier == problem)),
-                ("has a control character", texts.iter().any(|text| text.contains(char::is_control))),
+                (
+                    "has a control character",
+                    texts.iter().any(|text| text.contains(char::is_control)),
+                ),
                 ("ends with a period", texts.iter().any(|text| text.ends_with('.'))),
                 (
                     "starts in upper case",

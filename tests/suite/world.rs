@@ -19,6 +19,7 @@ pub(crate) struct Decided {
     pub(crate) reason: Option<&'static str>,
     pub(crate) rule: Option<String>,
     pub(crate) message: Option<String>,
+    pub(crate) code: Option<i32>,
 }
 
 /// A policy with its counters.
@@ -56,7 +57,7 @@ impl Engine {
         let caller = Caller::of(head, self.config.sessions);
         match enforce(&self.config, call, &caller, &limiter, UnixMillis(at)) {
             Outcome::Permitted(..) => {
-                Decided { allowed: true, reason: None, rule: None, message: None }
+                Decided { allowed: true, reason: None, rule: None, message: None, code: None }
             }
             Outcome::Denied(denial) => {
                 let context = Context { policy: &self.config.policy.name, head };
@@ -67,6 +68,7 @@ impl Engine {
                     reason: Some(denial.reason.label()),
                     rule: Some(denial.rule.to_owned()),
                     message: error["error"]["message"].as_str().map(str::to_owned),
+                    code: Some(denial.reason.code()),
                 }
             }
         }

@@ -8,9 +8,12 @@
 //! known to call traps with its name.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
-use wasmi::{Caller, Engine, Error, Extern, ExternType, Instance, Linker, Memory, Module, Store, Val};
+use wasmi::{
+    Caller, Engine, Error, Extern, Instance, Linker, Memory, Module, Store, Val,
+};
 
 /// Names and values of headers, repeated ones included.
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -139,7 +142,7 @@ struct Arranged {
 }
 
 /// One HTTP request as it arrives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) headers: Pairs,
     /// The pieces of the body; an empty last one is an end that comes late, as on HTTP/1.
@@ -152,8 +155,12 @@ pub(crate) struct Request {
 impl Request {
     /// A POST of JSON by this caller, as one piece.
     pub(crate) fn post(caller: &str, body: &str) -> Request {
-        let mut request =
-            Request { headers: Pairs::new(), chunks: vec![body.into()], trailers: false, slow: false };
+        let mut request = Request {
+            headers: Pairs::new(),
+            chunks: vec![body.into()],
+            trailers: false,
+            slow: false,
+        };
         for (name, value) in [
             (":method", "POST"),
             (":path", "/mcp"),
@@ -197,6 +204,18 @@ impl Request {
         self.chunks.clear();
         self.slow = true;
         self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.headers {
+            write!(formatter, "{}: {}, ", name.escape_ascii(), value.escape_ascii())?;
+        }
+        let body = self.chunks.concat();
+        let start = body.get(..200).unwrap_or(&body).escape_ascii();
+        write!(formatter, "{} pieces, {} bytes: {start}", self.chunks.len(), body.len())?;
+        formatter.write_str(if self.trailers { ", trailers" } else { "" })
     }
 }
 
@@ -265,7 +284,6 @@ struct Host {
     context: u32,
     streams: BTreeMap<u32, Stream>,
     arranged: Option<Arranged>,
-    used: BTreeMap<&'static str, u32>,
 }
 
 /// One VM with the filter in it: a worker thread of Envoy.
@@ -310,10 +328,9 @@ impl Vm {
             context: 0,
             streams: BTreeMap::new(),
             arranged: None,
-            used: BTreeMap::new(),
         };
         let mut store = Store::new(engine, host);
-        let linker = imports::link(engine, module, &mut store);
+        let linker = imports::link(engine, module);
         let instance = linker.instantiate_and_start(&mut store, module).unwrap();
         let mut vm = Vm { store, instance, root: 0, next_context: 1, holds: true, trap: None };
         vm.call("_initialize", &[]);
@@ -359,7 +376,9 @@ impl Vm {
     pub(crate) fn open(&mut self, request: &Request) -> u32 {
         let context = self.context();
         let last = request.chunks.len().saturating_sub(1);
-        let piece = |(at, chunk): (usize, &Vec<u8>)| Event::Body(chunk.clone(), at == last && !request.trailers);
+        let piece = |(at, chunk): (usize, &Vec<u8>)| {
+            Event::Body(chunk.clone(), at == last && !request.trailers)
+        };
         let mut arriving: VecDeque<Event> = request.chunks.iter().enumerate().map(piece).collect();
         if request.trailers {
             arriving.push_back(Event::Trailers);
@@ -447,7 +466,8 @@ impl Vm {
 
     fn respond(&mut self, context: u32, chunks: Vec<Vec<u8>>, trailers: bool) {
         let ends = chunks.is_empty() && !trailers;
-        let mut actions = vec![self.callback(context, "proxy_on_response_headers", &[2, ends.into()])];
+        let mut actions =
+            vec![self.callback(context, "proxy_on_response_headers", &[2, ends.into()])];
         let last = chunks.len().saturating_sub(1);
         for (at, chunk) in chunks.into_iter().enumerate() {
             let size = u32::try_from(chunk.len()).unwrap();
@@ -491,7 +511,9 @@ impl Vm {
                 (false, true) => "LEAKED: the server got a part".to_owned(),
             };
         };
-        let leaked = stream.complete || !stream.body.is_empty() || (self.holds && stream.forwarded.is_some());
+        let leaked = stream.complete
+            || !stream.body.is_empty()
+            || (self.holds && stream.forwarded.is_some());
         match (leaked, &*reply.details) {
             (true, _) => format!("LEAKED: {} and answered", stream.body.len()),
             (false, "mcp_policy_denied") => format!("{} {}", reply.status, reply.reason()),
@@ -514,8 +536,8 @@ impl Vm {
     }
 
     /// Whether the filter has asked for ticks.
-    pub(crate) fn ticks(&mut self) -> bool {
-        self.host().tick > 0
+    pub(crate) fn ticks(&self) -> bool {
+        self.store.data().tick > 0
     }
 
     pub(crate) fn at(&mut self, millis: u64) {
@@ -532,11 +554,6 @@ impl Vm {
         self.host().arranged = None;
     }
 
-    /// How often an import was called.
-    pub(crate) fn used(&mut self, import: &str) -> u32 {
-        self.host().used.get(import).copied().unwrap_or(0)
-    }
-
     /// Takes turns with other VMs at everything that they share.
     pub(crate) fn take_turns(&mut self, turns: &Arc<Turns>, seat: usize) {
         self.host().turns = Some((turns.clone(), seat));
@@ -548,8 +565,8 @@ impl Vm {
     }
 
     /// What the filter wrote to Envoy's log.
-    pub(crate) fn log(&mut self) -> String {
-        self.host().log.join("\n")
+    pub(crate) fn log(&self) -> String {
+        self.store.data().log.join("\n")
     }
 
     /// How much memory the VM has, in bytes.
@@ -584,8 +601,10 @@ impl Vm {
         if self.trap.is_some() {
             return None;
         }
-        let function = self.instance.get_func(&self.store, name).unwrap_or_else(|| panic!("no export {name}"));
-        let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(value.cast_signed())).collect();
+        let function =
+            self.instance.get_func(&self.store, name).unwrap_or_else(|| panic!("no export {name}"));
+        let arguments: Vec<Val> =
+            arguments.iter().map(|value| Val::I32(value.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         match function.call(&mut self.store, &arguments, &mut results) {
             Ok(()) => results.first().and_then(Val::i32).map(i32::cast_unsigned),

@@ -24,9 +24,17 @@ macro_rules! serve {
     };
 }
 
-/// The imports that the filter is known to call, and for every other one a trap with its name.
-pub(super) fn link(engine: &Engine, module: &Module, store: &mut Store<Host>) -> Linker<Host> {
+/// For every import of the module a trap with its name, but for those that the filter is known to call.
+pub(super) fn link(engine: &Engine, module: &Module) -> Linker<Host> {
     let mut linker = Linker::new(engine);
+    for import in module.imports() {
+        let (space, name) = (import.module(), import.name());
+        let told = format!("the filter called {name}, which this host does not have");
+        let trap = move |_: Caller<'_, Host>, _: &[Val], _: &mut [Val]| Err(Error::new(told.clone()));
+        let of = import.ty().func().expect(name).clone();
+        linker.func_new(space, name, of, trap).unwrap();
+    }
+    linker.allow_shadowing(true);
     serve!(linker,
         proxy_log |guest, level, text, size| guest.log(level, text, size);
         proxy_get_current_time_nanoseconds |guest, out| guest.time(out);
@@ -63,16 +71,6 @@ pub(super) fn link(engine: &Engine, module: &Module, store: &mut Store<Host>) ->
         };
     );
     link_wasi(&mut linker);
-    for import in module.imports() {
-        let (space, name) = (import.module(), import.name());
-        if linker.get(&*store, space, name).is_none()
-            && let ExternType::Func(of) = import.ty()
-        {
-            let told = format!("the filter called {name}, which this host does not have");
-            let trap = move |_: Caller<'_, Host>, _: &[Val], _: &mut [Val]| Err(Error::new(told.clone()));
-            linker.func_new(space, name, of.clone(), trap).unwrap();
-        }
-    }
     linker
 }
 
@@ -126,7 +124,8 @@ impl<'g> Guest<'g> {
         let size = u32::try_from(bytes.len()).unwrap();
         let mut at = 0;
         if size > 0 {
-            let allocate = self.caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
+            let allocate =
+                self.caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
             let allocate = allocate.unwrap().typed::<u32, u32>(&self.caller).unwrap();
             at = allocate.call(&mut self.caller, size).unwrap();
             self.write(at, bytes);
@@ -136,10 +135,10 @@ impl<'g> Guest<'g> {
         OK
     }
 
-    /// Counts the call, and finds the fault that is arranged for it.
-    fn fault(&mut self, import: &'static str) -> Option<Fault> {
-        *self.host().used.entry(import).or_default() += 1;
-        let arranged = self.host().arranged.as_mut().filter(|arranged| arranged.import == import)?;
+    /// The fault that is arranged for this call of an import.
+    fn fault(&mut self, import: &str) -> Option<Fault> {
+        let arranged =
+            self.host().arranged.as_mut().filter(|arranged| arranged.import == import)?;
         if arranged.after > 0 {
             arranged.after -= 1;
             return None;
@@ -217,7 +216,9 @@ impl<'g> Guest<'g> {
     fn pairs(&mut self, map: u32, out: u32, out_size: u32) -> u32 {
         let pairs = self.stream().and_then(|stream| match map {
             // Once they have gone ahead, request headers cannot be seen any more.
-            0 => Some(stream.forwarded.is_none().then(|| stream.headers.clone()).unwrap_or_default()),
+            0 => {
+                Some(stream.forwarded.is_none().then(|| stream.headers.clone()).unwrap_or_default())
+            }
             2 => Some(stream.response.clone()),
             _ => None,
         });
