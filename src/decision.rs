@@ -9,7 +9,7 @@ use crate::matcher::{Mismatch, Truth, fold::confusable};
 use crate::mcp::message::Call;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Action, Check, CheckKind, Condition, Default, Entry, ExactName, Policy, Subject,
+    Action, Amount, Check, CheckKind, Condition, Default, Entry, ExactName, Policy, Subject,
 };
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
@@ -89,10 +89,15 @@ pub fn decide<'p>(policy: &'p Policy, call: &Call<'p>) -> Decision<'p> {
 /// Whether some argument key is one that a lenient server could take for a key that the policy names for this tool.
 #[must_use]
 pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
-    call.arguments.is_some_and(|arguments| {
-        let mut paths = policy.entries_for(call.tool).flat_map(|entry| &entry.paths);
-        paths.any(|path| path.meets_confusable(arguments))
-    })
+    let Some(arguments) = call.arguments else { return false };
+    let of_entries = policy
+        .entries_for(call.tool)
+        .flat_map(|entry| entry.paths.iter().map(|path| (path, entry.decode)));
+    let of_all = policy.all_limits.iter().filter_map(|limit| match &limit.amount {
+        Amount::Argument(path) => Some((path, Decode::Never)),
+        Amount::Fixed(_) => None,
+    });
+    of_entries.chain(of_all).any(|(path, decode)| path.meets_confusable(arguments, decode))
 }
 
 /// Judges one check; `count` reads a counter by index, or says `None` to leave it out of account.

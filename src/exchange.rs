@@ -9,7 +9,7 @@ mod judgement;
 use std::rc::Rc;
 
 use crate::mcp::Refusal;
-use crate::mcp::headers::{Admission, Follows, Head, HeaderList, admit};
+use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::policy::compiled::Config;
 use crate::rate::limiter::{Limiter, Reservation};
@@ -114,7 +114,7 @@ impl Exchange {
     /// Request headers. Also returns the names of the headers to remove before anything is forwarded.
     pub fn request_headers(
         &mut self,
-        headers: HeaderList,
+        headers: &[Header<'_>],
         follows: Follows,
         hold: Hold,
     ) -> (Action, Vec<&'static str>) {
@@ -169,9 +169,9 @@ impl Exchange {
         }
     }
 
-    /// Refuses the request although its body has not come: its headers must wait, and Envoy does not let them.
+    /// Refuses a request that Envoy cannot hold, or would not forward whole. What it has counted stays counted.
     pub fn give_up_holding(&mut self) -> Option<Reply> {
-        if !matches!(self.state, State::Collecting { .. }) {
+        if !matches!(self.state, State::Collecting { .. } | State::Forwarded(_)) {
             return None;
         }
         match self.refuse(Refusal::new(Reason::HeadersNotHeld, "")) {

@@ -44,7 +44,13 @@ impl Caller {
     /// The grant's digest as it is logged.
     #[must_use]
     pub fn grant_digest(&self) -> String {
-        format!("{:032x}", self.grant.0)
+        let digits = b"0123456789abcdef";
+        let nibbles =
+            self.grant.0.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        nibbles
+            .filter_map(|nibble| digits.get(usize::from(nibble)))
+            .map(|&digit| char::from(digit))
+            .collect()
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::ptr::null_mut;
 
-use crate::mcp::headers::HeaderList;
+use crate::mcp::headers::Header;
 use crate::rate::store::Version;
 use crate::time::UnixMillis;
 
@@ -130,11 +130,15 @@ pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Option<Vec<u8>>, HostE
     unsafe { returned(|out, out_size| proxy_get_buffer_bytes(kind as Raw, 0, size, out, out_size)) }
 }
 
+/// Headers as the host serialises them.
+#[derive(Default)]
+pub(super) struct Headers(Vec<u8>);
+
 /// All headers of a map, repeated ones included.
-pub(super) fn headers(map: Map) -> Result<HeaderList, HostError> {
+pub(super) fn headers(map: Map) -> Result<Headers, HostError> {
     // SAFETY: as `returned` asks.
     let bytes = unsafe { returned(|out, size| proxy_get_header_map_pairs(map as Raw, out, size)) };
-    bytes?.map_or(Some(HeaderList::new()), |bytes| unpack_pairs(&bytes)).ok_or(HostError)
+    bytes.map(|bytes| Headers(bytes.unwrap_or_default()))
 }
 
 pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
@@ -228,28 +232,33 @@ unsafe fn returned(
     }
 }
 
-/// Count, then the sizes of every name and value, then the names and values, each with a NUL (ABI 0.2.1, "serialization").
-fn unpack_pairs(bytes: &[u8]) -> Option<HeaderList> {
-    let word = |at: usize| {
-        let bytes = bytes.get(at..)?.first_chunk()?;
-        usize::try_from(u32::from_le_bytes(*bytes)).ok()
-    };
-    if bytes.is_empty() {
-        return Some(HeaderList::new());
+impl Headers {
+    /// The headers, or none if the bytes are not what the ABI says (0.2.1, "serialization"): count, then the sizes of every
+    /// name and value, then the names and values, each with a NUL.
+    pub(super) fn pairs(&self) -> Vec<Header<'_>> {
+        self.unpacked().unwrap_or_default()
     }
-    let count = word(0)?;
-    let mut data = count.checked_mul(8)?.checked_add(4)?;
-    let mut pairs = HeaderList::with_capacity(count.min(bytes.len()));
-    for pair in 0..count {
-        let sizes = 4 + pair * 8;
-        let mut text = |size: usize| {
-            let text = bytes.get(data..data.checked_add(size)?)?.to_vec();
-            data = data.checked_add(size)?.checked_add(1)?;
-            Some(text)
+
+    fn unpacked(&self) -> Option<Vec<Header<'_>>> {
+        let bytes = &*self.0;
+        let word = |at: usize| {
+            let bytes = bytes.get(at..)?.first_chunk()?;
+            usize::try_from(u32::from_le_bytes(*bytes)).ok()
         };
-        pairs.push((text(word(sizes)?)?, text(word(sizes + 4)?)?));
+        let count = word(0)?;
+        let mut data = count.checked_mul(8)?.checked_add(4)?;
+        let mut pairs = Vec::with_capacity(count.min(bytes.len()));
+        for pair in 0..count {
+            let sizes = 4 + pair * 8;
+            let mut text = |size: usize| {
+                let text = bytes.get(data..data.checked_add(size)?)?;
+                data = data.checked_add(size)?.checked_add(1)?;
+                Some(text)
+            };
+            pairs.push((text(word(sizes)?)?, text(word(sizes + 4)?)?));
+        }
+        Some(pairs)
     }
-    Some(pairs)
 }
 
 fn pack_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {

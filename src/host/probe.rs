@@ -12,7 +12,7 @@ use crate::policy::compiled::HoldHeaders;
 use crate::time::UnixMillis;
 
 /// How often held requests are looked at.
-const TICK_MILLIS: u32 = 10;
+pub(super) const TICK_MILLIS: u32 = 10;
 
 /// How long headers are held for a body under `auto`, until holding is proven.
 const AUTO_PATIENCE_MILLIS: u64 = 50;
@@ -73,49 +73,46 @@ impl Probe {
     }
 
     /// Whether the headers of a request shall be held. The answer is followed by [`Probe::holding`] if they are.
-    pub(super) fn hold(&self, now: UnixMillis) -> Hold {
+    pub(super) fn hold(&self, now: impl Fn() -> UnixMillis) -> Hold {
         match (self.mode, self.known.get()) {
             (HoldHeaders::Never, _) => Hold::No,
-            (HoldHeaders::Auto, Known::GivenUp(until)) if now < until => Hold::No,
+            (HoldHeaders::Auto, Known::GivenUp(until)) if now() < until => Hold::No,
             (HoldHeaders::Auto | HoldHeaders::Always, _) => Hold::Yes,
         }
     }
 
-    /// Takes note of a request whose headers are held; returns the timer's period if it has to start.
-    pub(super) fn holding(&self, context: u32, now: UnixMillis) -> Option<u32> {
+    /// Takes note of a request whose headers are held. False if nobody has to watch it.
+    pub(super) fn holding(&self, context: u32, now: impl Fn() -> UnixMillis) -> bool {
         if self.known.get() == Known::Works {
-            return None;
+            return false;
         }
-        let mut held = self.held.borrow_mut();
-        held.push(Held { context, since: now });
-        (held.len() == 1).then_some(TICK_MILLIS)
+        self.held.borrow_mut().push(Held { context, since: now() });
+        true
     }
 
-    /// Takes note of a callback for the body or the trailers of a request.
-    pub(super) fn body_came(&self, context: u32, now: UnixMillis) {
+    /// Takes note of a callback for the body or the trailers of a request. True if its headers had been let go.
+    pub(super) fn body_came(&self, context: u32, now: impl Fn() -> UnixMillis) -> bool {
         let event = self.events.replace(self.events.get() + 1);
         if self.known.get() == Known::Works || self.mode == HoldHeaders::Never {
-            return;
+            return false;
         }
         if self.forget(context) {
             self.known.set(Known::Works);
             self.released.borrow_mut().clear();
-            return;
+            return false;
         }
         let mut released = self.released.borrow_mut();
         let Some(at) = released.iter().position(|(known, _)| *known == context) else {
-            return;
+            return false;
         };
         let (_, when) = released.swap_remove(at);
-        if event != when {
+        let suspicions = if event == when { self.suspicions.get() + 1 } else { 0 };
+        self.suspicions.set(suspicions);
+        if suspicions >= SUSPICIONS {
             self.suspicions.set(0);
-            return;
+            self.known.set(Known::GivenUp(UnixMillis(now().0.saturating_add(RETRY_MILLIS))));
         }
-        self.suspicions.set(self.suspicions.get() + 1);
-        if self.suspicions.get() >= SUSPICIONS {
-            self.suspicions.set(0);
-            self.known.set(Known::GivenUp(UnixMillis(now.0.saturating_add(RETRY_MILLIS))));
-        }
+        true
     }
 
     /// Takes note that a request is over. True if its headers were held.

@@ -11,7 +11,7 @@ use super::calls::{self, Buffer, Level};
 use super::probe::{Overdue, Probe};
 use super::stream::{Stream, keep_record, send};
 use crate::exchange::Exchange;
-use crate::policy::compiled::{Config, HoldHeaders};
+use crate::policy::compiled::Config;
 
 /// Exchanges by context id, for the timer.
 pub(super) type Exchanges = Rc<RefCell<HashMap<u32, Rc<RefCell<Exchange>>>>>;
@@ -75,8 +75,7 @@ impl RootContext for Root {
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
         let plugin = self.plugin.as_ref()?;
         let exchange = Rc::new(RefCell::new(Exchange::new(plugin.config.clone())));
-        let watched = plugin.config.requests.hold_headers == HoldHeaders::Always;
-        let exchanges = watched.then(|| plugin.exchanges.clone());
+        let exchanges = plugin.exchanges.clone();
         Some(Box::new(Stream::new(context, exchange, plugin.probe.clone(), exchanges)))
     }
 

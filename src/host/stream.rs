@@ -7,11 +7,11 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action as HostAction;
 
 use super::calls::{self, Buffer, Level, Map};
-use super::probe::Probe;
+use super::probe::{Probe, TICK_MILLIS};
 use super::root::Exchanges;
 use super::shared::SharedData;
 use crate::exchange::{Action, Chunk, Environment, Exchange, ResponseHead};
-use crate::mcp::headers::{Follows, HeaderList};
+use crate::mcp::headers::{Follows, Header};
 use crate::mcp::outcome::is_conclusive;
 use crate::reply::{CODE_DETAILS, Reply};
 use crate::time::UnixMillis;
@@ -21,7 +21,11 @@ pub(super) struct Stream {
     context: u32,
     exchange: Rc<RefCell<Exchange>>,
     probe: Rc<Probe>,
-    exchanges: Option<Exchanges>,
+    exchanges: Exchanges,
+    /// Whether the timer watches the request.
+    watched: bool,
+    /// Whether its headers were let go before its body came.
+    released: bool,
 }
 
 impl Stream {
@@ -29,9 +33,9 @@ impl Stream {
         context: u32,
         exchange: Rc<RefCell<Exchange>>,
         probe: Rc<Probe>,
-        exchanges: Option<Exchanges>,
+        exchanges: Exchanges,
     ) -> Stream {
-        Stream { context, exchange, probe, exchanges }
+        Stream { context, exchange, probe, exchanges, watched: false, released: false }
     }
 
     fn perform(&self, action: Action) -> HostAction {
@@ -46,11 +50,17 @@ impl Stream {
         }
     }
 
-    fn watch(&self) {
-        let Some(period) = self.probe.holding(self.context, calls::now()) else {
-            return;
-        };
-        calls::tick_every(period);
+    /// Lets the timer watch the request, as long as it is not known that holding works.
+    fn watch(&mut self) {
+        self.watched = self.probe.holding(self.context, calls::now);
+        if self.watched {
+            self.exchanges.borrow_mut().insert(self.context, self.exchange.clone());
+            calls::tick_every(TICK_MILLIS);
+        }
+    }
+
+    fn body_came(&mut self) {
+        self.released |= self.probe.body_came(self.context, calls::now);
     }
 }
 
@@ -58,32 +68,36 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> HostAction {
+        // Without headers there is no method, and the request is refused.
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
-        let hold = self.probe.hold(calls::now());
-        let (action, removed) = self.exchange.borrow_mut().request_headers(headers, follows, hold);
+        let hold = self.probe.hold(calls::now);
+        let (action, removed) =
+            self.exchange.borrow_mut().request_headers(&headers.pairs(), follows, hold);
         for name in removed {
             let _ = calls::remove_request_header(name);
         }
         if action == Action::Pause {
             self.watch();
-            if let Some(exchanges) = &self.exchanges {
-                exchanges.borrow_mut().insert(self.context, self.exchange.clone());
-            }
         }
         self.perform(action)
     }
 
     fn on_http_request_body(&mut self, buffered: usize, end_of_stream: bool) -> HostAction {
-        self.probe.body_came(self.context, Host::default().now());
+        self.body_came();
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
         let action = self.exchange.borrow_mut().request_body(&Host::default(), buffered, chunk);
         self.perform(action)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> HostAction {
-        self.probe.body_came(self.context, Host::default().now());
-        let action = self.exchange.borrow_mut().request_trailers(&Host::default());
+        self.body_came();
+        let mut action = self.exchange.borrow_mut().request_trailers(&Host::default());
+        if action == Action::Continue && self.released {
+            // After a pause of everything, Envoy 1.40 hands on the trailers without the body that was held for this callback.
+            let refused = self.exchange.borrow_mut().give_up_holding();
+            action = refused.map_or(Action::Continue, Action::Reply);
+        }
         self.perform(action)
     }
 
@@ -92,8 +106,9 @@ impl HttpContext for Stream {
             return HostAction::Continue;
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
+        let pairs = headers.pairs();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let head = response_head(&headers, details.as_deref().is_some_and(is_conclusive));
+        let head = response_head(&pairs, details.as_deref().is_some_and(is_conclusive));
         self.exchange.borrow_mut().response_headers(&Host::default(), head);
         HostAction::Continue
     }
@@ -110,9 +125,9 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
-        self.probe.over(self.context);
-        if let Some(exchanges) = &self.exchanges {
-            exchanges.borrow_mut().remove(&self.context);
+        if self.watched {
+            self.probe.over(self.context);
+            self.exchanges.borrow_mut().remove(&self.context);
         }
     }
 }
@@ -133,9 +148,9 @@ pub(super) fn send(reply: &Reply) {
     }
 }
 
-fn response_head(headers: &HeaderList, conclusive: bool) -> ResponseHead<'_> {
+fn response_head<'h>(headers: &[Header<'h>], conclusive: bool) -> ResponseHead<'h> {
     let value =
-        |wanted: &[u8]| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value);
+        |wanted: &[u8]| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     let status =
         value(b":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
     ResponseHead {

@@ -9,7 +9,8 @@ pub fn confusable(text: &str, name: &str) -> bool {
     if text == name {
         return false;
     }
-    if text.is_ascii() && name.is_ascii() && text.len() == name.len() {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain(text) && plain(name) {
         return text.eq_ignore_ascii_case(name);
     }
     folded(text).eq(folded(name))

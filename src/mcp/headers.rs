@@ -3,12 +3,13 @@
 //! Nothing is assumed of a value's encoding: a value that is not UTF-8 simply equals nothing that we compare it with.
 
 use super::{Refusal, message::Message};
+use crate::json::{Object, Value};
 use crate::reason::Reason;
 
 mod media;
 
-/// Names and values as Envoy hands them over: names in lower case, values as bytes.
-pub type HeaderList = Vec<(Vec<u8>, Vec<u8>)>;
+/// Name and value as Envoy hands them over: the name in lower case, the value as bytes.
+pub type Header<'h> = (&'h [u8], &'h [u8]);
 
 /// What the filter keeps of the request's headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,9 +63,9 @@ pub enum Follows {
     Body,
 }
 
-/// Request headers that steer Envoy's router. An agent that sets them could make one counted call run many times, or
-/// make Envoy give up on a call that the server goes on to execute.
-const CONTROLS: [&str; 11] = [
+/// Request headers that are Envoy's own. An agent that sets them could make one counted call run many times, make Envoy give
+/// up on a call that the server goes on to execute, send it elsewhere, or mislead the server and the operator.
+const CONTROLS: [&str; 16] = [
     "x-envoy-retry-on",
     "x-envoy-retry-grpc-on",
     "x-envoy-max-retries",
@@ -75,7 +76,12 @@ const CONTROLS: [&str; 11] = [
     "x-envoy-upstream-rq-per-try-timeout-ms",
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-stream-duration-ms",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-expected-rq-timeout-ms",
     "x-envoy-original-dst-host",
+    "x-envoy-original-path",
+    "x-envoy-decorator-operation",
+    "x-envoy-ip-tags",
 ];
 
 const OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
@@ -87,9 +93,13 @@ const MIRRORED_SINCE: &[u8] = b"2026-07-28";
 ///
 /// # Errors
 /// A refusal by the strict front door.
-pub fn admit(headers: HeaderList, follows: Follows, max_body: usize) -> Result<Admission, Refusal> {
-    let method = headers.iter().find(|(name, _)| name == b":method").map(|(_, value)| &**value);
-    if headers.iter().any(|(name, _)| OVERRIDES.contains(&&**name)) {
+pub fn admit(
+    headers: &[Header<'_>],
+    follows: Follows,
+    max_body: usize,
+) -> Result<Admission, Refusal> {
+    let method = headers.iter().find(|(name, _)| *name == b":method").map(|(_, value)| *value);
+    if headers.iter().any(|(name, _)| OVERRIDES.contains(name)) {
         return Err(Refusal::new(Reason::MethodOverride, ""));
     }
     match (method, follows) {
@@ -104,12 +114,12 @@ pub fn admit(headers: HeaderList, follows: Follows, max_body: usize) -> Result<A
     }
 }
 
-fn read_post(headers: HeaderList, max_body: usize) -> Result<Head, Refusal> {
+fn read_post(headers: &[Header<'_>], max_body: usize) -> Result<Head, Refusal> {
     let mut post = Post { max_body, ..Post::default() };
-    for (name, value) in headers {
+    for &(name, value) in headers {
         post.read(name, value)?;
     }
-    if !post.content_type.is_some_and(|value| media::is_json(&value)) {
+    if !post.content_type.is_some_and(media::is_json) {
         return Err(Refusal::new(Reason::ContentType, ""));
     }
     Ok(Head { framing: post.accept.framing(), ..post.head })
@@ -117,49 +127,52 @@ fn read_post(headers: HeaderList, max_body: usize) -> Result<Head, Refusal> {
 
 /// The headers of a POST as they are read, one by one.
 #[derive(Default)]
-struct Post {
+struct Post<'h> {
     head: Head,
-    content_type: Option<Vec<u8>>,
+    content_type: Option<&'h [u8]>,
     accept: media::Accept,
-    parameters: Vec<Vec<u8>>,
+    parameters: Vec<&'h [u8]>,
     max_body: usize,
 }
 
-impl Post {
-    fn read(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), Refusal> {
+impl<'h> Post<'h> {
+    fn read(&mut self, name: &'h [u8], value: &'h [u8]) -> Result<(), Refusal> {
         let repeated = Reason::RepeatedHeader;
-        match &*name {
+        match name {
             b"content-type" => once(&mut self.content_type, value, repeated, "content-type")?,
             b"content-encoding" if !value.eq_ignore_ascii_case(b"identity") => {
                 return Err(Refusal::new(Reason::ContentEncoding, ""));
             }
-            b"content-length" if announced(&value).is_none_or(|length| length > self.max_body) => {
+            b"content-length" if announced(value).is_none_or(|length| length > self.max_body) => {
                 return Err(Refusal::new(Reason::BodyTooLarge, ""));
             }
-            b"accept" => self.accept.add(&value),
+            b"accept" => self.accept.add(value),
             b"authorization" => {
-                once(&mut self.head.credential, credential(&value)?, repeated, "authorization")?;
+                once(&mut self.head.credential, credential(value)?, repeated, "authorization")?;
             }
-            b"mcp-session-id" => once(&mut self.head.session, value, repeated, "mcp-session-id")?,
-            b"x-request-id" => self.head.request_id = Some(value),
+            b"mcp-session-id" => {
+                once(&mut self.head.session, value.to_vec(), repeated, "mcp-session-id")?
+            }
+            b"x-request-id" => self.head.request_id = Some(value.to_vec()),
             mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
-            other => {
-                let control = CONTROLS.iter().find(|control| control.as_bytes() == other);
+            steering if steering.starts_with(b"x-envoy-") => {
+                let control = CONTROLS.iter().find(|control| control.as_bytes() == steering);
                 self.head.controls.extend(control);
             }
+            _ => {}
         }
         Ok(())
     }
 
     /// Reads a header that mirrors the body; unknown ones pass.
-    fn read_mirrored(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), Refusal> {
+    fn read_mirrored(&mut self, name: &'h [u8], value: &'h [u8]) -> Result<(), Refusal> {
         let mirror = &mut self.head.mirror;
         let reason = Reason::HeaderMismatch;
-        match &*name {
-            b"mcp-method" => once(&mut mirror.method, value, reason, "Mcp-Method"),
+        match name {
+            b"mcp-method" => once(&mut mirror.method, value.to_vec(), reason, "Mcp-Method"),
             b"mcp-name" => once(&mut mirror.name, decoded(value, "Mcp-Name")?, reason, "Mcp-Name"),
             b"mcp-protocol-version" => {
-                once(&mut mirror.version, value, reason, "MCP-Protocol-Version")
+                once(&mut mirror.version, value.to_vec(), reason, "MCP-Protocol-Version")
             }
             parameter if parameter.starts_with(b"mcp-param-") => {
                 decoded(value, "Mcp-Param")?;
@@ -175,9 +188,9 @@ impl Post {
 }
 
 /// Keeps the one value that a header may have.
-fn once(
-    slot: &mut Option<Vec<u8>>,
-    value: Vec<u8>,
+fn once<T>(
+    slot: &mut Option<T>,
+    value: T,
     reason: Reason,
     name: &'static str,
 ) -> Result<(), Refusal> {
@@ -213,7 +226,7 @@ fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
 }
 
 /// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).
-fn decoded(value: Vec<u8>, name: &'static str) -> Result<Vec<u8>, Refusal> {
+fn decoded(value: &[u8], name: &'static str) -> Result<Vec<u8>, Refusal> {
     let encoded = value.strip_prefix(b"=?base64?").and_then(|rest| rest.strip_suffix(b"?="));
     let refused = || Refusal::new(Reason::HeaderMismatch, name);
     match encoded {
@@ -222,7 +235,7 @@ fn decoded(value: Vec<u8>, name: &'static str) -> Result<Vec<u8>, Refusal> {
             std::str::from_utf8(&bytes).map_err(|_| refused())?;
             Ok(bytes)
         }
-        None if value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) => Ok(value),
+        None if value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) => Ok(value.to_vec()),
         None => Err(refused()),
     }
 }
@@ -242,19 +255,23 @@ impl Head {
             return mismatch("MCP-Protocol-Version");
         }
         match (mirror.method.as_deref(), message.method()) {
-            (None, Some(_)) if mirrored => return mismatch("Mcp-Method"),
+            (None, Some(_)) if mirrored && message.id().is_some() => return mismatch("Mcp-Method"),
             (Some(stated), method) if method.map(str::as_bytes) != Some(stated) => {
                 return mismatch("Mcp-Method");
             }
             _ => {}
         }
-        match (mirror.name.as_deref(), Mirrored::of(message)) {
-            (None, Mirrored::Name(Some(_))) if mirrored => mismatch("Mcp-Name"),
-            (Some(stated), Mirrored::Name(name)) if name.map(str::as_bytes) != Some(stated) => {
-                mismatch("Mcp-Name")
-            }
-            _ => Ok(()),
-        }
+        let agrees = match (mirror.name.as_deref(), Mirrored::of(message)) {
+            (None, Mirrored::Name(name)) => !mirrored || name.is_none(),
+            (None, Mirrored::Unspecified(_)) => true,
+            (Some(stated), Mirrored::Name(name)) => name.map(str::as_bytes) == Some(stated),
+            (Some(stated), Mirrored::Unspecified(params)) => params.is_some_and(|params| {
+                params.0.iter().any(|member| {
+                    member.value.as_str().is_some_and(|text| text.as_bytes() == stated)
+                })
+            }),
+        };
+        if agrees { Ok(()) } else { mismatch("Mcp-Name") }
     }
 
     /// Checks that no header speaks of one message where the body holds many.
@@ -277,24 +294,25 @@ impl Head {
 enum Mirrored<'v> {
     /// A member of params, `None` where the body lacks it.
     Name(Option<&'v str>),
-    /// Nothing that is specified.
-    Nothing,
+    /// Nothing that is specified: at least it must be somewhere in params.
+    Unspecified(Option<&'v Object<'v>>),
 }
 
 impl<'v> Mirrored<'v> {
     fn of(message: &Message<'v>) -> Mirrored<'v> {
-        let Message::Other(other) = message else {
-            let Message::Call(call) = message else {
-                return Mirrored::Nothing;
-            };
-            return Mirrored::Name(Some(call.tool));
+        let other = match message {
+            Message::Call(call) => return Mirrored::Name(Some(call.tool)),
+            Message::Response => return Mirrored::Unspecified(None),
+            Message::Other(other) => other,
         };
-        let member =
-            |key| Mirrored::Name(other.params.and_then(|params| params.get(key)?.as_str()));
+        let member = |key| {
+            let value = other.params.and_then(|params| params.get(key));
+            Mirrored::Name(value.and_then(Value::as_str))
+        };
         match other.method {
             "prompts/get" => member("name"),
             "resources/read" => member("uri"),
-            _ => Mirrored::Nothing,
+            _ => Mirrored::Unspecified(other.params),
         }
     }
 }

@@ -222,6 +222,9 @@ fn read_call<'v>(
     let Some(tool) = params.and_then(|params| params.get("name")).and_then(Value::as_str) else {
         return refuse(Reason::InvalidParams, "name must be a string");
     };
+    if tool.contains('\0') {
+        return refuse(Reason::InvalidParams, "name must not contain NUL");
+    }
     let arguments = params.and_then(|params| params.get("arguments"));
     if arguments.is_some_and(|arguments| arguments.as_object().is_none()) {
         return refuse(Reason::InvalidParams, "arguments must be an object");
@@ -249,7 +252,9 @@ fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
 }
 
 fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {
-    params.get("_meta")?.as_object()?.get(META_VERSION)?.as_str()
+    // A version that is not text equals no header.
+    let version = params.get("_meta")?.as_object()?.get(META_VERSION)?;
+    Some(version.as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

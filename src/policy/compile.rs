@@ -190,11 +190,13 @@ fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<Default> 
 /// The rules dialect: every entry has `rules`, and nothing else.
 fn has_only_rules(tools: &Value<'_>) -> bool {
     tools.as_object().is_some_and(|tools| {
-        tools.0.iter().all(|member| {
-            member.value.as_object().is_some_and(|entry| {
-                entry.get("rules").is_some() && entry.0.iter().all(|member| member.key == "rules")
+        !tools.0.is_empty()
+            && tools.0.iter().all(|member| {
+                member.value.as_object().is_some_and(|entry| {
+                    entry.get("rules").is_some()
+                        && entry.0.iter().all(|member| member.key == "rules")
+                })
             })
-        })
     })
 }
 

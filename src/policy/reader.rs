@@ -280,7 +280,7 @@ impl<'v> Fields<'v> {
 pub(super) fn describe(value: &Value<'_>) -> String {
     match value {
         Value::Bool(flag) => format!("`{flag}`"),
-        Value::Number(text) => format!("`{}`", shortened(text)),
+        Value::Number(text) => format!("the number `{}`", shortened(text)),
         Value::String(text) => format!("the string `{}`", shortened(text)),
         Value::Null | Value::Array(_) | Value::Object(_) => value.kind().to_owned(),
     }

@@ -94,11 +94,12 @@ pub struct Limiter<'s, S> {
 pub struct Shards(u32);
 
 impl Shards {
-    /// Enough shards for this many slots: a power of two.
+    /// Enough shards that this many slots fill them to half, a power of two: callers do not spread evenly, and a full
+    /// shard forgets.
     #[must_use]
     pub fn for_entries(entries: u32) -> Shards {
-        let slots = u32::try_from(SLOTS_PER_SHARD).unwrap_or(u32::MAX);
-        Shards(entries.div_ceil(slots).max(1).next_power_of_two())
+        let half = u32::try_from(SLOTS_PER_SHARD / 2).unwrap_or(u32::MAX);
+        Shards(entries.div_ceil(half).max(1).next_power_of_two())
     }
 
     /// The shared-data key of a count. Callers spread over the shards; a `global` counter has its own key.
@@ -106,8 +107,10 @@ impl Shards {
         if caller == CallerId::EVERYBODY {
             return format!("mcp-policy/1/global/{:016x}", counter.0);
         }
-        let mask = u128::from(self.0.wrapping_sub(1));
-        format!("mcp-policy/1/{:x}/{:x}", self.0, caller.0 & mask)
+        // The low bits of a digest are as good as any.
+        let [first, second, third, fourth, ..] = caller.0.to_le_bytes();
+        let bits = u32::from_le_bytes([first, second, third, fourth]);
+        format!("mcp-policy/1/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
     }
 }
 
@@ -333,7 +336,7 @@ mod tests {
         assert!(admitted > 128, "newcomers are served: {admitted}");
         assert_eq!(exceeded(limiter.reserve(&[charge(1, 9, 30)], NOW)), Some(0));
         let (keys, bytes) = store.size();
-        assert!(keys <= 2 && bytes <= 2 * (9 + 65 * 52), "{keys} {bytes}");
+        assert!(keys <= 4 && bytes <= 4 * (9 + 65 * 52), "{keys} {bytes}");
         let next_minute = UnixMillis(NOW.0 + 60_000);
         assert!(limiter.reserve(&[charge(1, 77, 1)], next_minute).is_ok());
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use mcp_policy::exchange::{Action, Chunk, Exchange, Hold, ResponseHead};
-use mcp_policy::mcp::headers::{Follows, HeaderList};
+use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn config() -> Rc<Config> {
 fn send(
     exchange: &mut Exchange,
     world: &mut World<'_>,
-    headers: HeaderList,
+    headers: &[Header<'_>],
     body: &[u8],
     sizes: &[usize],
     end: End,
@@ -69,7 +69,7 @@ fn outcome(body: &[u8], sizes: &[usize], end: End, hold: Hold) -> String {
     let store = MemoryStore::default();
     let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
     let mut exchange = Exchange::new(config());
-    match send(&mut exchange, &mut world, post_headers(""), body, sizes, end, hold) {
+    match send(&mut exchange, &mut world, &post_headers(""), body, sizes, end, hold) {
         Action::Continue => "continue".to_owned(),
         Action::Pause => "pause".to_owned(),
         Action::Reply(reply) => {
@@ -121,19 +121,19 @@ fn outcomes() {
 }
 
 #[test]
-fn holding_can_be_given_up_until_the_body_is_judged() {
+fn holding_can_be_given_up_until_the_request_is_answered() {
     let store = MemoryStore::default();
     let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
     let mut exchange = Exchange::new(config());
-    exchange.request_headers(post_headers(""), Follows::Body, Hold::Yes);
+    exchange.request_headers(&post_headers(""), Follows::Body, Hold::Yes);
     let reply = exchange.give_up_holding().unwrap();
     assert_eq!(reply.status, 503);
     assert!(String::from_utf8(reply.body).unwrap().contains("headers_not_held"));
     assert_eq!(exchange.request_trailers(&world), Action::Pause);
 
     let mut exchange = Exchange::new(config());
-    let call = tools_call("7", "ok", None);
-    send(&mut exchange, &mut world, post_headers(""), call.as_bytes(), &[], End::Body, Hold::Yes);
+    let call = tools_call("7", "never", None);
+    send(&mut exchange, &mut world, &post_headers(""), call.as_bytes(), &[], End::Body, Hold::Yes);
     assert_eq!(exchange.give_up_holding(), None);
 }
 
@@ -146,7 +146,7 @@ fn an_answered_exchange_stays_answered() {
     let action = send(
         &mut exchange,
         &mut world,
-        post_headers(""),
+        &post_headers(""),
         denied.as_bytes(),
         &[],
         End::Body,
@@ -164,7 +164,7 @@ fn a_body_that_envoy_does_not_hand_over_is_refused() {
     let store = MemoryStore::default();
     let world = World { store: &store, body: b"{}".to_vec(), chunk: Vec::new(), now: 0 };
     let mut exchange = Exchange::new(config());
-    exchange.request_headers(post_headers(""), Follows::Body, Hold::Yes);
+    exchange.request_headers(&post_headers(""), Follows::Body, Hold::Yes);
     let action = exchange.request_body(&world, 100, Chunk::Last);
     assert!(matches!(action, Action::Reply(reply) if reply.status == 500));
 }
@@ -200,7 +200,7 @@ fn successes_are_counted_and_errors_given_back() {
                 let sent = send(
                     &mut exchange,
                     &mut world,
-                    post_headers(""),
+                    &post_headers(""),
                     call.as_bytes(),
                     &[],
                     End::Body,

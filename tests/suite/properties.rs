@@ -168,9 +168,9 @@ proptest! {
             proptest::collection::vec(any::<u8>(), 0..30),
         ), 0..8)
     ) {
-        let mut list = vec![(b":method".to_vec(), b"POST".to_vec())];
-        list.extend(headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value)));
-        let _ = admit(list, Follows::Body, 100);
+        let mut list: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST")];
+        list.extend(headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
+        let _ = admit(&list, Follows::Body, 100);
     }
 
     #[test]

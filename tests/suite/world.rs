@@ -3,7 +3,7 @@
 use mcp_policy::enforce::{Outcome, enforce};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
-use mcp_policy::mcp::headers::{Admission, Follows, Head, HeaderList, admit};
+use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
 use mcp_policy::mcp::message::{Body, Call, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
@@ -85,17 +85,18 @@ pub(crate) fn tools_call(id: &str, tool: &str, arguments: Option<&str>) -> Strin
 }
 
 /// The headers of a POST by this caller.
-pub(crate) fn post_headers(caller: &str) -> HeaderList {
-    let mut headers = vec![(":method", "POST"), ("content-type", "application/json")];
+pub(crate) fn post_headers(caller: &str) -> Vec<Header<'_>> {
+    let mut headers: Vec<Header<'_>> =
+        vec![(b":method", b"POST"), (b"content-type", b"application/json")];
     if !caller.is_empty() {
-        headers.push(("authorization", caller));
+        headers.push((b"authorization", caller.as_bytes()));
     }
-    headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    headers
 }
 
 /// The same headers, read.
 pub(crate) fn head(caller: &str) -> Head {
-    match admit(post_headers(caller), Follows::Body, usize::MAX) {
+    match admit(&post_headers(caller), Follows::Body, usize::MAX) {
         Ok(Admission::Judge(head)) => *head,
         other => panic!("not a POST: {other:?}"),
     }

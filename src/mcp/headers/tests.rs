@@ -1,9 +1,9 @@
 use super::media::{base64, is_json};
-use super::{Admission, Follows, Framing, HeaderList, admit};
+use super::{Admission, Follows, Framing, Header, admit};
 use crate::mcp::message::{Body, parse_body};
 
-fn list(pairs: &[(&str, &[u8])]) -> HeaderList {
-    pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect()
+fn list<'h>(pairs: &[(&'h str, &'h [u8])]) -> Vec<Header<'h>> {
+    pairs.iter().map(|(name, value)| (name.as_bytes(), *value)).collect()
 }
 
 fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
@@ -12,7 +12,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
         all.extend(list(&[("content-type", b"application/json")]));
     }
     all.extend(list(pairs));
-    match admit(all, Follows::Body, 1000) {
+    match admit(&all, Follows::Body, 1000) {
         Ok(Admission::Judge(head)) => Ok(*head),
         Ok(Admission::Pass) => Err("pass".into()),
         Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail).trim().into()),
@@ -31,7 +31,7 @@ fn methods() {
         ("TRACE", Follows::Nothing, "method_not_allowed"),
         ("CONNECT", Follows::Body, "method_not_allowed"),
     ] {
-        let outcome = match admit(list(&[(":method", method.as_bytes())]), follows, 1) {
+        let outcome = match admit(&list(&[(":method", method.as_bytes())]), follows, 1) {
             Ok(Admission::Pass) => "pass",
             Ok(Admission::Judge(_)) => "judge",
             Err(refusal) => refusal.reason.label(),
@@ -39,7 +39,7 @@ fn methods() {
         assert_eq!(outcome, expected, "{method}");
     }
     let get = list(&[(":method", b"GET"), ("x-http-method-override", b"POST")]);
-    assert_eq!(admit(get, Follows::Nothing, 1).unwrap_err().reason.label(), "method_override");
+    assert_eq!(admit(&get, Follows::Nothing, 1).unwrap_err().reason.label(), "method_override");
 }
 
 #[test]
@@ -143,6 +143,9 @@ fn headers_agree_with_the_body() {
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"é"}}"#;
     let stated = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
     let read = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b"}}"#;
+    let number = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":20260728}}}"#;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"c1"}}"#;
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
     let modern = ("mcp-protocol-version", &b"2026-07-28"[..]);
     for (pairs, body, expected) in [
         (&[][..], call, ""),
@@ -161,6 +164,10 @@ fn headers_agree_with_the_body() {
         (&[modern, ("mcp-method", b"resources/read")], read, "Mcp-Name"),
         (&[modern, ("mcp-method", b"resources/read"), ("mcp-name", b"a:b")], read, ""),
         (&[("mcp-protocol-version", b"nonsense")], call, ""),
+        (&[modern, ("mcp-method", b"ping")], number, "MCP-Protocol-Version"),
+        (&[("mcp-name", b"x")], list, "Mcp-Name"),
+        (&[("mcp-name", b"c1")], list, ""),
+        (&[modern], notification, ""),
     ] {
         assert_eq!(agrees(pairs, body), expected, "{pairs:?}");
     }

@@ -1,0 +1,20 @@
+"""What all end-to-end tests share. Every Envoy that they run is checked at its end, see fleet.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "envoy"))
+
+from upstream import Upstream  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """A recording HTTP/1.1 server, new for every module."""
+    with Upstream() as server:
+        yield server
