@@ -25,8 +25,8 @@ pub trait Environment {
     /// Where counts are kept.
     type Store: SharedStore;
 
-    /// The time.
-    fn now(&self) -> UnixMillis;
+    /// The time; `None` if the host fails.
+    fn now(&self) -> Option<UnixMillis>;
 
     /// The store.
     fn store(&self) -> &Self::Store;
@@ -180,6 +180,11 @@ impl Exchange {
         }
     }
 
+    /// Refuses a request on which the host did not do what it was asked.
+    pub fn host_failed(&mut self) -> Action {
+        self.refuse(Refusal::new(Reason::HostFailure, ""))
+    }
+
     /// Whether the response can change a count.
     #[must_use]
     pub fn awaits_response(&self) -> bool {
@@ -241,9 +246,12 @@ impl Exchange {
         };
         let body = if buffered == 0 { Some(Vec::new()) } else { env.request_body(buffered) };
         let Some(body) = body.filter(|body| body.len() == buffered) else {
-            return self.refuse(Refusal::new(Reason::HostFailure, ""));
+            return self.host_failed();
         };
-        let verdict = match Judgement::new(&self.config, &head, env).of_body(&body) {
+        let Some(now) = env.now() else {
+            return self.host_failed();
+        };
+        let verdict = match Judgement::new(&self.config, &head, env, now).of_body(&body) {
             Ok(verdict) => verdict,
             Err(refusal) => return self.refuse(refusal),
         };

@@ -82,14 +82,13 @@ impl Config {
     }
 }
 
-/// Whether the bytes begin like a serialised `google.protobuf.Struct`: a map entry (field 1) that begins with its key
-/// (field 1 again). JSON cannot begin so, but for its first byte, a line feed.
+/// Whether the bytes begin like a serialised `google.protobuf.Struct`: a map entry (field 1) that holds its key (field 1 again)
+/// and then its value (field 2).
 fn looks_like_struct(bytes: &[u8]) -> bool {
-    let Some((0x0a, rest)) = bytes.split_first() else {
-        return false;
-    };
+    let Some((0x0a, rest)) = bytes.split_first() else { return false };
     let length = rest.iter().take_while(|&&byte| byte >= 0x80).count();
-    rest.get(length + 1) == Some(&0x0a) && rest.get(length + 2).is_some_and(|&key| key < 0x20)
+    let Some([0x0a, key, entry @ ..]) = rest.get(length + 1..) else { return false };
+    entry.get(usize::from(*key)) == Some(&0x12)
 }
 
 /// Line and column of a byte, from 1; columns count characters.

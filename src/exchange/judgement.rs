@@ -33,13 +33,13 @@ pub(super) struct Judgement<'j, E: Environment> {
 }
 
 impl<'j, E: Environment> Judgement<'j, E> {
-    pub(super) fn new(config: &'j Config, head: &'j Head, env: &'j E) -> Self {
+    pub(super) fn new(config: &'j Config, head: &'j Head, env: &'j E, now: UnixMillis) -> Self {
         Judgement {
             config,
             head,
             caller: Caller::of(head, config.sessions),
             limiter: Limiter::new(env.store(), config.counters.shards),
-            now: env.now(),
+            now,
         }
     }
 

@@ -99,11 +99,17 @@ pub(super) fn log(level: Level, text: &str) {
     let _ = unsafe { proxy_log(level as Raw, text.as_ptr(), text.len()) };
 }
 
-pub(super) fn now() -> UnixMillis {
-    let mut nanoseconds = 0;
+/// The time; `None` if the host does not tell it.
+pub(super) fn now() -> Option<UnixMillis> {
+    let mut nanoseconds = u64::MAX;
     // SAFETY: the host writes one u64 at the pointer during the call.
-    let _ = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
-    UnixMillis(nanoseconds / 1_000_000)
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
+    (status == OK && nanoseconds != u64::MAX).then_some(UnixMillis(nanoseconds / 1_000_000))
+}
+
+/// The time for the timer, where a host that does not tell it may as well be at its beginning.
+pub(super) fn timer_now() -> UnixMillis {
+    now().unwrap_or(UnixMillis(0))
 }
 
 /// Asks for `on_tick` every so many milliseconds; zero ends it.

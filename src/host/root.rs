@@ -61,7 +61,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(plugin) = &self.plugin else { return };
-        match plugin.probe.overdue(calls::now()) {
+        match plugin.probe.overdue(calls::timer_now()) {
             Overdue::Release(contexts) => contexts.into_iter().for_each(release),
             Overdue::Refuse(contexts) => {
                 contexts.into_iter().for_each(|context| plugin.refuse(context))

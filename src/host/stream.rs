@@ -52,7 +52,7 @@ impl Stream {
 
     /// Lets the timer watch the request, as long as it is not known that holding works.
     fn watch(&mut self) {
-        self.watched = self.probe.holding(self.context, calls::now);
+        self.watched = self.probe.holding(self.context, calls::timer_now);
         if self.watched {
             self.exchanges.borrow_mut().insert(self.context, self.exchange.clone());
             calls::tick_every(TICK_MILLIS);
@@ -60,7 +60,7 @@ impl Stream {
     }
 
     fn body_came(&mut self) {
-        self.released |= self.probe.body_came(self.context, calls::now);
+        self.released |= self.probe.body_came(self.context, calls::timer_now);
     }
 }
 
@@ -71,11 +71,13 @@ impl HttpContext for Stream {
         // Without headers there is no method, and the request is refused.
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
-        let hold = self.probe.hold(calls::now);
+        let hold = self.probe.hold(calls::timer_now);
         let (action, removed) =
             self.exchange.borrow_mut().request_headers(&headers.pairs(), follows, hold);
-        for name in removed {
-            let _ = calls::remove_request_header(name);
+        // What cannot be removed must not get past.
+        if removed.into_iter().any(|name| calls::remove_request_header(name).is_err()) {
+            let action = self.exchange.borrow_mut().host_failed();
+            return self.perform(action);
         }
         if action == Action::Pause {
             self.watch();
@@ -170,7 +172,7 @@ struct Host {
 impl Environment for Host {
     type Store = SharedData;
 
-    fn now(&self) -> UnixMillis {
+    fn now(&self) -> Option<UnixMillis> {
         calls::now()
     }
 

@@ -30,7 +30,7 @@ impl Path {
     /// Compiles the part after `args`, such as `.amount` or `.items[*].id`; `None` if it is not a path.
     #[must_use]
     pub fn new(text: &str) -> Option<Path> {
-        let steps = steps(text.strip_prefix("args")?)?;
+        let steps = steps(text.strip_prefix("args")?, PLAIN)?;
         let starts_with_key = matches!(steps.first(), Some(Step::Key(_)));
         starts_with_key.then(|| Path { text: text.into(), steps: steps.into() })
     }
@@ -79,31 +79,37 @@ impl Path {
     }
 }
 
+/// What may stand in a key without quotes, letters and digits aside: what looks like something else has to be quoted.
+const PLAIN: &str = "_-$@/:+#";
+
+/// The same for tool keys, which may be globs.
+const PLAIN_TOOL: &str = "_-$@/:+#*?";
+
 /// The keys of a path without other steps, such as `.tool["odd.counter"]`; `None` if it is not one.
 #[must_use]
 pub fn keys(text: &str) -> Option<Vec<Box<str>>> {
     let key = |step| {
         if let Step::Key(key) = step { Some(key) } else { None }
     };
-    steps(text)?.into_iter().map(key).collect()
+    steps(text, PLAIN_TOOL)?.into_iter().map(key).collect()
 }
 
-fn steps(text: &str) -> Option<Vec<Step>> {
+fn steps(text: &str, plain: &str) -> Option<Vec<Step>> {
     let mut rest = text;
     let mut steps = Vec::new();
     while !rest.is_empty() {
-        let (step, after) = next_step(rest)?;
+        let (step, after) = next_step(rest, plain)?;
         steps.push(step);
         rest = after;
     }
     Some(steps)
 }
 
-fn next_step(text: &str) -> Option<(Step, &str)> {
+fn next_step<'t>(text: &'t str, plain: &str) -> Option<(Step, &'t str)> {
     if let Some(rest) = text.strip_prefix('.') {
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
         let (key, after) = rest.split_at_checked(end)?;
-        return (!key.is_empty()).then(|| (Step::Key(key.into()), after));
+        return is_plain(key, plain).then(|| (Step::Key(key.into()), after));
     }
     let inside = text.strip_prefix('[')?;
     if inside.starts_with('"') {
@@ -118,6 +124,12 @@ fn next_step(text: &str) -> Option<(Step, &str)> {
     }
     let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| index.parse().ok()).flatten().map(|index| (Step::Index(index), after))
+}
+
+/// Whether a key can stand without quotes.
+fn is_plain(key: &str, plain: &str) -> bool {
+    let fits = |character: char| character.is_alphanumeric() || plain.contains(character);
+    !key.is_empty() && key.chars().all(fits)
 }
 
 /// The end of the JSON string that `text` starts with.

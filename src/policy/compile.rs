@@ -65,7 +65,13 @@ fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> O
     match members.len() {
         1 => compiled.pop(),
         0 => {
-            reader.error(Code::MissingField, &policies.place, "there is no policy".to_owned());
+            let help = "add one, by a name of your choice".to_owned();
+            reader.error_with_help(
+                Code::MissingField,
+                &policies.place,
+                "there is no policy".to_owned(),
+                help,
+            );
             None
         }
         _ => {

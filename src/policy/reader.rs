@@ -105,7 +105,7 @@ impl Reader {
             let earlier =
                 object.0.iter().take(at).filter(|earlier| earlier.key == member.key).count();
             if earlier == 1 {
-                let message = format!("duplicate key `{}`", member.key);
+                let message = format!("duplicate key `{}`", shortened(&member.key));
                 self.error_with_help(
                     Code::DuplicateKey,
                     &place.key(&member.key),
@@ -202,7 +202,7 @@ impl Reader {
         known: impl Iterator<Item = &'w str> + Clone,
     ) {
         let expected = known.clone().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("unknown word `{found}`, expected one of {expected}");
+        let message = format!("unknown word `{}`, expected one of {expected}", shortened(found));
         match nearest(found, known) {
             Some(word) => self.error_with_help(
                 Code::UnknownWord,
@@ -227,11 +227,13 @@ impl Reader {
     /// Closes an object: every field that nobody asked for is unknown.
     pub(super) fn close(&mut self, fields: &Fields<'_>) {
         for member in &fields.object.0 {
-            if fields.asked.contains(&&*member.key) {
+            let first = fields.object.member(&member.key);
+            let again = !first.is_some_and(|first| std::ptr::eq(first, member));
+            if again || fields.asked.contains(&&*member.key) {
                 continue;
             }
             let place = fields.place.key(&member.key);
-            let message = format!("unknown field `{}`", member.key);
+            let message = format!("unknown field `{}`", shortened(&member.key));
             let help = match nearest(&member.key, fields.asked.iter().copied()) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => format!("known fields: {}", fields.asked.join(", ")),

@@ -113,8 +113,8 @@ pub(crate) struct World<'w> {
 impl Environment for World<'_> {
     type Store = MemoryStore;
 
-    fn now(&self) -> UnixMillis {
-        UnixMillis(self.now)
+    fn now(&self) -> Option<UnixMillis> {
+        Some(UnixMillis(self.now))
     }
 
     fn store(&self) -> &MemoryStore {

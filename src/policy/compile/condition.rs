@@ -74,7 +74,7 @@ pub(super) fn read(
             );
             return None;
         }
-        Subject::Argument(path) if path.has_each() && side == Side::Require && !matcher.negated => {
+        Subject::Argument(path) if path.has_each() && side == Side::Require => {
             let message = "holds as soon as one element does; the others are not bound";
             let help = "to bind every element, use `deny_if` with the opposite condition";
             reader.warn(Code::AnyElement, &field.place, message, help);
@@ -86,11 +86,20 @@ pub(super) fn read(
 
 fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -> Option<Subject> {
     if text.starts_with("state.") || text.starts_with("state[") {
-        let found = state_path(text).and_then(|(tool, name)| book.find(&tool, &name));
-        if found.is_none() {
-            unknown_counter(text, place, reader, book);
-        }
-        return found.map(Subject::Counter);
+        let found = state_path(text).map(|(tool, name)| book.find(&tool, &name));
+        return match found.as_deref() {
+            Some([counter]) => Some(Subject::Counter(*counter)),
+            Some([_, _, ..]) => {
+                let message = format!("`{}` means more than one counter", text.escape_debug());
+                let help = "give the counter of the limit and that of the rule different names";
+                reader.error_with_help(Code::UnknownCounter, place, message, help.to_owned());
+                None
+            }
+            Some([]) | None => {
+                unknown_counter(text, place, reader, book);
+                None
+            }
+        };
     }
     for kind in ["identity", "header"] {
         if text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
@@ -132,7 +141,13 @@ fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) 
         Operator::OneOf => {
             let items = reader.list(value);
             if items.is_empty() && matches!(value.value, Value::Array(_)) {
-                reader.error(Code::NoEffect, &value.place, "the list is empty".to_owned());
+                let help = "name at least one value".to_owned();
+                reader.error_with_help(
+                    Code::NoEffect,
+                    &value.place,
+                    "the list is empty".to_owned(),
+                    help,
+                );
             }
             let scalars: Option<Box<[Scalar]>> =
                 items.iter().map(|item| scalar(item, reader)).collect();
@@ -181,6 +196,12 @@ fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {
 
 fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<regex::Regex> {
     let text = pattern(field, reader)?;
+    if names_unicode_class(text) {
+        let message = "not a regular expression: \\p{…} is not supported".to_owned();
+        let help = "list the characters, or use \\w, \\d, \\s or a range".to_owned();
+        reader.error_with_help(Code::BadPattern, &field.place, message, help);
+        return None;
+    }
     let built = RegexBuilder::new(text)
         .size_limit(MAX_REGEX_BYTES)
         .dfa_size_limit(MAX_REGEX_BYTES)
@@ -192,12 +213,26 @@ fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<regex::Regex> {
             // The crate draws the pattern over several lines; the last one says what is wrong.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
-            let message =
-                format!("not a regular expression: {}", last.trim_start_matches("error: "));
+            let message = format!(
+                "not a regular expression: {}",
+                last.trim_start_matches("error: ").trim_end_matches('.')
+            );
             let help =
                 "the syntax is RE2's: no look-around, no back-references, no \\p{…}".to_owned();
             reader.error_with_help(Code::BadPattern, &field.place, message, help);
             None
         }
     }
+}
+
+/// Whether a pattern has `\p` or `\P`. The filter is built without those tables, and another build of the same engine, such as
+/// the command's, must not accept what the filter refuses.
+fn names_unicode_class(pattern: &str) -> bool {
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && matches!(characters.next(), Some('p' | 'P')) {
+            return true;
+        }
+    }
+    false
 }

@@ -36,7 +36,8 @@ pub(super) fn limits<'v>(
     let reason = limit::text(&mut fields, "reason", reader);
     if reason.is_some() && action == Some(Action::Allow) {
         let message = "`reason` is read only when `action` denies or asks for approval".to_owned();
-        reader.error(Code::NoEffect, &field.place.key("reason"), message);
+        let help = "for conditions and limits the text is `on_deny`".to_owned();
+        reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
     let force = force(&mut fields, reader);
     let decode = match fields.take("decode_json_strings").map(|field| reader.flag(&field)) {
@@ -132,7 +133,8 @@ fn native_check(
     let items = conditions.map(|field| reader.list(&field))?;
     if items.is_empty() && kind == CheckKind::Require {
         let message = "a requirement without conditions always holds".to_owned();
-        reader.error(Code::NoEffect, &field.place, message);
+        let help = "add conditions, or leave it out".to_owned();
+        reader.error_with_help(Code::NoEffect, &field.place, message, help);
     }
     let side = if kind == CheckKind::Require { Side::Require } else { Side::DenyIf };
     let conditions = items.iter().filter_map(|item| condition::read(item, side, reader, book));
@@ -264,7 +266,9 @@ fn own_bound(field: &Field<'_>, tool: &str, counter: &str, reader: &mut Reader) 
     let value = value?;
     let bound = reader.amount(&value)?.0.checked_sub(below);
     if bound.is_none() {
-        reader.error(Code::BadNumber, &value.place, "nothing is less than 0".to_owned());
+        let help = "use `action: deny` to deny always".to_owned();
+        let message = "no count is less than 0".to_owned();
+        reader.error_with_help(Code::BadNumber, &value.place, message, help);
     }
     bound.map(Micros)
 }
@@ -343,7 +347,8 @@ fn contradictions(rule: &Object<'_>, denies: Option<bool>, place: &Place, reader
     let conditions = rule.get("conditions");
     let idle = conditions.is_none_or(|conditions| *conditions == Value::Array(Vec::new()));
     if denies == Some(false) && idle && !counts {
-        reader.error(Code::NoEffect, place, "the rule does nothing".to_owned());
+        let help = "add `conditions`, `state`, `rate_limit` or `action: deny`".to_owned();
+        reader.error_with_help(Code::NoEffect, place, "the rule does nothing".to_owned(), help);
     }
 }
 

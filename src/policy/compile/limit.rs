@@ -11,12 +11,15 @@ use crate::number::Micros;
 use crate::policy::compiled::{Amount, Limit, NamedCounter, Refund, Scope};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader, describe};
+use crate::policy::suggest::nearest;
 use crate::rate::limiter::Counter;
 use crate::rate::table::CounterId;
 use crate::rate::window::{Algorithm, Window};
 
 /// The tool key under which a state path names the counters of `"*"` and of all tools.
 pub(super) const GLOBAL: &str = "_global";
+
+const WINDOWS: [&str; 6] = ["second", "minute", "hour", "day", "week", "month"];
 
 const ONE: Micros = Micros(1_000_000);
 
@@ -81,12 +84,13 @@ impl CounterBook {
         Some(self.rows.len() - 1)
     }
 
-    /// The counter that `state.<tool>.<name>` means.
-    pub(super) fn find(&self, tool: &str, name: &str) -> Option<usize> {
+    /// The counters that `state.<tool>.<name>` could mean.
+    pub(super) fn find(&self, tool: &str, name: &str) -> Vec<usize> {
         let tool = if tool == "*" { GLOBAL } else { tool };
-        self.rows.iter().position(|row| {
+        let named = self.rows.iter().enumerate().filter(|(_, row)| {
             *row.counter.name == *name && row.readers.iter().any(|reader| reader == tool)
-        })
+        });
+        named.map(|(at, _)| at).collect()
     }
 
     /// Every `state.<tool>.<name>` that means something.
@@ -178,15 +182,7 @@ pub(super) fn shorthand(field: &Field<'_>, reader: &mut Reader) -> Option<(Micro
 
 pub(super) fn window(field: &Field<'_>, reader: &mut Reader) -> Option<Window> {
     let found = match field.value {
-        Value::String(text) => {
-            let window = parse_window(text);
-            let words = ["second", "minute", "hour", "day", "week", "month"];
-            if window.is_none() && text.chars().all(char::is_alphabetic) {
-                reader.unknown_word(&field.place, text, words.into_iter());
-                return None;
-            }
-            window
-        }
+        Value::String(text) => parse_window(text),
         Value::Number(_) => {
             let seconds = reader.whole(field, 1, MAX_WINDOW_SECONDS)?;
             NonZeroU32::new(seconds).map(Window::Every)
@@ -197,8 +193,12 @@ pub(super) fn window(field: &Field<'_>, reader: &mut Reader) -> Option<Window> {
     };
     if found.is_none() {
         let message = format!("not a window: {}", describe(field.value));
-        let help = "second, minute, hour, day, week, month, whole seconds, or a length such as 90s, 5m, 12h; at most 366 days";
-        reader.error_with_help(Code::BadWindow, &field.place, message, help.to_owned());
+        let near = field.value.as_str().and_then(|text| nearest(text, WINDOWS));
+        let help = match near {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => "second, minute, hour, day, week, month, whole seconds, or a length such as 90s, 5m, 12h; at most 366 days".to_owned(),
+        };
+        reader.error_with_help(Code::BadWindow, &field.place, message, help);
     }
     found
 }
@@ -238,7 +238,19 @@ pub(super) fn amount(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Amo
     let from = fields.take("increment_from");
     match (fixed, from) {
         (None, None) => Some(Amount::Fixed(ONE)),
-        (Some(field), None) => reader.amount(&field).map(Amount::Fixed),
+        (Some(field), None) => {
+            let amount = reader.amount(&field)?;
+            if amount == Micros(0) {
+                let message = "an increment of 0 counts nothing".to_owned();
+                reader.error_with_help(
+                    Code::NoEffect,
+                    &field.place,
+                    message,
+                    "leave it out for 1".to_owned(),
+                );
+            }
+            Some(Amount::Fixed(amount))
+        }
         (None, Some(field)) => {
             let path = argument_path(reader.text(&field)?, &field.place, reader)?;
             if path.has_each() {

@@ -9,64 +9,58 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::SystemTime;
 
-use wasmi::{
-    Caller, Engine, Error, Extern, Instance, Linker, Memory, Module, Store, Val,
-};
+use wasmi::{Engine, Instance, Module, Store, Val};
+
+pub(crate) use imports::IMPORTS;
+
+mod imports;
 
 /// Names and values of headers, repeated ones included.
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// Every import of the ABI that this host serves.
-pub(crate) const IMPORTS: [&str; 13] = [
-    "proxy_log",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_set_effective_context",
-    "proxy_continue_stream",
-    "proxy_get_buffer_bytes",
-    "proxy_get_header_map_pairs",
-    "proxy_remove_header_map_value",
-    "proxy_get_property",
-    "proxy_set_property",
-    "proxy_get_shared_data",
-    "proxy_set_shared_data",
-    "proxy_send_local_response",
-];
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
 const CAS_MISMATCH: u32 = 8;
 
-/// The shared data of one VM id, with the host's semantics (`shared_data.cc`): a version of 0 overwrites, and an absent key
-/// is created whatever version is given.
+/// The shared data of one VM id, with the host's semantics (`shared_data.cc`): a version of 0
+/// overwrites, and an absent key is created whatever version is given.
 #[derive(Default)]
 pub(crate) struct Shared {
-    data: Mutex<(HashMap<Vec<u8>, (Vec<u8>, u32)>, u32)>,
+    data: Mutex<Data>,
+}
+
+#[derive(Default)]
+struct Data {
+    values: HashMap<Vec<u8>, (Vec<u8>, u32)>,
+    last_version: u32,
 }
 
 impl Shared {
     fn get(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
-        self.data.lock().unwrap().0.get(key).cloned()
+        self.data.lock().unwrap().values.get(key).cloned()
     }
 
     fn set(&self, key: &[u8], value: &[u8], cas: u32) -> u32 {
         let mut data = self.data.lock().unwrap();
-        let (values, last) = &mut *data;
-        if values.get(key).is_some_and(|(_, current)| cas != 0 && cas != *current) {
+        let current = data.values.get(key).map(|(_, version)| *version);
+        if current.is_some_and(|current| cas != 0 && cas != current) {
             return CAS_MISMATCH;
         }
-        *last = last.wrapping_add(1).max(1);
-        values.insert(key.to_vec(), (value.to_vec(), *last));
+        data.last_version = data.last_version.wrapping_add(1).max(1);
+        let version = data.last_version;
+        data.values.insert(key.to_vec(), (value.to_vec(), version));
         OK
     }
 
     /// Bytes of all keys and values.
     pub(crate) fn bytes(&self) -> usize {
         let data = self.data.lock().unwrap();
-        data.0.iter().map(|(key, (value, _))| key.len() + value.len()).sum()
+        data.values.iter().map(|(key, (value, _))| key.len() + value.len()).sum()
     }
 }
 
@@ -242,12 +236,17 @@ pub(crate) struct Reply {
 /// One stream, from Envoy's side.
 #[derive(Default)]
 pub(crate) struct Stream {
+    root: u32,
     headers: Pairs,
+    /// The whole body, as the client sent it.
+    sent: Vec<u8>,
     /// What has not arrived yet; `true` ends the body. The last one may be trailers.
     arriving: VecDeque<Event>,
     buffer: Vec<u8>,
     /// Nothing more is delivered until the filter continues the stream.
     blocked: bool,
+    /// Whether it was continued after that.
+    unblocked: bool,
     paused: bool,
     /// The headers, once they have gone to the server.
     pub(crate) forwarded: Option<Pairs>,
@@ -278,7 +277,8 @@ struct Host {
     turns: Option<(Arc<Turns>, usize)>,
     log: Vec<String>,
     now: u64,
-    tick: u32,
+    /// The timers that run, by root context.
+    ticks: BTreeMap<u32, u32>,
     configuration: Vec<u8>,
     plugin: Vec<u8>,
     context: u32,
@@ -304,12 +304,27 @@ fn filter() -> &'static (Engine, Module) {
     FILTER.get_or_init(|| {
         let path = std::env::var_os("MCP_POLICY_WASM");
         let path = path.expect("MCP_POLICY_WASM does not name the built filter: run `make check`");
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+        let read = std::fs::read(&path);
+        let bytes = read.unwrap_or_else(|error| {
             panic!("cannot read the built filter {path:?}: {error}; run `make check`")
         });
+        let built = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let newer = newer_than(built, Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        assert_eq!(newer, None, "the built filter {path:?} is older: run `make check`");
         let engine = Engine::default();
         let module = Module::new(&engine, bytes).unwrap();
         (engine, module)
+    })
+}
+
+/// A source that was changed after this time.
+fn newer_than(built: SystemTime, folder: PathBuf) -> Option<PathBuf> {
+    let mut paths = std::fs::read_dir(folder).unwrap().map(|item| item.unwrap().path());
+    paths.find_map(|path| {
+        if path.is_dir() {
+            return newer_than(built, path);
+        }
+        (path.metadata().unwrap().modified().unwrap() > built).then_some(path)
     })
 }
 
@@ -322,7 +337,7 @@ impl Vm {
             turns: None,
             log: Vec::new(),
             now: 1_700_000_000_000,
-            tick: 0,
+            ticks: BTreeMap::new(),
             configuration: Vec::new(),
             plugin: b"mcp_policy".to_vec(),
             context: 0,
@@ -345,7 +360,8 @@ impl Vm {
         vm
     }
 
-    /// Gives the filter a configuration, in a root context of its own; a refused one changes nothing.
+    /// Gives the filter a configuration, in a root context of its own; a refused one changes
+    /// nothing.
     pub(crate) fn configure(&mut self, configuration: &[u8]) -> bool {
         let root = self.context();
         self.host().configuration = configuration.to_vec();
@@ -385,7 +401,9 @@ impl Vm {
         }
         let ends = arriving.is_empty() && !request.slow;
         let headers = request.headers.clone();
-        let stream = Stream { headers, arriving, ended: ends, ..Stream::default() };
+        let root = self.root;
+        let sent = request.chunks.concat();
+        let stream = Stream { root, headers, sent, arriving, ended: ends, ..Stream::default() };
         self.host().streams.insert(context, stream);
         self.call("proxy_on_context_create", &[context, self.root]);
         let size = u32::try_from(request.headers.len()).unwrap();
@@ -404,7 +422,9 @@ impl Vm {
 
     /// More of a body arrives.
     pub(crate) fn arrive(&mut self, context: u32, chunk: &str, end: bool) {
-        self.stream(context).arriving.push_back(Event::Body(chunk.into(), end));
+        let stream = self.stream(context);
+        stream.sent.extend_from_slice(chunk.as_bytes());
+        stream.arriving.push_back(Event::Body(chunk.into(), end));
         self.proceed(context);
     }
 
@@ -418,6 +438,7 @@ impl Vm {
             let Some(event) = stream.arriving.pop_front() else {
                 break;
             };
+            let trailers = matches!(event, Event::Trailers);
             let action = match event {
                 Event::Body(chunk, end) => {
                     stream.ended = end;
@@ -432,7 +453,12 @@ impl Vm {
             };
             let stream = self.stream(context);
             stream.paused = action != Some(0);
-            if !stream.paused && stream.reply.is_none() {
+            if !stream.paused && stream.reply.is_none() && !stream.complete {
+                // After a pause of everything, Envoy 1.40 hands on the trailers without the body
+                // that was held for them.
+                if trailers && stream.unblocked {
+                    stream.buffer.clear();
+                }
                 stream.forward();
             }
         }
@@ -504,18 +530,17 @@ impl Vm {
             return format!("trapped: {trap}");
         }
         let Some(reply) = &stream.reply else {
-            let leaks = !stream.complete && !stream.body.is_empty();
-            return match (stream.complete, leaks) {
-                (true, _) => "passed".to_owned(),
-                (false, false) => "waits".to_owned(),
-                (false, true) => "LEAKED: the server got a part".to_owned(),
+            return match (stream.complete, stream.body.len()) {
+                (true, _) if stream.body == stream.sent => "passed".to_owned(),
+                (false, 0) => "waits".to_owned(),
+                (_, some) => format!("LOST: the server got {some} of {} bytes", stream.sent.len()),
             };
         };
         let leaked = stream.complete
             || !stream.body.is_empty()
             || (self.holds && stream.forwarded.is_some());
         match (leaked, &*reply.details) {
-            (true, _) => format!("LEAKED: {} and answered", stream.body.len()),
+            (true, _) => format!("LEAKED: the server got {} bytes", stream.body.len()),
             (false, "mcp_policy_denied") => format!("{} {}", reply.status, reply.reason()),
             (false, details) => format!("answered with details {details:?}"),
         }
@@ -524,11 +549,14 @@ impl Vm {
     /// Lets time pass, with its ticks.
     pub(crate) fn wait(&mut self, millis: u64) {
         let until = self.host().now + millis;
-        while self.host().tick > 0 && self.host().now + u64::from(self.host().tick) <= until {
-            self.host().now += u64::from(self.host().tick);
-            let root = self.root;
-            self.host().context = root;
-            self.call("proxy_on_tick", &[root]);
+        while let Some(period) = self.host().ticks.values().min().copied().map(u64::from)
+            && self.host().now + period <= until
+        {
+            self.host().now += period;
+            let roots: Vec<u32> = self.host().ticks.keys().copied().collect();
+            for root in roots {
+                self.callback(root, "proxy_on_tick", &[]);
+            }
             let contexts: Vec<u32> = self.host().streams.keys().copied().collect();
             contexts.into_iter().for_each(|context| self.proceed(context));
         }
@@ -537,7 +565,7 @@ impl Vm {
 
     /// Whether the filter has asked for ticks.
     pub(crate) fn ticks(&self) -> bool {
-        self.store.data().tick > 0
+        !self.store.data().ticks.is_empty()
     }
 
     pub(crate) fn at(&mut self, millis: u64) {
@@ -596,7 +624,8 @@ impl Vm {
         self.call(name, &all)
     }
 
-    /// Calls an export. After a trap the VM is dead, as Envoy has it, and nothing is called any more.
+    /// Calls an export. After a trap the VM is dead, as Envoy has it, and nothing is called any
+    /// more.
     fn call(&mut self, name: &str, arguments: &[u32]) -> Option<u32> {
         if self.trap.is_some() {
             return None;
@@ -649,5 +678,3 @@ impl Reply {
         reason.unwrap_or_else(|| error["code"].to_string())
     }
 }
-
-mod imports;

@@ -1,6 +1,8 @@
 //! The imports of the module, one by one.
 
-use super::*;
+use wasmi::{Caller, Engine, Error, Extern, Linker, Memory, Module, Val};
+
+use super::{BAD_ARGUMENT, Fault, Host, NOT_FOUND, OK, Pairs, Reply, Stream};
 
 /// A host call while it runs: the guest's memory, and the host's side of the VM.
 struct Guest<'g> {
@@ -9,67 +11,57 @@ struct Guest<'g> {
 }
 
 macro_rules! serve {
-    ($linker:ident, $($name:ident |$guest:ident $(, $argument:ident)*| $work:expr;)*) => {
-        $(
-            $linker
-                .func_wrap("env", stringify!($name), |caller: Caller<'_, Host>, $($argument: u32),*| -> u32 {
-                    let mut $guest = Guest::new(caller);
-                    match $guest.fault(stringify!($name)) {
-                        Some(fault) => $guest.fails(stringify!($name), &[$($argument),*], fault),
-                        None => $work,
+    ($($name:ident => $method:ident [$($argument:ident),*];)*) => {
+        /// Every import of the ABI that this host serves.
+        pub(crate) const IMPORTS: &[&str] = &[$(stringify!($name)),*];
+
+        fn link_abi(linker: &mut Linker<Host>) {
+            $(
+                let serve = |caller: Caller<'_, Host>, $($argument: u32),*| -> u32 {
+                    let mut guest = Guest::new(caller);
+                    match guest.fault(stringify!($name)) {
+                        Some(fault) => guest.fails(stringify!($name), &[$($argument),*], fault),
+                        None => guest.$method([$($argument),*]),
                     }
-                })
-                .unwrap();
-        )*
+                };
+                linker.func_wrap("env", stringify!($name), serve).unwrap();
+            )*
+        }
     };
 }
 
-/// For every import of the module a trap with its name, but for those that the filter is known to call.
+serve! {
+    proxy_log => log [level, text, size];
+    proxy_get_current_time_nanoseconds => time [out];
+    proxy_set_tick_period_milliseconds => tick [period];
+    proxy_set_effective_context => act_on [context];
+    proxy_continue_stream => go_on [stream];
+    proxy_get_buffer_bytes => buffer [kind, start, size, out, out_size];
+    proxy_get_header_map_pairs => pairs [map, out, out_size];
+    proxy_remove_header_map_value => remove_header [map, name, size];
+    proxy_get_property => property [path, size, out, out_size];
+    proxy_set_property => set_property [path, size, value, value_size];
+    proxy_get_shared_data => shared [key, size, out, out_size, cas];
+    proxy_set_shared_data => set_shared [key, size, value, value_size, cas];
+    proxy_send_local_response => reply [
+        status, details, details_size, body, body_size, headers, headers_size, grpc_status
+    ];
+}
+
+/// For every import of the module a trap with its name, but for those that the filter is known to
+/// call.
 pub(super) fn link(engine: &Engine, module: &Module) -> Linker<Host> {
     let mut linker = Linker::new(engine);
     for import in module.imports() {
         let (space, name) = (import.module(), import.name());
         let told = format!("the filter called {name}, which this host does not have");
-        let trap = move |_: Caller<'_, Host>, _: &[Val], _: &mut [Val]| Err(Error::new(told.clone()));
+        let trap =
+            move |_: Caller<'_, Host>, _: &[Val], _: &mut [Val]| Err(Error::new(told.clone()));
         let of = import.ty().func().expect(name).clone();
         linker.func_new(space, name, of, trap).unwrap();
     }
     linker.allow_shadowing(true);
-    serve!(linker,
-        proxy_log |guest, level, text, size| guest.log(level, text, size);
-        proxy_get_current_time_nanoseconds |guest, out| guest.time(out);
-        proxy_set_tick_period_milliseconds |guest, period| {
-            guest.host().tick = period;
-            OK
-        };
-        proxy_set_effective_context |guest, context| guest.act_on(context);
-        proxy_continue_stream |guest, stream| guest.go_on(stream);
-        proxy_get_buffer_bytes |guest, kind, start, size, out, out_size| {
-            guest.buffer(kind, start, size, out, out_size)
-        };
-        proxy_get_header_map_pairs |guest, map, out, out_size| guest.pairs(map, out, out_size);
-        proxy_remove_header_map_value |guest, map, name, size| guest.remove_header(map, name, size);
-        proxy_get_property |guest, path, size, out, out_size| guest.property(path, size, out, out_size);
-        proxy_set_property |guest, path, size, value, value_size| {
-            guest.set_property(path, size, value, value_size)
-        };
-        proxy_get_shared_data |guest, key, size, out, out_size, cas| {
-            guest.shared(key, size, out, out_size, cas)
-        };
-        proxy_set_shared_data |guest, key, size, value, value_size, cas| {
-            guest.set_shared(key, size, value, value_size, cas)
-        };
-        proxy_send_local_response |guest, status, details, details_size, body, body_size, headers, headers_size, _grpc| {
-            let details = guest.read(details, details_size);
-            let reply = Reply {
-                status,
-                details: String::from_utf8(details).unwrap(),
-                body: guest.read(body, body_size),
-                headers: unpack(&guest.read(headers, headers_size)),
-            };
-            guest.reply(reply)
-        };
-    );
+    link_abi(&mut linker);
     link_wasi(&mut linker);
     linker
 }
@@ -162,20 +154,33 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn log(&mut self, level: u32, text: u32, size: u32) -> u32 {
+    fn log(&mut self, [level, text, size]: [u32; 3]) -> u32 {
         let text = self.read(text, size);
         let line = format!("{level} {}", String::from_utf8_lossy(&text));
         self.host().log.push(line);
         OK
     }
 
-    fn time(&mut self, out: u32) -> u32 {
+    fn time(&mut self, [out]: [u32; 1]) -> u32 {
         let nanoseconds = self.host().now * 1_000_000;
         self.write(out, &nanoseconds.to_le_bytes());
         OK
     }
 
-    fn act_on(&mut self, context: u32) -> u32 {
+    /// Timers belong to root contexts; zero stops one.
+    fn tick(&mut self, [period]: [u32; 1]) -> u32 {
+        let context = self.host().context;
+        let root = self.stream().map_or(context, |stream| stream.root);
+        let ticks = &mut self.host().ticks;
+        if period == 0 {
+            ticks.remove(&root);
+        } else {
+            ticks.insert(root, period);
+        }
+        OK
+    }
+
+    fn act_on(&mut self, [context]: [u32; 1]) -> u32 {
         if !self.host().streams.contains_key(&context) {
             return BAD_ARGUMENT;
         }
@@ -183,11 +188,12 @@ impl<'g> Guest<'g> {
         OK
     }
 
-    fn go_on(&mut self, stream: u32) -> u32 {
+    fn go_on(&mut self, [stream]: [u32; 1]) -> u32 {
         let Some(stream) = self.stream().filter(|_| stream == 0) else {
             return BAD_ARGUMENT;
         };
         if stream.blocked || stream.paused || stream.forwarded.is_none() {
+            stream.unblocked |= stream.blocked;
             stream.blocked = false;
             stream.paused = false;
             stream.forward();
@@ -195,7 +201,7 @@ impl<'g> Guest<'g> {
         OK
     }
 
-    fn buffer(&mut self, kind: u32, start: u32, size: u32, out: u32, out_size: u32) -> u32 {
+    fn buffer(&mut self, [kind, start, size, out, out_size]: [u32; 5]) -> u32 {
         let bytes = match kind {
             0 => self.stream().map(|stream| stream.buffer.clone()),
             1 => self.stream().map(|stream| stream.passing.clone()),
@@ -213,12 +219,11 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn pairs(&mut self, map: u32, out: u32, out_size: u32) -> u32 {
+    fn pairs(&mut self, [map, out, out_size]: [u32; 3]) -> u32 {
         let pairs = self.stream().and_then(|stream| match map {
             // Once they have gone ahead, request headers cannot be seen any more.
-            0 => {
-                Some(stream.forwarded.is_none().then(|| stream.headers.clone()).unwrap_or_default())
-            }
+            0 if stream.forwarded.is_some() => Some(Pairs::new()),
+            0 => Some(stream.headers.clone()),
             2 => Some(stream.response.clone()),
             _ => None,
         });
@@ -229,7 +234,7 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn remove_header(&mut self, map: u32, name: u32, size: u32) -> u32 {
+    fn remove_header(&mut self, [map, name, size]: [u32; 3]) -> u32 {
         let name = self.read(name, size);
         match self.stream().filter(|stream| map == 0 && stream.forwarded.is_none()) {
             None => BAD_ARGUMENT,
@@ -240,7 +245,7 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn property(&mut self, path: u32, size: u32, out: u32, out_size: u32) -> u32 {
+    fn property(&mut self, [path, size, out, out_size]: [u32; 4]) -> u32 {
         let path = self.read(path, size);
         let value = match &*path {
             b"plugin_name" => Some(self.host().plugin.clone()),
@@ -250,7 +255,7 @@ impl<'g> Guest<'g> {
         value.map_or(NOT_FOUND, |value| self.give(&value, out, out_size))
     }
 
-    fn set_property(&mut self, path: u32, size: u32, value: u32, value_size: u32) -> u32 {
+    fn set_property(&mut self, [path, size, value, value_size]: [u32; 4]) -> u32 {
         let (path, value) = (self.read(path, size), self.read(value, value_size));
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         match self.stream() {
@@ -262,7 +267,7 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn shared(&mut self, key: u32, size: u32, out: u32, out_size: u32, cas: u32) -> u32 {
+    fn shared(&mut self, [key, size, out, out_size, cas]: [u32; 5]) -> u32 {
         let key = self.read(key, size);
         self.let_others();
         let found = self.host().shared.get(&key);
@@ -273,7 +278,7 @@ impl<'g> Guest<'g> {
         self.give(&value, out, out_size)
     }
 
-    fn set_shared(&mut self, key: u32, size: u32, value: u32, value_size: u32, cas: u32) -> u32 {
+    fn set_shared(&mut self, [key, size, value, value_size, cas]: [u32; 5]) -> u32 {
         let (key, value) = (self.read(key, size), self.read(value, value_size));
         self.let_others();
         self.host().shared.set(&key, &value, cas)
@@ -285,7 +290,15 @@ impl<'g> Guest<'g> {
         }
     }
 
-    fn reply(&mut self, reply: Reply) -> u32 {
+    fn reply(&mut self, arguments: [u32; 8]) -> u32 {
+        let [status, details, details_size, body, body_size, headers, headers_size, _] = arguments;
+        let details = self.read(details, details_size);
+        let reply = Reply {
+            status,
+            details: String::from_utf8(details).unwrap(),
+            body: self.read(body, body_size),
+            headers: unpack(&self.read(headers, headers_size)),
+        };
         match self.stream() {
             None => BAD_ARGUMENT,
             Some(stream) => {

@@ -1,0 +1,463 @@
+"""What a governed tools/call costs: CPU time that filters add to Envoy, measured side by side.
+
+    make bench                                             the table, in about four minutes
+    .tools/venv/bin/python tests/bench/bench.py --quick    a rough one, in about a minute
+                                            ... --keep     also writes tests/bench/results.md
+                                            ... --all      also takes the filters' costs apart
+
+Each variant is an Envoy process of its own: the shipped envoy.yaml with one worker thread, and other
+filters in the place of ours. All run at once, before one upstream, and take turns in short rounds of
+calls. A machine's speed drifts over seconds, so costs are compared within a round only: what a variant
+adds is its CPU time per call (user and system, all threads of the process) less that of the Envoy
+without a filter in the same round, and the table has the medians of these differences over all rounds.
+All is started anew several times, because one process can be some percent slower than its twin.
+
+The load is our own, not a tool's: rounds of 200 calls need connections that outlive them, an exact
+number of calls, and a look at every answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "envoy"))
+
+import rig  # noqa: E402
+
+HEADING = """# What the filter costs
+
+CPU time of the Envoy process per proxied tools/call, and what each filter adds to it. Written by
+`make bench` with `--keep`; [bench.py](bench.py) says how it is measured."""
+RESULTS = Path(__file__).with_name("results.md")
+TYPES = "type.googleapis.com/envoy.extensions.filters.http"
+
+CALLERS = 8  # Connections, each with a credential of its own and one call under way.
+TOOLS = [f"tool_{number:02}" for number in range(100)]
+PLENTY = 1_000_000_000
+TARGET = 0.5  # Of what Envoy's own filters add.
+
+Filters = list[dict[str, Any]]
+
+
+# --- The variants -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One way to treat calls: filters of Envoy's own, or a policy for ours."""
+
+    name: str
+    filters: Filters = field(default_factory=list)
+    policy: dict[str, Any] | None = None
+    changes: Callable[[rig.Config], object] = lambda _: None
+    answer: bytes = b'"result"'
+
+    def config(self, wasm: Path, upstream_port: int) -> rig.Config:
+        """The shipped configuration with this variant's filters."""
+
+        def change(config: rig.Config) -> None:
+            rig.hcm(config)["http_filters"][:0] = self.filters
+            self.changes(config)
+
+        listener, admin = rig.free_ports(2)
+        return rig.render(
+            self.policy,
+            listener,
+            admin,
+            upstream_port,
+            wasm=wasm if self.policy else None,
+            access_log="/dev/null",
+            changes=change,
+        )
+
+
+def native(*names: dict[str, str], **settings: object) -> Filters:
+    """Envoy's own MCP parser, and its own access control: the tool's name must match one of these."""
+    matchers = [{"string_match": name} for name in names]
+    is_listed = {
+        "filter": "envoy.filters.http.mcp",
+        "path": [{"key": "params"}, {"key": "name"}],
+        "value": {"or_match": {"value_matchers": matchers}},
+    }
+    tools_policy = {
+        "principals": [{"any": True}],
+        "permissions": [{"sourced_metadata": {"metadata_matcher": is_listed}}],
+    }
+    access = {"@type": f"{TYPES}.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": {"tools": tools_policy}}}
+    return [parser(**settings), {"name": "envoy.filters.http.rbac", "typed_config": access}]
+
+
+def parser(**settings: object) -> dict[str, Any]:
+    """Envoy's own MCP parser: refuses what is not MCP, leaves method and tool in dynamic metadata."""
+    config = {"@type": f"{TYPES}.mcp.v3.Mcp", "traffic_mode": "REJECT_NO_MCP", **settings}
+    return {"name": "envoy.filters.http.mcp", "typed_config": config}
+
+
+def buffer() -> dict[str, Any]:
+    """Envoy's own filter that waits for a request's end."""
+    config = {"@type": f"{TYPES}.buffer.v3.Buffer", "max_request_bytes": 1 << 20}
+    return {"name": "envoy.filters.http.buffer", "typed_config": config}
+
+
+def policy(entry: dict[str, Any], tools: Iterable[str] = TOOLS, default: str = "deny", **parts: Any) -> dict[str, Any]:
+    """A policy with the same entry for each tool; headers are held as in the shipped envoy.yaml."""
+    entries = dict.fromkeys(tools, entry)
+    return {"version": "1", "default": default, "tools": entries, "requests": {"hold_headers": "always"}, **parts}
+
+
+CONDITIONS: dict[str, Any] = {
+    "require": [
+        {"conditions": [{"path": "args.amount", "op": "lte", "value": 10_000}]},
+        {"conditions": [{"path": "args.currency", "op": "in", "value": ["EUR", "USD", "GBP"]}]},
+    ],
+    "deny_if": [{"conditions": [{"path": "args.path", "op": "regex", "value": r"(^|/)\.\.(/|$)"}]}],
+}
+LIMIT = {"counter": "calls", "window": "hour", "max": PLENTY, "scope": "grant"}
+LIMITED = {**CONDITIONS, "limits": [LIMIT]}
+ONE_LIMIT = policy({}, [], "allow", all_tools={"limits": [LIMIT]})
+OWN_LIMITS = policy({})
+OWN_LIMITS["tools"] = {tool: {**CONDITIONS, "limits": [{**LIMIT, "counter": tool}]} for tool in TOOLS}
+EXACT = [{"exact": tool} for tool in TOOLS]
+
+BASE = Variant("no filter")
+NATIVE = Variant("Envoy's MCP filter + RBAC, 100 tools", native(*EXACT))
+OURS = Variant("mcp-policy, 100 tools, conditions, a limit", policy=policy(LIMITED))
+VARIANTS = [
+    BASE,
+    Variant("Envoy's buffer filter", [buffer()]),
+    NATIVE,
+    OURS,
+    Variant("mcp-policy, a limit for all tools, nothing else", policy=ONE_LIMIT),
+    Variant("mcp-policy, denied", policy=policy({}, []), answer=b'"error"'),
+]
+MORE = [
+    Variant("Envoy's MCP filter alone", [parser()]),
+    Variant("Envoy's MCP filter + RBAC, two prefixes", native({"prefix": "tool_"}, {"prefix": "other_"})),
+    Variant("Envoy's MCP filter + RBAC, 100 tools, no duplicate keys", native(*EXACT, reject_duplicate_keys=True)),
+    Variant("mcp-policy, 100 tools, conditions, a limit each", policy=OWN_LIMITS),
+    Variant("mcp-policy, 100 tools, conditions, no limit", policy=policy(CONDITIONS)),
+    Variant("mcp-policy, 100 tools, nothing else", policy=policy({})),
+    Variant("mcp-policy, nothing listed, all allowed", policy=policy({}, [], "allow")),
+]
+
+
+# --- The load ---------------------------------------------------------------------------------
+
+
+def upstream_config(listener: int, admin: int) -> rig.Config:
+    """An Envoy that reads a call to its end, and answers it with the same result as all others."""
+    result = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "ok"}], "isError": False}}
+    response = {"status": 200, "body": {"inline_string": json.dumps(result)}}
+    json_type = {
+        "header": {"key": "content-type", "value": "application/json"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+    def change(config: rig.Config) -> None:
+        manager = rig.hcm(config)
+        manager.pop("access_log")
+        # Without it the answer comes before the call has been read, and costs the connection.
+        manager["http_filters"].insert(0, buffer())
+        manager["route_config"]["response_headers_to_add"] = [json_type]
+        manager["route_config"]["virtual_hosts"][0]["routes"][0] = {
+            "match": {"prefix": "/"},
+            "direct_response": response,
+        }
+
+    return rig.render(None, listener, admin, admin, wasm=None, changes=change)
+
+
+def call(tool: str, caller: int) -> bytes:
+    """A tools/call as clients send it, with a body of about 300 bytes."""
+    arguments = {
+        "path": f"/srv/accounts/{caller:04}/reports/2026/summary.json",
+        "amount": 1250.5,
+        "currency": "EUR",
+        "labels": ["monthly", "reviewed"],
+        "note": "Monthly settlement, second run",
+    }
+    params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 4711, "method": "tools/call", "params": params})
+    token = hashlib.sha256(str(caller).encode()).hexdigest()
+    head = [
+        "POST /mcp HTTP/1.1",
+        "Host: mcp.example.com",
+        "User-Agent: agent/1.0",
+        "Accept: application/json, text/event-stream",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"Authorization: Bearer {token}",
+        f"Mcp-Session-Id: {token[:32]}",
+        "MCP-Protocol-Version: 2025-11-25",
+    ]
+    return "\r\n".join([*head, "", body]).encode()
+
+
+class Load:
+    """Connections that stay open, each of a caller who calls one tool after another."""
+
+    def __init__(self, port: int, answer: bytes) -> None:
+        self._answer = answer
+        self._calls = [[call(tool, caller) for tool in TOOLS] for caller in range(CALLERS)]
+        self._sockets = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(CALLERS)]
+        self._sent = 0
+        for each in self._sockets:
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def run(self, count: int) -> int:
+        """Makes so many calls, one under way on each connection; returns how many were answered wrongly."""
+        wrong = 0
+        for number in range(count + CALLERS):
+            caller = number % CALLERS
+            connection = self._sockets[caller]
+            if number >= CALLERS:
+                wrong += not self._is_right(receive(connection))
+            if number < count:
+                self._sent += 1
+                connection.sendall(self._calls[caller][self._sent % len(TOOLS)])
+        return wrong
+
+    def _is_right(self, response: bytes) -> bool:
+        return response.startswith(b"HTTP/1.1 200 ") and self._answer in response
+
+    def close(self) -> None:
+        """Ends the connections."""
+        for each in self._sockets:
+            each.close()
+
+
+def passes(tool: str, port: int) -> bool:
+    """Whether a call of this tool gets the upstream's answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(call(tool, 0))
+        return b'"result"' in receive(connection)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """One response, whole."""
+    data = b""
+    while True:
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise rig.RigError(f"Envoy closed a connection after {data!r}")
+        data += chunk
+        head, separator, body = data.partition(b"\r\n\r\n")
+        if separator and len(body) >= int(head.lower().partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0]):
+            return data
+
+
+# --- Measuring --------------------------------------------------------------------------------
+
+
+class Subject:
+    """A variant's Envoy, with its callers connected and its CPU time so far."""
+
+    def __init__(self, variant: Variant, envoy: rig.Envoy) -> None:
+        self.variant = variant
+        self.errors = 0
+        self.load = Load(envoy.port, variant.answer)
+        # Linux: the CPU clock of another process, in nanoseconds (CPUCLOCK_SCHED in the kernel's posix-timers.h).
+        self._clock = (~envoy._envoy_pid() << 3) | 2
+
+    def microseconds_per_call(self, calls: int) -> float:
+        """CPU time that Envoy takes for one call, over so many."""
+        self.errors += self.load.run(CALLERS)
+        before = self._cpu_ns()
+        self.errors += self.load.run(calls)
+        return (self._cpu_ns() - before) / 1000 / calls
+
+    def _cpu_ns(self) -> int:
+        # What comes after an answer, such as the access log, belongs to the call.
+        time.sleep(0.003)
+        return time.clock_gettime_ns(self._clock)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often all Envoys are started, for how many rounds, of how many calls to each."""
+
+    starts: int
+    rounds: int
+    calls: int
+
+
+FULL = Plan(starts=5, rounds=100, calls=200)
+QUICK = Plan(starts=2, rounds=40, calls=200)
+
+
+@dataclass
+class Measurement:
+    """Microseconds per call, by variant; those at the same place of each list are of the same round."""
+
+    plan: Plan
+    rounds: dict[Variant, list[float]]
+    errors: dict[Variant, int]
+
+    def added(self, variant: Variant) -> list[float]:
+        """What the variant adds to no filter, round by round."""
+        return [cost - base for cost, base in zip(self.rounds[variant], self.rounds[BASE], strict=True)]
+
+    def share(self, variant: Variant, places: Iterable[int]) -> float:
+        """What the variant adds, as a share of what Envoy's own filters add, in these rounds."""
+        places = list(places)
+        return median_at(places, self.added(variant)) / median_at(places, self.added(NATIVE))
+
+    def interval(self, statistic: Callable[[list[int]], float]) -> tuple[float, float]:
+        """A 95% interval of a statistic over rounds, by bootstrap: of the starts, then of the rounds of each."""
+        chance = random.Random(0)
+
+        def resampled() -> list[int]:
+            places: list[int] = []
+            for start in chance.choices(range(self.plan.starts), k=self.plan.starts):
+                first = start * self.plan.rounds
+                places += chance.choices(range(first, first + self.plan.rounds), k=self.plan.rounds)
+            return places
+
+        values = sorted(statistic(resampled()) for _ in range(400))
+        return values[10], values[389]
+
+
+def median_at(places: Iterable[int], values: list[float]) -> float:
+    """The median of the values at these places."""
+    return statistics.median(values[at] for at in places)
+
+
+def measure(variants: list[Variant], wasm: Path, plan: Plan) -> Measurement:
+    """Runs the rounds."""
+    measurement = Measurement(plan, {variant: [] for variant in variants}, dict.fromkeys(variants, 0))
+    for start in range(plan.starts):
+        with ExitStack() as stack:
+            upstream_port, admin_port = rig.free_ports(2)
+            stack.enter_context(rig.Envoy(upstream_config(upstream_port, admin_port)))
+            subjects = []
+            for variant in variants:
+                progress(f"start {start + 1} of {plan.starts}: {variant.name}")
+                envoy = stack.enter_context(rig.Envoy(variant.config(wasm, upstream_port)))
+                subject = Subject(variant, envoy)
+                stack.callback(subject.load.close)
+                if variant in (NATIVE, OURS) and passes("unlisted", envoy.port):
+                    raise rig.RigError(f"{variant.name}: a tool that is not listed passes")
+                subject.microseconds_per_call(2 * plan.calls)
+                subjects.append(subject)
+            for number in range(plan.rounds):
+                progress(f"start {start + 1} of {plan.starts}, round {number + 1} of {plan.rounds}")
+                for subject in random.sample(subjects, len(subjects)):
+                    measurement.rounds[subject.variant].append(subject.microseconds_per_call(plan.calls))
+            for subject in subjects:
+                measurement.errors[subject.variant] += subject.errors
+    progress("")
+    return measurement
+
+
+def progress(text: str) -> None:
+    """Says on a terminal what is going on."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+# --- The report -------------------------------------------------------------------------------
+
+HEADER = ["variant", "µs per call", "added", "95% interval", "middle half", "share of MCP + RBAC", "errors"]
+
+
+def table(measurement: Measurement) -> list[str]:
+    """The table, in Markdown."""
+    rows = [HEADER]
+    for variant, costs in measurement.rounds.items():
+        cells = [variant.name, f"{statistics.median(costs):.1f}", "", "", "", "", str(measurement.errors[variant])]
+        if variant is not BASE:
+            added = measurement.added(variant)
+            low, high = measurement.interval(partial(median_at, values=added))
+            quarter, _, three_quarters = statistics.quantiles(added, n=4)
+            share = measurement.share(variant, range(len(added)))
+            cells[2:6] = [
+                f"{statistics.median(added):+.1f}",
+                f"{low:+.1f} to {high:+.1f}",
+                f"{quarter:+.1f} to {three_quarters:+.1f}",
+                f"{share:.2f}",
+            ]
+        rows.append(cells)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    # Names to the left, numbers to the right.
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    name = f"{{:{widths[0]}}}"
+    line = "| " + " | ".join([name, *(f"{{:>{width}}}" for width in widths[1:])]) + " |"
+    return [line.format(*row) for row in rows]
+
+
+def verdict(measurement: Measurement) -> str:
+    """Whether the filter costs as little as it should."""
+    share = measurement.share(OURS, range(len(measurement.rounds[OURS])))
+    low, high = measurement.interval(partial(measurement.share, OURS))
+    met = "met" if share <= TARGET else "missed"
+    return (
+        f"Target {met}: `{OURS.name}` adds {share:.2f} of what `{NATIVE.name}` adds "
+        f"(95% interval {low:.2f} to {high:.2f}); the target is at most {TARGET:.2f}."
+    )
+
+
+def setting(wasm: Path, plan: Plan) -> list[str]:
+    """When, where and on what it was measured."""
+    model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
+    version = subprocess.run([*rig.find_envoy(), "--version"], capture_output=True, text=True, check=True).stdout
+    body = call(TOOLS[0], 0).partition(b"\r\n\r\n")[2]
+    now = datetime.now(timezone.utc)
+    return [
+        f"- {now:%Y-%m-%d %H:%M} UTC, {model}, {os.cpu_count()} cores, Linux {platform.release()}",
+        f"- Envoy {version.split('version: ')[1].strip()}",
+        f"- filter: {wasm.stat().st_size} bytes, sha256 {hashlib.sha256(wasm.read_bytes()).hexdigest()}",
+        f"- {plan.starts} starts x {plan.rounds} rounds x {plan.calls} calls of {len(body)} bytes"
+        f" for each variant, {CALLERS} connections",
+        f"- `{' '.join(['python', 'tests/bench/bench.py', *sys.argv[1:]])}`",
+    ]
+
+
+def main() -> None:
+    """Measures, and prints the table."""
+    parser = argparse.ArgumentParser(description="Measures the CPU time that filters add to Envoy, per tools/call.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute, wider intervals")
+    parser.add_argument("--all", action="store_true", help="more variants, which take the costs apart")
+    parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    with tempfile.TemporaryDirectory() as directory:
+        if not rig.WASM.is_file():
+            raise rig.RigError(f"{rig.WASM} does not exist: build the filter with `make wasm`")
+        # A copy: a build in the meantime must not change what is measured.
+        wasm = Path(shutil.copy(rig.WASM, directory))
+        measurement = measure(VARIANTS + MORE * options.all, wasm, plan)
+        lines = [*setting(wasm, plan), "", *table(measurement), "", verdict(measurement)]
+    print("\n".join(lines))
+    if any(measurement.errors.values()):
+        raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")
+    if options.keep:
+        RESULTS.write_text("\n".join([HEADING, "", *lines, ""]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (rig.RigError, OSError) as problem:
+        sys.exit(f"bench.py: {problem}")
+    except KeyboardInterrupt:
+        sys.exit(130)
