@@ -30,9 +30,6 @@ pub const MAX_SWAPS: usize = 256;
 /// Longest window of a limit, in seconds: a leap year.
 pub const MAX_WINDOW_SECONDS: u32 = 366 * 86_400;
 
-/// Most limits that one call can meet.
-pub const MAX_LIMITS_PER_CALL: usize = 64;
-
 /// Longest pattern of a glob or a regular expression in a policy, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 4096;
 

@@ -35,7 +35,11 @@ impl RootContext for Root {
         // Also called in a throw-away copy that only validates, so nothing may happen here but the check.
         let bytes =
             calls::buffer(Buffer::PluginConfiguration, size).ok().flatten().unwrap_or_default();
-        match Config::load(&bytes, &plugin_name()) {
+        let Ok(name) = plugin_name() else {
+            calls::log(Level::Error, "mcp_policy: Envoy did not tell the plugin's name");
+            return false;
+        };
+        match Config::load(&bytes, &name) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     calls::log(Level::Warn, &format!("mcp_policy: {warning}"));
@@ -113,7 +117,7 @@ fn release(context: u32) {
 }
 
 /// Keeps the counters of plugins apart that share one VM id.
-fn plugin_name() -> String {
-    let name = calls::property(&["plugin_name"]).ok().flatten().unwrap_or_default();
-    String::from_utf8_lossy(&name).into_owned()
+fn plugin_name() -> Result<String, calls::HostError> {
+    let name = calls::property(&["plugin_name"])?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }

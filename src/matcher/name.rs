@@ -5,7 +5,7 @@
 pub enum Pattern {
     /// No wildcard.
     Exact(Box<str>),
-    /// `*` alone.
+    /// `*` alone, however often.
     Any,
     /// `literal*`
     Prefix(Box<str>),
@@ -20,7 +20,7 @@ impl Pattern {
     #[must_use]
     pub fn new(text: &str) -> Pattern {
         let wild = |text: &str| text.contains(['*', '?']);
-        if text == "*" {
+        if !text.is_empty() && text.bytes().all(|byte| byte == b'*') {
             return Pattern::Any;
         }
         if !wild(text) {
@@ -115,6 +115,13 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn stars_alone_are_every_name_and_list_none() {
+        assert_eq!(Pattern::new("**"), Pattern::Any);
+        assert_ne!(Pattern::new(""), Pattern::Any);
+        assert_ne!(Pattern::new("*?"), Pattern::Any);
     }
 
     #[test]

@@ -231,6 +231,13 @@ fn tool_pattern(text: &str, place: &Place, reader: &mut Reader) -> Option<Patter
         reader.error(Code::BadPattern, place, message);
         return None;
     }
+    if text == limit::GLOBAL {
+        let message = format!("`{text}` is the name of the counters under `*`");
+        let help =
+            "a tool of this name cannot have an entry of its own; use a glob such as `_globa?`";
+        reader.error_with_help(Code::Contradiction, place, message, help.to_owned());
+        return None;
+    }
     Some(Pattern::new(text))
 }
 

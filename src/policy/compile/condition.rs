@@ -149,9 +149,10 @@ fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) 
                     help,
                 );
             }
-            let scalars: Option<Box<[Scalar]>> =
-                items.iter().map(|item| scalar(item, reader)).collect();
-            Test::OneOf(scalars.filter(|scalars| !scalars.is_empty())?)
+            let scalars: Box<[Scalar]> =
+                items.iter().filter_map(|item| scalar(item, reader)).collect();
+            // Each member that is none has been reported.
+            (!scalars.is_empty()).then_some(Test::OneOf(scalars))?
         }
         Operator::Less => Test::Less(reader.number(value)?),
         Operator::AtMost => Test::AtMost(reader.number(value)?),

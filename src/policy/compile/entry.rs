@@ -130,8 +130,10 @@ fn native_check(
     let conditions = fields.require("conditions", reader);
     let on_deny = limit::text(&mut fields, "on_deny", reader);
     reader.close(&fields);
-    let items = conditions.map(|field| reader.list(&field))?;
-    if items.is_empty() && kind == CheckKind::Require {
+    let conditions = conditions?;
+    let items = reader.list(&conditions);
+    let none = *conditions.value == Value::Array(Vec::new());
+    if none && kind == CheckKind::Require {
         let message = "a requirement without conditions always holds".to_owned();
         let help = "add conditions, or leave it out".to_owned();
         reader.error_with_help(Code::NoEffect, &field.place, message, help);
@@ -290,7 +292,7 @@ fn rule_check(
     // The first pass has reported what is wrong with the types of these.
     let object = field.value.as_object()?;
     let mut fields = Reader::default().fields(field)?;
-    for key in ["name", "on_deny", "reason", "state", "rate_limit"] {
+    for key in ["state", "rate_limit"] {
         fields.take(key);
     }
     if let Some(name) = fields.take("name") {
