@@ -1,6 +1,6 @@
 """What a governed tools/call costs: CPU time that filters add to Envoy, measured side by side.
 
-    make bench                                             the table, in about four minutes
+    make bench                                             the table, in about five minutes
     .tools/venv/bin/python tests/bench/bench.py --quick    a rough one, in about a minute
                                             ... --keep     also writes tests/bench/results.md
                                             ... --all      also takes the filters' costs apart
