@@ -41,3 +41,7 @@ pub const MAX_ECHO_BYTES: usize = 128;
 
 /// Longest JSON-RPC response, or event of a stream, in which an error is looked for. Errors are short; what is longer counts as a success.
 pub const MAX_OBSERVED_BYTES: usize = 65_536;
+
+/// Longest list, or event of a stream in which there could be one, that is read: Envoy's own default for buffered bodies. Lists come
+/// in pages; a longer one is withheld.
+pub const MAX_LIST_BYTES: usize = 1 << 20;

@@ -5,12 +5,12 @@
 //! forwarded unjudged.
 
 mod judgement;
+mod response;
 
 use std::rc::Rc;
 
 use crate::mcp::Refusal;
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
-use crate::mcp::outcome::{BodyForm, Observer};
 use crate::policy::compiled::Config;
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::store::SharedStore;
@@ -18,7 +18,8 @@ use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::time::UnixMillis;
-use judgement::{Judgement, Refunds};
+use judgement::Judgement;
+use response::{Expected, Lists, Response};
 
 /// What the exchange asks of the world when it needs it.
 pub trait Environment {
@@ -43,6 +44,8 @@ pub trait Environment {
 pub enum Hold {
     /// They wait.
     Yes,
+    /// They wait, unless it turns out that Envoy does not let them.
+    Maybe,
     /// They go ahead; the body still waits.
     No,
 }
@@ -67,7 +70,27 @@ pub enum Action {
     Reply(Reply),
 }
 
-/// The headers of a response, as far as counts depend on them.
+/// What Envoy shall do with the bytes of a response that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyAction {
+    /// Let them pass.
+    Continue,
+    /// Keep them, and come back when there are more.
+    Pause,
+    /// Let these pass instead.
+    Replace(Vec<u8>),
+}
+
+/// A change of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// It is removed.
+    Remove(&'static str),
+    /// It gets this value, and no other.
+    Set(&'static str, &'static str),
+}
+
+/// The headers of a response, as far as counts and lists depend on them.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'h> {
     /// HTTP status.
@@ -78,7 +101,12 @@ pub struct ResponseHead<'h> {
     pub encoded: bool,
     /// Whether the answer tells what became of the call: see [`crate::mcp::outcome::is_conclusive`].
     pub conclusive: bool,
+    /// Whether the response has no body.
+    pub ends: bool,
 }
+
+/// What a response must not be encoded for: events and lists have to be read.
+const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", "identity");
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -86,6 +114,9 @@ pub struct Exchange {
     config: Rc<Config>,
     state: State,
     record: Option<Record>,
+    edits: Vec<HeaderEdit>,
+    /// Whether request headers can still be changed when the body has been judged.
+    holds: bool,
 }
 
 #[derive(Debug)]
@@ -96,10 +127,10 @@ enum State {
     Passing,
     /// The body is being collected; this much of it is buffered.
     Collecting { head: Box<Head>, buffered: usize },
-    /// Forwarded; these counts are given back on an error.
-    Forwarded(Refunds),
-    /// The response is watched for errors.
-    Watching { observer: Observer, refunds: Refunds },
+    /// Forwarded; the response is needed for this.
+    Forwarded(Expected),
+    /// The response is on its way through.
+    Responding(Box<Response>),
     /// Answered here.
     Answered,
 }
@@ -108,36 +139,45 @@ impl Exchange {
     /// An exchange that has seen nothing.
     #[must_use]
     pub fn new(config: Rc<Config>) -> Exchange {
-        Exchange { config, state: State::Fresh, record: None }
+        let state = State::Fresh;
+        Exchange { config, state, record: None, edits: Vec::new(), holds: false }
     }
 
-    /// Request headers. Also returns the names of the headers to remove before anything is forwarded.
+    /// Request headers.
     pub fn request_headers(
         &mut self,
         headers: &[Header<'_>],
         follows: Follows,
         hold: Hold,
-    ) -> (Action, Vec<&'static str>) {
+    ) -> Action {
+        let policy = &self.config.policy;
         let head = match admit(headers, follows, self.config.requests.max_body_bytes) {
             Ok(Admission::Judge(_)) if follows == Follows::Nothing => {
-                return (self.refuse(Refusal::new(Reason::InvalidJson, "")), Vec::new());
+                return self.refuse(Refusal::new(Reason::InvalidJson, ""));
             }
             Ok(Admission::Judge(head)) => head,
-            Ok(Admission::Pass) => {
+            Ok(admission @ (Admission::Pass | Admission::Stream { .. })) => {
+                self.record = Some(Record::passed("", &policy.name));
                 self.state = State::Passing;
-                self.record = Some(Record::passed("", &self.config.policy.name));
-                return (Action::Continue, Vec::new());
+                if let Admission::Stream { expected } = admission
+                    && policy.filters_any()
+                {
+                    self.edits.extend(expected.then_some(PLAIN));
+                    self.state =
+                        State::Forwarded(Expected { lists: Lists::Any, ..Expected::default() });
+                }
+                return Action::Continue;
             }
-            Err(refusal) => return (self.refuse(refusal), Vec::new()),
+            Err(refusal) => return self.refuse(refusal),
         };
-        let mut removed = head.controls.clone();
-        if self.config.policy.needs_responses() {
-            // An error in a compressed response could not be read.
-            removed.push("accept-encoding");
+        self.edits.extend(head.controls.iter().map(|name| HeaderEdit::Remove(name)));
+        self.holds = hold == Hold::Yes;
+        if !self.holds && (policy.needs_responses() || policy.filters_any()) {
+            // When the body tells whether the response is needed, it may be too late.
+            self.edits.push(PLAIN);
         }
         self.state = State::Collecting { head, buffered: 0 };
-        let action = if hold == Hold::Yes { Action::Pause } else { Action::Continue };
-        (action, removed)
+        if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
     /// Request body: `buffered` counts all of it that Envoy holds so far.
@@ -185,52 +225,53 @@ impl Exchange {
         self.refuse(Refusal::new(Reason::HostFailure, ""))
     }
 
-    /// Whether the response can change a count.
+    /// Whether the response is needed.
     #[must_use]
     pub fn awaits_response(&self) -> bool {
-        matches!(&self.state, State::Forwarded(refunds) if !refunds.is_empty())
+        matches!(&self.state, State::Forwarded(expected) if !expected.is_nothing())
     }
 
     /// Response headers.
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
-        let State::Forwarded(refunds) = &mut self.state else {
+        let State::Forwarded(expected) = &mut self.state else {
             return;
         };
-        let refunds = std::mem::take(refunds);
+        let expected = std::mem::take(expected);
         self.state = State::Passing;
-        if refunds.is_empty() || !head.conclusive {
-            return;
+        if let Some((response, edits)) = Response::start(&self.config, env, expected, head) {
+            self.edits.extend(edits);
+            self.state = State::Responding(Box::new(response));
         }
-        if head.status >= 400 {
-            give_back(&self.config, env, refunds.iter().flat_map(|(_, counts)| counts));
-            return;
-        }
-        let form = BodyForm::of(head.content_type, head.encoded);
-        let ids = refunds.iter().map(|(id, _)| id.clone()).collect();
-        self.state = State::Watching { observer: Observer::new(form, ids), refunds };
     }
 
-    /// Response body: `length` bytes are passing. They are looked at, never held.
-    pub fn response_body<E: Environment>(&mut self, env: &E, length: usize, chunk: Chunk) {
-        let State::Watching { observer, refunds } = &mut self.state else {
-            return;
+    /// Response body: `length` bytes are there, counted anew after each that passed.
+    pub fn response_body<E: Environment>(
+        &mut self,
+        env: &E,
+        length: usize,
+        chunk: Chunk,
+    ) -> BodyAction {
+        let State::Responding(response) = &mut self.state else {
+            return BodyAction::Continue;
         };
-        let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
-        let failed = match bytes {
-            Some(bytes) => observer.push(&bytes, chunk == Chunk::Last),
-            None => Vec::new(),
-        };
-        let counts =
-            refunds.iter().filter(|(id, _)| failed.contains(id)).flat_map(|(_, counts)| counts);
-        give_back(&self.config, env, counts);
-        if !observer.is_watching() {
+        let action = response.body(&self.config, env, length, chunk);
+        if response.is_over() {
             self.state = State::Passing;
         }
+        action
     }
 
     /// Response trailers: where they come, the body never says that it has ended.
-    pub fn response_trailers<E: Environment>(&mut self, env: &E) {
-        self.response_body(env, 0, Chunk::Last);
+    pub fn response_trailers<E: Environment>(&mut self, env: &E) -> BodyAction {
+        let State::Responding(response) = &mut self.state else {
+            return BodyAction::Continue;
+        };
+        response.trailers(&self.config, env)
+    }
+
+    /// The changes that the headers of the request, or then of the response, still need.
+    pub fn take_edits(&mut self) -> Vec<HeaderEdit> {
+        std::mem::take(&mut self.edits)
     }
 
     /// The record of the request, once, as soon as there is one.
@@ -257,8 +298,11 @@ impl Exchange {
         };
         self.record = verdict.record;
         match verdict.result {
-            Ok(refunds) => {
-                self.state = State::Forwarded(refunds);
+            Ok(expected) => {
+                if self.holds && !expected.is_nothing() {
+                    self.edits.push(PLAIN);
+                }
+                self.state = State::Forwarded(expected);
                 Action::Continue
             }
             Err(reply) => Action::Reply(reply),
@@ -275,7 +319,7 @@ impl Exchange {
     fn settled(&self) -> Action {
         match self.state {
             State::Answered | State::Fresh | State::Collecting { .. } => Action::Pause,
-            State::Passing | State::Forwarded(_) | State::Watching { .. } => Action::Continue,
+            State::Passing | State::Forwarded(_) | State::Responding(_) => Action::Continue,
         }
     }
 }

@@ -14,7 +14,8 @@
 //! 5. [`enforce`] adds what depends on counters, which [`rate`] keeps in Envoy's shared data, and makes the `Permit` without
 //!    which no call is forwarded. [`identity`] says whose counts they are.
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
-//! 7. The response streams by; where a limit counts successes only, [`mcp::outcome`] looks for an error in it.
+//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
+//!    successes only, [`mcp::outcome`] looks for an error.
 //!
 //! [`exchange`] drives 2 to 7 as a state machine without input or output of its own. The host module, which exists only for
 //! wasm32, carries events from Envoy to it and its actions back.
@@ -41,6 +42,7 @@ pub mod decision;
 pub mod identity;
 
 pub mod enforce;
+pub mod listing;
 pub mod record;
 pub mod reply;
 

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
 mod reader;
+pub mod section;
 mod suggest;
 
 use crate::json::{Duplicates, Value, parse};

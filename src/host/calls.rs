@@ -9,6 +9,7 @@
 
 use std::ptr::null_mut;
 
+use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
 use crate::rate::store::Version;
 use crate::time::UnixMillis;
@@ -34,6 +35,20 @@ unsafe extern "C" {
     ) -> Raw;
     fn proxy_get_header_map_pairs(kind: Raw, out: *mut *mut u8, out_size: *mut usize) -> Raw;
     fn proxy_remove_header_map_value(kind: Raw, name: *const u8, size: usize) -> Raw;
+    fn proxy_replace_header_map_value(
+        kind: Raw,
+        name: *const u8,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Raw;
+    fn proxy_set_buffer_bytes(
+        kind: Raw,
+        start: usize,
+        size: usize,
+        bytes: *const u8,
+        bytes_size: usize,
+    ) -> Raw;
     fn proxy_get_property(
         path: *const u8,
         size: usize,
@@ -147,9 +162,29 @@ pub(super) fn headers(map: Map) -> Result<Headers, HostError> {
     bytes.map(|bytes| Headers(bytes.unwrap_or_default()))
 }
 
-pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
-    // SAFETY: the host reads `size` bytes at `name` during the call.
-    done(unsafe { proxy_remove_header_map_value(Map::Request as Raw, name.as_ptr(), name.len()) })
+/// Removes or sets a header.
+pub(super) fn edit_header(map: Map, edit: HeaderEdit) -> Result<(), HostError> {
+    // SAFETY: the host reads name and value during the call.
+    done(match edit {
+        HeaderEdit::Remove(name) => unsafe {
+            proxy_remove_header_map_value(map as Raw, name.as_ptr(), name.len())
+        },
+        HeaderEdit::Set(name, value) => unsafe {
+            proxy_replace_header_map_value(
+                map as Raw,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        },
+    })
+}
+
+/// Puts other bytes in the place of the first `size` ones of a buffer.
+pub(super) fn replace(kind: Buffer, size: usize, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: the host reads the bytes during the call.
+    done(unsafe { proxy_set_buffer_bytes(kind as Raw, 0, size, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A property; `None` where there is none.

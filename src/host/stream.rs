@@ -10,7 +10,7 @@ use super::calls::{self, Buffer, Level, Map};
 use super::probe::{Probe, TICK_MILLIS};
 use super::root::Exchanges;
 use super::shared::SharedData;
-use crate::exchange::{Action, Chunk, Environment, Exchange, ResponseHead};
+use crate::exchange::{Action, BodyAction, Chunk, Environment, Exchange, HeaderEdit, ResponseHead};
 use crate::mcp::headers::{Follows, Header};
 use crate::mcp::outcome::is_conclusive;
 use crate::reply::{CODE_DETAILS, Reply};
@@ -26,6 +26,8 @@ pub(super) struct Stream {
     watched: bool,
     /// Whether its headers were let go before its body came.
     released: bool,
+    /// How much of the response body is kept.
+    buffered: usize,
 }
 
 impl Stream {
@@ -35,7 +37,7 @@ impl Stream {
         probe: Rc<Probe>,
         exchanges: Exchanges,
     ) -> Stream {
-        Stream { context, exchange, probe, exchanges, watched: false, released: false }
+        Stream { context, exchange, probe, exchanges, watched: false, released: false, buffered: 0 }
     }
 
     fn perform(&self, action: Action) -> HostAction {
@@ -59,6 +61,15 @@ impl Stream {
         }
     }
 
+    /// Changes headers as the exchange asks; false if one stayed that was to go.
+    fn edit_headers(&self, map: Map) -> bool {
+        let edits = self.exchange.borrow_mut().take_edits();
+        edits.into_iter().all(|edit| {
+            let edited = calls::edit_header(map, edit);
+            edited.is_ok() || matches!(edit, HeaderEdit::Set(..))
+        })
+    }
+
     fn body_came(&mut self) {
         self.released |= self.probe.body_came(self.context, calls::timer_now);
     }
@@ -72,12 +83,11 @@ impl HttpContext for Stream {
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
         let hold = self.probe.hold(calls::timer_now);
-        let (action, removed) =
+        let mut action =
             self.exchange.borrow_mut().request_headers(&headers.pairs(), follows, hold);
         // What cannot be removed must not get past.
-        if removed.into_iter().any(|name| calls::remove_request_header(name).is_err()) {
-            let action = self.exchange.borrow_mut().host_failed();
-            return self.perform(action);
+        if !self.edit_headers(Map::Request) {
+            action = self.exchange.borrow_mut().host_failed();
         }
         if action == Action::Pause {
             self.watch();
@@ -89,12 +99,14 @@ impl HttpContext for Stream {
         self.body_came();
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
         let action = self.exchange.borrow_mut().request_body(&Host::default(), buffered, chunk);
+        self.edit_headers(Map::Request);
         self.perform(action)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> HostAction {
         self.body_came();
         let mut action = self.exchange.borrow_mut().request_trailers(&Host::default());
+        self.edit_headers(Map::Request);
         if action == Action::Continue && self.released {
             // After a pause of everything, Envoy 1.40 hands on the trailers without the body that was held for this callback.
             let refused = self.exchange.borrow_mut().give_up_holding();
@@ -103,27 +115,30 @@ impl HttpContext for Stream {
         self.perform(action)
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> HostAction {
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> HostAction {
         if !self.exchange.borrow().awaits_response() {
             return HostAction::Continue;
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
         let pairs = headers.pairs();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let head = response_head(&pairs, details.as_deref().is_some_and(is_conclusive));
+        let conclusive = details.as_deref().is_some_and(is_conclusive);
+        let head = ResponseHead { ends: end_of_stream, conclusive, ..response_head(&pairs) };
         self.exchange.borrow_mut().response_headers(&Host::default(), head);
+        self.edit_headers(Map::Response);
         HostAction::Continue
     }
 
     fn on_http_response_body(&mut self, length: usize, end_of_stream: bool) -> HostAction {
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
-        self.exchange.borrow_mut().response_body(&Host::default(), length, chunk);
-        HostAction::Continue
+        let action = self.exchange.borrow_mut().response_body(&Host::default(), length, chunk);
+        self.buffered = if action == BodyAction::Pause { length } else { 0 };
+        pass(action, length)
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> HostAction {
-        self.exchange.borrow_mut().response_trailers(&Host::default());
-        HostAction::Continue
+        let action = self.exchange.borrow_mut().response_trailers(&Host::default());
+        pass(action, self.buffered)
     }
 
     fn on_log(&mut self) {
@@ -150,7 +165,28 @@ pub(super) fn send(reply: &Reply) {
     }
 }
 
-fn response_head<'h>(headers: &[Header<'h>], conclusive: bool) -> ResponseHead<'h> {
+/// Lets bytes of the response pass, or others in their place.
+fn pass(action: BodyAction, length: usize) -> HostAction {
+    match action {
+        BodyAction::Continue => HostAction::Continue,
+        BodyAction::Pause => HostAction::Pause,
+        BodyAction::Replace(bytes)
+            if calls::replace(Buffer::ResponseBody, length, &bytes).is_ok() =>
+        {
+            HostAction::Continue
+        }
+        BodyAction::Replace(_) => {
+            // The bytes stay where they are: they were not to pass.
+            calls::log(
+                Level::Error,
+                "mcp_policy: a response could not be changed, and is withheld",
+            );
+            HostAction::Pause
+        }
+    }
+}
+
+fn response_head<'h>(headers: &[Header<'h>]) -> ResponseHead<'h> {
     let value =
         |wanted: &[u8]| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     let status =
@@ -159,7 +195,8 @@ fn response_head<'h>(headers: &[Header<'h>], conclusive: bool) -> ResponseHead<'
         status: status.unwrap_or(0),
         content_type: value(b"content-type"),
         encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
-        conclusive,
+        conclusive: false,
+        ends: false,
     }
 }
 

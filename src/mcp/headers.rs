@@ -2,8 +2,8 @@
 //!
 //! Nothing is assumed of a value's encoding: a value that is not UTF-8 simply equals nothing that we compare it with.
 
-use super::{Refusal, message::Message};
-use crate::json::{Object, Value};
+use super::{Refusal, TOOLS_CALL, message::Message};
+use crate::json::Value;
 use crate::reason::Reason;
 
 mod media;
@@ -37,11 +37,27 @@ pub enum Framing {
     EventStream,
 }
 
+impl Framing {
+    /// The content type.
+    #[must_use]
+    pub fn media(self) -> &'static str {
+        match self {
+            Framing::Json => "application/json",
+            Framing::EventStream => "text/event-stream",
+        }
+    }
+}
+
 /// What a request is, going by its headers alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// A method that cannot carry a call: it passes.
     Pass,
+    /// A GET, whose response may be a stream of messages; `expected` if its headers ask for one.
+    Stream {
+        /// Whether the client accepts one.
+        expected: bool,
+    },
     /// A POST: its body is to be judged.
     Judge(Box<Head>),
 }
@@ -106,7 +122,10 @@ pub fn admit(
         (Some(b"POST"), _) => {
             read_post(headers, max_body).map(|head| Admission::Judge(Box::new(head)))
         }
-        (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
+        (Some(b"GET"), Follows::Nothing) => {
+            Ok(Admission::Stream { expected: media::expects_events(headers) })
+        }
+        (Some(b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
         (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Body) => {
             Err(Refusal::new(Reason::BodyNotAllowed, ""))
         }
@@ -250,11 +269,13 @@ impl Head {
             |name| Err(Refusal::new(Reason::HeaderMismatch, name).answering(message.id()));
         let mirror = &self.mirror;
         let version = mirror.version.as_deref();
-        let mirrored = version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE);
-        if mirrored && message.version().is_some_and(|stated| Some(stated.as_bytes()) != version) {
+        let mirrored = self.is_modern();
+        let request = message.request();
+        let stated = request.and_then(|request| request.version);
+        if mirrored && stated.is_some_and(|stated| Some(stated.as_bytes()) != version) {
             return mismatch("MCP-Protocol-Version");
         }
-        match (mirror.method.as_deref(), message.method()) {
+        match (mirror.method.as_deref(), request.map(|request| request.method)) {
             (None, Some(_)) if mirrored && message.id().is_some() => return mismatch("Mcp-Method"),
             (Some(stated), method) if method.map(str::as_bytes) != Some(stated) => {
                 return mismatch("Mcp-Method");
@@ -265,11 +286,13 @@ impl Head {
             (None, Mirrored::Name(name)) => !mirrored || name.is_none(),
             (None, Mirrored::Unspecified(_)) => true,
             (Some(stated), Mirrored::Name(name)) => name.map(str::as_bytes) == Some(stated),
-            (Some(stated), Mirrored::Unspecified(params)) => params.is_some_and(|params| {
-                params.0.iter().any(|member| {
-                    member.value.as_str().is_some_and(|text| text.as_bytes() == stated)
+            (Some(stated), Mirrored::Unspecified(params)) => {
+                params.and_then(Value::as_object).is_some_and(|params| {
+                    params.0.iter().any(|member| {
+                        member.value.as_str().is_some_and(|text| text.as_bytes() == stated)
+                    })
                 })
-            }),
+            }
         };
         if agrees { Ok(()) } else { mismatch("Mcp-Name") }
     }
@@ -283,10 +306,11 @@ impl Head {
         if silent { Ok(()) } else { Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method")) }
     }
 
-    /// The protocol version header, for the record.
+    /// Whether the request is of revision 2026-07-28 or newer.
     #[must_use]
-    pub fn protocol_version(&self) -> Option<&[u8]> {
-        self.mirror.version.as_deref()
+    pub fn is_modern(&self) -> bool {
+        let version = self.mirror.version.as_deref();
+        version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE)
     }
 }
 
@@ -295,24 +319,22 @@ enum Mirrored<'v> {
     /// A member of params, `None` where the body lacks it.
     Name(Option<&'v str>),
     /// Nothing that is specified: at least it must be somewhere in params.
-    Unspecified(Option<&'v Object<'v>>),
+    Unspecified(Option<&'v Value<'v>>),
 }
 
 impl<'v> Mirrored<'v> {
     fn of(message: &Message<'v>) -> Mirrored<'v> {
-        let other = match message {
-            Message::Call(call) => return Mirrored::Name(Some(call.tool)),
-            Message::Response => return Mirrored::Unspecified(None),
-            Message::Other(other) => other,
+        let Some(request) = message.request() else {
+            return Mirrored::Unspecified(None);
         };
         let member = |key| {
-            let value = other.params.and_then(|params| params.get(key));
-            Mirrored::Name(value.and_then(Value::as_str))
+            let params = request.params.and_then(Value::as_object);
+            Mirrored::Name(params.and_then(|params| params.get(key)).and_then(Value::as_str))
         };
-        match other.method {
-            "prompts/get" => member("name"),
+        match request.method {
+            TOOLS_CALL | "prompts/get" => member("name"),
             "resources/read" => member("uri"),
-            _ => Mirrored::Unspecified(other.params),
+            _ => Mirrored::Unspecified(request.params),
         }
     }
 }

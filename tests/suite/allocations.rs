@@ -51,9 +51,10 @@ fn deciding_allocates_nothing() {
         for tool in ["pay", "pal", "Pay", "unlisted", "xx"] {
             let body = tools_call("1", tool, Some(arguments));
             let value = parse_body(body.as_bytes()).unwrap();
-            let Ok(Body::Single(Message::Call(call))) = Body::read(&value) else {
-                panic!("a call")
+            let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
+                panic!("a request")
             };
+            let call = request.call.unwrap();
             // The first decision fills the cache that a regular expression keeps.
             let first = decide(&config.policy, &call);
             let before = ALLOCATIONS.get();

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["mcp", "rate"],
     &["policy", "yaml"],
     &["decision", "identity"],
-    &["enforce"],
+    &["enforce", "listing"],
     &["reply"],
     &["record"],
     &["exchange"],

@@ -1,6 +1,6 @@
 //! Media types and base64, as far as the front door needs them.
 
-use super::Framing;
+use super::{Framing, Header};
 
 /// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
 /// execute: some decode other charsets, so the type must leave no choice.
@@ -44,6 +44,18 @@ impl Accept {
     pub(super) fn framing(&self) -> Framing {
         if self.event_stream && !self.json { Framing::EventStream } else { Framing::Json }
     }
+}
+
+/// Whether the client of a GET accepts events, expressly or by accepting everything.
+pub(super) fn expects_events(headers: &[Header<'_>]) -> bool {
+    let mut accepts = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
+    if accepts.peek().is_none() {
+        return true;
+    }
+    accepts.any(|(_, value)| {
+        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+        ["text/event-stream", "text/*", "*/*"].iter().any(|media| text.contains(media))
+    })
 }
 
 /// Standard base64 with padding, nothing lenient.

@@ -14,7 +14,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
     all.extend(list(pairs));
     match admit(&all, Follows::Body, 1000) {
         Ok(Admission::Judge(head)) => Ok(*head),
-        Ok(Admission::Pass) => Err("pass".into()),
+        Ok(Admission::Pass | Admission::Stream { .. }) => Err("pass".into()),
         Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail).trim().into()),
     }
 }
@@ -22,7 +22,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
 #[test]
 fn methods() {
     for (method, follows, expected) in [
-        ("GET", Follows::Nothing, "pass"),
+        ("GET", Follows::Nothing, "stream"),
         ("DELETE", Follows::Nothing, "pass"),
         ("GET", Follows::Body, "body_not_allowed"),
         ("OPTIONS", Follows::Body, "body_not_allowed"),
@@ -33,6 +33,7 @@ fn methods() {
     ] {
         let outcome = match admit(&list(&[(":method", method.as_bytes())]), follows, 1) {
             Ok(Admission::Pass) => "pass",
+            Ok(Admission::Stream { .. }) => "stream",
             Ok(Admission::Judge(_)) => "judge",
             Err(refusal) => refusal.reason.label(),
         };

@@ -99,7 +99,8 @@ impl CounterBook {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
-        self.rows.iter().flat_map(names).collect()
+        let paths = self.rows.iter().flat_map(names);
+        paths.filter(|path| !path.contains('\0')).collect()
     }
 
     pub(super) fn into_counters(self) -> Box<[NamedCounter]> {

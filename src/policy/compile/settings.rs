@@ -1,29 +1,35 @@
 //! Settings beside the policy: how requests are read, sessions trusted, counts kept.
 
 use crate::bounds::{DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, MAX_BODY_BYTES, MAX_ENTRIES};
-use crate::policy::compiled::{Batch, Counters, HoldHeaders, OnError, Requests, Sessions};
+use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests, Sessions};
 use crate::policy::reader::{Fields, Reader};
 use crate::rate::limiter::Shards;
 
 pub(super) fn read(
     fields: &mut Fields<'_>,
     reader: &mut Reader,
-) -> Option<(Requests, Sessions, Counters)> {
-    for (key, what) in [
-        ("identity", "naming callers by other sources than the authorization header"),
-        ("denials", "answering denials in another form"),
-        ("methods", "rules for methods"),
-        ("resources", "rules for resources"),
-        ("prompts", "rules for prompts"),
-    ] {
-        if let Some(field) = fields.take(key) {
-            reader.not_supported(&field.place, what);
-        }
+) -> Option<(Requests, Sessions, Counters, Denials)> {
+    if let Some(field) = fields.take("identity") {
+        let what = "naming callers by other sources than the authorization header";
+        reader.not_supported(&field.place, what);
     }
     let requests = requests(fields, reader);
     let sessions = sessions(fields, reader);
     let counters = counters(fields, reader);
-    Some((requests?, sessions?, counters?))
+    let denials = denials(fields, reader);
+    Some((requests?, sessions?, counters?, denials?))
+}
+
+fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
+    let Some(field) = fields.take("denials") else {
+        return Some(Denials::Error);
+    };
+    let mut fields = reader.fields(&field)?;
+    let form = fields.require("as", reader).and_then(|field| {
+        reader.word(&field, &[("error", Denials::Error), ("tool_result", Denials::ToolResult)])
+    });
+    reader.close(&fields);
+    form
 }
 
 fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
