@@ -8,7 +8,7 @@ WASM       := target/mcp_policy.wasm
 CLI        := target/release/mcp-policy
 VENV_PY    := .tools/venv/bin/python
 # The filter may not grow beyond this unnoticed: a larger number here is a decision.
-SIZE_LIMIT := 1100000
+SIZE_LIMIT := 1250000
 
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)

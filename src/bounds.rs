@@ -36,6 +36,9 @@ pub const MAX_PATTERN_BYTES: usize = 4096;
 /// Most bytes that one compiled regular expression may take.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
+/// Longest name of a caller, in bytes.
+pub const MAX_NAME_BYTES: usize = 4096;
+
 /// Longest piece of a caller's text that is repeated in a reply or in a record, in bytes.
 pub const MAX_ECHO_BYTES: usize = 128;
 

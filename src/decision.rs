@@ -2,6 +2,7 @@
 //!
 //! Counters are not seen here; conditions that read them wait for [`crate::enforce`].
 
+use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::Decode;
 use crate::matcher::value::Side;
@@ -69,7 +70,7 @@ pub struct CounterUnread;
 
 /// Decides what a call names, by the section for its kind.
 #[must_use]
-pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>) -> Decision<'p> {
+pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>, caller: &Caller) -> Decision<'p> {
     let Some(section) = policy.section(call.kind) else {
         return Decision::default();
     };
@@ -82,7 +83,7 @@ pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>) -> Decision<'p> {
     }
     let mut decision = Decision::default();
     for entry in section.entries_for(name) {
-        if decision.note(entry.force, by_entry(section, entry, call)) {
+        if decision.note(entry.force, by_entry(section, entry, call, caller)) {
             return decision;
         }
     }
@@ -207,19 +208,19 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
 /// # Errors
 /// [`CounterUnread`] where `count` fails.
 pub fn by_check<'p>(
-    kind: Kind,
+    (call, caller): (&Call<'_>, &Caller),
     check: &'p Check,
-    arguments: Option<&Value<'_>>,
     decode: Decode,
     count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
 ) -> Result<Option<Denial<'p>>, CounterUnread> {
+    let kind = call.kind;
     let denial = |reason, detail| Some(check.denial(kind, reason, detail));
     if check.kind == CheckKind::Deny {
         return Ok(denial(check.reason(kind), Detail::None));
     }
     let mut undecided = None;
     for condition in &check.conditions {
-        match condition.holds(arguments, decode, check.side(), count)? {
+        match condition.holds((call, caller), decode, check.side(), count)? {
             Truth::True => {}
             // False wins over undecidable: look no further.
             Truth::False => {
@@ -278,7 +279,12 @@ fn resembled<'p>(section: &'p Section, name: &str) -> Option<&'p ExactName> {
     section.exact_names().iter().find(|exact| confusable(name, &exact.text))
 }
 
-fn by_entry<'p>(section: &Section, entry: &'p Entry, call: &Call<'_>) -> Option<Denial<'p>> {
+fn by_entry<'p>(
+    section: &Section,
+    entry: &'p Entry,
+    call: &Call<'_>,
+    caller: &Caller,
+) -> Option<Denial<'p>> {
     if entry.action == Action::Deny {
         return Some(entry.action_denial(section.kind, denied(section.kind)));
     }
@@ -288,7 +294,7 @@ fn by_entry<'p>(section: &Section, entry: &'p Entry, call: &Call<'_>) -> Option<
         if check.kind == CheckKind::DenyIf && check.reads_counters() {
             return None;
         }
-        by_check(section.kind, check, call.arguments, entry.decode, &mut |_| Ok(None))
+        by_check((call, caller), check, entry.decode, &mut |_| Ok(None))
             .unwrap_or_else(|CounterUnread| Some(check.unread(section.kind)))
     })
 }
@@ -324,15 +330,19 @@ impl Check {
 impl Condition {
     fn holds(
         &self,
-        arguments: Option<&Value<'_>>,
+        (call, caller): (&Call<'_>, &Caller),
         decode: Decode,
         side: Side,
         count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
     ) -> Result<Truth, CounterUnread> {
         match &self.subject {
             Subject::Argument(path) => {
-                Ok(path.visit(arguments, decode, &mut |value| self.matcher.test(value, side)))
+                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side);
+                Ok(path.visit(call.arguments, decode, test))
             }
+            Subject::Identity(None) => Ok(self.matcher.test(caller.grant_value().as_ref(), side)),
+            Subject::Identity(Some(key)) => Ok(self.matcher.test(caller.key(*key), side)),
+            Subject::Header(header) => Ok(self.matcher.test(caller.header(*header), side)),
             Subject::Counter(counter) => Ok(match count(*counter)? {
                 Some(used) => self.matcher.test_count(Decimal::from(used)),
                 None => Truth::True,
@@ -343,14 +353,14 @@ impl Condition {
     fn detail(&self) -> Detail<'_> {
         match &self.subject {
             Subject::Argument(path) => Detail::Path(path.text()),
-            Subject::Counter(_) => Detail::None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 
     fn mismatch_detail(&self, mismatch: Mismatch) -> Detail<'_> {
         match &self.subject {
             Subject::Argument(path) => Detail::Mismatch(path.text(), mismatch),
-            Subject::Counter(_) => Detail::None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 }

@@ -79,14 +79,14 @@ impl<'v> Governed<'v> {
 /// Decides a request and counts it.
 pub fn enforce<'p, S: SharedStore>(
     config: &'p Config,
+    policy: &'p Policy,
     governed: &Governed<'_>,
     caller: &Caller,
     limiter: &Limiter<'_, S>,
     now: UnixMillis,
 ) -> Outcome<'p> {
-    let enforcement =
-        Enforcement { config, policy: &config.policy, governed, caller, limiter, now };
-    match (enforcement.outcome(), config.policy.force) {
+    let enforcement = Enforcement { config, policy, governed, caller, limiter, now };
+    match (enforcement.outcome(), policy.force) {
         (Outcome::Denied(denial), Force::Shadow) => {
             Outcome::Permitted(Permit { counted: Vec::new(), refundable: Vec::new() }, Some(denial))
         }
@@ -129,7 +129,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     }
 
     fn decision(&self) -> Decision<'p> {
-        let calls = self.governed.calls.iter().map(|call| decide(self.policy, call));
+        let calls = self.governed.calls.iter().map(|call| decide(self.policy, call, self.caller));
         let references =
             self.governed.references.iter().map(|call| decide_reference(self.policy, call));
         let mut decision = Decision::default();
@@ -162,7 +162,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         };
         for (call, entry) in self.entries() {
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
-                let judged = by_check(call.kind, check, call.arguments, entry.decode, &mut count);
+                let judged = by_check((call, self.caller), check, entry.decode, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
                     (Ok(denial), _) => denial,
                     (Err(CounterUnread), OnError::Deny) => Some(check.unread(call.kind)),

@@ -4,109 +4,34 @@
 //! sequence of events. A request is judged once, at the end of its body or at its trailers, whichever comes; nothing is
 //! forwarded unjudged.
 
+mod arrival;
+mod events;
 mod judgement;
 mod response;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
+use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
-use crate::policy::compiled::Config;
+use crate::policy::binding::Unmatched;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::sessions::Sessions;
 use crate::rate::limiter::{Limiter, Reservation};
-use crate::rate::store::SharedStore;
+use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::time::UnixMillis;
+pub use events::{Action, BodyAction, Chunk, Environment, HeaderEdit, Hold, ResponseHead};
+
+use arrival::{route, seal_session};
 use judgement::Judgement;
 use response::{Expected, Lists, Response};
 
-/// What the exchange asks of the world when it needs it.
-pub trait Environment {
-    /// Where counts are kept.
-    type Store: SharedStore;
-
-    /// The time; `None` if the host fails.
-    fn now(&self) -> Option<UnixMillis>;
-
-    /// The store.
-    fn store(&self) -> &Self::Store;
-
-    /// The first `length` bytes that are buffered of the request body; `None` if the host fails.
-    fn request_body(&self, length: usize) -> Option<Vec<u8>>;
-
-    /// The chunk of the response body that is just passing; `None` if the host fails.
-    fn response_chunk(&self, length: usize) -> Option<Vec<u8>>;
-}
-
-/// Whether request headers can wait for the decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// They wait.
-    Yes,
-    /// They wait, unless it turns out that Envoy does not let them.
-    Maybe,
-    /// They go ahead; the body still waits.
-    No,
-}
-
-/// Whether more of a body follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// More follows.
-    More,
-    /// This is the end.
-    Last,
-}
-
-/// What Envoy shall do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Go on.
-    Continue,
-    /// Wait.
-    Pause,
-    /// Answer, and forward nothing.
-    Reply(Reply),
-}
-
-/// What Envoy shall do with the bytes of a response that are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BodyAction {
-    /// Let them pass.
-    Continue,
-    /// Keep them, and come back when there are more.
-    Pause,
-    /// Let these pass instead.
-    Replace(Vec<u8>),
-}
-
-/// A change of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderEdit {
-    /// It is removed.
-    Remove(&'static str),
-    /// It gets this value, and no other.
-    Set(&'static str, &'static str),
-}
-
-/// The headers of a response, as far as counts and lists depend on them.
-#[derive(Clone, Copy, Debug)]
-pub struct ResponseHead<'h> {
-    /// HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: Option<&'h [u8]>,
-    /// Whether a `Content-Encoding` other than identity is there.
-    pub encoded: bool,
-    /// Whether the answer tells what became of the call: see [`crate::mcp::outcome::is_conclusive`].
-    pub conclusive: bool,
-    /// Whether the response has no body.
-    pub ends: bool,
-}
-
 /// What a response must not be encoded for: events and lists have to be read.
-const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", "identity");
+const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -117,6 +42,10 @@ pub struct Exchange {
     edits: Vec<HeaderEdit>,
     /// Whether request headers can still be changed when the body has been judged.
     holds: bool,
+    /// The policy that governs the request, by its index; `None` where no binding matches.
+    policy: Option<usize>,
+    /// To whom session ids in the response are sealed.
+    sealed_to: Option<CallerId>,
 }
 
 #[derive(Debug)]
@@ -126,7 +55,7 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, buffered: usize },
+    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
@@ -140,44 +69,102 @@ impl Exchange {
     #[must_use]
     pub fn new(config: Rc<Config>) -> Exchange {
         let state = State::Fresh;
-        Exchange { config, state, record: None, edits: Vec::new(), holds: false }
+        let edits = Vec::new();
+        Exchange {
+            config,
+            state,
+            record: None,
+            edits,
+            holds: false,
+            policy: Some(0),
+            sealed_to: None,
+        }
     }
 
     /// Request headers.
-    pub fn request_headers(
+    pub fn request_headers<E: Environment>(
         &mut self,
+        env: &E,
         headers: &[Header<'_>],
         follows: Follows,
         hold: Hold,
     ) -> Action {
-        let policy = &self.config.policy;
-        let head = match admit(headers, follows, self.config.requests.max_body_bytes) {
-            Ok(Admission::Judge(_)) if follows == Follows::Nothing => {
-                return self.refuse(Refusal::new(Reason::InvalidJson, ""));
+        self.begin(env, headers, follows, hold).unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    fn begin<E: Environment>(
+        &mut self,
+        env: &E,
+        headers: &[Header<'_>],
+        follows: Follows,
+        hold: Hold,
+    ) -> Result<Action, Refusal> {
+        let config = self.config.clone();
+        let facts = Facts::of(headers, &config.headers);
+        let attribute = |path: &[&str]| env.attribute(path);
+        self.policy = route(&config, &facts, &attribute)?;
+        let unmatched = config.bindings.as_ref().map(|bindings| bindings.unmatched);
+        if self.policy.is_none() && unmatched == Some(Unmatched::Pass) {
+            return Ok(self.pass(Lists::None));
+        }
+        let pinned = matches!(config.sessions, Sessions::Pinned(_));
+        let head = match admit(headers, follows, config.requests.max_body_bytes)? {
+            Admission::Judge(_) if follows == Follows::Nothing => {
+                return Err(Refusal::new(Reason::InvalidJson, ""));
             }
-            Ok(Admission::Judge(head)) => head,
-            Ok(admission @ (Admission::Pass | Admission::Stream { .. })) => {
-                self.record = Some(Record::passed("", &policy.name));
-                self.state = State::Passing;
-                if let Admission::Stream { expected } = admission
-                    && policy.filters_any()
-                {
-                    self.edits.extend(expected.then_some(PLAIN));
-                    self.state =
-                        State::Forwarded(Expected { lists: Lists::Any, ..Expected::default() });
+            Admission::Judge(head) => head,
+            Admission::Stream { expected } => {
+                if pinned {
+                    self.identify(&facts, &attribute)?;
                 }
-                return Action::Continue;
+                let filters = self.policy().is_none_or(Policy::filters_any);
+                self.edits.extend((expected && filters).then_some(PLAIN));
+                return Ok(self.pass(if filters { Lists::Any } else { Lists::None }));
             }
-            Err(refusal) => return self.refuse(refusal),
+            Admission::Pass => {
+                if pinned {
+                    self.identify(&facts, &attribute)?;
+                }
+                return Ok(self.pass(Lists::None));
+            }
         };
+        let caller = Box::new(self.identify(&facts, &attribute)?);
         self.edits.extend(head.controls.iter().map(|name| HeaderEdit::Remove(name)));
         self.holds = hold == Hold::Yes;
-        if !self.holds && (policy.needs_responses() || policy.filters_any()) {
+        let needed = |policy: &Policy| policy.needs_responses() || policy.filters_any();
+        if !self.holds && self.policy().is_some_and(needed) {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, buffered: 0 };
-        if hold == Hold::No { Action::Continue } else { Action::Pause }
+        self.state = State::Collecting { head, caller, buffered: 0 };
+        Ok(if hold == Hold::No { Action::Continue } else { Action::Pause })
+    }
+
+    /// Lets a request go that cannot carry a call.
+    fn pass(&mut self, lists: Lists) -> Action {
+        self.record = Some(Record::passed("", self.policy_name()));
+        self.state = State::Forwarded(Expected { lists, ..Expected::default() });
+        Action::Continue
+    }
+
+    /// Names the caller, and gives the server its own session id if that is pinned.
+    fn identify(
+        &mut self,
+        facts: &Facts<'_>,
+        attribute: &Attribute<'_>,
+    ) -> Result<Caller, Refusal> {
+        let arrived = arrival::identify(&self.config, facts, attribute)?;
+        self.sealed_to = arrived.sealed_to;
+        self.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
+        Ok(arrived.caller)
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.policy.and_then(|at| self.config.policy_at(at))
+    }
+
+    fn policy_name(&self) -> &str {
+        self.policy().map_or("", |policy| &policy.name)
     }
 
     /// Request body: `buffered` counts all of it that Envoy holds so far.
@@ -228,7 +215,14 @@ impl Exchange {
     /// Whether the response is needed.
     #[must_use]
     pub fn awaits_response(&self) -> bool {
-        matches!(&self.state, State::Forwarded(expected) if !expected.is_nothing())
+        match &self.state {
+            State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
+            State::Fresh
+            | State::Passing
+            | State::Collecting { .. }
+            | State::Responding(_)
+            | State::Answered => false,
+        }
     }
 
     /// Response headers.
@@ -238,7 +232,12 @@ impl Exchange {
         };
         let expected = std::mem::take(expected);
         self.state = State::Passing;
-        if let Some((response, edits)) = Response::start(&self.config, env, expected, head) {
+        if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
+            self.edits.push(seal_session(&self.config.sessions, grant, id));
+        }
+        let policy = self.policy;
+        if let Some((response, edits)) = Response::start(&self.config, policy, env, expected, head)
+        {
             self.edits.extend(edits);
             self.state = State::Responding(Box::new(response));
         }
@@ -280,7 +279,7 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, buffered } =
+        let State::Collecting { head, caller, buffered } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -292,7 +291,9 @@ impl Exchange {
         let Some(now) = env.now() else {
             return self.host_failed();
         };
-        let verdict = match Judgement::new(&self.config, &head, env, now).of_body(&body) {
+        let verdict = match Judgement::new(&self.config, self.policy(), &head, *caller, env, now)
+            .of_body(&body)
+        {
             Ok(verdict) => verdict,
             Err(refusal) => return self.refuse(refusal),
         };

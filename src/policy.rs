@@ -3,11 +3,14 @@
 //! There is one door, [`Config::load`], and it reports every problem at once. Nothing is ignored, defaulted or clamped in
 //! silence: what is not understood is an error that names its place in the author's document.
 
+pub mod binding;
+pub mod callers;
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
 mod reader;
 pub mod section;
+pub mod sessions;
 mod suggest;
 
 use crate::json::{Duplicates, Value, parse};

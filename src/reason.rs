@@ -45,6 +45,16 @@ pub enum Reason {
     HeadersNotHeld,
     /// Envoy did not hand over what the filter needs to decide.
     HostFailure,
+    /// A header, claim or certificate that names the caller cannot be read.
+    IdentityUnreadable,
+    /// The path could be read in two ways, which matters for what governs it.
+    PathAmbiguous,
+    /// The session id is not one that this caller was given.
+    SessionUnknown,
+    /// No binding matches the request.
+    Unmatched,
+    /// No source names the caller, and one must.
+    IdentityRequired,
     /// A list could not be read, and so not be filtered.
     ListUnreadable,
     /// The name or URI could be read in two ways.
@@ -152,6 +162,11 @@ impl Reason {
             HeaderMismatch => ("header_mismatch", 400, -32020, "An MCP header is missing, repeated, not decodable or does not match the body"),
             HeadersNotHeld => ("headers_not_held", 503, -32603, "The policy filter is not set up to hold request headers"),
             HostFailure => ("host_failure", 500, -32603, "The request could not be read"),
+            IdentityUnreadable => ("identity_unreadable", 400, -32600, "The name of the caller cannot be read"),
+            PathAmbiguous => ("path_ambiguous", 400, -32600, "The path could be read in more than one way"),
+            SessionUnknown => ("session_unknown", 404, -32001, "Session not found"),
+            Unmatched => ("unmatched", 200, 403, "No policy governs this server"),
+            IdentityRequired => ("identity_required", 200, 401, "The caller must identify itself"),
             ListUnreadable => ("list_unreadable", 200, -32603, "The list could not be checked against the policy, and is withheld"),
             NameUnreadable => ("name_unreadable", 200, 403, "The name or URI of this request could be read in more than one way"),
             ToolHidden => ("tool_hidden", 200, -32602, ""),

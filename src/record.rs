@@ -22,8 +22,10 @@ pub struct Record {
     pub rule: String,
     /// The policy.
     pub policy: String,
-    /// Digest of the caller's credential.
+    /// The caller's grant; a digest where it is a credential.
     pub grant: String,
+    /// The caller's further names: `team=sre,tenant=acme`.
+    pub identity: String,
 }
 
 impl Record {
@@ -65,7 +67,8 @@ impl Record {
             reason: denial.map_or("", |denial| denial.reason.label()),
             rule: denial.map_or("", |denial| denial.rule).to_owned(),
             policy: policy.to_owned(),
-            grant: caller.grant_digest(),
+            grant: echoed(caller.label()),
+            identity: String::new(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Record {
             ("mcp_rule", &self.rule),
             ("mcp_policy", &self.policy),
             ("mcp_grant", &self.grant),
+            ("mcp_identity", &self.identity),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())

@@ -79,8 +79,9 @@ impl Reply {
         Reply::framed(200, context.head.framing, &format!("[{}]", errors.join(",")))
     }
 
-    /// Answers notifications, which nobody waits for. Any status that says more ends the session of some clients.
-    fn nothing() -> Reply {
+    /// Answers what nobody waits for an answer to. Any status that says more ends the session of some clients.
+    #[must_use]
+    pub fn nothing() -> Reply {
         Reply { status: 202, headers: Vec::new(), body: Vec::new() }
     }
 
@@ -185,7 +186,9 @@ fn data(name: &str, denial: &Denial<'_>, context: &Context<'_>) -> String {
         write_string(&mut data, value);
     };
     text(denial.kind.word(), name);
-    text("policy", context.policy);
+    if !context.policy.is_empty() {
+        text("policy", context.policy);
+    }
     if !denial.rule.is_empty() {
         text("rule", denial.rule);
     }

@@ -2,14 +2,14 @@
 
 use super::Environment;
 use super::response::{Expected, Lists, Refunds};
-use crate::decision::has_ambiguous_argument;
+use crate::decision::{Denial, Detail, has_ambiguous_argument};
 use crate::enforce::{Governed, Outcome, Permit, enforce};
 use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
-use crate::policy::compiled::{Batch, Config};
+use crate::policy::compiled::{Batch, Config, Policy};
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
@@ -25,6 +25,7 @@ pub(super) struct Verdict {
 /// Judging one body.
 pub(super) struct Judgement<'j, E: Environment> {
     config: &'j Config,
+    policy: Option<&'j Policy>,
     head: &'j Head,
     caller: Caller,
     limiter: Limiter<'j, E::Store>,
@@ -32,14 +33,16 @@ pub(super) struct Judgement<'j, E: Environment> {
 }
 
 impl<'j, E: Environment> Judgement<'j, E> {
-    pub(super) fn new(config: &'j Config, head: &'j Head, env: &'j E, now: UnixMillis) -> Self {
-        Judgement {
-            config,
-            head,
-            caller: Caller::of(head, config.sessions),
-            limiter: Limiter::new(env.store(), config.counters.shards),
-            now,
-        }
+    pub(super) fn new(
+        config: &'j Config,
+        policy: Option<&'j Policy>,
+        head: &'j Head,
+        caller: Caller,
+        env: &'j E,
+        now: UnixMillis,
+    ) -> Self {
+        let limiter = Limiter::new(env.store(), config.counters.shards);
+        Judgement { config, policy, head, caller, limiter, now }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
@@ -49,6 +52,10 @@ impl<'j, E: Environment> Judgement<'j, E> {
                 self.head.agrees_with(&message)?;
                 match &message {
                     Message::Request(request) => self.of_request(request),
+                    Message::Response if self.turned_away().is_some() => {
+                        let record = self.policy_record("response", "deny");
+                        Ok(Verdict { record: Some(record), result: Err(Reply::nothing()) })
+                    }
                     Message::Response => Ok(self.passes("response", Lists::None)),
                 }
             }
@@ -64,17 +71,48 @@ impl<'j, E: Environment> Judgement<'j, E> {
 
     fn passes(&self, method: &str, lists: Lists) -> Verdict {
         Verdict {
-            record: Some(Record::passed(method, &self.config.policy.name)),
+            record: Some(self.policy_record(method, "pass")),
             result: Ok(Expected { refunds: Vec::new(), lists }),
         }
     }
 
+    fn policy_record(&self, method: &str, decision: &'static str) -> Record {
+        Record { decision, ..Record::passed(method, self.policy_name()) }
+    }
+
+    fn policy_name(&self) -> &str {
+        self.policy.map_or("", |policy| &policy.name)
+    }
+
+    /// The denial of everything that this caller asks for, or that is asked for here.
+    fn turned_away(&self) -> Option<Denial<'j>> {
+        let reason = match self.policy {
+            None => Reason::Unmatched,
+            Some(_) if self.config.callers.required && self.caller.is_anonymous() => {
+                Reason::IdentityRequired
+            }
+            Some(_) => return None,
+        };
+        Some(Denial { reason, kind: Kind::Method, rule: "", text: None, detail: Detail::None })
+    }
+
+    /// Decides a request and counts it; `None` where the policy has no rules for it.
+    fn decided(&self, request: &Request<'_>) -> Result<Option<Outcome<'j>>, Refusal> {
+        if let Some(denial) = self.turned_away() {
+            return Ok(Some(Outcome::Denied(denial)));
+        }
+        let (Some(policy), Some(governed)) = (self.policy, self.governed(request)?) else {
+            return Ok(None);
+        };
+        let (caller, limiter) = (&self.caller, &self.limiter);
+        Ok(Some(enforce(self.config, policy, &governed, caller, limiter, self.now)))
+    }
+
     fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
         let lists = self.lists(std::iter::once(request), false);
-        let Some(governed) = self.governed(request)? else {
+        let Some(outcome) = self.decided(request)? else {
             return Ok(self.passes(request.method, lists));
         };
-        let outcome = enforce(self.config, &governed, &self.caller, &self.limiter, self.now);
         let record = Some(self.record(request, &outcome));
         let result = match outcome {
             Outcome::Permitted(permit, _) => {
@@ -88,20 +126,20 @@ impl<'j, E: Environment> Judgement<'j, E> {
     /// Every element is decided; one denial refuses them all.
     fn of_batch(&self, messages: &[Message<'_>]) -> Result<Verdict, Refusal> {
         let requests = || messages.iter().filter_map(Message::request);
-        let mut judged = Vec::new();
+        // Nothing is counted before all of it could be read.
         for request in requests() {
-            judged.push((request, self.governed(request)?));
+            self.governed(request)?;
         }
-        let any_governed = judged.iter().any(|(_, governed)| governed.is_some());
+        let mut any_governed = false;
         let mut permits = Vec::new();
         let mut errors = Vec::new();
         let mut denied = None;
-        for (request, governed) in judged {
-            let Some(governed) = governed else {
+        for request in requests() {
+            let Some(outcome) = self.decided(request)? else {
                 errors.extend(request.id.map(batch_refused_object));
                 continue;
             };
-            let outcome = enforce(self.config, &governed, &self.caller, &self.limiter, self.now);
+            any_governed = true;
             let record = self.record(request, &outcome);
             match outcome {
                 Outcome::Permitted(permit, _) => {
@@ -118,7 +156,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
             let refunds =
                 permits.into_iter().flat_map(|(request, permit)| refunds(request, permit));
             let decision = if any_governed { "allow" } else { "pass" };
-            let record = Record { decision, ..Record::passed("batch", &self.config.policy.name) };
+            let record = self.policy_record("batch", decision);
             let expected =
                 Expected { refunds: refunds.collect(), lists: self.lists(requests(), true) };
             return Ok(Verdict { record: Some(record), result: Ok(expected) });
@@ -131,14 +169,15 @@ impl<'j, E: Environment> Judgement<'j, E> {
 
     /// What of a request the policy has rules for, if it can be read without guessing.
     fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'v>>, Refusal> {
-        let Some(governed) = Governed::of(&self.config.policy, request) else {
+        let Some(policy) = self.policy else { return Ok(None) };
+        let Some(governed) = Governed::of(policy, request) else {
             return Ok(None);
         };
         let calls = || governed.calls().iter();
         if request.id.is_none() && calls().any(|call| call.kind != Kind::Method) {
             return Err(Refusal::new(Reason::MissingId, ""));
         }
-        if calls().any(|call| has_ambiguous_argument(&self.config.policy, call)) {
+        if calls().any(|call| has_ambiguous_argument(policy, call)) {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }
@@ -148,7 +187,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
     /// The answers with lists that are to be filtered.
     fn lists<'r>(&self, requests: impl Iterator<Item = &'r Request<'r>>, batch: bool) -> Lists {
         let filtered = |request: &&Request<'_>| {
-            request.list().is_some_and(|kind| self.config.policy.filters(kind))
+            let filters = |kind| self.policy.is_some_and(|policy| policy.filters(kind));
+            request.list().is_some_and(filters)
         };
         let ids: Vec<String> =
             requests.filter(filtered).filter_map(|request| request.id.map(str::to_owned)).collect();
@@ -164,13 +204,12 @@ impl<'j, E: Environment> Judgement<'j, E> {
             Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
         };
-        let policy = &self.config.policy.name;
-        Record::governed(decision, request, denial, policy, &self.caller)
+        let record = Record::governed(decision, request, denial, self.policy_name(), &self.caller);
+        Record { identity: self.caller.names(self.config), ..record }
     }
 
     fn context(&self) -> Context<'_> {
-        let (policy, form) = (&self.config.policy.name, self.config.denials);
-        Context { policy, head: self.head, form }
+        Context { policy: self.policy_name(), head: self.head, form: self.config.denials }
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) struct Response {
     refunds: Refunds,
     form: Form,
     lists: Lists,
+    policy: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<E: Environment>(
         config: &Config,
+        policy: Option<usize>,
         env: &E,
         expected: Expected,
         head: ResponseHead<'_>,
@@ -88,12 +90,12 @@ impl Response {
             .then(|| Observer::new(body, refunds.iter().map(|(id, _)| id.clone()).collect()));
         let (form, edits) = match lists {
             Lists::None => (Form::Untouched, Vec::new()),
-            Lists::To { .. } | Lists::Any => lists.form(body, head),
+            Lists::To { .. } | Lists::Any => lists.form(policy, body, head),
         };
         if head.ends || (observer.is_none() && matches!(form, Form::Untouched)) {
             return None;
         }
-        Some((Response { observer, refunds, form, lists }, edits))
+        Some((Response { observer, refunds, form, lists, policy }, edits))
     }
 
     /// The next bytes of the body. `length` counts those that Envoy has buffered where it was told to pause, else those that
@@ -118,9 +120,10 @@ impl Response {
         }
         let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
         self.observe(config, env, bytes.as_deref(), chunk);
+        let policy = self.policy.and_then(|at| config.policy_at(at));
         match &mut self.form {
             Form::Untouched => BodyAction::Continue,
-            Form::Json(_) => match bytes.map(|bytes| json(&config.policy, &bytes)) {
+            Form::Json(_) => match bytes.map(|bytes| json(policy, &bytes)) {
                 Some(Filtered::Unchanged) => BodyAction::Continue,
                 Some(Filtered::Changed(text)) => BodyAction::Replace(text.into_bytes()),
                 Some(Filtered::Unreadable) | None => BodyAction::Replace(self.lists.error()),
@@ -128,7 +131,7 @@ impl Response {
             Form::Events(stream) => match bytes {
                 Some(bytes) => {
                     let lists = &self.lists;
-                    let out = stream.push(&bytes, &mut |data| event(&config.policy, lists, data));
+                    let out = stream.push(&bytes, &mut |data| event(policy, lists, data));
                     if out == bytes { BodyAction::Continue } else { BodyAction::Replace(out) }
                 }
                 None => BodyAction::Replace(Vec::new()),
@@ -173,7 +176,12 @@ impl Response {
 
 impl Lists {
     /// How the body is treated, and what changes in the headers for it.
-    fn form(&self, body: BodyForm, head: ResponseHead<'_>) -> (Form, Vec<HeaderEdit>) {
+    fn form(
+        &self,
+        policy: Option<usize>,
+        body: BodyForm,
+        head: ResponseHead<'_>,
+    ) -> (Form, Vec<HeaderEdit>) {
         let length = HeaderEdit::Remove("content-length");
         let success = (200..300).contains(&head.status);
         match (self, body.encoded(head), head.status) {
@@ -182,7 +190,7 @@ impl Lists {
             (Lists::To { .. }, Readable::Json, status) if status == 200 || !success => {
                 (Form::Json(0), vec![length])
             }
-            (_, Readable::Events, status) if status == 200 || !success => {
+            (_, Readable::Events, status) if policy.is_some() && (status == 200 || !success) => {
                 (Form::Events(EventStream::new(MAX_LIST_BYTES)), vec![length])
             }
             // Pages about an error, and whatever else a GET may bring.
@@ -195,9 +203,9 @@ impl Lists {
                     Lists::Any | Lists::None => ("502", Framing::Json.media()),
                 };
                 let mut edits = vec![length, HeaderEdit::Remove("content-encoding")];
-                edits.push(HeaderEdit::Set("content-type", media));
+                edits.push(HeaderEdit::Set("content-type", media.into()));
                 if success {
-                    edits.push(HeaderEdit::Set(":status", status));
+                    edits.push(HeaderEdit::Set(":status", status.into()));
                 }
                 (Form::Withheld(self.error()), edits)
             }
@@ -242,15 +250,20 @@ impl BodyForm {
     }
 }
 
-fn json(policy: &Policy, bytes: &[u8]) -> Filtered {
-    if bytes.is_empty() { Filtered::Unchanged } else { filter(policy, bytes) }
+fn json(policy: Option<&Policy>, bytes: &[u8]) -> Filtered {
+    match policy {
+        _ if bytes.is_empty() => Filtered::Unchanged,
+        Some(policy) => filter(policy, bytes),
+        // Nobody says what may be seen.
+        None => Filtered::Unreadable,
+    }
 }
 
 /// Events that are no JSON at all, such as the address that the 2024-11-05 transport begins with, hold no list.
-fn event(policy: &Policy, lists: &Lists, data: Option<&[u8]>) -> Verdict {
+fn event(policy: Option<&Policy>, lists: &Lists, data: Option<&[u8]>) -> Verdict {
     let filtered = match data {
         Some(data) if !may_be_json(data) => Filtered::Unchanged,
-        Some(data) => filter(policy, data),
+        Some(data) => json(policy, data),
         None => Filtered::Unreadable,
     };
     match (filtered, lists) {

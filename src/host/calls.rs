@@ -163,7 +163,7 @@ pub(super) fn headers(map: Map) -> Result<Headers, HostError> {
 }
 
 /// Removes or sets a header.
-pub(super) fn edit_header(map: Map, edit: HeaderEdit) -> Result<(), HostError> {
+pub(super) fn edit_header(map: Map, edit: &HeaderEdit) -> Result<(), HostError> {
     // SAFETY: the host reads name and value during the call.
     done(match edit {
         HeaderEdit::Remove(name) => unsafe {

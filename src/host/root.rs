@@ -40,7 +40,13 @@ impl RootContext for Root {
             return false;
         };
         match Config::load(&bytes, &name) {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                let read =
+                    |name: &str| std::env::var_os(name).map(|value| value.into_encoded_bytes());
+                if let Err(problem) = loaded.config.sessions.unlock(&name, read) {
+                    calls::log(Level::Error, &format!("mcp_policy: {problem}"));
+                    return false;
+                }
                 for warning in &loaded.warnings {
                     calls::log(Level::Warn, &format!("mcp_policy: {warning}"));
                 }

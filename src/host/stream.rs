@@ -65,7 +65,7 @@ impl Stream {
     fn edit_headers(&self, map: Map) -> bool {
         let edits = self.exchange.borrow_mut().take_edits();
         edits.into_iter().all(|edit| {
-            let edited = calls::edit_header(map, edit);
+            let edited = calls::edit_header(map, &edit);
             edited.is_ok() || matches!(edit, HeaderEdit::Set(..))
         })
     }
@@ -83,8 +83,12 @@ impl HttpContext for Stream {
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
         let hold = self.probe.hold(calls::timer_now);
-        let mut action =
-            self.exchange.borrow_mut().request_headers(&headers.pairs(), follows, hold);
+        let mut action = self.exchange.borrow_mut().request_headers(
+            &Host::default(),
+            &headers.pairs(),
+            follows,
+            hold,
+        );
         // What cannot be removed must not get past.
         if !self.edit_headers(Map::Request) {
             action = self.exchange.borrow_mut().host_failed();
@@ -196,6 +200,7 @@ fn response_head<'h>(headers: &[Header<'h>]) -> ResponseHead<'h> {
         content_type: value(b"content-type"),
         encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
         conclusive: false,
+        session: value(b"mcp-session-id"),
         ends: false,
     }
 }
@@ -215,6 +220,10 @@ impl Environment for Host {
 
     fn store(&self) -> &SharedData {
         &self.store
+    }
+
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        calls::property(path).ok().flatten()
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@ use super::{Refusal, TOOLS_CALL, message::Message};
 use crate::json::Value;
 use crate::reason::Reason;
 
+pub mod facts;
 mod media;
 
 /// Name and value as Envoy hands them over: the name in lower case, the value as bytes.
@@ -16,10 +17,6 @@ pub type Header<'h> = (&'h [u8], &'h [u8]);
 pub struct Head {
     /// How a denial is framed.
     pub framing: Framing,
-    /// The credential, in a form that does not depend on how its scheme is spelled.
-    pub credential: Option<Vec<u8>>,
-    /// `Mcp-Session-Id`.
-    pub session: Option<Vec<u8>>,
     /// `X-Request-Id`, as Envoy made or accepted it.
     pub request_id: Option<Vec<u8>>,
     /// Headers that would make Envoy itself repeat, redirect or cut the request; to be removed.
@@ -166,12 +163,6 @@ impl<'h> Post<'h> {
                 return Err(Refusal::new(Reason::BodyTooLarge, ""));
             }
             b"accept" => self.accept.add(value),
-            b"authorization" => {
-                once(&mut self.head.credential, credential(value)?, repeated, "authorization")?;
-            }
-            b"mcp-session-id" => {
-                once(&mut self.head.session, value.to_vec(), repeated, "mcp-session-id")?
-            }
             b"x-request-id" => self.head.request_id = Some(value.to_vec()),
             mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
             steering if steering.starts_with(b"x-envoy-") => {
@@ -221,27 +212,6 @@ fn once<T>(
 
 fn announced(value: &[u8]) -> Option<usize> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
-}
-
-/// The credential with its scheme in lower case and white space collapsed, so that one token cannot be spelled as many
-/// callers. Envoy joins repeated `authorization` headers with a comma, which no bearer or basic credential contains.
-fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut words =
-        value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    let mut normal = words.next().unwrap_or_default().to_ascii_lowercase();
-    let single = normal == b"bearer" || normal == b"basic";
-    for word in words {
-        if single && word.contains(&b',') {
-            return Err(Refusal::new(Reason::RepeatedHeader, "authorization"));
-        }
-        normal.push(b' ');
-        normal.extend_from_slice(word);
-    }
-    if single {
-        let end = normal.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
-        normal.truncate(end);
-    }
-    Ok(normal)
 }
 
 /// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).

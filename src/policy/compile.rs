@@ -1,11 +1,14 @@
 //! From a document to a [`Config`]: every value read strictly, every problem collected.
 
+mod bindings;
 mod condition;
 mod entry;
+mod identity;
 mod limit;
 mod sections;
 mod settings;
 
+use super::binding::Bindings;
 use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
@@ -26,32 +29,47 @@ pub(super) fn configuration(
     let mut reader = Reader::default();
     let root = Field { value: document, place: Place::default() };
     let config = reader.fields(&root).and_then(|mut fields| {
+        // Policies speak of callers by the names that are given here.
+        let callers = identity::read(&mut fields, &mut reader);
         let full = document.as_object().is_some_and(|object| object.get("policies").is_some());
-        let policy = if full {
+        let (policies, bindings) = if full {
             full_form(&mut fields, &mut reader, namespace)
         } else {
-            policy(&mut fields, &mut reader, BARE_POLICY, namespace)
+            let policy = policy(&mut fields, &mut reader, BARE_POLICY, namespace);
+            (policy.into_iter().collect(), Some(None))
         };
         let settings = settings::read(&mut fields, &mut reader);
         reader.close(&fields);
         let (requests, sessions, counters, denials) = settings?;
-        Some(Config { policy: policy?, requests, sessions, counters, denials })
+        let mut policies = policies.into_iter();
+        let (policy, others) = (policies.next()?, policies.collect());
+        let headers = std::mem::take(&mut reader.headers);
+        let (callers, bindings) = (callers?, bindings?);
+        Some(Config {
+            policy,
+            others,
+            bindings,
+            callers,
+            headers,
+            requests,
+            sessions,
+            counters,
+            denials,
+        })
     });
     (config, reader.diagnostics)
 }
 
-fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> Option<Policy> {
-    for (key, what) in [
-        ("bindings", "choosing a policy by request"),
-        ("unmatched", "choosing a policy by request"),
-    ] {
-        if let Some(field) = fields.take(key) {
-            reader.not_supported(&field.place, what);
-        }
-    }
-    let policies = fields.take("policies")?;
-    let members = reader.fields(&policies)?.members();
+fn full_form(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    namespace: &str,
+) -> (Vec<Policy>, Option<Option<Bindings>>) {
     let mut compiled = Vec::new();
+    let Some(policies) = fields.take("policies") else { return (compiled, None) };
+    let Some(members) = reader.fields(&policies).map(|fields| fields.members()) else {
+        return (compiled, None);
+    };
     for (name, field) in &members {
         // Pointers are pointers into the policy.
         let place = Place { pointer: String::new(), ..field.place.clone() };
@@ -62,23 +80,14 @@ fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> O
             compiled.extend(policy);
         }
     }
-    match members.len() {
-        1 => compiled.pop(),
-        0 => {
-            let help = "add one, by a name of your choice".to_owned();
-            reader.error_with_help(
-                Code::MissingField,
-                &policies.place,
-                "there is no policy".to_owned(),
-                help,
-            );
-            None
-        }
-        _ => {
-            reader.not_supported(&policies.place, "more than one policy");
-            None
-        }
+    if members.is_empty() {
+        let message = "there is no policy".to_owned();
+        let help = "add one, by a name of your choice".to_owned();
+        reader.error_with_help(Code::MissingField, &policies.place, message, help);
     }
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    let bindings = bindings::read(fields, &names, reader);
+    (compiled, bindings)
 }
 
 fn policy(

@@ -1,6 +1,9 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
+use super::binding::Bindings;
+use super::callers::Callers;
 use super::section::Section;
+use super::sessions::Sessions;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::{Matcher, Side};
@@ -11,8 +14,16 @@ use crate::rate::limiter::{Counter, Force, Shards};
 /// Everything that the filter was told.
 #[derive(Debug)]
 pub struct Config {
-    /// The policy that governs every request.
+    /// The first policy.
     pub policy: Policy,
+    /// The others, where there are several.
+    pub others: Vec<Policy>,
+    /// Which policy governs which request; without bindings the only one governs every request.
+    pub bindings: Option<Bindings>,
+    /// How callers are named.
+    pub callers: Callers,
+    /// The headers that conditions and callers' names are read from, in lower case.
+    pub headers: Vec<Box<str>>,
     /// How requests are read.
     pub requests: Requests,
     /// Whether the server vouches for session ids.
@@ -53,15 +64,6 @@ pub enum HoldHeaders {
     Always,
     /// The headers go ahead of the decision.
     Never,
-}
-
-/// Whether session ids can be counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sessions {
-    /// A session id is the caller's own invention: `session` means the caller.
-    Untrusted,
-    /// The server refuses ids that it did not issue.
-    Trusted,
 }
 
 /// How denied tool calls are answered.
@@ -204,6 +206,10 @@ pub enum Subject {
     Argument(Path),
     /// A counter, by index.
     Counter(usize),
+    /// A name of the caller; `None` is the grant.
+    Identity(Option<usize>),
+    /// A header of the request, by its index in [`Config::headers`].
+    Header(usize),
 }
 
 /// One limit.
@@ -261,6 +267,24 @@ pub enum Scope {
     Session,
     /// Everybody.
     Global,
+    /// All callers of one name, by the index of the key.
+    Key(usize),
+}
+
+impl Config {
+    /// A policy, by the index that bindings have.
+    #[must_use]
+    pub fn policy_at(&self, at: usize) -> Option<&Policy> {
+        match at.checked_sub(1) {
+            None => Some(&self.policy),
+            Some(at) => self.others.get(at),
+        }
+    }
+
+    /// Every policy.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.policy).chain(&self.others)
+    }
 }
 
 impl Policy {

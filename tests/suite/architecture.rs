@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["bounds", "reason", "time"],
     &["json", "number"],
     &["matcher"],
-    &["mcp", "rate"],
+    &["mcp", "rate", "session"],
     &["policy", "yaml"],
     &["decision", "identity"],
     &["enforce", "listing"],

@@ -3,6 +3,7 @@
 use mcp_policy::enforce::{Governed, Outcome, enforce};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
+use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
 use mcp_policy::mcp::message::{Body, Message, Request, parse_body};
 use mcp_policy::policy::compiled::Config;
@@ -49,14 +50,20 @@ impl Engine {
             Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),
         };
-        self.decide(&message, &head, at)
+        self.decide(&message, &head, &named(&self.config, caller), at)
     }
 
-    fn decide(&self, request: &Request<'_>, head: &Head, at: u64) -> Decided {
+    fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
         let limiter = Limiter::new(&self.store, self.config.counters.shards);
-        let caller = Caller::of(head, self.config.sessions);
         let governed = Governed::of(&self.config.policy, request).expect("tools are governed");
-        match enforce(&self.config, &governed, &caller, &limiter, UnixMillis(at)) {
+        match enforce(
+            &self.config,
+            &self.config.policy,
+            &governed,
+            caller,
+            &limiter,
+            UnixMillis(at),
+        ) {
             Outcome::Permitted(..) => {
                 Decided { allowed: true, reason: None, rule: None, message: None, code: None }
             }
@@ -103,6 +110,13 @@ pub(crate) fn head(caller: &str) -> Head {
     }
 }
 
+/// The caller with this `authorization`.
+pub(crate) fn named(config: &Config, caller: &str) -> Caller {
+    let headers = post_headers(caller);
+    let facts = Facts::of(&headers, &config.headers);
+    Caller::read(config, &facts, &|_| None).unwrap()
+}
+
 /// What an exchange sees of the world.
 pub(crate) struct World<'w> {
     pub(crate) store: &'w MemoryStore,
@@ -120,6 +134,10 @@ impl Environment for World<'_> {
 
     fn store(&self) -> &MemoryStore {
         self.store
+    }
+
+    fn attribute(&self, _path: &[&str]) -> Option<Vec<u8>> {
+        None
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {

@@ -1,3 +1,4 @@
+use super::facts::{Facts, Single};
 use super::media::{base64, is_json};
 use super::{Admission, Follows, Framing, Header, admit};
 use crate::mcp::message::{Body, parse_body};
@@ -55,12 +56,6 @@ fn refuses_at_sight() {
         (&[("content-encoding", b"identity, gzip")], "content_encoding"),
         (&[("content-length", b"1001")], "body_too_large"),
         (&[("content-length", b"99999999999999999999999")], "body_too_large"),
-        (&[("authorization", b"Bearer a,Bearer b")], "repeated_header authorization"),
-        (
-            &[("authorization", b"Bearer a"), ("authorization", b"Bearer a")],
-            "repeated_header authorization",
-        ),
-        (&[("mcp-session-id", b"a"), ("mcp-session-id", b"b")], "repeated_header mcp-session-id"),
         (&[("mcp-name", b"=?base64?!?=")], "header_mismatch Mcp-Name"),
         (&[("mcp-name", b"\xff\xfe")], "header_mismatch Mcp-Name"),
         (&[("mcp-param-a", b"1"), ("mcp-param-a", b"1")], "header_mismatch Mcp-Param"),
@@ -72,13 +67,25 @@ fn refuses_at_sight() {
 
 #[test]
 fn one_credential_is_one_caller() {
-    let credential = |value: &[u8]| post(&[("authorization", value)]).unwrap().credential;
+    let credential = |value: &[u8]| Some(super::facts::credential(value).unwrap());
     let plain = credential(b"Bearer abc");
     for same in [&b"bearer abc"[..], b"BEARER  abc", b"Bearer\tabc ", b"Bearer abc=="] {
         assert_eq!(credential(same), plain);
     }
     assert_ne!(credential(b"Bearer Abc"), plain);
     assert_ne!(credential(b"\xff\xfe"), plain);
+    assert!(super::facts::credential(b"Bearer a,Bearer b").is_err(), "two of them, joined");
+}
+
+#[test]
+fn what_names_a_caller_is_there_once() {
+    let wanted = ["x-team".into()];
+    let facts = list(&[("x-team", b"a"), ("authorization", b"a"), ("authorization", b"a")]);
+    let facts = Facts::of(&facts, &wanted);
+    assert_eq!(facts.kept, [Single::Once(b"a")]);
+    assert_eq!(facts.session.value("mcp-session-id"), Ok(None));
+    let repeated = facts.credential.value("authorization").unwrap_err();
+    assert_eq!(repeated.reason.label(), "repeated_header");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn paths(checks: &[Check], limits: &[Limit]) -> Box<[Path]> {
             .subject
         {
             Subject::Argument(path) => Some(path.clone()),
-            Subject::Counter(_) => None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
         });
     let of_limits = limits.iter().filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some(path.clone()),

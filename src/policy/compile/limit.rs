@@ -230,7 +230,17 @@ pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope
         return Some(default);
     };
     let words = [("grant", Scope::Grant), ("session", Scope::Session), ("global", Scope::Global)];
-    reader.word(&field, &words)
+    let text = reader.text(&field)?;
+    if let Some((_, scope)) = words.iter().find(|(word, _)| *word == text) {
+        return Some(*scope);
+    }
+    if let Some(at) = reader.keys.iter().position(|key| **key == *text) {
+        return Some(Scope::Key(at));
+    }
+    let keys = reader.keys.clone();
+    let known = words.iter().map(|(word, _)| *word).chain(keys.iter().map(|key| &**key));
+    reader.unknown_word(&field.place, text, known);
+    None
 }
 
 /// `increment` or `increment_from`.
