@@ -1,6 +1,6 @@
 //! The host calls that the filter makes, as thin typed wrappers over the proxy-wasm ABI 0.2.1.
 //!
-//! The SDK's own wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
+//! The Rust SDK's wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
 //! client chooses: one byte would kill the VM. Here every status is a value, and every text is bytes.
 #![expect(
     unsafe_code,
@@ -258,7 +258,7 @@ fn done(status: Raw) -> Result<(), HostError> {
 ///
 /// # Safety
 /// On status 0 `call` must have set its arguments to null, or to memory of that size which the host got from
-/// `proxy_on_memory_allocate`; the SDK exports that as a `Vec` of exactly this capacity.
+/// `proxy_on_memory_allocate`, which allocates it as a `Vec` of exactly this capacity.
 unsafe fn returned(
     call: impl FnOnce(*mut *mut u8, *mut usize) -> Raw,
 ) -> Result<Option<Vec<u8>>, HostError> {

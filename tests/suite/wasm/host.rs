@@ -514,8 +514,6 @@ impl Vm {
 
     /// Ends a stream, and tells what became of it.
     pub(crate) fn close(&mut self, context: u32) -> Stream {
-        self.callback(context, "proxy_on_done", &[]);
-        self.callback(context, "proxy_on_log", &[]);
         self.callback(context, "proxy_on_delete", &[]);
         self.host().streams.remove(&context).unwrap()
     }
