@@ -20,7 +20,7 @@ import rig
 from servers import CLIENTS, NODE, environment
 
 HERE = Path(__file__).resolve().parent
-LEGACY, AUTO, NEWEST = "legacy", "auto", "2026-07-28"
+HTTP_SSE, LEGACY, AUTO, NEWEST = "http+sse", "legacy", "auto", "2026-07-28"
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,16 @@ class Call:
 class Session:
     """What an agent is to do: connect, list the tools, make these calls, list them again, and leave.
 
-    `mode` is how it finds the protocol revision: by the handshake of the revisions up to 2025-11-25,
-    by asking first, or by taking 2026-07-28 for granted.
+    `mode` is how it finds the protocol revision: by the handshake of the revisions up to 2025-11-25, over
+    Streamable HTTP or over the HTTP+SSE of 2024-11-05; by asking first; or by taking 2026-07-28 for granted.
+    `patience` is how many seconds it waits for an answer.
     """
 
     url: str
     mode: str
     token: str
     calls: Sequence[Call]
+    patience: float = 20
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Agent:
 
 
 def _version(file: str, name: str) -> str:
-    found = re.search(rf'^\W*{re.escape(name)}\W.*?(\d+\.\d+\.\d+)', (HERE / file).read_text(), re.MULTILINE)
+    found = re.search(rf"^\W*{re.escape(name)}\W.*?(\d+\.\d+\.\d+)", (HERE / file).read_text(), re.MULTILINE)
     assert found, f"{file} does not say which {name}"
     return f"{name} {found[1]}"
 
@@ -91,16 +93,16 @@ def _typescript(file: str, package: str, *modes: str) -> Agent:
 AGENTS = {
     "python1": Agent(
         f"Python {_version('clients/requirements.txt', 'mcp')}",
-        (LEGACY,),
+        (HTTP_SSE, LEGACY),
         (str(CLIENTS / "bin" / "python"), str(HERE / "clients" / "python1.py")),
     ),
     "python2": Agent(
         f"Python {_version('requirements.txt', 'mcp')}",
-        (LEGACY, AUTO, NEWEST),
+        (HTTP_SSE, LEGACY, AUTO, NEWEST),
         (str(rig.TOOLS / "venv" / "bin" / "python"), str(HERE / "clients" / "python2.py")),
     ),
-    "typescript1": _typescript("typescript1.mjs", "@modelcontextprotocol/sdk", LEGACY),
-    "typescript2": _typescript("typescript2.mjs", "@modelcontextprotocol/client", LEGACY, AUTO, NEWEST),
+    "typescript1": _typescript("typescript1.mjs", "@modelcontextprotocol/sdk", HTTP_SSE, LEGACY),
+    "typescript2": _typescript("typescript2.mjs", "@modelcontextprotocol/client", HTTP_SSE, LEGACY, AUTO, NEWEST),
     "rmcp": Agent(
         f"Rust {_version('clients/rmcp/Cargo.toml', 'rmcp')}",
         (LEGACY, AUTO, NEWEST),
@@ -111,6 +113,8 @@ AGENTS = {
 
 def run(agent: Agent, sessions: Sequence[Session]) -> list[Shown]:
     """Runs the sessions one after the other."""
+    if not Path(agent.argv[0]).exists():
+        raise rig.RigError(f"no {agent.argv[0]}: run `make clients rmcp-client`")
     with tempfile.TemporaryDirectory(prefix="mcp-policy-agent-") as home:
         done = subprocess.run(
             [*agent.argv, json.dumps([asdict(session) for session in sessions])],

@@ -36,11 +36,11 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving_typescript(directory: Path) -> Iterator[int]:
-    """server-everything of npm: up to 2025-11-25, event streams with ids."""
+def serving_typescript(directory: Path, transport: str = "streamableHttp") -> Iterator[int]:
+    """server-everything of npm: up to 2025-11-25, event streams with ids. `transport` may be `sse`, that of 2024-11-05."""
     [port] = rig.free_ports(1)
-    argv = [str(NODE), str(NPM / "server-everything" / "dist" / "index.js"), "streamableHttp"]
-    with _serving(argv, directory, "server-everything", port, PORT=str(port)):
+    argv = [str(NODE), str(NPM / "server-everything" / "dist" / "index.js"), transport]
+    with _serving(argv, directory, f"server-everything-{transport}", port, PORT=str(port)):
         yield port
 
 
@@ -79,6 +79,7 @@ class Route:
 
     port: int
     policy: Policy | None = None
+    path: str = "/mcp"
 
 
 class Routes:
@@ -91,7 +92,7 @@ class Routes:
 
     def url(self, name: str) -> str:
         """Where agents connect to. Servers that guard against DNS rebinding let `localhost` pass."""
-        return f"http://localhost:{self._fleet.port(name)}/mcp"
+        return f"http://localhost:{self._fleet.port(name)}{self._routes[name].path}"
 
     def check(self) -> None:
         """Nothing that an agent met on the way was of Envoy's or the filter's making."""

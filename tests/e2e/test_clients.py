@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import rig
 
-from agents import AGENTS, AUTO, LEGACY, NEWEST, Call, Outcome, Session, Shown, run
+from agents import AGENTS, AUTO, HTTP_SSE, LEGACY, NEWEST, Call, Outcome, Session, Shown, run
 from fleet import Policy
 from servers import Route, Routes, governing, serving_prometheus, serving_python, serving_typescript
 
@@ -31,6 +31,8 @@ DENIED = (403, "Pictures are for people.")
 UNLISTED = (403, "Tool `{tool}` is not allowed by policy.")
 LIMITED = (429, "Limit reached for tool `{tool}`: at most 2 per month; retry in ")
 HIDDEN = (-32602, "Unknown tool: {tool}")
+# Over HTTP+SSE an answer counts only on the stream that the client listens on, and that is another request.
+UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,30 @@ class Server:
     calls: tuple[tuple[Call, Any], ...]
     # The tools that the policy lets an agent see; the server has more.
     visible: frozenset[str]
+    patience: float = 20
 
 
 def _calls(*rows: tuple[str, dict[str, Any], Any]) -> tuple[tuple[Call, Any], ...]:
     return tuple((Call(tool, arguments), fate) for tool, arguments, fate in rows)
 
 
+_EVERYTHING: Policy = {
+    "version": "1",
+    "default": "deny",
+    "hide": ["get-env"],
+    "tools": {
+        "echo": {},
+        "get-env": {},
+        "get-sum": {"limits": [{"counter": "sums", "window": "month", "max": 2}]},
+        "get-tiny-image": {"action": "deny", "reason": DENIED[1]},
+    },
+}
 _PROMETHEUS: Policy = json.loads((rig.ROOT / "policies" / "prometheus.json").read_text())
 
 SERVERS = {
     # Event streams with ids, and nothing newer than 2025-11-25.
     "server-everything": Server(
-        {
-            "version": "1",
-            "default": "deny",
-            "hide": ["get-env"],
-            "tools": {
-                "echo": {},
-                "get-env": {},
-                "get-sum": {"limits": [{"counter": "sums", "window": "month", "max": 2}]},
-                "get-tiny-image": {"action": "deny", "reason": DENIED[1]},
-            },
-        },
+        _EVERYTHING,
         (LEGACY, AUTO),
         _calls(
             ("echo", {"message": "hi"}, ALLOWED),
@@ -76,6 +80,18 @@ SERVERS = {
             ("echo", {"message": "still here"}, ALLOWED),
         ),
         frozenset({"echo", "get-sum", "get-tiny-image"}),
+    ),
+    # The transport of 2024-11-05: calls are answered with 202, and their results come on one long stream.
+    "server-everything-sse": Server(
+        _EVERYTHING,
+        (HTTP_SSE,),
+        _calls(
+            ("echo", {"message": "hi"}, ALLOWED),
+            ("get-tiny-image", {}, UNANSWERED),
+            ("get-sum", {"a": 1, "b": 2}, ALLOWED),
+        ),
+        frozenset({"echo", "get-sum", "get-tiny-image"}),
+        patience=3,
     ),
     # JSON in 2026-07-28, event streams before and for progress.
     "everything-server": Server(
@@ -162,7 +178,8 @@ class Meetings:
         calls = [call for call, _fate in SERVERS[server].calls]
         # A token of its own, so that each has the limits to itself.
         sessions = [
-            Session(self._routes.url(route), mode, f"{agent}-{mode}", calls) for route in (f"plain_{server}", server)
+            Session(self._routes.url(route), mode, f"{agent}-{mode}", calls, SERVERS[server].patience)
+            for route in (f"plain_{server}", server)
         ]
         return Compared(*run(AGENTS[agent], sessions))
 
@@ -173,11 +190,15 @@ def meetings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meetings]:
     with ExitStack() as stack:
         ports = {
             "server-everything": stack.enter_context(serving_typescript(directory)),
+            "server-everything-sse": stack.enter_context(serving_typescript(directory, "sse")),
             "everything-server": stack.enter_context(serving_python(directory)),
             "prometheus": stack.enter_context(serving_prometheus(directory)).prometheus_mcp_port,
         }
-        routes = {f"plain_{name}": Route(port) for name, port in ports.items()}
-        routes |= {name: Route(port, SERVERS[name].policy) for name, port in ports.items()}
+        routes = {}
+        for name, port in ports.items():
+            path = "/sse" if HTTP_SSE in SERVERS[name].modes else "/mcp"
+            routes[f"plain_{name}"] = Route(port, path=path)
+            routes[name] = Route(port, SERVERS[name].policy, path)
         yield Meetings(stack.enter_context(governing(routes)))
 
 
@@ -210,6 +231,8 @@ def test_what_becomes_of_its_calls(meetings: Meetings, agent: str, mode: str, se
         assert plain.result is not None, f"{call} does not work without the filter either: {plain}"
         if fate == ALLOWED:
             assert _without_times(governed) == _without_times(plain), call
+        elif fate == UNANSWERED:
+            assert re.search("timed out", governed.text, re.IGNORECASE), governed
         else:
             code, text = fate
             assert governed.result is None, f"{call} was answered: {governed.result}"
@@ -223,11 +246,12 @@ def _without_times(outcome: Outcome) -> str:
 
 # --- The table --------------------------------------------------------------------------------
 
-_KINDS = [
-    ("A tool that the policy denies, with the author's reason", DENIED),
-    ("A tool that the policy does not list", UNLISTED),
-    ("A limit that is reached", LIMITED),
-    ("A tool that is hidden", HIDDEN),
+_SECTIONS = [
+    ("A tool that the policy denies, with the author's reason", "everything-server", DENIED),
+    ("A tool that the policy does not list", "everything-server", UNLISTED),
+    ("A limit that is reached", "everything-server", LIMITED),
+    ("A tool that is hidden", "everything-server", HIDDEN),
+    ("Any denial, over the HTTP+SSE transport of 2024-11-05", "server-everything-sse", UNANSWERED),
 ]
 
 
@@ -239,27 +263,30 @@ def test_the_table_is_fresh(meetings: Meetings) -> None:
 
 
 def _table(meetings: Meetings) -> str:
-    server = "everything-server"
-    fates = [fate for _call, fate in SERVERS[server].calls]
     lines = [
         "# What agents are shown of a denial",
         "",
-        "Generated by `test_clients.py` from what the SDKs did; do not edit. The text is what the error prints as, which is what",
-        "most agent programs hand to the model. In every case the session lives on, and the next call works.",
+        "Generated by `test_clients.py` from what the SDKs did; do not edit. The text is what the error prints as, which is",
+        "what most agent programs hand to the model. In every case the session lives on, and the next call is answered.",
     ]
-    for title, fate in _KINDS:
+    for title, server, fate in _SECTIONS:
         lines += ["", f"## {title}", "", "| SDK | revision | raised | text |", "|---|---|---|---|"]
         for agent, about in AGENTS.items():
-            seen: dict[tuple[str, str], list[str]] = {}
-            for mode in about.modes:
-                met = meetings.of(agent, mode, server).governed
-                outcome = met.outcomes[fates.index(fate)]
-                revisions = seen.setdefault((str(outcome.raised), _stable(outcome.text)), [])
-                if met.revision not in revisions:
-                    revisions.append(met.revision)
-            for (raised, text), revisions in seen.items():
-                lines.append(f"| {about.sdk} | {', '.join(revisions)} | `{raised}` | {_cell(text)} |")
+            modes = [mode for mode in about.modes if mode in SERVERS[server].modes]
+            lines += _rows(about.sdk, [meetings.of(agent, mode, server).governed for mode in modes], server, fate)
     return "\n".join(lines) + "\n"
+
+
+def _rows(sdk: str, sessions: list[Shown], server: str, fate: Any) -> list[str]:
+    """A row for each way in which the SDK shows it, with the revisions in which it does."""
+    at = [each for _call, each in SERVERS[server].calls].index(fate)
+    revisions: dict[tuple[str, str], list[str]] = {}
+    for shown in sessions:
+        outcome = shown.outcomes[at]
+        found = revisions.setdefault((str(outcome.raised), _stable(outcome.text)), [])
+        if shown.revision not in found:
+            found.append(shown.revision)
+    return [f"| {sdk} | {', '.join(found)} | `{raised}` | {_cell(text)} |" for (raised, text), found in revisions.items()]
 
 
 def _stable(text: str) -> str:

@@ -3,18 +3,20 @@
 import asyncio
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from mcp import ClientSession, McpError
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import PaginatedRequestParams, Tool
 
 
-async def run(url: str, mode: str, token: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    assert mode == "legacy", "there is no other in 1.x"
+async def run(url: str, mode: str, token: str, calls: list[dict[str, Any]], patience: float) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
-    async with streamablehttp_client(url, headers, timeout=20) as (reading, writing, _session_id):
-        async with ClientSession(reading, writing) as client:
+    connect = {"legacy": streamablehttp_client, "http+sse": sse_client}[mode]
+    async with connect(url, headers) as (reading, writing, *_):
+        async with ClientSession(reading, writing, timedelta(seconds=patience)) as client:
             greeting = await client.initialize()
             tools = await tools_of(client)
             outcomes = [await outcome(client, **each) for each in calls]

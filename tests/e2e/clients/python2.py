@@ -7,14 +7,18 @@ from typing import Any
 
 import httpx2
 from mcp import Client, MCPError
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Tool
 
 
-async def run(url: str, mode: Any, token: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
+async def run(url: str, mode: Any, token: str, calls: list[dict[str, Any]], patience: float) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=20) as http:
-        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+    async with httpx2.AsyncClient(headers=headers, timeout=patience) as http:
+        transport: Any = streamable_http_client(url, http_client=http)
+        if mode == "http+sse":
+            transport, mode = sse_client(url, headers), "legacy"
+        async with Client(transport, mode=mode, read_timeout_seconds=patience) as client:
             tools = await tools_of(client)
             outcomes = [await outcome(client, **each) for each in calls]
             again = await tools_of(client)

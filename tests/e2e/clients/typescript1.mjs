@@ -2,21 +2,25 @@
 // describes and prints what it was shown.
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
-async function run({ url, mode, token, calls }) {
-  if (mode !== "legacy") throw new Error("there is no other mode in 1.x");
+const TRANSPORTS = { legacy: StreamableHTTPClientTransport, "http+sse": SSEClientTransport };
+
+async function run({ url, mode, token, calls, patience }) {
   const client = new Client({ name: "agent", version: "1" });
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
-  const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit });
+  const transport = new TRANSPORTS[mode](new URL(url), { requestInit });
   await client.connect(transport);
+  // Only one of the transports tells it openly.
+  const revision = transport._protocolVersion;
   const tools = await toolsOf(client);
   const outcomes = [];
-  for (const call of calls) outcomes.push(await outcome(client, call));
+  for (const call of calls) outcomes.push(await outcome(client, call, patience));
   const again = await toolsOf(client);
-  await transport.terminateSession();
+  await transport.terminateSession?.();
   await client.close();
-  return { revision: transport.protocolVersion, tools, outcomes, tools_again: again.map((tool) => tool.name) };
+  return { revision, tools, outcomes, tools_again: again.map((tool) => tool.name) };
 }
 
 async function toolsOf(client) {
@@ -31,9 +35,10 @@ async function toolsOf(client) {
 }
 
 // What the agent's program gets: a result, or an error with the text that it prints as.
-async function outcome(client, { tool, arguments: args }) {
+async function outcome(client, { tool, arguments: args }, patience) {
+  const call = { name: tool, arguments: args };
   try {
-    return { result: await client.callTool({ name: tool, arguments: args }) };
+    return { result: await client.callTool(call, undefined, { timeout: patience * 1000 }) };
   } catch (error) {
     return { raised: error.constructor.name, text: String(error), code: error.code, message: error.message };
   }
