@@ -31,6 +31,7 @@ cli: cargo ## Build the command: target/release/mcp-policy
 
 check: wasm size ## Format, lints for both targets, size, unit and property tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo test

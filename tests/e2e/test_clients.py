@@ -259,7 +259,7 @@ def test_the_table_is_fresh(meetings: Meetings) -> None:
     text = _table(meetings)
     if os.environ.get("MCP_POLICY_BLESS"):
         TABLE.write_text(text)
-    assert TABLE.exists() and text == TABLE.read_text(), "see `make bless`"
+    assert TABLE.exists() and text == TABLE.read_text(), f"MCP_POLICY_BLESS=1 rewrites {TABLE.name}; review the diff"
 
 
 def _table(meetings: Meetings) -> str:
