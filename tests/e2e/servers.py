@@ -103,7 +103,6 @@ class Routes:
         for name, route in self._routes.items():
             http = self._envoy.stats(rf"^http\.{name}\.downstream_")
             prefix = f"http.{name}.downstream_"
-            assert http[prefix + "rq_completed"] > 0, f"nothing went through {name}"
             assert http[prefix + "rq_tx_reset"] == 0, f"{name} reset a stream of a client's"
             errors = self._envoy.stats(rf"^http\.{plain[route.port]}\.downstream_rq_5xx")
             assert http[prefix + "rq_5xx"] <= sum(errors.values()), f"{name} answered 5xx where the server did not"
