@@ -18,6 +18,7 @@ import demo
 import rig
 
 from fleet import Fleet, Listener, Policy, held, to_server
+from gateway import until
 
 CLIENTS = rig.TOOLS / "clients"
 NODE = CLIENTS / "bin" / "node"
@@ -96,6 +97,13 @@ class Routes:
 
     def check(self) -> None:
         """Nothing that an agent met on the way was of Envoy's or the filter's making."""
+
+        def all_logged() -> bool:
+            begun = self._envoy.stats(r"^http\..*\.downstream_rq_total$")
+            return len(self._envoy.access_log()) == sum(begun[f"http.{name}.downstream_rq_total"] for name in self._routes)
+
+        # The agents have left, so every request ends, and is in the log soon after.
+        until(all_logged, "every request to end")
         lines = self._envoy.access_log()
         odd = Counter((str(line["flags"]), str(line["details"])) for line in lines if not _is_clean(line))
         assert not odd, f"requests that ended otherwise than by the server, the client or the policy: {dict(odd)}"
