@@ -1,7 +1,7 @@
 """Agents with the MCP SDKs that people use, each a program of its own under clients/.
 
-[shown] = run(AGENTS["rmcp"], [Session(url, "legacy", "a token", [Call("echo", {"message": "hi"})])])
-shown.tools, shown.outcomes
+[shown] = run(AGENTS["rmcp"], [Session(url, "legacy", "a token", ["tools"], [Step("tool", "echo", {"message": "hi"})])])
+shown.lists["tools"], shown.outcomes
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,38 +24,40 @@ HTTP_SSE, LEGACY, AUTO, NEWEST = "http+sse", "legacy", "auto", "2026-07-28"
 
 
 @dataclass(frozen=True)
-class Call:
-    """One tools/call."""
+class Step:
+    """One request: the call of a `tool`, the reading of a `resource`, whose name is its URI, or the getting of a `prompt`."""
 
-    tool: str
-    arguments: dict[str, Any]
+    kind: str
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Session:
-    """What an agent is to do: connect, list the tools, make these calls, list them again, and leave.
+    """What an agent is to do: connect, ask for the lists, take the steps, list the tools again, and leave.
 
     `mode` is how it finds the protocol revision: by the handshake of the revisions up to 2025-11-25, over
     Streamable HTTP or over the HTTP+SSE of 2024-11-05; by asking first; or by taking 2026-07-28 for granted.
+    `lists` names the members in which the answers hold them, such as `tools` or `resourceTemplates`.
     `patience` is how many seconds it waits for an answer.
     """
 
     url: str
     mode: str
     token: str
-    calls: Sequence[Call]
+    lists: Sequence[str]
+    steps: Sequence[Step]
     patience: float = 20
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended for the program that made it: `result`, or what was `raised`, and the `text` it prints as."""
+    """How a step ended for the program that took it: `result`, or what was `raised`, and the `text` it prints as."""
 
     result: dict[str, Any] | None = None
     raised: str | None = None
     text: str = ""
-    code: int | None = None
-    message: str = ""
+    code: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Shown:
     """What an agent was shown in one session."""
 
     revision: str
-    tools: list[dict[str, Any]]
+    lists: dict[str, list[dict[str, Any]]]
     outcomes: list[Outcome]
     tools_again: list[str]
 

@@ -17,145 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rig
 
-from agents import AGENTS, AUTO, HTTP_SSE, LEGACY, NEWEST, Call, Outcome, Session, Shown, run
-from fleet import Policy
+from agents import AGENTS, AUTO, HTTP_SSE, LEGACY, Outcome, Session, Shown, run
+from cases import ALLOWED, CASES, DENIED, LIMITED, NO_TOOL, NOT_LISTED, Fate, Refused, Told, Unanswered
 from servers import Route, Routes, governing, serving_prometheus, serving_python, serving_typescript
 
 TABLE = Path(__file__).with_name("clients.md")
-
-# What becomes of a call: it is answered as without the filter, or with an error of this code and text.
-ALLOWED = "allowed"
-DENIED = (403, "Pictures are for people.")
-UNLISTED = (403, "Tool `{tool}` is not allowed by policy.")
-LIMITED = (429, "Limit reached for tool `{tool}`: at most 2 per month; retry in ")
-HIDDEN = (-32602, "Unknown tool: {tool}")
-# Over HTTP+SSE an answer counts only on the stream that the client listens on, and that is another request.
-UNANSWERED = "unanswered"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server, the policy before it, what an agent calls in one session, and what must come of it."""
-
-    policy: Policy
-    modes: tuple[str, ...]
-    calls: tuple[tuple[Call, Any], ...]
-    # The tools that the policy lets an agent see; the server has more.
-    visible: frozenset[str]
-    patience: float = 20
-
-
-def _calls(*rows: tuple[str, dict[str, Any], Any]) -> tuple[tuple[Call, Any], ...]:
-    return tuple((Call(tool, arguments), fate) for tool, arguments, fate in rows)
-
-
-_EVERYTHING: Policy = {
-    "version": "1",
-    "default": "deny",
-    "hide": ["get-env"],
-    "tools": {
-        "echo": {},
-        "get-env": {},
-        "get-sum": {"limits": [{"counter": "sums", "window": "month", "max": 2}]},
-        "get-tiny-image": {"action": "deny", "reason": DENIED[1]},
-    },
-}
-_PROMETHEUS: Policy = json.loads((rig.ROOT / "policies" / "prometheus.json").read_text())
-
-SERVERS = {
-    # Event streams with ids, and nothing newer than 2025-11-25.
-    "server-everything": Server(
-        _EVERYTHING,
-        (LEGACY, AUTO),
-        _calls(
-            ("echo", {"message": "hi"}, ALLOWED),
-            ("get-tiny-image", {}, DENIED),
-            ("get-sum", {"a": 1, "b": 2}, ALLOWED),
-            ("get-env", {}, HIDDEN),
-            ("get-sum", {"a": 3, "b": 4}, ALLOWED),
-            ("get-sum", {"a": 5, "b": 6}, LIMITED),
-            ("get-structured-content", {"location": "Chicago"}, UNLISTED),
-            ("echo", {"message": "still here"}, ALLOWED),
-        ),
-        frozenset({"echo", "get-sum", "get-tiny-image"}),
-    ),
-    # The transport of 2024-11-05: calls are answered with 202, and their results come on one long stream.
-    "server-everything-sse": Server(
-        _EVERYTHING,
-        (HTTP_SSE,),
-        _calls(
-            ("echo", {"message": "hi"}, ALLOWED),
-            ("get-tiny-image", {}, UNANSWERED),
-            ("get-sum", {"a": 1, "b": 2}, ALLOWED),
-        ),
-        frozenset({"echo", "get-sum", "get-tiny-image"}),
-        patience=3,
-    ),
-    # JSON in 2026-07-28, event streams before and for progress.
-    "everything-server": Server(
-        {
-            "version": "1",
-            "default": "deny",
-            "hide": ["test_audio_*"],
-            "tools": {
-                "test_simple_text": {},
-                "test_error_handling": {},
-                "test_audio_content": {},
-                "test_tool_with_progress": {"limits": [{"counter": "progress", "window": "month", "max": 2}]},
-                "test_image_content": {"action": "deny", "reason": DENIED[1]},
-            },
-        },
-        (LEGACY, AUTO, NEWEST),
-        _calls(
-            ("test_simple_text", {}, ALLOWED),
-            ("test_image_content", {}, DENIED),
-            ("test_tool_with_progress", {}, ALLOWED),
-            ("test_audio_content", {}, HIDDEN),
-            ("test_tool_with_progress", {}, ALLOWED),
-            ("test_tool_with_progress", {}, LIMITED),
-            ("test_multiple_content_types", {}, UNLISTED),
-            ("test_error_handling", {}, ALLOWED),
-            ("test_simple_text", {}, ALLOWED),
-        ),
-        frozenset({"test_simple_text", "test_error_handling", "test_tool_with_progress", "test_image_content"}),
-    ),
-    # The shipped policy, with a limit that a test can reach and a tool that is hidden.
-    "prometheus": Server(
-        {
-            **_PROMETHEUS,
-            "hide": ["get_metric_metadata"],
-            "tools": {
-                **_PROMETHEUS["tools"],
-                "execute_query": {
-                    **_PROMETHEUS["tools"]["execute_query"],
-                    "limits": [{"counter": "few_queries", "window": "month", "max": 2}],
-                },
-            },
-        },
-        (LEGACY, AUTO, NEWEST),
-        _calls(
-            ("execute_query", {"query": "up"}, ALLOWED),
-            (
-                "get_targets",
-                {},
-                (403, "Scrape targets show the addresses of internal hosts. Ask the platform team."),
-            ),
-            ("get_metric_metadata", {"metric": "up"}, HIDDEN),
-            (
-                "execute_query",
-                {"query": '{__name__=~".+"}'},
-                (403, 'This query selects every metric at once. Name one metric, for example up{job="api"}.'),
-            ),
-            ("execute_query", {"query": "prometheus_build_info"}, ALLOWED),
-            ("execute_query", {"query": "up"}, LIMITED),
-            ("health_check", {}, UNLISTED),
-            ("list_metrics", {"limit": 5}, ALLOWED),
-        ),
-        frozenset({"execute_query", "execute_range_query", "list_metrics", "get_targets"}),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -167,21 +34,31 @@ class Compared:
 
 
 class Meetings:
-    """The servers with an Envoy before them; each agent meets each server once."""
+    """The servers with an Envoy before them; each agent meets each case once."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
 
     @cache
-    def of(self, agent: str, mode: str, server: str) -> Compared:
-        """What this agent is shown of that server."""
-        calls = [call for call, _fate in SERVERS[server].calls]
+    def of(self, agent: str, mode: str, case: str) -> Compared:
+        """What this agent is shown in that case."""
+        about = CASES[case]
+        steps = [step for step, _fate in about.steps]
         # A token of its own, so that each has the limits to itself.
         sessions = [
-            Session(self._routes.url(route), mode, f"{agent}-{mode}", calls, SERVERS[server].patience)
-            for route in (f"plain_{server}", server)
+            Session(self._routes.url(route), mode, f"{agent}-{mode}", list(about.visible), steps, about.patience)
+            for route in (_plain(about.server), _governed(case))
         ]
         return Compared(*run(AGENTS[agent], sessions))
+
+
+# They name listeners and statistics, and Envoy writes some characters otherwise there.
+def _plain(server: str) -> str:
+    return "plain_" + re.sub(r"\W", "_", server)
+
+
+def _governed(case: str) -> str:
+    return "governed_" + re.sub(r"\W", "_", case)
 
 
 @pytest.fixture(scope="module")
@@ -195,63 +72,88 @@ def meetings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meetings]:
             "prometheus": stack.enter_context(serving_prometheus(directory)).prometheus_mcp_port,
         }
         routes = {}
-        for name, port in ports.items():
-            path = "/sse" if HTTP_SSE in SERVERS[name].modes else "/mcp"
-            routes[f"plain_{name}"] = Route(port, path=path)
-            routes[name] = Route(port, SERVERS[name].policy, path)
+        for name, case in CASES.items():
+            path = "/sse" if HTTP_SSE in case.modes else "/mcp"
+            routes[_plain(case.server)] = Route(ports[case.server], path=path)
+            routes[_governed(name)] = Route(ports[case.server], case.policy, path)
         yield Meetings(stack.enter_context(governing(routes)))
 
 
 MEETINGS = [
-    (agent, mode, server)
-    for server in SERVERS
+    pytest.param(agent, mode, case, id=f"{agent}, {mode}, {case}")
+    for case in CASES
     for agent in AGENTS
     for mode in AGENTS[agent].modes
-    if mode in SERVERS[server].modes
+    if mode in CASES[case].modes
 ]
 
 
-@pytest.mark.parametrize(("agent", "mode", "server"), MEETINGS)
-def test_the_tools_that_it_sees(meetings: Meetings, agent: str, mode: str, server: str) -> None:
-    """Those that the policy shows, in the server's words and order."""
-    met = meetings.of(agent, mode, server)
-    shown = [tool for tool in met.plain.tools if tool["name"] in SERVERS[server].visible]
-    assert len(shown) == len(SERVERS[server].visible), "the server lacks a tool that the policy shows"
-    assert met.governed.tools == shown
-    assert met.governed.tools_again == [tool["name"] for tool in shown]
-
-
-@pytest.mark.parametrize(("agent", "mode", "server"), MEETINGS)
-def test_what_becomes_of_its_calls(meetings: Meetings, agent: str, mode: str, server: str) -> None:
-    """Allowed calls are answered as without the filter, before and after denied ones; the others tell why not."""
-    met = meetings.of(agent, mode, server)
+@pytest.mark.parametrize(("agent", "mode", "case"), MEETINGS)
+def test_what_it_sees(meetings: Meetings, agent: str, mode: str, case: str) -> None:
+    """What the policy shows, in the server's words and order."""
+    met = meetings.of(agent, mode, case)
     assert met.governed.revision == met.plain.revision
-    rows = zip(SERVERS[server].calls, met.plain.outcomes, met.governed.outcomes, strict=True)
-    for (call, fate), plain, governed in rows:
-        assert plain.result is not None, f"{call} does not work without the filter either: {plain}"
+    for kind, visible in CASES[case].visible.items():
+        there, shown = met.plain.lists[kind], met.governed.lists[kind]
+        assert [_name(each) for each in shown] == visible, kind
+        assert shown == [each for each in there if _name(each) in visible], kind
+        # One of the servers has one template only.
+        assert len(there) > len(visible) or len(there) == 1, f"the server has no {kind} that the policy does not show"
+    assert met.governed.tools_again == CASES[case].visible["tools"]
+
+
+def _name(listed: dict[str, Any]) -> str:
+    return str(listed.get("uri") or listed.get("uriTemplate") or listed["name"])
+
+
+@pytest.mark.parametrize(("agent", "mode", "case"), MEETINGS)
+def test_what_becomes_of_its_requests(meetings: Meetings, agent: str, mode: str, case: str) -> None:
+    """What is allowed is answered as without the filter, before and after refusals; what is not tells why."""
+    met = meetings.of(agent, mode, case)
+    for (step, fate), plain, governed in zip(CASES[case].steps, met.plain.outcomes, met.governed.outcomes, strict=True):
+        assert plain.result is not None, f"{step} does not work without the filter either: {plain}"
         if fate == ALLOWED:
-            assert _without_times(governed) == _without_times(plain), call
-        elif fate == UNANSWERED:
-            assert re.search("timed out", governed.text, re.IGNORECASE), governed
+            assert _without_times(governed) == _without_times(plain), step
         else:
-            code, text = fate
-            assert governed.result is None, f"{call} was answered: {governed.result}"
-            assert governed.code == code and text.replace("{tool}", call.tool) in governed.text, governed
+            _assert_refused(governed, fate, step.name)
+
+
+def _assert_refused(governed: Outcome, fate: Fate, name: str) -> None:
+    if isinstance(fate, Refused):
+        assert governed.result is None, f"{name} was answered: {governed}"
+        assert governed.code == fate.code and fate.text.replace("{name}", name) in governed.text, governed
+    elif isinstance(fate, Told):
+        assert governed.result is not None, governed
+        [content] = governed.result["content"]
+        assert governed.result["isError"] and fate.text.replace("{name}", name) in content["text"], governed
+    else:
+        assert fate == Unanswered()
+        assert re.search("timed out", governed.text, re.IGNORECASE), governed
 
 
 def _without_times(outcome: Outcome) -> str:
-    # Prometheus says when it measured.
-    return re.sub(r"\d{10}\.\d+", "TIME", json.dumps(outcome.result, sort_keys=True))
+    # Prometheus says when it measured, server-everything when it answered.
+    text = json.dumps(outcome.result or outcome.text, sort_keys=True)
+    return re.sub(r"\d{10}\.\d+|\d+:\d\d:\d\d( [AP]M)?", "TIME", text)
+
+
+def test_who_asks_first_finds_the_revision(meetings: Meetings) -> None:
+    """The probe for 2026-07-28 comes through, and so does its refusal by a server that is older."""
+    for agent in (name for name, about in AGENTS.items() if AUTO in about.modes):
+        assert meetings.of(agent, AUTO, "everything-server").governed.revision == "2026-07-28"
+        assert meetings.of(agent, AUTO, "server-everything").governed.revision == "2025-11-25"
+        assert meetings.of(agent, LEGACY, "everything-server").governed.revision == "2025-11-25"
 
 
 # --- The table --------------------------------------------------------------------------------
 
-_SECTIONS = [
+_SECTIONS: list[tuple[str, str, Fate]] = [
     ("A tool that the policy denies, with the author's reason", "everything-server", DENIED),
-    ("A tool that the policy does not list", "everything-server", UNLISTED),
+    ("A tool that the policy does not list", "everything-server", NOT_LISTED),
     ("A limit that is reached", "everything-server", LIMITED),
-    ("A tool that is hidden", "everything-server", HIDDEN),
-    ("Any denial, over the HTTP+SSE transport of 2024-11-05", "server-everything-sse", UNANSWERED),
+    ("A tool that is hidden", "everything-server", NO_TOOL),
+    ('A denied tool with `"denials": {"as": "tool_result"}`', "tool results", Told(DENIED.text)),
+    ("Any denial over the HTTP+SSE transport of 2024-11-05", "http+sse", Unanswered()),
 ]
 
 
@@ -269,30 +171,31 @@ def _table(meetings: Meetings) -> str:
         "Generated by `test_clients.py` from what the SDKs did; do not edit. The text is what the error prints as, which is",
         "what most agent programs hand to the model. In every case the session lives on, and the next call is answered.",
     ]
-    for title, server, fate in _SECTIONS:
-        lines += ["", f"## {title}", "", "| SDK | revision | raised | text |", "|---|---|---|---|"]
+    for title, case, fate in _SECTIONS:
+        lines += ["", f"## {title}", "", "| SDK | revision | the call gives | text |", "|---|---|---|---|"]
         for agent, about in AGENTS.items():
-            modes = [mode for mode in about.modes if mode in SERVERS[server].modes]
-            lines += _rows(about.sdk, [meetings.of(agent, mode, server).governed for mode in modes], server, fate)
+            modes = [mode for mode in about.modes if mode in CASES[case].modes]
+            lines += _rows(about.sdk, [meetings.of(agent, mode, case).governed for mode in modes], case, fate)
     return "\n".join(lines) + "\n"
 
 
-def _rows(sdk: str, sessions: list[Shown], server: str, fate: Any) -> list[str]:
+def _rows(sdk: str, sessions: list[Shown], case: str, fate: Fate) -> list[str]:
     """A row for each way in which the SDK shows it, with the revisions in which it does."""
-    at = [each for _call, each in SERVERS[server].calls].index(fate)
+    at = [each for _step, each in CASES[case].steps].index(fate)
     revisions: dict[tuple[str, str], list[str]] = {}
     for shown in sessions:
         outcome = shown.outcomes[at]
-        found = revisions.setdefault((str(outcome.raised), _stable(outcome.text)), [])
+        if outcome.result is None:
+            way = (f"raises `{outcome.raised}`", outcome.text)
+        else:
+            way = ("a result with `isError`", outcome.result["content"][0]["text"])
+        found = revisions.setdefault((way[0], _stable(way[1])), [])
         if shown.revision not in found:
             found.append(shown.revision)
-    return [f"| {sdk} | {', '.join(found)} | `{raised}` | {_cell(text)} |" for (raised, text), found in revisions.items()]
+    return [f"| {sdk} | {', '.join(found)} | {how} | {text} |" for (how, text), found in revisions.items()]
 
 
 def _stable(text: str) -> str:
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "…", text)
-    return re.sub(r"(retry in |\"retryAfterMs\":|\"windowSeconds\":)\d+", r"\1…", text)
-
-
-def _cell(text: str) -> str:
+    text = re.sub(r"(retry in |\"retryAfterMs\":|\"windowSeconds\":)\d+", r"\1…", text)
     return text.replace("|", "\\|").replace("\n", " ")

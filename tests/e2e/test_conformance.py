@@ -45,6 +45,26 @@ GENEROUS: Policy = {
         "greet": {},
         "*": {"deny_if": [{"conditions": [{"path": "args.no.such.path[0]", "op": "exists", "value": True}]}]},
     },
+    "methods": {
+        "default": "deny",
+        "initialize": {},
+        "ping": {"rate_limit": {"max": 1_000_000, "window": 60}},
+        "*/*": {"limits": [{"counter": "methods", "window": "hour", "max": 1_000_000}]},
+    },
+    # The suite also subscribes to nothing at all, to see that 2026-07-28 has no such method any more.
+    "resources": {
+        "default": "allow",
+        "hide": ["test://no-such-resource"],
+        "test://*": {
+            "require": [{"conditions": [{"path": "args.uri", "op": "starts_with", "value": "test://"}]}],
+            "limits": [{"counter": "resources", "window": "day", "max": 1_000_000, "scope": "global"}],
+        },
+    },
+    "prompts": {
+        "default": "deny",
+        "hide": ["no_such_prompt"],
+        "test_*": {"limits": [{"counter": "prompts", "window": "week", "max": 1_000_000, "count": "successes"}]},
+    },
     "sessions": {"trusted": True},
 }
 
@@ -61,8 +81,11 @@ class Suite:
         self._directory = directory
 
     @cache
-    def run(self, revision: str, route: str | None) -> Results:
-        """Runs what the revision requires of a server, through a route, or straight at the server."""
+    def run(self, revision: str, route: str | None) -> tuple[bool, Results]:
+        """Runs what the revision requires of a server, through a route, or straight at the server.
+
+        Says whether all that the revision scores has passed, and what came of every check.
+        """
         url = self._server if route is None else self._routes.url(route)
         out = self._directory / f"{revision}-{route}"
         argv = [str(NODE), str(NPM / "conformance" / "dist" / "index.js"), "server", "--url", url]
@@ -73,9 +96,8 @@ class Suite:
             env=environment(self._directory),
             timeout=120,
         )
-        # The exit code only says whether all scenarios that the revision scores have passed.
-        assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-1000:]}"
-        return {_scenario(path): _checks(path) for path in sorted(out.iterdir())}
+        assert out.is_dir(), f"the suite did not run: {done.stdout[-3000:]}{done.stderr[-1000:]}"
+        return done.returncode == 0, {_scenario(path): _checks(path) for path in sorted(out.iterdir())}
 
 
 def _scenario(path: Path) -> str:
@@ -105,8 +127,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 @pytest.mark.parametrize("route", ["plain", "allow_all", "generous"])
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_the_same_checks_pass(suite: Suite, revision: str, route: str) -> None:
-    direct, through = suite.run(revision, None), suite.run(revision, route)
-    assert len(direct) >= 30
+    conforms, direct = suite.run(revision, None)
+    assert conforms and len(direct) >= 30, direct.keys()
+    still_conforms, through = suite.run(revision, route)
     assert through.keys() == direct.keys()
     different = {name: (direct[name], through[name]) for name in direct if direct[name] != through[name]}
     assert not different, json.dumps(different, indent=1)
+    assert still_conforms

@@ -9,47 +9,51 @@ from typing import Any
 from mcp import ClientSession, McpError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
-from mcp.types import PaginatedRequestParams, Tool
+from mcp.types import PaginatedRequestParams
+from pydantic import AnyUrl
 
 
-async def run(url: str, mode: str, token: str, calls: list[dict[str, Any]], patience: float) -> dict[str, Any]:
+async def run(url: str, mode: str, token: str, lists: list[str], steps: list[Any], patience: float) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
     connect = {"legacy": streamablehttp_client, "http+sse": sse_client}[mode]
     async with connect(url, headers) as (reading, writing, *_):
         async with ClientSession(reading, writing, timedelta(seconds=patience)) as client:
             greeting = await client.initialize()
-            tools = await tools_of(client)
-            outcomes = [await outcome(client, **each) for each in calls]
-            again = await tools_of(client)
-    return {
-        "revision": str(greeting.protocolVersion),
-        "tools": [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools],
-        "outcomes": outcomes,
-        "tools_again": [tool.name for tool in again],
-    }
+            return {
+                "revision": str(greeting.protocolVersion),
+                "lists": {kind: await listed(client, kind) for kind in lists},
+                "outcomes": [await outcome(client, **step) for step in steps],
+                "tools_again": [tool["name"] for tool in await listed(client, "tools")],
+            }
 
 
-async def tools_of(client: ClientSession) -> list[Tool]:
-    found: list[Tool] = []
+async def listed(client: ClientSession, kind: str) -> list[dict[str, Any]]:
+    ask = {
+        "tools": client.list_tools,
+        "resources": client.list_resources,
+        "resourceTemplates": client.list_resource_templates,
+        "prompts": client.list_prompts,
+    }[kind]
+    found: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
-        page = await client.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        found += page.tools
+        page = await ask(params=PaginatedRequestParams(cursor=cursor))
+        found += page.model_dump(mode="json", by_alias=True, exclude_none=True)[kind]
         if (cursor := page.nextCursor) is None:
             return found
 
 
-async def outcome(client: ClientSession, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def outcome(client: ClientSession, kind: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """What the agent's program gets: a result, or an error with the text that it prints as."""
     try:
-        result = await client.call_tool(tool, arguments)
+        if kind == "tool":
+            result: Any = await client.call_tool(name, arguments)
+        elif kind == "resource":
+            result = await client.read_resource(AnyUrl(name))
+        else:
+            result = await client.get_prompt(name, arguments)
     except McpError as error:
-        return {
-            "raised": type(error).__name__,
-            "text": str(error),
-            "code": error.error.code,
-            "message": error.error.message,
-        }
+        return {"raised": type(error).__name__, "text": str(error), "code": error.error.code}
     return {"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)}
 
 

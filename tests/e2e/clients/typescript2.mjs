@@ -4,8 +4,14 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 
 const NEGOTIATION = { legacy: "legacy", "http+sse": "legacy", auto: "auto", "2026-07-28": { pin: "2026-07-28" } };
+const LISTS = {
+  tools: "listTools",
+  resources: "listResources",
+  resourceTemplates: "listResourceTemplates",
+  prompts: "listPrompts",
+};
 
-async function run({ url, mode, token, calls, patience }) {
+async function run({ url, mode, token, lists, steps, patience }) {
   const versionNegotiation = { mode: NEGOTIATION[mode] };
   const client = new Client({ name: "agent", version: "1" }, { versionNegotiation });
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
@@ -13,22 +19,32 @@ async function run({ url, mode, token, calls, patience }) {
   const transport = new Transport(new URL(url), { requestInit });
   await client.connect(transport);
   const revision = client.getNegotiatedProtocolVersion();
-  const { tools } = await client.listTools();
+  const found = {};
+  for (const kind of lists) found[kind] = await listed(client, kind);
   const outcomes = [];
-  for (const call of calls) outcomes.push(await outcome(client, call, patience));
-  const { tools: again } = await client.listTools({}, { cacheMode: "refresh" });
+  for (const step of steps) outcomes.push(await outcome(client, step, { timeout: patience * 1000 }));
+  const tools_again = (await listed(client, "tools")).map((tool) => tool.name);
   await transport.terminateSession?.();
   await client.close();
-  return { revision, tools, outcomes, tools_again: again.map((tool) => tool.name) };
+  return { revision, lists: found, outcomes, tools_again };
+}
+
+// This SDK puts the pages together itself.
+async function listed(client, kind) {
+  return (await client[LISTS[kind]]({}, { cacheMode: "refresh" }))[kind];
 }
 
 // What the agent's program gets: a result, or an error with the text that it prints as.
-async function outcome(client, { tool, arguments: args }, patience) {
-  const call = { name: tool, arguments: args };
+async function outcome(client, { kind, name, arguments: args }, options) {
+  const ask = {
+    tool: () => client.callTool({ name, arguments: args }, options),
+    resource: () => client.readResource({ uri: name }, options),
+    prompt: () => client.getPrompt({ name, arguments: args }, options),
+  };
   try {
-    return { result: await client.callTool(call, { timeout: patience * 1000 }) };
+    return { result: await ask[kind]() };
   } catch (error) {
-    return { raised: error.constructor.name, text: String(error), code: error.code, message: error.message };
+    return { raised: error.constructor.name, text: String(error), code: error.code };
   }
 }
 
