@@ -51,9 +51,8 @@ GENEROUS: Policy = {
         "ping": {"rate_limit": {"max": 1_000_000, "window": 60}},
         "*/*": {"limits": [{"counter": "methods", "window": "hour", "max": 1_000_000}]},
     },
-    # The suite also subscribes to nothing at all, to see that 2026-07-28 has no such method any more.
     "resources": {
-        "default": "allow",
+        "default": "deny",
         "hide": ["test://no-such-resource"],
         "test://*": {
             "require": [{"conditions": [{"path": "args.uri", "op": "starts_with", "value": "test://"}]}],
