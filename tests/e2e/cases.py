@@ -100,6 +100,7 @@ _EVERYTHING: Policy = {
         "simple-prompt": {},
         "args-prompt": {"action": "deny", "reason": REASON},
     },
+    "sessions": {"pin": True},
 }
 _SHOWN_DOCUMENTS = ["architecture", "extension", "features", "how-it-works", "instructions", "structure"]
 _EVERYTHING_VISIBLE = {

@@ -157,6 +157,12 @@ def to_server(name: str, port: int) -> Change:
     return change
 
 
+def with_secret(config: rig.Config) -> None:
+    """A secret for `sessions.pin`."""
+    secret = {"MCP_POLICY_SESSION_SECRET": "a secret of the end-to-end tests, long enough"}
+    rig.plugin(config)["vm_config"]["environment_variables"] = {"key_values": secret}
+
+
 def deserted(config: rig.Config) -> None:
     """A server that is down: nobody listens where the route leads."""
     [port] = rig.free_ports(1)

@@ -17,7 +17,7 @@ from pathlib import Path
 import demo
 import rig
 
-from fleet import Fleet, Listener, Policy, held, to_server
+from fleet import Fleet, Listener, Policy, held, to_server, with_secret
 from gateway import until
 
 CLIENTS = rig.TOOLS / "clients"
@@ -130,7 +130,10 @@ def governing(routes: Mapping[str, Route], concurrency: int = 2) -> Iterator[Rou
     """Runs an Envoy with these routes. Every server needs one without a policy, to compare with."""
     fleet = Fleet(next(iter(routes.values())).port)
     for name, route in routes.items():
-        fleet.add(name, Listener(route.policy and held(route.policy), to_server(name, route.port)))
+        changes = [to_server(name, route.port)]
+        if route.policy and "sessions" in route.policy:
+            changes.append(with_secret)
+        fleet.add(name, Listener(route.policy and held(route.policy), *changes))
     with fleet.run(concurrency) as envoy:
         found = Routes(fleet, envoy, routes)
         yield found

@@ -21,7 +21,7 @@ from servers import NODE, NPM, Route, Routes, environment, governing, serving_py
 REVISIONS = ["2025-11-25", "2026-07-28"]
 
 ALLOW_ALL: Policy = {"version": "1", "default": "allow"}
-# Everything is looked at, everything is counted, every list is filtered, and nothing is denied.
+# Everything is looked at, everything is counted, every list is filtered, sessions are sealed, and nothing is denied.
 GENEROUS: Policy = {
     "version": "1",
     "default": "deny",
@@ -64,7 +64,7 @@ GENEROUS: Policy = {
         "hide": ["no_such_prompt"],
         "test_*": {"limits": [{"counter": "prompts", "window": "week", "max": 1_000_000, "count": "successes"}]},
     },
-    "sessions": {"trusted": True},
+    "sessions": {"pin": True},
 }
 
 # What was checked, by scenario: the check and how it ended.
