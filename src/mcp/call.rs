@@ -75,10 +75,16 @@ impl<'v> Call<'v> {
     ) -> Result<Option<Call<'v>>, Refusal> {
         let refuse = |detail| Err(Refusal::new(Reason::InvalidParams, detail));
         let member = |key| params.and_then(Value::as_object).and_then(|params| params.get(key));
-        let text = |key| member(key).and_then(Value::as_str);
-        Ok(Some(match method {
+        // Without the member nothing is named, so there is nothing to decide: the server says what it lacks.
+        let named = |kind, key, arguments| {
+            member(key).map(|name| match name.as_str() {
+                Some(name) => Call::new(kind, name, arguments),
+                None => Call::unreadable(kind),
+            })
+        };
+        Ok(match method {
             TOOLS_CALL => {
-                let Some(tool) = text("name") else {
+                let Some(tool) = member("name").and_then(Value::as_str) else {
                     return refuse("name must be a string");
                 };
                 if tool.contains('\0') {
@@ -88,19 +94,14 @@ impl<'v> Call<'v> {
                 if arguments.is_some_and(|arguments| arguments.as_object().is_none()) {
                     return refuse("arguments must be an object");
                 }
-                Call::new(Kind::Tool, tool, arguments)
+                Some(Call::new(Kind::Tool, tool, arguments))
             }
-            "prompts/get" => match text("name") {
-                Some(name) => Call::new(Kind::Prompt, name, member("arguments")),
-                None => Call::unreadable(Kind::Prompt),
-            },
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => match text("uri")
-            {
-                Some(uri) => Call::new(Kind::Resource, uri, params),
-                None => Call::unreadable(Kind::Resource),
-            },
-            _ => return Ok(None),
-        }))
+            "prompts/get" => named(Kind::Prompt, "name", member("arguments")),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                named(Kind::Resource, "uri", params)
+            }
+            _ => None,
+        })
     }
 
     fn unreadable(kind: Kind) -> Call<'v> {
