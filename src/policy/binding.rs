@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use crate::json::Value;
+use crate::matcher::fold::{folded, narrow};
 use crate::matcher::name::Pattern;
 use crate::mcp::uri::canonical;
 
@@ -108,11 +109,12 @@ impl Bindings {
     /// The index of the policy of the first binding that matches; `None` where none does.
     ///
     /// # Errors
-    /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, would see another binding.
+    /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, or unescapes more of it, would see another
+    /// binding.
     pub fn select(&self, shown: &Shown<'_>) -> Result<Option<usize>, Ambiguous> {
-        let folded = lenient(shown.path);
-        let exactly = self.first(shown, &folded, |spot| spot.exact.matches(shown.path));
-        let leniently = self.first(shown, &folded, |spot| spot.lenient.matches(&folded));
+        let seen = lenient(shown.path);
+        let exactly = self.first(shown, &seen, |spot| spot.exact.matches(shown.path));
+        let leniently = self.first(shown, &seen, |spot| spot.lenient.matches(&seen));
         if exactly == leniently {
             Ok(exactly.and_then(|at| self.rows.get(at)).map(|row| row.policy))
         } else {
@@ -123,10 +125,10 @@ impl Bindings {
     fn first(
         &self,
         shown: &Shown<'_>,
-        folded: &str,
+        seen: &str,
         is_there: impl Fn(&Spot) -> bool,
     ) -> Option<usize> {
-        let segment = first_segment(folded).unwrap_or_default();
+        let segment = first_segment(seen).unwrap_or_default();
         let lists = [
             self.by_host.get(shown.host).map(Vec::as_slice).unwrap_or_default(),
             self.by_segment.get(segment).map(Vec::as_slice).unwrap_or_default(),
@@ -162,6 +164,7 @@ fn has(value: Option<&Value<'static>>, wanted: &str) -> bool {
     match value {
         Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(wanted)),
         Some(Value::Number(text)) => &**text == wanted,
+        Some(Value::Bool(flag)) => wanted == if *flag { "true" } else { "false" },
         Some(value) => value.as_str() == Some(wanted),
         None => false,
     }
@@ -175,12 +178,12 @@ impl Spot {
         if path(plain.as_bytes()).as_deref() != Some(&*plain) {
             return None;
         }
-        let folded = if text.ends_with('*') { text.to_lowercase() } else { lenient(text) };
-        let segment = first_segment(&folded).filter(|segment| !segment.contains(['*', '?']));
+        let seen = if text.ends_with('*') { disguised(text) } else { lenient(text) };
+        let segment = first_segment(&seen).filter(|segment| !segment.contains(['*', '?']));
         Some(Spot {
             exact: Pattern::new(text),
             segment: segment.map(Into::into),
-            lenient: Pattern::new(&folded),
+            lenient: Pattern::new(&seen),
         })
     }
 }
@@ -204,7 +207,7 @@ pub fn host(authority: &[u8]) -> Option<String> {
 }
 
 /// A path as bindings match it: without query, plain characters unescaped. `None` where two servers could read it as two paths: dot
-/// segments, empty segments, encoded slashes, backslashes, semicolons, fragments, escapes that are none.
+/// segments, empty segments, backslashes, semicolons, fragments, escaped or full-width forms of these, escapes that are none or no UTF-8.
 #[must_use]
 pub fn path(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -214,20 +217,48 @@ pub fn path(bytes: &[u8]) -> Option<String> {
     }
     // The rules for the path of a URI are those for the path of a resource.
     let uri = format!("x://x{way}");
-    canonical(&uri)?.strip_prefix("x://x").map(str::to_owned)
+    let path = canonical(&uri)?.strip_prefix("x://x").map(str::to_owned)?;
+    let escaped =
+        path.contains('%').then(|| String::from_utf8(unescaped(&path))).transpose().ok()?;
+    let odd = |character: char| {
+        let plain = narrow(character);
+        matches!(plain, ';' | '?' | '#')
+            || (plain != character && matches!(plain, '/' | '\\' | '.' | '%'))
+    };
+    (!escaped.as_deref().unwrap_or(&path).contains(odd)).then_some(path)
 }
 
 /// What a server sees that ignores case and slashes at the end.
 fn lenient(path: &str) -> String {
-    let mut folded = path.to_lowercase();
-    folded.truncate(folded.trim_end_matches('/').len());
-    folded.push('/');
-    folded
+    let mut seen = disguised(path);
+    seen.truncate(seen.trim_end_matches('/').len());
+    seen.push('/');
+    seen
 }
 
-/// The first segment of a folded path, where a slash ends it.
-fn first_segment(folded: &str) -> Option<&str> {
-    folded.strip_prefix('/')?.split_once('/').map(|(segment, _)| segment)
+/// A path with every escape undone, in one case, without what does not show.
+fn disguised(path: &str) -> String {
+    if path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%') {
+        return path.to_ascii_lowercase();
+    }
+    folded(&String::from_utf8_lossy(&unescaped(path))).collect()
+}
+
+/// The bytes of a path whose escapes are all well-formed.
+fn unescaped(path: &str) -> Vec<u8> {
+    let mut pieces = path.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        bytes.extend(u8::from_str_radix(digits, 16));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
+}
+
+/// The first segment of a lenient path, where a slash ends it.
+fn first_segment(seen: &str) -> Option<&str> {
+    seen.strip_prefix('/')?.split_once('/').map(|(segment, _)| segment)
 }
 
 #[cfg(test)]
@@ -265,6 +296,16 @@ mod tests {
             ("/a;b", None),
             ("/a#b", None),
             ("/a%25b", None),
+            ("/a%3bb", None),
+            ("/a%3f/b", None),
+            ("/a%23b", None),
+            ("/a/%c0%ae%c0%ae/b", None),
+            ("/a%c0%afb", None),
+            ("/a%ff", None),
+            ("/a%ef%bc%8fb", None),
+            ("/a/\u{ff0e}\u{ff0e}/b", None),
+            ("/a%2bb", Some("/a%2Bb")),
+            ("/caf\u{e9}", Some("/caf\u{e9}")),
             ("a", None),
             ("*", None),
             ("http://x/a", None),
@@ -290,6 +331,7 @@ mod tests {
             row("*.test", "", 2),
             row("", "/one", 3),
             row("", "/p*/x", 4),
+            row("", "/team+a/caf%C3%89", 6),
             row("", "/*", 5),
         ];
         let bindings = Bindings::new(rows, Unmatched::Deny);
@@ -307,6 +349,13 @@ mod tests {
             ("c", "/one/", Err(Ambiguous)),
             ("c", "/ONE", Err(Ambiguous)),
             ("c", "/Two", Ok(Some(5))),
+            ("c", "/team+a/caf%C3%89", Ok(Some(6))),
+            ("c", "/team%2Ba/caf%C3%89", Err(Ambiguous)),
+            ("c", "/team+a/caf%C3%A9", Err(Ambiguous)),
+            ("c", "/team+a/CAF\u{e9}", Err(Ambiguous)),
+            ("c", "/%E2%80%8Bone", Err(Ambiguous)),
+            ("c", "/%EF%BD%8Fne", Err(Ambiguous)),
+            ("c", "/team%2Bb", Ok(Some(5))),
         ] {
             let shown = Shown { host, path, route: &|_| None, identity: &|_| None };
             assert_eq!(bindings.select(&shown), expected, "{host}{path}");
