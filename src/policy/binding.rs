@@ -193,17 +193,22 @@ impl Spot {
 #[must_use]
 pub fn host(authority: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
-    let host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) if port.is_empty() || port.starts_with(':') => format!("[{address}]"),
-        Some(_) => return None,
-        None => text.split(':').next().unwrap_or_default().to_owned(),
+    let end = match text.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => text.find(':').unwrap_or(text.len()),
     };
-    let host = host.strip_suffix('.').unwrap_or(&host);
-    let plain = !host.is_empty()
-        && host.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-        });
-    (plain && !host.ends_with('.')).then(|| host.to_owned())
+    let (host, port) = text.split_at_checked(end)?;
+    let port = if port.is_empty() { port } else { port.strip_prefix(':')? };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let plain = match address {
+        Some(address) => {
+            address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        }
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+    };
+    let whole = plain && !host.is_empty() && !host.ends_with('.');
+    (whole && port.bytes().all(|byte| byte.is_ascii_digit())).then(|| host.to_owned())
 }
 
 /// A path as bindings match it: without query, plain characters unescaped. `None` where two servers could read it as two paths: dot
@@ -273,7 +278,17 @@ mod tests {
             ("example.com.", Some("example.com")),
             ("example.com..", None),
             ("[2001:DB8::1]:80", Some("[2001:db8::1]")),
+            ("[::1]", Some("[::1]")),
             ("[::1]x", None),
+            ("[::1]:x", None),
+            ("[::1", None),
+            ("::1", None),
+            ("a[::1]", None),
+            ("example.com:", Some("example.com")),
+            ("example.com:x", None),
+            ("example.com:80:80", None),
+            ("example.com:x@other.test", None),
+            ("example.com:80@other.test", None),
             ("user@example.com", None),
             ("", None),
             (":80", None),
