@@ -1,21 +1,20 @@
 //! Which policy governs a request: the first binding that matches it.
 //!
-//! Bindings are found by host or by the first segment of the path, so that many cost no more than few.
+//! Bindings are found by what they name, so that many cost no more than few.
 
-use std::collections::HashMap;
+mod index;
 
 use crate::json::Value;
 use crate::matcher::fold::{folded, narrow};
 use crate::matcher::name::Pattern;
 use crate::mcp::uri::canonical;
+use index::Index;
 
 /// The bindings, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bindings {
     rows: Vec<Binding>,
-    by_host: HashMap<Box<str>, Vec<usize>>,
-    by_segment: HashMap<Box<str>, Vec<usize>>,
-    anywhere: Vec<usize>,
+    index: Index,
     /// What becomes of requests that no binding matches.
     pub unmatched: Unmatched,
 }
@@ -84,20 +83,8 @@ impl Bindings {
     /// Indexes bindings.
     #[must_use]
     pub fn new(rows: Vec<Binding>, unmatched: Unmatched) -> Bindings {
-        let mut bindings = Bindings { unmatched, ..Bindings::default() };
-        for (at, row) in rows.iter().enumerate() {
-            let segment = row.path.as_ref().and_then(|path| path.segment.as_ref());
-            let list = match (&row.host, segment) {
-                (Some(Pattern::Exact(host)), _) => {
-                    bindings.by_host.entry(host.clone()).or_default()
-                }
-                (_, Some(segment)) => bindings.by_segment.entry(segment.clone()).or_default(),
-                (_, None) => &mut bindings.anywhere,
-            };
-            list.push(at);
-        }
-        bindings.rows = rows;
-        bindings
+        let index = Index::new(&rows);
+        Bindings { rows, index, unmatched }
     }
 
     /// Whether any binding asks who the caller is.
@@ -113,38 +100,26 @@ impl Bindings {
     /// binding.
     pub fn select(&self, shown: &Shown<'_>) -> Result<Option<usize>, Ambiguous> {
         let seen = lenient(shown.path);
-        let exactly = self.first(shown, &seen, |spot| spot.exact.matches(shown.path));
-        let leniently = self.first(shown, &seen, |spot| spot.lenient.matches(&seen));
+        let near = self.index.near(shown, first_segment(&seen).unwrap_or_default());
+        let first = |is_there: &dyn Fn(&Spot) -> bool| {
+            let of_list = |list: &[usize]| {
+                let mut rows = list.iter().copied();
+                rows.find(|&at| self.rows.get(at).is_some_and(|row| row.matches(shown, is_there)))
+            };
+            near.iter().filter_map(|list| of_list(list)).min()
+        };
+        let exactly = first(&|spot| spot.exact.matches(shown.path));
+        let leniently = first(&|spot| spot.lenient.matches(&seen));
         if exactly == leniently {
             Ok(exactly.and_then(|at| self.rows.get(at)).map(|row| row.policy))
         } else {
             Err(Ambiguous)
         }
     }
-
-    fn first(
-        &self,
-        shown: &Shown<'_>,
-        seen: &str,
-        is_there: impl Fn(&Spot) -> bool,
-    ) -> Option<usize> {
-        let segment = first_segment(seen).unwrap_or_default();
-        let lists = [
-            self.by_host.get(shown.host).map(Vec::as_slice).unwrap_or_default(),
-            self.by_segment.get(segment).map(Vec::as_slice).unwrap_or_default(),
-            &self.anywhere,
-        ];
-        let of_list = |list: &[usize]| {
-            list.iter()
-                .copied()
-                .find(|&at| self.rows.get(at).is_some_and(|row| row.matches(shown, &is_there)))
-        };
-        lists.into_iter().filter_map(of_list).min()
-    }
 }
 
 impl Binding {
-    fn matches(&self, shown: &Shown<'_>, is_there: &impl Fn(&Spot) -> bool) -> bool {
+    fn matches(&self, shown: &Shown<'_>, is_there: &dyn Fn(&Spot) -> bool) -> bool {
         let route = |fact, wanted: &str| {
             (shown.route)(fact).is_some_and(|found| found == wanted.as_bytes())
         };
@@ -161,13 +136,21 @@ impl Binding {
 
 /// Whether a name of a caller is this text, or a list that has it.
 fn has(value: Option<&Value<'static>>, wanted: &str) -> bool {
-    match value {
-        Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(wanted)),
-        Some(Value::Number(text)) => &**text == wanted,
-        Some(Value::Bool(flag)) => wanted == if *flag { "true" } else { "false" },
-        Some(value) => value.as_str() == Some(wanted),
-        None => false,
-    }
+    texts(value).any(|text| text == wanted)
+}
+
+/// The texts that a name of a caller is.
+fn texts<'v>(value: Option<&'v Value<'static>>) -> impl Iterator<Item = &'v str> {
+    let items = match value {
+        Some(Value::Array(items)) => &**items,
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    items.iter().filter_map(|item| match item {
+        Value::String(text) | Value::Number(text) => Some(&**text),
+        Value::Bool(flag) => Some(if *flag { "true" } else { "false" }),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
 impl Spot {
@@ -267,113 +250,4 @@ fn first_segment(seen: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Ambiguous, Binding, Bindings, Shown, Spot, Unmatched, host, path};
-    use crate::matcher::name::Pattern;
-
-    #[test]
-    fn hosts_and_paths_have_one_spelling() {
-        for (text, expected) in [
-            ("Example.com:8080", Some("example.com")),
-            ("example.com.", Some("example.com")),
-            ("example.com..", None),
-            ("[2001:DB8::1]:80", Some("[2001:db8::1]")),
-            ("[::1]", Some("[::1]")),
-            ("[::1]x", None),
-            ("[::1]:x", None),
-            ("[::1", None),
-            ("::1", None),
-            ("a[::1]", None),
-            ("example.com:", Some("example.com")),
-            ("example.com:x", None),
-            ("example.com:80:80", None),
-            ("example.com:x@other.test", None),
-            ("example.com:80@other.test", None),
-            ("user@example.com", None),
-            ("", None),
-            (":80", None),
-            ("exam ple.com", None),
-        ] {
-            assert_eq!(host(text.as_bytes()).as_deref(), expected, "{text}");
-        }
-        for (text, expected) in [
-            ("/mcp?x=1", Some("/mcp")),
-            ("/%6dcp", Some("/mcp")),
-            ("/a/b/", Some("/a/b/")),
-            ("/", Some("/")),
-            ("/a/../b", None),
-            ("/a/%2e%2e/b", None),
-            ("/a%2fb", None),
-            ("/a%5cb", None),
-            ("/a//b", None),
-            ("//a", None),
-            ("/a\\b", None),
-            ("/a;b", None),
-            ("/a#b", None),
-            ("/a%25b", None),
-            ("/a%3bb", None),
-            ("/a%3f/b", None),
-            ("/a%23b", None),
-            ("/a/%c0%ae%c0%ae/b", None),
-            ("/a%c0%afb", None),
-            ("/a%ff", None),
-            ("/a%ef%bc%8fb", None),
-            ("/a/\u{ff0e}\u{ff0e}/b", None),
-            ("/a%2bb", Some("/a%2Bb")),
-            ("/caf\u{e9}", Some("/caf\u{e9}")),
-            ("a", None),
-            ("*", None),
-            ("http://x/a", None),
-            ("", None),
-        ] {
-            assert_eq!(path(text.as_bytes()).as_deref(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_first_binding_that_matches_governs() {
-        let row = |host: &str, path: &str, policy| Binding {
-            host: (!host.is_empty()).then(|| Pattern::new(host)),
-            path: (!path.is_empty()).then(|| Spot::new(path).unwrap()),
-            route: None,
-            metadata: Vec::new(),
-            identity: Vec::new(),
-            policy,
-        };
-        let rows = vec![
-            row("a.test", "/strict/*", 0),
-            row("", "/strict/*", 1),
-            row("*.test", "", 2),
-            row("", "/one", 3),
-            row("", "/p*/x", 4),
-            row("", "/team+a/caf%C3%89", 6),
-            row("", "/*", 5),
-        ];
-        let bindings = Bindings::new(rows, Unmatched::Deny);
-        for (host, path, expected) in [
-            ("a.test", "/strict/x", Ok(Some(0))),
-            ("a.test", "/other", Ok(Some(2))),
-            ("b.test", "/strict/x", Ok(Some(1))),
-            ("b.test", "/one", Ok(Some(2))),
-            ("c", "/one", Ok(Some(3))),
-            ("c", "/pp/x", Ok(Some(4))),
-            ("c", "/two", Ok(Some(5))),
-            // What a lenient server takes for the path of another binding.
-            ("c", "/Strict/x", Err(Ambiguous)),
-            ("c", "/strict", Err(Ambiguous)),
-            ("c", "/one/", Err(Ambiguous)),
-            ("c", "/ONE", Err(Ambiguous)),
-            ("c", "/Two", Ok(Some(5))),
-            ("c", "/team+a/caf%C3%89", Ok(Some(6))),
-            ("c", "/team%2Ba/caf%C3%89", Err(Ambiguous)),
-            ("c", "/team+a/caf%C3%A9", Err(Ambiguous)),
-            ("c", "/team+a/CAF\u{e9}", Err(Ambiguous)),
-            ("c", "/%E2%80%8Bone", Err(Ambiguous)),
-            ("c", "/%EF%BD%8Fne", Err(Ambiguous)),
-            ("c", "/team%2Bb", Ok(Some(5))),
-        ] {
-            let shown = Shown { host, path, route: &|_| None, identity: &|_| None };
-            assert_eq!(bindings.select(&shown), expected, "{host}{path}");
-        }
-    }
-}
+mod tests;

@@ -247,7 +247,7 @@ impl Reader {
         let name = name.to_ascii_lowercase();
         if name == "host" {
             let message =
-                "Envoy has no header `host`: it is the `:authority` of a request".to_owned();
+                "there is no header `host` here: Envoy keeps it as `:authority`".to_owned();
             let help = "bindings match it: {\"match\": {\"host\": \"mcp.example.com\"}}".to_owned();
             self.error_with_help(Code::NoEffect, place, message, help);
             return None;

@@ -110,6 +110,26 @@ CONDITIONS: Policy = {
     },
 }
 
+
+
+def cleaned(config: rig.Config) -> None:
+    """What envoy/README.md advises: before all filters, what clients send goes, and what Envoy knows takes its place."""
+    san = {"key": "x-agent-id", "value": "%DOWNSTREAM_PEER_URI_SAN%"}
+    mutations = [
+        {"remove": "x-agent-id"},
+        {"remove": "x-team"},
+        {"append": {"header": san, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+    ]
+    kind = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    extension = {"name": "envoy.http.early_header_mutation.header_mutation"}
+    extension["typed_config"] = {"@type": kind, "mutations": mutations}  # type: ignore[assignment]
+    rig.hcm(config)["early_header_mutation_extensions"] = [extension]
+
+
+def cleaned_by_the_route(config: rig.Config) -> None:
+    rig.hcm(config)["route_config"]["request_headers_to_remove"] = ["x-agent-id"]
+
+
 # What must never be seen in a log.
 SECRETS = ["s3cret-bearer-1", "s3cret-bearer-2", "s3cret-api-key", "c3JldDpzM2NyZXQ"]
 
@@ -149,6 +169,8 @@ def gateway(upstream: Upstream, authority: Authority) -> Iterator[Gateway]:
         "ordered": Listener(ORDERED, three, tls),
         "peers": Listener(PEERS, tls),
         "headers": Listener(HEADERS),
+        "headers, cleaned": Listener(HEADERS, tls, cleaned),
+        "headers, cleaned too late": Listener(HEADERS, cleaned_by_the_route),
         "headers, bare": Listener(HEADERS, bare),
         "required": Listener(REQUIRED),
         "default": Listener(ALLOW),
@@ -449,6 +471,19 @@ def test_a_header_is_a_name_if_it_can_be_one(gateway: Gateway, case: str, http2:
     else:
         assert RAN in response.body, response
         assert named(logged) == expected
+
+
+def test_headers_are_cleaned_before_the_filter_or_not_at_all(gateway: Gateway, authority: Authority) -> None:
+    peer = client_context(authority.issue("cli", ["spiffe://td/cli"]))
+    forged = [("x-agent-id", "root"), ("X-Agent-Id", "root"), ("x-team", "sre")]
+    response, logged = ask(gateway, "headers, cleaned", forged, context=peer)
+    assert RAN in response.body
+    assert (named(logged), logged["mcp_identity"]) == ("spiffe://td/cli", None)
+    # A route's own removal comes after the filter.
+    before = gateway.upstream.count()
+    _, logged = ask(gateway, "headers, cleaned too late", [("x-agent-id", "root")])
+    [arrival] = gateway.arrivals(before)
+    assert named(logged) == "root" and arrival.header("x-agent-id") == []
 
 
 DIGEST = re.compile(r"[0-9a-f]{32}\Z")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import itertools
 import json
 import threading
@@ -43,13 +42,12 @@ BOUND: Policy = {
 }
 
 
-def secrets(*values: str, vm_id: str = "", variables: tuple[str, ...] = VARIABLES) -> Change:
-    """The secrets in the VM's environment. VMs of one id and code share it, so each set gets an id of its own."""
+def secrets(*values: str, variables: tuple[str, ...] = VARIABLES) -> Change:
+    """The secrets in the VM's environment."""
 
     def change(config: rig.Config) -> None:
-        vm = rig.plugin(config)["vm_config"]
-        vm["environment_variables"] = {"key_values": dict(zip(variables, values, strict=False))}
-        vm["vm_id"] = vm_id or f"sessions {hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
+        key_values = dict(zip(variables, values, strict=False))
+        rig.plugin(config)["vm_config"]["environment_variables"] = {"key_values": key_values}
 
     return change
 
@@ -347,8 +345,8 @@ def test_without_a_good_secret_the_configuration_is_refused(dynamic: Dynamic, ca
     assert error_of(post(dynamic.port, call("delete_account")))["reason"] == "tool_denied", "the old configuration stays"
 
 
-def test_a_new_secret_comes_with_a_new_vm(dynamic: Dynamic, upstream: Upstream) -> None:
-    """Envoy keeps the VM, and its environment, as long as id, configuration and code of the VM stay what they are."""
+def test_a_new_secret_needs_no_restart(dynamic: Dynamic, upstream: Upstream) -> None:
+    """Another environment is another VM for Envoy, though its counters are the same."""
     upstream.answer("/mcp", server(f"id-{number}" for number in itertools.count()))
     fleet = Fleet(0)
     fleet._ports["dynamic"] = dynamic.port
@@ -357,19 +355,15 @@ def test_a_new_secret_comes_with_a_new_vm(dynamic: Dynamic, upstream: Upstream) 
     def renewed(sealed: str) -> str | None:
         return sessions.request("dynamic", "alice", sealed).header("mcp-session-id")
 
-    def vm(configuration: str) -> Change:
-        value = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration}
-        return lambda config: rig.plugin(config)["vm_config"].update(configuration=value)
-
-    assert dynamic.push(PINNED, secrets(FIRST, vm_id="rotating"), vm("1")) == "success"
+    assert dynamic.push(PINNED, secrets(FIRST)) == "success"
     until(lambda: _seals(sessions), "the first secret")
     sealed, _ = sessions.initialize("dynamic", "alice")
     assert renewed(sealed) == sealed
-    assert dynamic.push(PINNED, secrets(SECOND, FIRST, vm_id="rotating"), vm("2")) == "success"
+    assert dynamic.push(PINNED, secrets(SECOND, FIRST)) == "success"
     until(lambda: renewed(sealed) not in (None, sealed), "the second secret")
     replaced = renewed(sealed)
     assert replaced and renewed(replaced) == replaced
-    assert dynamic.push(PINNED, secrets(SECOND, vm_id="rotating"), vm("3")) == "success"
+    assert dynamic.push(PINNED, secrets(SECOND)) == "success"
     until(lambda: sessions.request("dynamic", "alice", sealed).status == 404, "the end of the first secret")
     assert renewed(replaced) == replaced
     assert dynamic.push(GOOD) == "success"

@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) arguments: Option<String>,
     /// The `authorization` value; empty for anonymous callers.
     pub(crate) caller: String,
+    /// Further headers, in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// Milliseconds since the epoch.
     pub(crate) at: u64,
     pub(crate) expect: Expect,
@@ -73,7 +75,7 @@ fn row(file: &str, row: &Value) -> Row {
 }
 
 fn case(place: &str, call: &Value) -> Case {
-    known(place, call, "tool arguments caller at expect");
+    known(place, call, "tool arguments caller headers at expect");
     let (at, expect) = (&call["at"], &call["expect"]);
     known(place, expect, "decision reason rule message");
     let expect = Expect {
@@ -93,9 +95,15 @@ fn case(place: &str, call: &Value) -> Case {
         tool: text(place, call, "tool").expect(place),
         arguments: text(place, call, "arguments"),
         caller: text(place, call, "caller").unwrap_or_default(),
+        headers: headers(place, &call["headers"]),
         at: at.as_u64().unwrap_or(0),
         expect,
     }
+}
+
+fn headers(place: &str, map: &Value) -> Vec<(String, String)> {
+    let members = map.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.clone(), value.as_str().expect(place).to_owned())).collect()
 }
 
 fn known(place: &str, map: &Value, keys: &str) {

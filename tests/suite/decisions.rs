@@ -2,7 +2,7 @@
 
 use crate::corpus::rows;
 use crate::oracle::{Call, Oracle};
-use crate::world::Engine;
+use crate::world::{Engine, post_headers};
 
 #[test]
 fn engine_agrees_with_the_corpus_and_the_oracle() {
@@ -22,12 +22,16 @@ fn engine_agrees_with_the_corpus_and_the_oracle() {
         for (at, case) in row.calls.iter().enumerate() {
             calls += 1;
             let arguments = case.arguments.as_deref();
-            let decided = engine.call(&case.tool, arguments, &case.caller, case.at);
+            let mut headers = post_headers(&case.caller);
+            let further = case.headers.iter();
+            headers.extend(further.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+            let decided = engine.call_with(&case.tool, arguments, &headers, case.at);
             let verdict = oracle.decide(&Call {
                 tool: &case.tool,
                 arguments: arguments
                     .map_or(serde_json::Value::Null, |text| serde_json::from_str(text).unwrap()),
                 caller: &case.caller,
+                headers: &case.headers,
                 at_ms: case.at,
             });
             let expect = &case.expect;

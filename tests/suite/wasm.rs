@@ -275,7 +275,10 @@ fn the_corpus_of_decisions_holds_in_the_built_filter() {
         for (at, case) in row.calls.iter().enumerate() {
             vm.at(case.at);
             let body = tools_call("1", &case.tool, case.arguments.as_deref());
-            let context = vm.send(&Request::post(&case.caller, &body));
+            let request = Request::post(&case.caller, &body);
+            let headers = case.headers.iter();
+            let request = headers.fold(request, |request, (name, value)| request.with(name, value));
+            let context = vm.send(&request);
             let stream = vm.close(context);
             let told = vm.told(&stream);
             let expect = &case.expect;

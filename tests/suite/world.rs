@@ -35,7 +35,7 @@ impl Engine {
         Ok(Engine { config, store: MemoryStore::default() })
     }
 
-    /// Sends a call the way a request goes: headers, body, message, decision, reply.
+    /// Sends a call with this `authorization`.
     pub(crate) fn call(
         &self,
         tool: &str,
@@ -43,14 +43,30 @@ impl Engine {
         caller: &str,
         at: u64,
     ) -> Decided {
+        self.call_with(tool, arguments, &post_headers(caller), at)
+    }
+
+    /// Sends a call the way a request goes: headers, body, message, decision, reply.
+    pub(crate) fn call_with(
+        &self,
+        tool: &str,
+        arguments: Option<&str>,
+        headers: &[Header<'_>],
+        at: u64,
+    ) -> Decided {
         let body = tools_call("1", tool, arguments);
-        let head = head(caller);
+        let head = match admit(headers, Follows::Body, usize::MAX) {
+            Ok(Admission::Judge(head)) => *head,
+            other => panic!("not a POST: {other:?}"),
+        };
         let value = parse_body(body.as_bytes()).unwrap();
         let message = match Body::read(&value) {
             Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),
         };
-        self.decide(&message, &head, &named(&self.config, caller), at)
+        let facts = Facts::of(headers, &self.config.headers);
+        let caller = Caller::read(&self.config, &facts, &|_| None).unwrap();
+        self.decide(&message, &head, &caller, at)
     }
 
     fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
@@ -100,14 +116,6 @@ pub(crate) fn post_headers(caller: &str) -> Vec<Header<'_>> {
         headers.push((b"authorization", caller.as_bytes()));
     }
     headers
-}
-
-/// The same headers, read.
-pub(crate) fn head(caller: &str) -> Head {
-    match admit(&post_headers(caller), Follows::Body, usize::MAX) {
-        Ok(Admission::Judge(head)) => *head,
-        other => panic!("not a POST: {other:?}"),
-    }
 }
 
 /// The caller with this `authorization`.

@@ -124,19 +124,15 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
 
 /// A claim, with dots where it is nested, or as the list of its names: `act.sub`, `["kubernetes.io", "namespace"]`.
 fn jwt_claim(field: &Field<'_>, reader: &mut Reader) -> Option<Box<[Box<str>]>> {
-    let parts: Vec<Box<str>> = match field.value {
-        Value::Array(_) => {
-            let items = reader.list(field);
-            let parts: Option<_> =
-                items.iter().map(|item| reader.text(item).map(Into::into)).collect();
-            parts?
-        }
-        _ => {
-            let text = reader.text(field)?;
-            // A claim that is named by a URL has dots of its own.
-            let dotted = !text.contains('/');
-            text.split(|character| dotted && character == '.').map(Into::into).collect()
-        }
+    let parts: Vec<Box<str>> = if matches!(field.value, Value::Array(_)) {
+        let items = reader.list(field);
+        let parts: Option<_> = items.iter().map(|item| reader.text(item).map(Into::into)).collect();
+        parts?
+    } else {
+        let text = reader.text(field)?;
+        // A claim that is named by a URL has dots of its own.
+        let dotted = !text.contains('/');
+        text.split(|character| dotted && character == '.').map(Into::into).collect()
     };
     if parts.is_empty() || parts.iter().any(|part| part.is_empty()) {
         let message = "not the name of a claim".to_owned();
