@@ -26,7 +26,7 @@ use crate::record::Record;
 use crate::reply::Reply;
 pub use events::{Action, BodyAction, Chunk, Environment, HeaderEdit, Hold, ResponseHead};
 
-use arrival::{route, seal_session};
+use arrival::{Route, route, seal_session};
 use judgement::Judgement;
 use response::{Expected, Lists, Response};
 
@@ -102,11 +102,16 @@ impl Exchange {
         let config = self.config.clone();
         let facts = Facts::of(headers, &config.headers);
         let attribute = |path: &[&str]| env.attribute(path);
-        self.policy = route(&config, &facts, &attribute)?;
+        let (route, known) = route(&config, &facts, &attribute)?;
         let unmatched = config.bindings.as_ref().map(|bindings| bindings.unmatched);
-        if self.policy.is_none() && unmatched == Some(Unmatched::Pass) {
-            return Ok(self.pass(Lists::None));
-        }
+        self.policy = match route {
+            Route::Governed(at) => Some(at),
+            Route::Unmatched if unmatched == Some(Unmatched::Pass) => {
+                self.policy = None;
+                return Ok(self.pass(Lists::None));
+            }
+            Route::Unmatched | Route::Ambiguous => None,
+        };
         let pinned = matches!(config.sessions, Sessions::Pinned(_));
         let head = match admit(headers, follows, config.requests.max_body_bytes)? {
             Admission::Judge(_) if follows == Follows::Nothing => {
@@ -114,8 +119,12 @@ impl Exchange {
             }
             Admission::Judge(head) => head,
             Admission::Stream(events) => {
-                if pinned {
-                    self.identify(&facts, &attribute)?;
+                if pinned || config.callers.required {
+                    let caller = self.identify(&facts, &attribute, known)?;
+                    if config.callers.required && caller.is_anonymous() {
+                        // As where nothing governs: streams of events are withheld.
+                        self.policy = None;
+                    }
                 }
                 let filters = self.policy().is_none_or(Policy::filters_any);
                 let plain = filters && events != Events::Unwanted;
@@ -124,12 +133,12 @@ impl Exchange {
             }
             Admission::Pass => {
                 if pinned {
-                    self.identify(&facts, &attribute)?;
+                    self.identify(&facts, &attribute, known)?;
                 }
                 return Ok(self.pass(Lists::None));
             }
         };
-        let caller = Box::new(self.identify(&facts, &attribute)?);
+        let caller = Box::new(self.identify(&facts, &attribute, known)?);
         self.edits.extend(head.controls.iter().map(|name| HeaderEdit::Remove(name)));
         self.holds = hold == Hold::Yes;
         let needed = |policy: &Policy| policy.needs_responses() || policy.filters_any();
@@ -153,8 +162,9 @@ impl Exchange {
         &mut self,
         facts: &Facts<'_>,
         attribute: &Attribute<'_>,
+        known: Option<Caller>,
     ) -> Result<Caller, Refusal> {
-        let arrived = arrival::identify(&self.config, facts, attribute)?;
+        let arrived = arrival::identify(&self.config, facts, attribute, known)?;
         self.sealed_to = arrived.sealed_to;
         self.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
         Ok(arrived.caller)

@@ -109,14 +109,10 @@ impl Caller {
         self.keys.get(at).and_then(|key| key.value.as_ref())
     }
 
-    /// The further names as they are logged: `team=sre,tenant=acme`.
-    #[must_use]
-    pub fn names(&self, config: &Config) -> String {
+    /// The further names, by key, as they are logged.
+    pub fn names<'c>(&'c self, config: &'c Config) -> impl Iterator<Item = (&'c str, String)> {
         let named = config.callers.keys.iter().zip(&self.keys);
-        let texts = named.filter_map(|(key, known)| {
-            Some(format!("{}={}", key.name, text(known.value.as_ref()?)))
-        });
-        texts.collect::<Vec<_>>().join(",")
+        named.filter_map(|(key, known)| Some((&*key.name, text(known.value.as_ref()?))))
     }
 
     /// A header of the request, by its index in the configuration; as conditions see it.
@@ -148,16 +144,19 @@ impl Sources<'_> {
         for key in &callers.keys {
             let found = self.first(&key.sources)?;
             let id = match &found {
-                Some(found) => digest(&[b"key", key.name.as_bytes(), &found.id.0.to_le_bytes()]),
+                Some(found) => {
+                    let (kind, text) = (kind(&found.value), text(&found.value));
+                    digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()])
+                }
                 None => digest(&[b"no key", key.name.as_bytes()]),
             };
             keys.push(Named { id, value: found.map(|found| found.value) });
         }
         let mut headers = Vec::with_capacity(self.facts.kept.len());
-        for header in &self.facts.kept {
+        for (header, is_read) in self.facts.kept.iter().zip(&self.config.read_headers) {
             headers.push(match header.value("one that the policy reads")? {
-                Some(value) => Some(Value::String(Cow::Owned(readable(value)?))),
-                None => None,
+                Some(value) if *is_read => Some(Value::String(Cow::Owned(readable(value)?))),
+                Some(_) | None => None,
             });
         }
         let (id, name) = match grant {
@@ -178,9 +177,10 @@ impl Sources<'_> {
     }
 
     fn ask(&mut self, source: &Source) -> Result<Option<Yield>, Refusal> {
-        let named = |kind: &'static [u8], found: Option<String>| {
+        // What two issuers or two proxies call by one name are two callers.
+        let named = |kind: &'static [u8], source: &str, found: Option<String>| {
             found.filter(|text| !text.is_empty()).map(|text| Yield {
-                id: digest(&[kind, text.as_bytes()]),
+                id: digest(&[kind, source.as_bytes(), text.as_bytes()]),
                 value: Value::String(Cow::Owned(text)),
             })
         };
@@ -192,12 +192,13 @@ impl Sources<'_> {
                 if text.len() > MAX_NAME_BYTES || !is_exact(&value) {
                     return Err(Refusal::new(Reason::IdentityUnreadable, "a claim of the token"));
                 }
-                Some(Yield { id: digest(&[b"claim", text.as_bytes()]), value })
+                let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
+                parts.extend(claim.iter().map(|part| part.as_bytes()));
+                Some(Yield { id: digest(&parts), value })
             }
             Source::Header(at) => {
-                let kept = self.facts.kept.get(*at).copied().unwrap_or_default();
-                let value = kept.value("one that names the caller")?.map(readable).transpose()?;
-                named(b"header", value)
+                let value = self.kept(*at).value("one that names the caller")?;
+                named(b"header", self.header(*at), value.map(readable).transpose()?)
             }
             Source::Peer(peer) => {
                 let attribute = match peer {
@@ -208,7 +209,7 @@ impl Sources<'_> {
                 let value = (self.attribute)(&["connection", attribute]);
                 let value = value.map(|value| readable(&value)).transpose()?;
                 let spiffe = |name: &String| *peer != Peer::Spiffe || name.starts_with("spiffe://");
-                named(b"peer", value.filter(spiffe))
+                named(b"peer", attribute, value.filter(spiffe))
             }
             Source::Credential(at) => {
                 let (kept, name) = match at {
@@ -221,8 +222,8 @@ impl Sources<'_> {
                 let id = match at {
                     None => digest(&[b"credential", &credential(value)?]),
                     Some(at) => {
-                        let header = self.config.headers.get(*at).map_or("", |name| name);
-                        digest(&[b"credential of", header.as_bytes(), value.trim_ascii()])
+                        let header = self.header(*at).as_bytes();
+                        digest(&[b"credential of", header, value.trim_ascii()])
                     }
                 };
                 Some(Yield { id, value: Value::String(Cow::Owned(hexadecimal(id))) })
@@ -230,13 +231,17 @@ impl Sources<'_> {
             Source::SourceIp => {
                 let address = (self.attribute)(&["source", "address"]);
                 let address = address.map(|address| readable(&address)).transpose()?;
-                named(b"address", address.map(|address| without_port(&address).to_owned()))
+                named(b"address", "", address.map(|address| without_port(&address).to_owned()))
             }
         })
     }
 
     fn kept(&self, at: usize) -> Single<'_> {
         self.facts.kept.get(at).copied().unwrap_or_default()
+    }
+
+    fn header(&self, at: usize) -> &str {
+        self.config.headers.get(at).map_or("", |name| name)
     }
 
     fn claim(&mut self, payload: &str, claim: &[Box<str>]) -> Option<Value<'static>> {
@@ -264,9 +269,22 @@ fn usable(value: Value<'static>) -> Option<Value<'static>> {
     }
 }
 
-/// Numbers come as doubles: two that no double keeps apart would be one caller.
+/// Numbers come as doubles: two that no double keeps apart would be one caller. From 2^53 on a double may stand for its neighbour.
 fn is_exact(value: &Value<'_>) -> bool {
-    !matches!(value, Value::Number(text) if Decimal::parse(text).is_none())
+    let Value::Number(text) = value else { return true };
+    let below = text.parse::<f64>().is_ok_and(|number| number.abs() < 9_007_199_254_740_992.0);
+    below && Decimal::parse(text).is_some()
+}
+
+/// What keeps the number 7 and the text `7` apart.
+fn kind(value: &Value<'_>) -> &'static [u8] {
+    match value {
+        Value::String(_) => b"text",
+        Value::Number(_) => b"number",
+        Value::Bool(_) => b"flag",
+        Value::Array(_) => b"list",
+        Value::Null | Value::Object(_) => b"",
+    }
 }
 
 fn text(value: &Value<'_>) -> String {
@@ -290,7 +308,8 @@ fn text(value: &Value<'_>) -> String {
 
 fn readable(bytes: &[u8]) -> Result<String, Refusal> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME_BYTES);
-    text.map(|text| text.trim().to_owned())
+    // No other white space: what is not the same name must not become it.
+    text.map(|text| text.trim_matches([' ', '\t']).to_owned())
         .ok_or_else(|| Refusal::new(Reason::IdentityUnreadable, "a header or certificate"))
 }
 

@@ -5,6 +5,7 @@ use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
+use crate::policy::compiled::Config;
 use crate::reply::echoed;
 
 /// The record of one request. Every field is a value of its own in the filter state, under `wasm.mcp_<field>`.
@@ -46,6 +47,16 @@ impl Record {
         }
     }
 
+    /// The same record, with who sent the request.
+    #[must_use]
+    pub fn of(self, caller: &Caller, config: &Config) -> Record {
+        // A name must not look like two.
+        let name =
+            |(key, text): (&str, String)| format!("{key}={}", echoed(&text).replace(',', "%2C"));
+        let names: Vec<String> = caller.names(config).map(name).collect();
+        Record { grant: echoed(caller.label()), identity: names.join(","), ..self }
+    }
+
     /// The record of a request that the policy has rules for.
     #[must_use]
     pub fn governed(
@@ -53,7 +64,6 @@ impl Record {
         request: &Request<'_>,
         denial: Option<&Denial<'_>>,
         policy: &str,
-        caller: &Caller,
     ) -> Record {
         let field = |kind| match kind {
             Kind::Resource => "mcp_resource",
@@ -67,8 +77,7 @@ impl Record {
             reason: denial.map_or("", |denial| denial.reason.label()),
             rule: denial.map_or("", |denial| denial.rule).to_owned(),
             policy: policy.to_owned(),
-            grant: echoed(caller.label()),
-            identity: String::new(),
+            ..Record::default()
         }
     }
 

@@ -19,14 +19,26 @@ pub(super) struct Arrived {
     pub(super) sealed_to: Option<CallerId>,
 }
 
-/// Names the caller, and opens the session id if that is pinned.
+/// Where a request goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// To what the policy with this index governs.
+    Governed(usize),
+    /// To where no binding says anything.
+    Unmatched,
+    /// Servers may disagree; it carries no call.
+    Ambiguous,
+}
+
+/// Names the caller, unless that has been done, and opens the session id if that is pinned.
 pub(super) fn identify(
     config: &Config,
     facts: &Facts<'_>,
     attribute: &Attribute<'_>,
+    known: Option<Caller>,
 ) -> Result<Arrived, Refusal> {
     let stated = facts.session.value("mcp-session-id")?;
-    let caller = Caller::read(config, facts, attribute)?;
+    let caller = known.map_or_else(|| Caller::read(config, facts, attribute), Ok)?;
     let Sessions::Pinned(pins) = &config.sessions else {
         let caller = caller.in_session(&config.sessions, stated);
         return Ok(Arrived { caller, session: None, sealed_to: None });
@@ -44,13 +56,13 @@ pub(super) fn identify(
     Ok(Arrived { caller, session, sealed_to: Some(grant) })
 }
 
-/// The index of the policy that governs a request; `None` where no binding matches.
+/// Where a request goes, and its caller if bindings ask for him.
 pub(super) fn route(
     config: &Config,
     facts: &Facts<'_>,
     attribute: &Attribute<'_>,
-) -> Result<Option<usize>, Refusal> {
-    let Some(bindings) = &config.bindings else { return Ok(Some(0)) };
+) -> Result<(Route, Option<Caller>), Refusal> {
+    let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
     let caller = match bindings.ask_identity() {
         true => Some(Caller::read(config, facts, attribute)?),
         false => None,
@@ -70,12 +82,13 @@ pub(super) fn route(
         }
         _ => Err(Ambiguous),
     };
-    match selected {
+    let route = match selected {
         // What is no POST carries no call, and may be for something else behind this listener.
-        Err(Ambiguous) if !facts.is_post => Ok(None),
-        Err(Ambiguous) => Err(Refusal::new(Reason::PathAmbiguous, "")),
-        Ok(policy) => Ok(policy),
-    }
+        Err(Ambiguous) if !facts.is_post => Route::Ambiguous,
+        Err(Ambiguous) => return Err(Refusal::new(Reason::PathAmbiguous, "")),
+        Ok(policy) => policy.map_or(Route::Unmatched, Route::Governed),
+    };
+    Ok((route, caller))
 }
 
 /// The session id as this caller may use it; none at all where it cannot be sealed.

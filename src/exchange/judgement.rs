@@ -77,7 +77,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
     }
 
     fn policy_record(&self, method: &str, decision: &'static str) -> Record {
-        Record { decision, ..Record::passed(method, self.policy_name()) }
+        let record = Record { decision, ..Record::passed(method, self.policy_name()) };
+        record.of(&self.caller, self.config)
     }
 
     fn policy_name(&self) -> &str {
@@ -205,8 +206,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
             Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
         };
-        let record = Record::governed(decision, request, denial, self.policy_name(), &self.caller);
-        Record { identity: self.caller.names(self.config), ..record }
+        let record = Record::governed(decision, request, denial, self.policy_name());
+        record.of(&self.caller, self.config)
     }
 
     fn context(&self) -> Context<'_> {

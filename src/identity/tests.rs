@@ -69,7 +69,8 @@ fn the_first_source_that_yields_names_the_caller() {
     assert_ne!(key("k").grant(), key("l").grant());
     let team = |value: &str| read(&config, &[("x-team", value)], &[]).unwrap();
     assert_eq!(team("sre").key(0), Some(&Value::String("sre".into())));
-    assert_eq!(team("sre").names(&config), "team=sre");
+    assert!(team("sre").names(&config).eq([("team", "sre".to_owned())]));
+    assert_ne!(team("sre\u{a0}").counted_as(Scope::Key(0)), team("sre").counted_as(Scope::Key(0)));
     assert_ne!(team("sre").counted_as(Scope::Key(0)), team("dev").counted_as(Scope::Key(0)));
     assert_ne!(team("sre").counted_as(Scope::Key(0)), key("k").counted_as(Scope::Key(0)));
 }

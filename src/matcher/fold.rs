@@ -16,7 +16,8 @@ pub fn confusable(text: &str, name: &str) -> bool {
     folded(text).eq(folded(name))
 }
 
-fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
+/// The text as a lenient reader sees it.
+pub fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
     let visible = |character: &char| !invisible(*character);
     text.trim_matches(|character: char| character.is_whitespace() || invisible(character))
         .chars()
@@ -39,7 +40,8 @@ pub fn invisible(character: char) -> bool {
 }
 
 /// The ASCII character that a full-width form stands for.
-fn narrow(character: char) -> char {
+#[must_use]
+pub fn narrow(character: char) -> char {
     match character {
         '\u{ff01}'..='\u{ff5e}' => {
             char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character)

@@ -49,6 +49,18 @@ pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
     Some(if text == uri { Cow::Borrowed(uri) } else { Cow::Owned(text) })
 }
 
+/// The canonical spelling of the path of a request: letters, digits and `-._~` unescaped, other escapes in upper case. Only these are
+/// the same for everything that routes by paths. `None` as of [`canonical`].
+#[must_use]
+pub fn canonical_path(path: &str) -> Option<String> {
+    if path.contains(odd) {
+        return None;
+    }
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    decoded(path, |byte| !plain(byte)).filter(|path| plain_segments(path))
+}
+
 fn is_scheme(text: &str) -> bool {
     let mut letters = text.bytes();
     letters.next().is_some_and(|first| first.is_ascii_alphabetic())

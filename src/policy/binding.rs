@@ -1,20 +1,20 @@
 //! Which policy governs a request: the first binding that matches it.
 //!
-//! Bindings are found by host or by the first segment of the path, so that many cost no more than few.
+//! Bindings are found by what they name, so that many cost no more than few.
 
-use std::collections::HashMap;
+mod index;
 
 use crate::json::Value;
+use crate::matcher::fold::{folded, narrow};
 use crate::matcher::name::Pattern;
-use crate::mcp::uri::canonical;
+use crate::mcp::uri::canonical_path;
+use index::Index;
 
 /// The bindings, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bindings {
     rows: Vec<Binding>,
-    by_host: HashMap<Box<str>, Vec<usize>>,
-    by_segment: HashMap<Box<str>, Vec<usize>>,
-    anywhere: Vec<usize>,
+    index: Index,
     /// What becomes of requests that no binding matches.
     pub unmatched: Unmatched,
 }
@@ -83,20 +83,8 @@ impl Bindings {
     /// Indexes bindings.
     #[must_use]
     pub fn new(rows: Vec<Binding>, unmatched: Unmatched) -> Bindings {
-        let mut bindings = Bindings { unmatched, ..Bindings::default() };
-        for (at, row) in rows.iter().enumerate() {
-            let segment = row.path.as_ref().and_then(|path| path.segment.as_ref());
-            let list = match (&row.host, segment) {
-                (Some(Pattern::Exact(host)), _) => {
-                    bindings.by_host.entry(host.clone()).or_default()
-                }
-                (_, Some(segment)) => bindings.by_segment.entry(segment.clone()).or_default(),
-                (_, None) => &mut bindings.anywhere,
-            };
-            list.push(at);
-        }
-        bindings.rows = rows;
-        bindings
+        let index = Index::new(&rows);
+        Bindings { rows, index, unmatched }
     }
 
     /// Whether any binding asks who the caller is.
@@ -108,41 +96,30 @@ impl Bindings {
     /// The index of the policy of the first binding that matches; `None` where none does.
     ///
     /// # Errors
-    /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, would see another binding.
+    /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, or unescapes more of it, would see another
+    /// binding.
     pub fn select(&self, shown: &Shown<'_>) -> Result<Option<usize>, Ambiguous> {
-        let folded = lenient(shown.path);
-        let exactly = self.first(shown, &folded, |spot| spot.exact.matches(shown.path));
-        let leniently = self.first(shown, &folded, |spot| spot.lenient.matches(&folded));
+        let seen = lenient(shown.path);
+        let near = self.index.near(shown, first_segment(&seen).unwrap_or_default());
+        let first = |is_there: &dyn Fn(&Spot) -> bool| {
+            let of_list = |list: &[usize]| {
+                let mut rows = list.iter().copied();
+                rows.find(|&at| self.rows.get(at).is_some_and(|row| row.matches(shown, is_there)))
+            };
+            near.iter().filter_map(|list| of_list(list)).min()
+        };
+        let exactly = first(&|spot| spot.exact.matches(shown.path));
+        let leniently = first(&|spot| spot.lenient.matches(&seen));
         if exactly == leniently {
             Ok(exactly.and_then(|at| self.rows.get(at)).map(|row| row.policy))
         } else {
             Err(Ambiguous)
         }
     }
-
-    fn first(
-        &self,
-        shown: &Shown<'_>,
-        folded: &str,
-        is_there: impl Fn(&Spot) -> bool,
-    ) -> Option<usize> {
-        let segment = first_segment(folded).unwrap_or_default();
-        let lists = [
-            self.by_host.get(shown.host).map(Vec::as_slice).unwrap_or_default(),
-            self.by_segment.get(segment).map(Vec::as_slice).unwrap_or_default(),
-            &self.anywhere,
-        ];
-        let of_list = |list: &[usize]| {
-            list.iter()
-                .copied()
-                .find(|&at| self.rows.get(at).is_some_and(|row| row.matches(shown, &is_there)))
-        };
-        lists.into_iter().filter_map(of_list).min()
-    }
 }
 
 impl Binding {
-    fn matches(&self, shown: &Shown<'_>, is_there: &impl Fn(&Spot) -> bool) -> bool {
+    fn matches(&self, shown: &Shown<'_>, is_there: &dyn Fn(&Spot) -> bool) -> bool {
         let route = |fact, wanted: &str| {
             (shown.route)(fact).is_some_and(|found| found == wanted.as_bytes())
         };
@@ -159,12 +136,21 @@ impl Binding {
 
 /// Whether a name of a caller is this text, or a list that has it.
 fn has(value: Option<&Value<'static>>, wanted: &str) -> bool {
-    match value {
-        Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(wanted)),
-        Some(Value::Number(text)) => &**text == wanted,
-        Some(value) => value.as_str() == Some(wanted),
-        None => false,
-    }
+    texts(value).any(|text| text == wanted)
+}
+
+/// The texts that a name of a caller is.
+fn texts<'v>(value: Option<&'v Value<'static>>) -> impl Iterator<Item = &'v str> {
+    let items = match value {
+        Some(Value::Array(items)) => &**items,
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    items.iter().filter_map(|item| match item {
+        Value::String(text) | Value::Number(text) => Some(&**text),
+        Value::Bool(flag) => Some(if *flag { "true" } else { "false" }),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
 impl Spot {
@@ -175,12 +161,12 @@ impl Spot {
         if path(plain.as_bytes()).as_deref() != Some(&*plain) {
             return None;
         }
-        let folded = if text.ends_with('*') { text.to_lowercase() } else { lenient(text) };
-        let segment = first_segment(&folded).filter(|segment| !segment.contains(['*', '?']));
+        let seen = if text.ends_with('*') { disguised(text) } else { lenient(text) };
+        let segment = first_segment(&seen).filter(|segment| !segment.contains(['*', '?']));
         Some(Spot {
             exact: Pattern::new(text),
             segment: segment.map(Into::into),
-            lenient: Pattern::new(&folded),
+            lenient: Pattern::new(&seen),
         })
     }
 }
@@ -190,21 +176,26 @@ impl Spot {
 #[must_use]
 pub fn host(authority: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
-    let host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) if port.is_empty() || port.starts_with(':') => format!("[{address}]"),
-        Some(_) => return None,
-        None => text.split(':').next().unwrap_or_default().to_owned(),
+    let end = match text.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => text.find(':').unwrap_or(text.len()),
     };
-    let host = host.strip_suffix('.').unwrap_or(&host);
-    let plain = !host.is_empty()
-        && host.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-        });
-    (plain && !host.ends_with('.')).then(|| host.to_owned())
+    let (host, port) = text.split_at_checked(end)?;
+    let port = if port.is_empty() { port } else { port.strip_prefix(':')? };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let plain = match address {
+        Some(address) => {
+            address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        }
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+    };
+    let whole = plain && !host.is_empty() && !host.ends_with('.');
+    (whole && port.bytes().all(|byte| byte.is_ascii_digit())).then(|| host.to_owned())
 }
 
 /// A path as bindings match it: without query, plain characters unescaped. `None` where two servers could read it as two paths: dot
-/// segments, empty segments, encoded slashes, backslashes, semicolons, fragments, escapes that are none.
+/// segments, empty segments, backslashes, semicolons, fragments, escaped or full-width forms of these, escapes that are none or no UTF-8.
 #[must_use]
 pub fn path(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -212,104 +203,49 @@ pub fn path(bytes: &[u8]) -> Option<String> {
     if !way.starts_with('/') || way.contains(';') {
         return None;
     }
-    // The rules for the path of a URI are those for the path of a resource.
-    let uri = format!("x://x{way}");
-    canonical(&uri)?.strip_prefix("x://x").map(str::to_owned)
+    let path = canonical_path(way)?;
+    let escaped =
+        path.contains('%').then(|| String::from_utf8(unescaped(&path))).transpose().ok()?;
+    let odd = |character: char| {
+        let plain = narrow(character);
+        matches!(plain, ';' | '?' | '#')
+            || (plain != character && matches!(plain, '/' | '\\' | '.' | '%'))
+    };
+    (!escaped.as_deref().unwrap_or(&path).contains(odd)).then_some(path)
 }
 
 /// What a server sees that ignores case and slashes at the end.
 fn lenient(path: &str) -> String {
-    let mut folded = path.to_lowercase();
-    folded.truncate(folded.trim_end_matches('/').len());
-    folded.push('/');
-    folded
+    let mut seen = disguised(path);
+    seen.truncate(seen.trim_end_matches('/').len());
+    seen.push('/');
+    seen
 }
 
-/// The first segment of a folded path, where a slash ends it.
-fn first_segment(folded: &str) -> Option<&str> {
-    folded.strip_prefix('/')?.split_once('/').map(|(segment, _)| segment)
+/// A path with every escape undone, in one case, without what does not show.
+fn disguised(path: &str) -> String {
+    if path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%') {
+        return path.to_ascii_lowercase();
+    }
+    folded(&String::from_utf8_lossy(&unescaped(path))).collect()
+}
+
+/// The bytes of a path whose escapes are all well-formed.
+fn unescaped(path: &str) -> Vec<u8> {
+    let mut pieces = path.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        bytes.extend(u8::from_str_radix(digits, 16));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
+}
+
+/// The first segment of a lenient path, where a slash ends it.
+fn first_segment(seen: &str) -> Option<&str> {
+    seen.strip_prefix('/')?.split_once('/').map(|(segment, _)| segment)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Ambiguous, Binding, Bindings, Shown, Spot, Unmatched, host, path};
-    use crate::matcher::name::Pattern;
-
-    #[test]
-    fn hosts_and_paths_have_one_spelling() {
-        for (text, expected) in [
-            ("Example.com:8080", Some("example.com")),
-            ("example.com.", Some("example.com")),
-            ("example.com..", None),
-            ("[2001:DB8::1]:80", Some("[2001:db8::1]")),
-            ("[::1]x", None),
-            ("user@example.com", None),
-            ("", None),
-            (":80", None),
-            ("exam ple.com", None),
-        ] {
-            assert_eq!(host(text.as_bytes()).as_deref(), expected, "{text}");
-        }
-        for (text, expected) in [
-            ("/mcp?x=1", Some("/mcp")),
-            ("/%6dcp", Some("/mcp")),
-            ("/a/b/", Some("/a/b/")),
-            ("/", Some("/")),
-            ("/a/../b", None),
-            ("/a/%2e%2e/b", None),
-            ("/a%2fb", None),
-            ("/a%5cb", None),
-            ("/a//b", None),
-            ("//a", None),
-            ("/a\\b", None),
-            ("/a;b", None),
-            ("/a#b", None),
-            ("/a%25b", None),
-            ("a", None),
-            ("*", None),
-            ("http://x/a", None),
-            ("", None),
-        ] {
-            assert_eq!(path(text.as_bytes()).as_deref(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_first_binding_that_matches_governs() {
-        let row = |host: &str, path: &str, policy| Binding {
-            host: (!host.is_empty()).then(|| Pattern::new(host)),
-            path: (!path.is_empty()).then(|| Spot::new(path).unwrap()),
-            route: None,
-            metadata: Vec::new(),
-            identity: Vec::new(),
-            policy,
-        };
-        let rows = vec![
-            row("a.test", "/strict/*", 0),
-            row("", "/strict/*", 1),
-            row("*.test", "", 2),
-            row("", "/one", 3),
-            row("", "/p*/x", 4),
-            row("", "/*", 5),
-        ];
-        let bindings = Bindings::new(rows, Unmatched::Deny);
-        for (host, path, expected) in [
-            ("a.test", "/strict/x", Ok(Some(0))),
-            ("a.test", "/other", Ok(Some(2))),
-            ("b.test", "/strict/x", Ok(Some(1))),
-            ("b.test", "/one", Ok(Some(2))),
-            ("c", "/one", Ok(Some(3))),
-            ("c", "/pp/x", Ok(Some(4))),
-            ("c", "/two", Ok(Some(5))),
-            // What a lenient server takes for the path of another binding.
-            ("c", "/Strict/x", Err(Ambiguous)),
-            ("c", "/strict", Err(Ambiguous)),
-            ("c", "/one/", Err(Ambiguous)),
-            ("c", "/ONE", Err(Ambiguous)),
-            ("c", "/Two", Ok(Some(5))),
-        ] {
-            let shown = Shown { host, path, route: &|_| None, identity: &|_| None };
-            assert_eq!(bindings.select(&shown), expected, "{host}{path}");
-        }
-    }
-}
+mod tests;

@@ -44,6 +44,8 @@ pub(super) fn configuration(
         let mut policies = policies.into_iter();
         let (policy, others) = (policies.next()?, policies.collect());
         let headers = std::mem::take(&mut reader.headers);
+        let read = std::mem::take(&mut reader.read_headers);
+        let read_headers = (0..headers.len()).map(|at| read.contains(&at)).collect();
         let (callers, bindings) = (callers?, bindings?);
         Some(Config {
             policy,
@@ -51,6 +53,7 @@ pub(super) fn configuration(
             bindings,
             callers,
             headers,
+            read_headers,
             requests,
             sessions,
             counters,

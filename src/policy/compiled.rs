@@ -24,6 +24,8 @@ pub struct Config {
     pub callers: Callers,
     /// The headers that conditions and callers' names are read from, in lower case.
     pub headers: Vec<Box<str>>,
+    /// Which of them conditions read, in the same order.
+    pub read_headers: Vec<bool>,
     /// How requests are read.
     pub requests: Requests,
     /// Whether the server vouches for session ids.

@@ -21,6 +21,8 @@ pub(super) struct Reader {
     pub(super) keys: Vec<Box<str>>,
     /// The headers that requests are searched for, in lower case.
     pub(super) headers: Vec<Box<str>>,
+    /// Those of them that conditions read, by index.
+    pub(super) read_headers: Vec<usize>,
 }
 
 /// An object whose fields are asked for one by one.
@@ -243,6 +245,13 @@ impl Reader {
             return None;
         }
         let name = name.to_ascii_lowercase();
+        if name == "host" {
+            let message =
+                "there is no header `host` here: Envoy keeps it as `:authority`".to_owned();
+            let help = "bindings match it: {\"match\": {\"host\": \"mcp.example.com\"}}".to_owned();
+            self.error_with_help(Code::NoEffect, place, message, help);
+            return None;
+        }
         let known = self.headers.iter().position(|header| **header == *name);
         Some(known.unwrap_or_else(|| {
             self.headers.push(name.into());

@@ -40,13 +40,18 @@ impl Sessions {
                 "sessions.pin needs a secret, and the environment of the VM has no `{first}`; help: {cure}"
             ));
         }
-        let secrets: Vec<Vec<u8>> = pins.variables.iter().filter_map(|name| read(name)).collect();
-        pins.seals = Seals::new(&secrets, audience);
-        if pins.seals.is_none() {
-            return Err(format!(
-                "a secret of sessions.pin is shorter than {LEAST_SECRET_BYTES} bytes"
-            ));
+        let mut secrets = Vec::new();
+        for name in &pins.variables {
+            let Some(secret) = read(name) else { continue };
+            if secret.len() < LEAST_SECRET_BYTES {
+                let found = secret.len();
+                return Err(format!(
+                    "the secret of sessions.pin in `{name}` has {found} bytes, at least {LEAST_SECRET_BYTES} are needed"
+                ));
+            }
+            secrets.push(secret);
         }
+        pins.seals = Seals::new(&secrets, audience);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
     .tools/venv/bin/python tests/bench/bench.py --quick    a rough one, in about a minute
                                             ... --keep     also writes tests/bench/results.md
                                             ... --all      also takes the filters' costs apart
+                                            ... --bindings what many policies cost, and tokens that name callers
 
 Each variant is an Envoy process of its own: the shipped envoy.yaml with one worker thread, and other
 filters in the place of ours. All run at once, before one upstream, and take turns in short rounds of
@@ -19,6 +20,7 @@ number of calls, and a look at every answer.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import os
@@ -72,6 +74,7 @@ class Variant:
     changes: Callable[[rig.Config], object] = lambda _: None
     answer: bytes = b'"result"'
     wasm: Path | None = None  # Another filter in the place of ours.
+    headers: tuple[str, ...] = ()
 
     def config(self, wasm: Path, upstream_port: int) -> rig.Config:
         """The shipped configuration with this variant's filters."""
@@ -165,6 +168,76 @@ MORE = [
 ]
 
 
+# --- Many policies ----------------------------------------------------------------------------
+
+SECRET = hashlib.sha256(b"bench").digest()
+
+
+def named_callers(variant: str, **parts: Any) -> Variant:
+    """A variant whose callers have tokens, which Envoy's own filter verifies before ours reads them."""
+    import jwt
+
+    key = base64.urlsafe_b64encode(SECRET).rstrip(b"=").decode()
+    provider = {
+        "issuer": "bench",
+        "local_jwks": {"inline_string": json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": key}]})},
+        "payload_in_metadata": "jwt_payload",
+        "from_headers": [{"name": "x-token"}],
+    }
+    authn = {
+        "@type": f"{TYPES}.jwt_authn.v3.JwtAuthentication",
+        "providers": {"bench": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}],
+    }
+    claims = {"iss": "bench", "sub": "agent-7", "team": "team_0999", "exp": int(time.time()) + 86_400}
+    token = jwt.encode(claims, SECRET, "HS256")
+    filters = [{"name": "envoy.filters.http.jwt_authn", "typed_config": authn}]
+    return Variant(variant, filters, headers=(f"X-Token: {token}",), **parts)
+
+
+def many(count: int, match: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """So many policies, of which the last one governs the calls."""
+    one = {"version": "1", "default": "deny", "tools": {"tool_*": LIMITED}}
+    numbers = range(1000 - count, 1000)
+    return {
+        "policies": {f"policy_{number:04}": one for number in numbers},
+        "bindings": [{"match": match(number), "policy": f"policy_{number:04}"} for number in numbers],
+        "identity": {"grant": {"jwt_claim": "sub"}, "keys": {"team": {"jwt_claim": "team"}}},
+        "requests": {"hold_headers": "always"},
+    }
+
+
+def by_path(number: int) -> dict[str, Any]:
+    """Servers of their own: the last one is called."""
+    return {"path": "/mcp" if number == 999 else f"/server_{number:04}/*"}
+
+
+def by_team(number: int) -> dict[str, Any]:
+    """Teams of their own, on one path."""
+    return {"path": "/mcp", "identity": {"team": f"team_{number:04}"}}
+
+
+def binding_variants() -> list[Variant]:
+    """The same policy, alone and among many."""
+    alone = {key: value for key, value in many(1, by_path).items() if key not in ("policies", "bindings")}
+    alone |= {"version": "1", "default": "deny", "tools": {"tool_*": LIMITED}}
+    return [
+        BASE,
+        NATIVE,
+        named_callers(AUTHN),
+        named_callers("mcp-policy, tokens, no bindings", policy=alone),
+        named_callers(ONE_BINDING, policy=many(1, by_path)),
+        named_callers("mcp-policy, tokens, 10 bindings by path", policy=many(10, by_path)),
+        named_callers("mcp-policy, tokens, 1000 bindings by path", policy=many(1000, by_path)),
+        named_callers("mcp-policy, tokens, 1 binding by team", policy=many(1, by_team)),
+        named_callers("mcp-policy, tokens, 10 bindings by team", policy=many(10, by_team)),
+        named_callers("mcp-policy, tokens, 1000 bindings by team", policy=many(1000, by_team)),
+    ]
+
+
+AUTHN = "Envoy's JWT filter alone"
+ONE_BINDING = "mcp-policy, tokens, 1 binding by path"
+
 # --- The load ---------------------------------------------------------------------------------
 
 
@@ -191,7 +264,7 @@ def upstream_config(listener: int, admin: int) -> rig.Config:
     return rig.render(None, listener, admin, admin, wasm=None, changes=change)
 
 
-def call(tool: str, caller: int) -> bytes:
+def call(tool: str, caller: int, headers: Iterable[str] = ()) -> bytes:
     """A tools/call as clients send it, with a body of about 300 bytes."""
     arguments = {
         "path": f"/srv/accounts/{caller:04}/reports/2026/summary.json",
@@ -213,6 +286,7 @@ def call(tool: str, caller: int) -> bytes:
         f"Authorization: Bearer {token}",
         f"Mcp-Session-Id: {token[:32]}",
         "MCP-Protocol-Version: 2025-11-25",
+        *headers,
     ]
     return "\r\n".join([*head, "", body]).encode()
 
@@ -220,9 +294,9 @@ def call(tool: str, caller: int) -> bytes:
 class Load:
     """Connections that stay open, each of a caller who calls one tool after another."""
 
-    def __init__(self, port: int, answer: bytes) -> None:
-        self._answer = answer
-        self._calls = [[call(tool, caller) for tool in TOOLS] for caller in range(CALLERS)]
+    def __init__(self, port: int, variant: Variant) -> None:
+        self._answer = variant.answer
+        self._calls = [[call(tool, caller, variant.headers) for tool in TOOLS] for caller in range(CALLERS)]
         self._sockets = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(CALLERS)]
         self._sent = 0
         for each in self._sockets:
@@ -279,7 +353,8 @@ class Subject:
     def __init__(self, variant: Variant, envoy: rig.Envoy) -> None:
         self.variant = variant
         self.errors = 0
-        self.load = Load(envoy.port, variant.answer)
+        self.envoy = envoy
+        self.load = Load(envoy.port, variant)
         # Linux: the CPU clock of another process, in nanoseconds (CPUCLOCK_SCHED in the kernel's posix-timers.h).
         self._clock = (~envoy._envoy_pid() << 3) | 2
 
@@ -316,6 +391,7 @@ class Measurement:
     plan: Plan
     rounds: dict[Variant, list[float]]
     errors: dict[Variant, int]
+    memory: dict[Variant, int]
 
     def added(self, variant: Variant) -> list[float]:
         """What the variant adds to no filter, round by round."""
@@ -348,7 +424,7 @@ def median_at(places: Iterable[int], values: list[float]) -> float:
 
 def measure(variants: list[Variant], wasm: Path, plan: Plan) -> Measurement:
     """Runs the rounds."""
-    measurement = Measurement(plan, {variant: [] for variant in variants}, dict.fromkeys(variants, 0))
+    measurement = Measurement(plan, {variant: [] for variant in variants}, dict.fromkeys(variants, 0), {})
     for start in range(plan.starts):
         with ExitStack() as stack:
             upstream_port, admin_port = rig.free_ports(2)
@@ -369,6 +445,7 @@ def measure(variants: list[Variant], wasm: Path, plan: Plan) -> Measurement:
                     measurement.rounds[subject.variant].append(subject.microseconds_per_call(plan.calls))
             for subject in subjects:
                 measurement.errors[subject.variant] += subject.errors
+                measurement.memory[subject.variant] = subject.envoy.rss_kib()
     progress("")
     return measurement
 
@@ -427,6 +504,23 @@ def verdict(measurement: Measurement) -> str:
     )
 
 
+def growth(measurement: Measurement) -> list[str]:
+    """What each of the variants with tokens adds to Envoy's JWT filter, beside the one with a single binding, and its memory."""
+    variants = {variant.name: variant for variant in measurement.rounds}
+    base, one = measurement.rounds[variants[AUTHN]], measurement.rounds[variants[ONE_BINDING]]
+    lines = []
+    for variant, costs in measurement.rounds.items():
+        places = range(len(costs))
+        own = statistics.median(costs[at] - base[at] for at in places)
+        single = statistics.median(one[at] - base[at] for at in places)
+        more = statistics.median(costs[at] - one[at] for at in places)
+        beside = f"{own:+.1f} µs beside the JWT filter, {more:+.1f} µs ({100 * more / single:+.0f} %) beside one binding"
+        if not variant.headers:
+            beside = "no tokens"
+        lines.append(f"- {variant.name}: {beside}; {measurement.memory[variant] / 1024:.0f} MiB")
+    return lines
+
+
 def setting(wasm: Path, plan: Plan) -> list[str]:
     """When, where and on what it was measured."""
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
@@ -448,6 +542,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the CPU time that filters add to Envoy, per tools/call.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute, wider intervals")
     parser.add_argument("--all", action="store_true", help="more variants, which take the costs apart")
+    parser.add_argument("--bindings", action="store_true", help="other variants: 1, 10 and 1000 policies, and tokens")
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
@@ -458,13 +553,16 @@ def main() -> None:
             raise rig.RigError(f"{rig.WASM} does not exist: build the filter with `make wasm`")
         # A copy: a build in the meantime must not change what is measured.
         wasm = Path(shutil.copy(rig.WASM, directory))
-        measurement = measure(VARIANTS + MORE * options.all, wasm, plan)
-        lines = [*setting(wasm, plan), "", *table(measurement), "", verdict(measurement)]
+        variants = binding_variants() if options.bindings else VARIANTS + MORE * options.all
+        measurement = measure(variants, wasm, plan)
+        conclusion = growth(measurement) if options.bindings else [verdict(measurement)]
+        lines = [*setting(wasm, plan), "", *table(measurement), "", *conclusion]
     print("\n".join(lines))
     if any(measurement.errors.values()):
         raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")
     if options.keep:
-        RESULTS.write_text("\n".join([HEADING, "", *lines, ""]))
+        results = RESULTS.with_name("results-bindings.md") if options.bindings else RESULTS
+        results.write_text("\n".join([HEADING, "", *lines, ""]))
 
 
 if __name__ == "__main__":

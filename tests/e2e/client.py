@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -187,6 +188,17 @@ class H1:
         data = bytes(self.buffer[end + 2 : end + 2 + size])
         del self.buffer[: end + 4 + size]
         return data or None
+
+
+class Tls(H1):
+    """One HTTP/1.1 connection over TLS."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, timeout: float = TIMEOUT) -> None:
+        super().__init__(port, timeout)
+        self._socket = context.wrap_socket(self._socket)
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
 
 
 def _reset(connection: socket.socket) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "envoy"))
 
+from dynamic import Dynamic, dynamic_listener  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 
@@ -18,3 +19,10 @@ def upstream() -> Iterator[Upstream]:
     """A recording HTTP/1.1 server, new for every module."""
     with Upstream() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def dynamic(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dynamic]:
+    """An Envoy whose listener can be replaced, new for every module."""
+    with dynamic_listener(upstream, tmp_path_factory.mktemp("lds")) as running:
+        yield running

@@ -87,7 +87,8 @@ def test_the_filter_decides_as_the_corpus_says(gateway: Gateway, number: int) ->
 def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
     """What is wrong with the answer to one request; empty if nothing is."""
     body = _body(each)
-    connection.send(post_bytes(body, [("authorization", each["caller"])] if each.get("caller") else []))
+    headers = {**({"authorization": each["caller"]} if each.get("caller") else {}), **each.get("headers", {})}
+    connection.send(post_bytes(body, headers.items()))
     response, expect = connection.receive(), each["expect"]
     place = f"call {at}, {body[:200]}: expected {expect}, got {response}"
     if expect["decision"] == "allow":

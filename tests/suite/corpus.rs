@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) notification: bool,
     /// The `authorization` value; empty for anonymous callers.
     pub(crate) caller: String,
+    /// Further headers, in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// Milliseconds since the epoch.
     pub(crate) at: u64,
     pub(crate) expect: Expect,
@@ -88,7 +90,7 @@ fn row(file: &str, row: &Value) -> Row {
 }
 
 fn case(place: &str, call: &Value) -> Case {
-    known(place, call, "tool arguments request caller at expect");
+    known(place, call, "tool arguments request caller headers at expect");
     let (at, expect) = (&call["at"], &call["expect"]);
     known(place, expect, "decision reason rule message as");
     let expect = Expect {
@@ -125,9 +127,15 @@ fn case(place: &str, call: &Value) -> Case {
         params,
         notification: call["request"]["notification"] == true,
         caller: text(place, call, "caller").unwrap_or_default(),
+        headers: headers(place, &call["headers"]),
         at: at.as_u64().unwrap_or(0),
         expect,
     }
+}
+
+fn headers(place: &str, map: &Value) -> Vec<(String, String)> {
+    let members = map.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.clone(), value.as_str().expect(place).to_owned())).collect()
 }
 
 fn known(place: &str, map: &Value, keys: &str) {

@@ -2,7 +2,7 @@
 
 use crate::corpus::rows;
 use crate::oracle::{Call, Oracle};
-use crate::world::Engine;
+use crate::world::{Engine, post_headers};
 
 #[test]
 fn engine_agrees_with_the_corpus_and_the_oracle() {
@@ -21,7 +21,10 @@ fn engine_agrees_with_the_corpus_and_the_oracle() {
         let mut oracle = Oracle::new(row.policy.clone());
         for (at, case) in row.calls.iter().enumerate() {
             calls += 1;
-            let decided = engine.request(&case.body("1"), &case.caller, case.at);
+            let mut headers = post_headers(&case.caller);
+            let further = case.headers.iter();
+            headers.extend(further.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+            let decided = engine.request(&case.body("1"), &headers, case.at);
             let verdict = oracle.decide(&Call::of(case));
             let expect = &case.expect;
             let matches = decided.allowed == (expect.decision == "allow")

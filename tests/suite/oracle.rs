@@ -20,6 +20,8 @@ pub(crate) struct Call<'a> {
     pub(crate) params: Value,
     /// The `authorization` value; empty for anonymous callers.
     pub(crate) caller: &'a str,
+    /// Further headers, in lower case.
+    pub(crate) headers: &'a [(String, String)],
     /// Milliseconds since the epoch.
     pub(crate) at_ms: u64,
 }
@@ -28,14 +30,15 @@ impl<'a> Call<'a> {
     /// A call of a tool; `arguments` is an object, or null if the call has none.
     pub(crate) fn tool(tool: &str, arguments: &Value, caller: &'a str, at_ms: u64) -> Call<'a> {
         let params = serde_json::json!({"name": tool, "arguments": arguments});
-        Call { method: "tools/call", params, caller, at_ms }
+        Call { method: "tools/call", params, caller, headers: &[], at_ms }
     }
 
     /// A call of the corpus.
     pub(crate) fn of(case: &'a corpus::Case) -> Call<'a> {
         let params = case.params.as_deref().unwrap_or("null");
         let params = serde_json::from_str(params).unwrap();
-        Call { method: &case.method, params, caller: &case.caller, at_ms: case.at }
+        let headers = &case.headers;
+        Call { method: &case.method, params, caller: &case.caller, headers, at_ms: case.at }
     }
 }
 
@@ -301,6 +304,12 @@ impl Oracle {
     }
 
     fn truth(&self, condition: &Value, site: Site, entry: &Entry<'_>, call: &Call<'_>) -> Truth {
+        let (op, wanted) = (text(&condition["op"]), &condition["value"]);
+        if let Some(found) = self.of_caller(text(&condition["path"]), call) {
+            let found = found.map(Value::from);
+            let found = found.as_ref().map_or(Found::Absent, Found::Argument);
+            return operate(op, wanted, &found, site);
+        }
         let steps = steps(text(&condition["path"]));
         let found = match steps.as_slice() {
             [Step::Name(root), Step::Name(key), Step::Name(counter)] if root == "state" => {
@@ -309,7 +318,6 @@ impl Oracle {
             [_args, rest @ ..] => find(&entry.arguments, rest),
             [] => panic!("empty path"),
         };
-        let (op, wanted) = (text(&condition["op"]), &condition["value"]);
         any(found.iter().map(|found| operate(op, wanted, found, site)))
     }
 }
@@ -502,6 +510,54 @@ fn unescaped(text: &str, kept: &str) -> Option<String> {
     (!text.contains(odd)).then(|| text.replace('*', "%2A"))
 }
 
+// ---------------------------------------------------------------- callers
+
+impl Oracle {
+    /// What a path about the caller or the headers finds; none where the path is about something else.
+    fn of_caller(&self, path: &str, call: &Call<'_>) -> Option<Option<String>> {
+        if let Some(name) = path.strip_prefix("header.") {
+            return Some(header(call, name).map(str::to_owned));
+        }
+        let identity = &self.policy["identity"];
+        match path.strip_prefix("identity.")? {
+            "grant" => Some(first(&identity["grant"], call)),
+            key => Some(first(&identity["keys"][key], call)),
+        }
+    }
+
+    /// Whose count a limit of this scope counts: of two callers with the same answer, or of two.
+    fn counted(&self, scope: &str, call: &Call<'_>) -> String {
+        let identity = &self.policy["identity"];
+        match scope {
+            "global" => String::new(),
+            "grant" | "session" if identity["grant"].is_null() => one_spelling(call.caller),
+            "grant" | "session" => format!("{:?}", first(&identity["grant"], call)),
+            key => format!("{:?}", first(&identity["keys"][key], call)),
+        }
+    }
+}
+
+/// The first of these sources that yields a name. Of sources, the corpus has headers and credentials.
+fn first(sources: &Value, call: &Call<'_>) -> Option<String> {
+    let alone = std::slice::from_ref(sources);
+    let mut sources = sources.as_array().map_or(alone, Vec::as_slice).iter();
+    sources.find_map(|source| {
+        let of_header = |name: &str| header(call, name).filter(|name| !name.is_empty());
+        match (source["header"].as_str(), source["credential"].as_str()) {
+            (Some(name), _) => of_header(name).map(str::to_owned),
+            (None, Some("authorization")) => (!call.caller.is_empty())
+                .then(|| format!("a credential: {}", one_spelling(call.caller))),
+            (None, name) => of_header(name.unwrap()).map(|value| format!("a credential: {value}")),
+        }
+    })
+}
+
+fn header<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
+    let mut all = call.headers.iter();
+    let found = all.find(|(known, _)| *known == name.to_lowercase());
+    found.map(|(_, value)| value.trim_matches([' ', '\t']))
+}
+
 // ---------------------------------------------------------------- limits
 
 /// One line that counts calls; `max` is absent where a rule counts without a limit.
@@ -509,7 +565,7 @@ struct Limit<'p> {
     counter: String,
     name: &'p str,
     window: Value,
-    global: bool,
+    scope: &'p str,
     sliding: bool,
     max: Option<(Decimal, bool)>,
     increment: &'p Value,
@@ -555,7 +611,7 @@ impl Oracle {
             if counted && !known {
                 charges.push(Charge {
                     counter: limit.counter.clone(),
-                    caller: one_spelling(call.caller),
+                    caller: self.counted(limit.scope, call),
                     at: time(call),
                     millionths,
                 });
@@ -582,8 +638,8 @@ impl Oracle {
         let sum = |(start, end): (i64, i64)| -> u128 {
             let all = self.charges.iter();
             let counted = all.filter(|charge| charge.counter == limit.counter);
-            let mine =
-                counted.filter(|charge| limit.global || charge.caller == one_spelling(call.caller));
+            let caller = self.counted(limit.scope, call);
+            let mine = counted.filter(|charge| charge.caller == caller);
             let within = mine.filter(|charge| (start..end).contains(&charge.at));
             within.fold(0, |sum, charge| sum.saturating_add(charge.millionths))
         };
@@ -627,10 +683,10 @@ impl Limit<'_> {
 fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
     let mut limits = native_limits(&body["limits"], pointer);
     let own = format!("{pointer}/rate_limit");
-    limits.extend(rate_limit(&body["rate_limit"], own, false));
+    limits.extend(rate_limit(&body["rate_limit"], own, "session"));
     for (i, rule) in list(&body["rules"]).iter().enumerate() {
         let pointer = format!("{pointer}/rules/{i}");
-        limits.extend(rate_limit(&rule["rate_limit"], pointer.clone(), true));
+        limits.extend(rate_limit(&rule["rate_limit"], pointer.clone(), "global"));
         let state = &rule["state"];
         let Some(name) = state["counter"].as_str() else {
             continue;
@@ -645,7 +701,7 @@ fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
             counter: format!("of {key}: {name}"),
             name,
             window: state["window"].clone(),
-            global: state["scope"].is_null() || state["scope"] == "global",
+            scope: state["scope"].as_str().unwrap_or("global"),
             sliding: false,
             max,
             increment: &state["increment"],
@@ -661,7 +717,7 @@ fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
         counter: format!("pool: {}", text(&limit["counter"])),
         name: text(&limit["counter"]),
         window: limit["window"].clone(),
-        global: limit["scope"] == "global",
+        scope: limit["scope"].as_str().unwrap_or("grant"),
         sliding: limit["algorithm"] == "sliding",
         max: bound(&limit["max"], true),
         increment: &limit["increment"],
@@ -671,7 +727,7 @@ fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
     list(limits).iter().enumerate().map(limit).collect()
 }
 
-fn rate_limit(spec: &Value, pointer: String, global: bool) -> Option<Limit<'_>> {
+fn rate_limit<'p>(spec: &Value, pointer: String, scope: &'p str) -> Option<Limit<'p>> {
     let (max, window) = match spec.as_str().and_then(|spec| spec.split_once('/')) {
         Some((max, window)) => (serde_json::from_str(max).unwrap(), window.into()),
         None if spec.is_null() => return None,
@@ -681,7 +737,7 @@ fn rate_limit(spec: &Value, pointer: String, global: bool) -> Option<Limit<'_>> 
         counter: format!("own: {pointer}"),
         name: "",
         window,
-        global,
+        scope,
         sliding: false,
         max: bound(&max, true),
         increment: &Value::Null,

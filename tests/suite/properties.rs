@@ -6,6 +6,7 @@ use mcp_policy::mcp::headers::{Follows, admit};
 use mcp_policy::mcp::message::{Body, parse_body};
 use mcp_policy::mcp::sse::{EventStream, Verdict};
 use mcp_policy::number::Decimal;
+use mcp_policy::policy::binding::{Ambiguous, Shown};
 use mcp_policy::policy::compiled::Config;
 use proptest::prelude::*;
 use serde_json::json;
@@ -129,6 +130,50 @@ pub(crate) fn calls() -> impl Strategy<Value = Calls> {
     })
 }
 
+/// A binding and how it is told: host, path and team, each perhaps empty, and the policy.
+fn binding_rows() -> impl Strategy<Value = Vec<(&'static str, &'static str, &'static str)>> {
+    let host = prop::sample::select(vec!["", "", "a.test", "b.test", "*.test", "a.*", "*"]);
+    let path = prop::sample::select(vec![
+        "",
+        "/a",
+        "/a/",
+        "/a/*",
+        "/a*",
+        "/A/*",
+        "/a/b",
+        "/*",
+        "/?/b",
+        "/a/*/c",
+        "/b+c/*",
+        "/caf%C3%A9",
+        "/b*c/*",
+    ]);
+    let team = prop::sample::select(vec!["", "", "", "sre", "dev"]);
+    proptest::collection::vec((host, path, team), 1..12)
+}
+
+/// What the page says: the first binding of which all holds. A path is as given, or as a lenient server reads it.
+fn first_match(
+    rows: &[(&str, &str, &str)],
+    (host, path, team): (&str, &str, &str),
+    lenient: bool,
+) -> Option<usize> {
+    let read = |text: &str| {
+        if !lenient {
+            return text.to_owned();
+        }
+        let text =
+            text.replace("%2B", "+").replace("%C3%A9", "é").replace("%C3%89", "É").to_lowercase();
+        if text.ends_with('*') { text } else { format!("{}/", text.trim_end_matches('/')) }
+    };
+    rows.iter().position(|(of_host, of_path, of_team)| {
+        let holds =
+            |pattern: &str, text: &str| pattern.is_empty() || Pattern::new(pattern).matches(text);
+        let path_holds = of_path.is_empty() || Pattern::new(&read(of_path)).matches(&read(path));
+        holds(of_host, host) && path_holds && (of_team.is_empty() || *of_team == team)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
@@ -186,6 +231,42 @@ proptest! {
                 "{} {}", tool, arguments
             );
         }
+    }
+
+    #[test]
+    fn bindings_select_as_a_scan_does(
+        rows in binding_rows(),
+        host in prop::sample::select(vec!["a.test", "b.test", "c.test", "a.b", "other"]),
+        path in prop::sample::select(vec![
+            "/", "/a", "/a/", "/A", "/a/b", "/A/B", "/a/b/", "/a/b/c", "/ab", "/b+c/x", "/b%2Bc/x", "/x/b", "/b/b",
+            "/caf%C3%A9", "/caf%C3%89", "/bxc/x", "/a/x/c",
+        ]),
+        team in prop::sample::select(vec!["", "sre", "dev", "ops"]),
+    ) {
+        let written: Vec<serde_json::Value> = rows.iter().enumerate().map(|(at, (host, path, team))| {
+            let mut binding = json!({"match": {}, "policy": format!("p{at}")});
+            for (key, text) in [("host", host), ("path", path)] {
+                if !text.is_empty() {
+                    binding["match"][key] = json!(text);
+                }
+            }
+            if !team.is_empty() {
+                binding["match"]["identity"] = json!({"team": team});
+            }
+            binding
+        }).collect();
+        let policies: serde_json::Map<String, serde_json::Value> =
+            (0..rows.len()).map(|at| (format!("p{at}"), json!({"version": "1", "default": "deny"}))).collect();
+        let keys = json!({"keys": {"team": {"header": "x-team"}}});
+        let text = json!({"policies": policies, "bindings": written, "identity": keys}).to_string();
+        let config = Config::load(text.as_bytes(), "").map_err(|problems| TestCaseError::fail(format!("{problems:?}")))?.config;
+        let named = Value::String(team.into());
+        let identity = |_| (!team.is_empty()).then_some(&named);
+        let found = config.bindings.as_ref().unwrap().select(&Shown { host, path, route: &|_| None, identity: &identity });
+        let strictly = first_match(&rows, (host, path, team), false);
+        let expected = if strictly == first_match(&rows, (host, path, team), true) { Ok(strictly) } else { Err(Ambiguous) };
+        let name = |at: usize| config.policy_at(at).unwrap().name.to_string();
+        prop_assert_eq!(found.map(|at| at.map(name)), expected.map(|at| at.map(|at| format!("p{at}"))));
     }
 
     #[test]

@@ -274,7 +274,10 @@ fn the_corpus_of_decisions_holds_in_the_built_filter() {
         let mut vm = Vm::configured(&Arc::default(), &row.policy.to_string());
         for (at, case) in row.calls.iter().enumerate() {
             vm.at(case.at);
-            let context = vm.send(&Request::post(&case.caller, &case.body("1")));
+            let request = Request::post(&case.caller, &case.body("1"));
+            let headers = case.headers.iter();
+            let request = headers.fold(request, |request, (name, value)| request.with(name, value));
+            let context = vm.send(&request);
             let stream = vm.close(context);
             let expect = &case.expect;
             if case.notification && expect.decision == "deny" {

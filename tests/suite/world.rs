@@ -37,7 +37,7 @@ impl Engine {
         Ok(Engine { config, store: MemoryStore::default() })
     }
 
-    /// Sends a call the way a request goes: headers, body, message, decision, reply.
+    /// Sends a call with this `authorization`.
     pub(crate) fn call(
         &self,
         tool: &str,
@@ -45,18 +45,23 @@ impl Engine {
         caller: &str,
         at: u64,
     ) -> Decided {
-        self.request(&tools_call("1", tool, arguments), caller, at)
+        self.request(&tools_call("1", tool, arguments), &post_headers(caller), at)
     }
 
     /// The same with any request.
-    pub(crate) fn request(&self, body: &str, caller: &str, at: u64) -> Decided {
-        let head = head(caller);
+    pub(crate) fn request(&self, body: &str, headers: &[Header<'_>], at: u64) -> Decided {
+        let head = match admit(headers, Follows::Body, usize::MAX) {
+            Ok(Admission::Judge(head)) => *head,
+            other => panic!("not a POST: {other:?}"),
+        };
         let value = parse_body(body.as_bytes()).unwrap();
         let message = match Body::read(&value) {
             Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),
         };
-        self.decide(&message, &head, &named(&self.config, caller), at)
+        let facts = Facts::of(headers, &self.config.headers);
+        let caller = Caller::read(&self.config, &facts, &|_| None).unwrap();
+        self.decide(&message, &head, &caller, at)
     }
 
     fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
@@ -123,14 +128,6 @@ pub(crate) fn post_headers(caller: &str) -> Vec<Header<'_>> {
         headers.push((b"authorization", caller.as_bytes()));
     }
     headers
-}
-
-/// The same headers, read.
-pub(crate) fn head(caller: &str) -> Head {
-    match admit(&post_headers(caller), Follows::Body, usize::MAX) {
-        Ok(Admission::Judge(head)) => *head,
-        other => panic!("not a POST: {other:?}"),
-    }
 }
 
 /// The caller with this `authorization`.

@@ -106,7 +106,9 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -
         return Some(Subject::Identity(at));
     }
     if let Some(name) = text.strip_prefix("header.") {
-        return reader.header(name, place).map(Subject::Header);
+        let at = reader.header(name, place)?;
+        reader.read_headers.push(at);
+        return Some(Subject::Header(at));
     }
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());

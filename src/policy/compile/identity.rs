@@ -122,19 +122,22 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
     found
 }
 
-/// A claim, with dots where it is nested: `act.sub`.
+/// A claim, with dots where it is nested, or as the list of its names: `act.sub`, `["kubernetes.io", "namespace"]`.
 fn jwt_claim(field: &Field<'_>, reader: &mut Reader) -> Option<Box<[Box<str>]>> {
-    let text = reader.text(field)?;
-    // A claim that is named by a URL has dots of its own.
-    let parts: Vec<Box<str>> = if text.contains('/') {
-        vec![text.into()]
+    let parts: Vec<Box<str>> = if matches!(field.value, Value::Array(_)) {
+        let items = reader.list(field);
+        let parts: Option<_> = items.iter().map(|item| reader.text(item).map(Into::into)).collect();
+        parts?
     } else {
-        text.split('.').map(Into::into).collect()
+        let text = reader.text(field)?;
+        // A claim that is named by a URL has dots of its own.
+        let dotted = !text.contains('/');
+        text.split(|character| dotted && character == '.').map(Into::into).collect()
     };
-    if parts.iter().any(|part| part.is_empty()) {
-        let message = format!("not a claim: `{}`", text.escape_debug());
-        let help = "the name of a claim, with dots where it is nested: `act.sub`".to_owned();
-        reader.error_with_help(Code::BadPath, &field.place, message, help);
+    if parts.is_empty() || parts.iter().any(|part| part.is_empty()) {
+        let message = "not the name of a claim".to_owned();
+        let help = "with dots where it is nested, `act.sub`, or a list if dots are part of a name: [\"kubernetes.io\", \"namespace\"]";
+        reader.error_with_help(Code::BadPath, &field.place, message, help.to_owned());
         return None;
     }
     Some(parts.into())
