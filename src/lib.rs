@@ -49,5 +49,8 @@ pub mod exchange;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod yaml;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod source;
+
 #[cfg(target_arch = "wasm32")]
 mod host;

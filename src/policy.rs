@@ -6,7 +6,9 @@
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
-mod reader;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod lint;
+pub(crate) mod reader;
 mod suggest;
 
 use crate::json::{Duplicates, Value, parse};

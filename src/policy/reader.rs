@@ -8,19 +8,19 @@ use crate::number::{Decimal, Micros};
 
 /// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    pub(super) text: String,
-    pub(super) pointer: String,
+pub(crate) struct Place {
+    pub(crate) text: String,
+    pub(crate) pointer: String,
 }
 
 /// Collects what is wrong.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    pub(super) diagnostics: Vec<Diagnostic>,
+pub(crate) struct Reader {
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 /// An object whose fields are asked for one by one.
-pub(super) struct Fields<'v> {
+pub(crate) struct Fields<'v> {
     place: Place,
     object: &'v Object<'v>,
     asked: Vec<&'static str>,
@@ -28,33 +28,19 @@ pub(super) struct Fields<'v> {
 
 /// A value with its place.
 #[derive(Clone)]
-pub(super) struct Field<'v> {
-    pub(super) value: &'v Value<'v>,
-    pub(super) place: Place,
+pub(crate) struct Field<'v> {
+    pub(crate) value: &'v Value<'v>,
+    pub(crate) place: Place,
 }
 
 impl Place {
-    pub(super) fn key(&self, key: &str) -> Place {
-        let plain = !key.is_empty()
-            && key
-                .chars()
-                .all(|character| character.is_alphanumeric() || "_-/*?:".contains(character));
+    pub(crate) fn key(&self, key: &str) -> Place {
         let mut text = self.text.clone();
-        if plain {
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.push_str(key);
-        } else {
-            text.push('[');
-            crate::json::write_string(&mut text, key);
-            text.push(']');
-        }
-        let escaped = key.replace('~', "~0").replace('/', "~1");
-        Place { text, pointer: format!("{}/{escaped}", self.pointer) }
+        push_key(&mut text, key);
+        Place { text, pointer: format!("{}/{}", self.pointer, escaped(key)) }
     }
 
-    pub(super) fn index(&self, index: usize) -> Place {
+    pub(crate) fn index(&self, index: usize) -> Place {
         Place {
             text: format!("{}[{index}]", self.text),
             pointer: format!("{}/{index}", self.pointer),
@@ -63,11 +49,11 @@ impl Place {
 }
 
 impl Reader {
-    pub(super) fn error(&mut self, code: Code, place: &Place, message: String) {
+    pub(crate) fn error(&mut self, code: Code, place: &Place, message: String) {
         self.diagnostics.push(Diagnostic::error(code, place.text.clone(), message));
     }
 
-    pub(super) fn error_with_help(
+    pub(crate) fn error_with_help(
         &mut self,
         code: Code,
         place: &Place,
@@ -78,18 +64,18 @@ impl Reader {
         self.diagnostics.push(diagnostic.with_help(help));
     }
 
-    pub(super) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
+    pub(crate) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
         let diagnostic = Diagnostic::warning(code, place.text.clone(), message.to_owned());
         self.diagnostics.push(diagnostic.with_help(help.to_owned()));
     }
 
-    pub(super) fn wrong_type<T>(&mut self, field: &Field<'_>, expected: &str) -> Option<T> {
+    pub(crate) fn wrong_type<T>(&mut self, field: &Field<'_>, expected: &str) -> Option<T> {
         let message = format!("expected {expected}, found {}", describe(field.value));
         self.error(Code::WrongType, &field.place, message);
         None
     }
 
-    pub(super) fn fields<'v>(&mut self, field: &Field<'v>) -> Option<Fields<'v>> {
+    pub(crate) fn fields<'v>(&mut self, field: &Field<'v>) -> Option<Fields<'v>> {
         let Value::Object(object) = field.value else {
             return self.wrong_type(field, "an object");
         };
@@ -116,7 +102,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn list<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
+    pub(crate) fn list<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
         let Value::Array(items) = field.value else {
             self.wrong_type::<()>(field, "a list");
             return Vec::new();
@@ -129,21 +115,21 @@ impl Reader {
             .collect()
     }
 
-    pub(super) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
+    pub(crate) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
         if let Value::String(text) = field.value {
             return Some(text);
         }
         self.wrong_type(field, "a string")
     }
 
-    pub(super) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
+    pub(crate) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
         if let Value::Bool(flag) = field.value {
             return Some(*flag);
         }
         self.wrong_type(field, "a boolean")
     }
 
-    pub(super) fn number(&mut self, field: &Field<'_>) -> Option<Decimal> {
+    pub(crate) fn number(&mut self, field: &Field<'_>) -> Option<Decimal> {
         let Value::Number(text) = field.value else {
             return self.wrong_type(field, "a number");
         };
@@ -158,7 +144,7 @@ impl Reader {
     }
 
     /// A non-negative number with at most six decimals.
-    pub(super) fn amount(&mut self, field: &Field<'_>) -> Option<Micros> {
+    pub(crate) fn amount(&mut self, field: &Field<'_>) -> Option<Micros> {
         let number = self.number(field)?;
         let micros = number.micros_exact();
         if micros.is_none() {
@@ -170,7 +156,7 @@ impl Reader {
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn whole(&mut self, field: &Field<'_>, least: u32, most: u32) -> Option<u32> {
+    pub(crate) fn whole(&mut self, field: &Field<'_>, least: u32, most: u32) -> Option<u32> {
         let micros = self.number(field)?.micros_exact();
         let whole = micros.filter(|micros| micros.0 % 1_000_000 == 0);
         let number = whole.and_then(|micros| u32::try_from(micros.0 / 1_000_000).ok());
@@ -186,7 +172,7 @@ impl Reader {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&mut self, field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(field)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -195,7 +181,7 @@ impl Reader {
         found.map(|(_, meaning)| *meaning)
     }
 
-    pub(super) fn unknown_word<'w>(
+    pub(crate) fn unknown_word<'w>(
         &mut self,
         place: &Place,
         found: &str,
@@ -214,7 +200,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn not_supported(&mut self, place: &Place, what: &str) {
+    pub(crate) fn not_supported(&mut self, place: &Place, what: &str) {
         let help = "leave it out, or wait for a version that has it".to_owned();
         self.error_with_help(
             Code::NotSupported,
@@ -225,7 +211,7 @@ impl Reader {
     }
 
     /// Closes an object: every field that nobody asked for is unknown.
-    pub(super) fn close(&mut self, fields: &Fields<'_>) {
+    pub(crate) fn close(&mut self, fields: &Fields<'_>) {
         for member in &fields.object.0 {
             let first = fields.object.member(&member.key);
             let again = !first.is_some_and(|first| std::ptr::eq(first, member));
@@ -244,17 +230,17 @@ impl Reader {
 }
 
 impl<'v> Fields<'v> {
-    pub(super) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
         self.asked.push(key);
         let value = self.object.get(key)?;
         Some(Field { value, place: self.place.key(key) })
     }
 
-    pub(super) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
+    pub(crate) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
         let field = self.take(key);
         if field.is_none() {
             let message = format!("missing field `{key}`");
@@ -264,7 +250,7 @@ impl<'v> Fields<'v> {
     }
 
     /// All members, for objects whose keys are the author's own. Of a duplicate, the first.
-    pub(super) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
+    pub(crate) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
         let mut members: Vec<(&'v str, Field<'v>)> = Vec::new();
         for member in &self.object.0 {
             let first =
@@ -278,8 +264,29 @@ impl<'v> Fields<'v> {
     }
 }
 
+/// A key as a token of a JSON Pointer (RFC 6901).
+pub(crate) fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Appends a key to the text of a place: `.key`, or `["odd key"]`.
+pub(crate) fn push_key(text: &mut String, key: &str) {
+    let plain = !key.is_empty()
+        && key.chars().all(|character| character.is_alphanumeric() || "_-/*?:".contains(character));
+    if plain {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(key);
+    } else {
+        text.push('[');
+        crate::json::write_string(text, key);
+        text.push(']');
+    }
+}
+
 /// A value, short enough for a message.
-pub(super) fn describe(value: &Value<'_>) -> String {
+pub(crate) fn describe(value: &Value<'_>) -> String {
     match value {
         Value::Bool(flag) => format!("`{flag}`"),
         Value::Number(text) => format!("the number `{}`", shortened(text)),

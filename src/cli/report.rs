@@ -1,0 +1,135 @@
+//! Problems of documents, drawn for people: the line, the caret, the cause and the cure.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use mcp_policy::policy::diagnostic::Severity;
+use mcp_policy::source::{Problem, Source};
+use serde::Serialize;
+
+/// Most problems of one file that are drawn: nobody reads more.
+const MOST: usize = 50;
+
+/// Longest line that is drawn, in bytes.
+const LONGEST_LINE: usize = 1 << 16;
+
+/// One problem, as `--format json` has it.
+#[derive(Serialize)]
+pub(super) struct Finding {
+    code: &'static str,
+    severity: &'static str,
+    place: String,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: String,
+    help: Option<String>,
+}
+
+/// Says in one line on standard error why there is no answer.
+pub(super) fn trouble(line: &str) {
+    let report = [Group::with_title(Level::ERROR.primary_title(line))];
+    anstream::eprintln!("{}", Renderer::styled().render(&report));
+}
+
+/// Draws problems on standard error.
+pub(super) fn problems(source: &Source, problems: &[Problem]) {
+    for problem in problems.iter().take(MOST) {
+        anstream::eprintln!("{}\n", draw(source, problem));
+    }
+    if let Some(more) = problems.len().checked_sub(MOST + 1) {
+        anstream::eprintln!("{}: {} more problems; `--format json` has them all", source.name, more + 1);
+    }
+}
+
+/// A problem for machines.
+pub(super) fn finding(source: &Source, problem: &Problem) -> Finding {
+    let (line, column) = problem.line_and_column(&source.text).unzip();
+    let diagnostic = &problem.diagnostic;
+    Finding {
+        code: diagnostic.code.text(),
+        severity: match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        place: diagnostic.place.clone(),
+        line,
+        column,
+        message: diagnostic.message.clone(),
+        help: diagnostic.help.clone(),
+    }
+}
+
+/// Prints a value as one JSON document on standard output.
+pub(super) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => anstream::println!("{text}"),
+        Err(error) => trouble(&format!("the result cannot be written as JSON: {error}")),
+    }
+}
+
+fn draw(source: &Source, problem: &Problem) -> String {
+    let diagnostic = &problem.diagnostic;
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(&diagnostic.message).id(diagnostic.code.text());
+    let mut group = match problem.at.as_ref().and_then(|at| Lines::around(&source.text, at)) {
+        Some(lines) => {
+            let mark = AnnotationKind::Primary.span(lines.within(problem.at.as_ref()));
+            let mark = mark.label((!diagnostic.place.is_empty()).then_some(&*diagnostic.place));
+            let snippet =
+                Snippet::source(lines.text).line_start(lines.first).path(&source.name);
+            let mut group = title.element(snippet.annotation(mark));
+            if let Some(earlier) =
+                problem.earlier.as_ref().and_then(|at| Lines::around(&source.text, at))
+            {
+                let mark = AnnotationKind::Context.span(earlier.within(problem.earlier.as_ref()));
+                let snippet =
+                    Snippet::source(earlier.text).line_start(earlier.first).path(&source.name);
+                group = group.element(snippet.annotation(mark.label("first here")));
+            }
+            group
+        }
+        None => title.element(origin(source, problem)),
+    };
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help));
+    }
+    Renderer::styled().render(&[group])
+}
+
+/// The place alone, where the line cannot be shown.
+fn origin<'s>(source: &'s Source, problem: &Problem) -> Origin<'s> {
+    let origin = Origin::path(&source.name);
+    match problem.line_and_column(&source.text) {
+        Some((line, column)) => origin.line(line).char_column(column),
+        None => origin,
+    }
+}
+
+/// The line of a place.
+struct Lines<'s> {
+    text: &'s str,
+    first: usize,
+    start: usize,
+}
+
+impl<'s> Lines<'s> {
+    fn around(text: &'s str, at: &Range<usize>) -> Option<Lines<'s>> {
+        let before = text.get(..at.start)?;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text.get(start..)?.split('\n').next()?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let fits = line.len() <= LONGEST_LINE;
+        fits.then(|| Lines { text: line, first: before.matches('\n').count() + 1, start })
+    }
+
+    /// The part of a place that lies on the line.
+    fn within(&self, at: Option<&Range<usize>>) -> Range<usize> {
+        let at = at.cloned().unwrap_or_default();
+        let end = self.text.len();
+        let from = at.start.saturating_sub(self.start).min(end);
+        from..at.end.saturating_sub(self.start).clamp(from, end)
+    }
+}

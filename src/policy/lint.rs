@@ -1,0 +1,299 @@
+//! Warnings on a configuration that holds: what is legal, but surely not meant. For the command only.
+//!
+//! Not here: what the compiler warns of itself, and what needs the server's tools (see [`fit`]).
+
+pub mod fit;
+mod schema;
+mod text;
+
+use std::collections::HashSet;
+
+use super::compiled::{
+    Action, Amount, Check, CheckKind, Condition, Config, Default, Entry, Limit, Policy, Subject,
+};
+use super::diagnostic::{Code, Diagnostic};
+use super::reader::push_key;
+use crate::json::Value;
+use crate::matcher::name::Pattern;
+use crate::matcher::value::{Scalar, Side, Test};
+use crate::rate::limiter::Force;
+
+/// Finds what is surely not meant in a configuration, given the document that it was compiled from.
+#[must_use]
+pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
+    let Some(policy) = PolicyText::of(config, document) else { return Vec::new() };
+    let mut lint = Lint { policy: &config.policy, text: policy, found: Vec::new() };
+    text::lint(config, &mut lint);
+    lint.everything();
+    lint.reach();
+    for entry in config.policy.entries() {
+        lint.entry(entry);
+    }
+    let limits = config.policy.entries().iter().flat_map(|entry| &entry.limits);
+    for limit in limits.chain(&config.policy.all_limits) {
+        lint.limit(limit);
+    }
+    lint.idle_counters();
+    lint.found
+}
+
+/// A policy as it is written, and where it stands in its document.
+#[derive(Clone, Copy)]
+pub(super) struct PolicyText<'d> {
+    policy: &'d Value<'d>,
+    name: Option<&'d str>,
+}
+
+struct Lint<'l> {
+    policy: &'l Policy,
+    text: PolicyText<'l>,
+    found: Vec<Diagnostic>,
+}
+
+impl<'d> PolicyText<'d> {
+    pub(super) fn of(config: &Config, document: &'d Value<'d>) -> Option<PolicyText<'d>> {
+        let Some(policies) = document.as_object()?.get("policies") else {
+            return Some(PolicyText { policy: document, name: None });
+        };
+        let member = policies.as_object()?.member(&config.policy.name)?;
+        Some(PolicyText { policy: &member.value, name: Some(&member.key) })
+    }
+
+    /// The place that a JSON Pointer into the policy means; of its nearest parent where there is none.
+    pub(super) fn place(&self, pointer: &str) -> String {
+        let mut place = String::new();
+        if let Some(name) = self.name {
+            place.push_str("policies");
+            push_key(&mut place, name);
+        }
+        let mut value = self.policy;
+        for token in pointer.split('/').skip(1) {
+            let key = token.replace("~1", "/").replace("~0", "~");
+            let inner = match value {
+                Value::Object(object) => object.get(&key).inspect(|_| push_key(&mut place, &key)),
+                Value::Array(items) => {
+                    let item = key.parse().ok().and_then(|index: usize| items.get(index));
+                    item.inspect(|_| place.push_str(&format!("[{key}]")))
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            };
+            let Some(inner) = inner else { break };
+            value = inner;
+        }
+        place
+    }
+}
+
+impl Lint<'_> {
+    fn warn(&mut self, code: Code, pointer: &str, message: String, help: &str) {
+        let diagnostic = Diagnostic::warning(code, self.text.place(pointer), message);
+        self.found.push(diagnostic.with_help(help.to_owned()));
+    }
+
+    /// A policy that lets every call pass.
+    fn everything(&mut self) {
+        let policy = self.policy;
+        let free = |entry: &Entry| {
+            entry.action == Action::Allow
+                && entry.checks.is_empty()
+                && entry.limits.iter().all(|limit| limit.max.is_none())
+        };
+        let idle = policy.hide.is_empty()
+            && policy.all_limits.is_empty()
+            && policy.entries().iter().all(free);
+        if idle && policy.default == Default::Allow && policy.force == Force::Enforced {
+            let help = "set `default` to \"deny\" and list the tools that may be called, or add limits";
+            self.warn(Code::AllowsEverything, "/default", "this allows every call".to_owned(), help);
+        }
+        for entry in policy.entries() {
+            let all = entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
+            if all && policy.default == Default::Deny && free(entry) {
+                let message = "this lists every tool, and `default: deny` denies none".to_owned();
+                let help = "list tools by name, or by a glob with some literal text";
+                self.warn(Code::AllowsEverything, pointer_of(entry), message, help);
+            }
+        }
+    }
+
+    /// Entries that no call can reach: hidden, unlisted, or denied by another one.
+    fn reach(&mut self) {
+        let policy = self.policy;
+        let unlisted =
+            policy.default == Default::Deny && !policy.entries().iter().any(Entry::lists);
+        if unlisted {
+            let message = "no entry lists a tool, and `default: deny` denies the rest: no call gets here";
+            let help = "list tools by name or by glob; `*` alone does not list one";
+            for entry in policy.entries() {
+                self.warn(Code::Unreachable, pointer_of(entry), message.to_owned(), help);
+            }
+            if !policy.all_limits.is_empty() {
+                self.warn(Code::Unreachable, "/all_tools", message.to_owned(), help);
+            }
+            return;
+        }
+        for entry in policy.entries() {
+            let name = key_of(entry);
+            if let Some(hidden) =
+                policy.hide.iter().find(|hidden| covers(&hidden.pattern, &name))
+            {
+                let place = self.text.place(&hidden.pointer);
+                let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
+                let help = "a hidden tool answers as if it did not exist; remove it here, or from `hide`";
+                self.warn(Code::Unreachable, pointer_of(entry), message, help);
+                continue;
+            }
+            let denier = policy.entries().iter().find(|other| {
+                !std::ptr::eq(*other, entry)
+                    && always_denies(other).is_some()
+                    && other.force == Force::Enforced
+                    && covers(&other.pattern, &name)
+            });
+            if let Some(denier) = denier.filter(|_| always_denies(entry).is_none()) {
+                let denier = key_of(denier);
+                let message = format!("`{denier}` denies every call that this entry is about");
+                let help = "all entries that match a call apply, and none undoes another's denial; narrow the other one";
+                self.warn(Code::Unreachable, pointer_of(entry), message, help);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        if let Some(by) = always_denies(entry) {
+            let later = entry.checks.iter().skip_while(|check| *check.pointer != *by).skip(1);
+            let checks: Vec<&Check> =
+                if entry.action == Action::Deny { entry.checks.iter().collect() } else { later.collect() };
+            let rest = checks
+                .iter()
+                .map(|check| &*check.pointer)
+                .chain(entry.limits.iter().map(|limit| &*limit.pointer));
+            let mut seen = HashSet::from([by]);
+            for pointer in rest {
+                if seen.insert(pointer) {
+                    let message = "no call gets here: the entry denies every call before".to_owned();
+                    let help = "remove it, or give what denies some conditions";
+                    self.warn(Code::Unreachable, pointer, message, help);
+                }
+            }
+        }
+        let does = entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
+        if !does && self.policy.default == Default::Allow {
+            let message = "this entry does nothing: `default: allow` allows the tool anyway";
+            let help = "remove it, or set `default` to \"deny\"";
+            self.warn(Code::Redundant, pointer_of(entry), message.to_owned(), help);
+        }
+        if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
+            let pointer = format!("{}/mode", pointer_of(entry));
+            let message = "the whole policy is in shadow already".to_owned();
+            self.warn(Code::Redundant, &pointer, message, "leave it out");
+        }
+        if entry.decode == crate::matcher::path::Decode::JsonStrings && entry.paths.is_empty() {
+            let pointer = format!("{}/decode_json_strings", pointer_of(entry));
+            let message = "no condition of this entry looks at an argument".to_owned();
+            self.warn(Code::Redundant, &pointer, message, "leave it out");
+        }
+        for check in &entry.checks {
+            self.unanchored(check);
+        }
+    }
+
+    fn unanchored(&mut self, check: &Check) {
+        for condition in &check.conditions {
+            let Subject::Argument(path) = &condition.subject else { continue };
+            let permits = (check.side() == Side::DenyIf) == condition.matcher.negated;
+            if !permits || !text::names_a_path(path.text()) {
+                continue;
+            }
+            let found = match &condition.matcher.test {
+                Test::Regex(regex) => !text::is_anchored(regex.as_str()),
+                Test::Contains(Scalar::String(_)) => !path.text().ends_with('s'),
+                _ => false,
+            };
+            if found {
+                let message = format!("this is met wherever it occurs in `{}`", path.text());
+                let help = "begin the pattern with ^ (or use `starts_with`): `/tmp/x/data/` contains `/data/`";
+                self.warn(Code::Unanchored, &condition_pointer(check, condition), message, help);
+            }
+        }
+    }
+
+    fn limit(&mut self, limit: &Limit) {
+        let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
+        if *amount > max {
+            let message = format!("one call counts {amount}, and {max} is the most: every call is denied");
+            let help = "raise `max`, or deny the tool with `action: deny`";
+            self.warn(Code::ImpossibleLimit, &limit.pointer, message, help);
+        }
+    }
+
+    fn idle_counters(&mut self) {
+        let policy = self.policy;
+        let read: HashSet<usize> = policy
+            .entries()
+            .iter()
+            .flat_map(|entry| &entry.checks)
+            .flat_map(|check| &check.conditions)
+            .filter_map(|condition| match condition.subject {
+                Subject::Counter(counter) => Some(counter),
+                Subject::Argument(_) => None,
+            })
+            .collect();
+        let limits = || {
+            policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits)
+        };
+        let limited: HashSet<usize> =
+            limits().filter(|limit| limit.max.is_some()).map(|limit| limit.counter).collect();
+        for limit in limits() {
+            if !read.contains(&limit.counter) && !limited.contains(&limit.counter) {
+                let name = policy.counters.get(limit.counter).map_or("", |counter| &counter.name);
+                let message = format!("nothing limits or reads what `{name}` counts");
+                let help = "add a `lte` condition on the counter, or remove `state`";
+                self.warn(Code::IdleCounter, &limit.pointer, message, help);
+            }
+        }
+    }
+}
+
+/// The pointer of the first thing in an entry that denies every call, if there is one.
+fn always_denies(entry: &Entry) -> Option<&str> {
+    if entry.action == Action::Deny {
+        return Some(&entry.action_pointer);
+    }
+    let denies = |check: &&Check| match check.kind {
+        CheckKind::Deny => true,
+        CheckKind::DenyIf => check.conditions.is_empty(),
+        CheckKind::Require => false,
+    };
+    entry.checks.iter().find(denies).map(|check| &*check.pointer)
+}
+
+/// The pointer of an entry.
+fn pointer_of(entry: &Entry) -> &str {
+    entry.action_pointer.trim_end_matches("/action")
+}
+
+/// The tool key of an entry.
+pub(super) fn key_of(entry: &Entry) -> String {
+    let token = pointer_of(entry).rsplit('/').next().unwrap_or_default();
+    token.replace("~1", "/").replace("~0", "~")
+}
+
+/// The pointer of a condition: of its check, where they do not stand one for one in the document.
+fn condition_pointer(check: &Check, condition: &Condition) -> String {
+    let at = check.conditions.iter().position(|other| std::ptr::eq(other, condition));
+    let rule = check.pointer.rsplit('/').nth(1) == Some("rules");
+    match at {
+        Some(at) if !rule => format!("{}/conditions/{at}", check.pointer),
+        Some(_) | None => check.pointer.to_string(),
+    }
+}
+
+/// Whether a pattern matches every name that `key`, a name or a glob, does. Only says so where it is sure: a few names stand
+/// for all.
+fn covers(pattern: &Pattern, key: &str) -> bool {
+    let stand_in = |run: &str| key.replace('*', run).replace('?', "\u{1}");
+    let runs = if key.contains('*') { &["", "\u{1}", "\u{1}\u{2}\u{1}\u{2}\u{1}\u{2}"][..] } else { &[""][..] };
+    runs.iter().all(|run| {
+        let name = stand_in(run);
+        name.is_empty() || pattern.matches(&name)
+    })
+}

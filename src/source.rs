@@ -1,0 +1,159 @@
+//! A document as its author sees it: a named text, in which every place has a line and a column. For the command only.
+//!
+//! The engine names places by their path. Here the text is read a second time, with positions, and the path is looked up.
+
+mod fault;
+mod spans;
+
+use std::ops::Range;
+
+use crate::json::{Duplicates, Value, parse};
+use crate::policy::compiled::Config;
+use crate::policy::diagnostic::{Code, Diagnostic, Severity};
+use crate::policy::line_and_column;
+use spans::Spans;
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// JSON, as the filter reads it.
+    Json,
+    /// YAML, for people.
+    Yaml,
+}
+
+/// A document that was read as text.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name of the file, for messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// How it is written.
+    pub syntax: Syntax,
+}
+
+/// What is wrong with a document, and where in its text.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The problem.
+    pub diagnostic: Diagnostic,
+    /// The bytes that it is about; `None` where the text cannot be shown.
+    pub at: Option<Range<usize>>,
+    /// The bytes that it contradicts, such as the first of two equal keys.
+    pub earlier: Option<Range<usize>>,
+}
+
+impl Syntax {
+    /// The syntax that the ending of a file's name tells, or else its first character: JSON documents are objects.
+    #[must_use]
+    pub fn of(name: &str, bytes: &[u8]) -> Syntax {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("json") => Syntax::Json,
+            Some("yaml" | "yml") => Syntax::Yaml,
+            Some(_) | None => {
+                let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+                let text = first.is_some_and(|first| first.is_ascii_graphic() && *first != b'{');
+                if text { Syntax::Yaml } else { Syntax::Json }
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Takes the bytes of a file as text.
+    ///
+    /// # Errors
+    /// The problem, if they are not text in UTF-8.
+    pub fn new(name: &str, bytes: Vec<u8>) -> Result<Source, Problem> {
+        let syntax = Syntax::of(name, &bytes);
+        match String::from_utf8(bytes) {
+            Ok(text) if text.trim().is_empty() => Err(fault::empty(&text)),
+            Ok(text) => Ok(Source { name: name.to_owned(), text, syntax }),
+            Err(error) => Err(fault::not_text(error.as_bytes(), error.utf8_error().valid_up_to())),
+        }
+    }
+
+    /// A stand-in for a file that is not text.
+    #[must_use]
+    pub fn not_text(name: &str) -> Source {
+        Source { name: name.to_owned(), text: String::new(), syntax: Syntax::Json }
+    }
+
+    /// Reads the text. Duplicate keys are kept, for the reader of the document to report.
+    ///
+    /// # Errors
+    /// The first place where it is not JSON, or not YAML.
+    pub fn value(&self) -> Result<Value<'_>, Problem> {
+        match self.syntax {
+            Syntax::Json => {
+                parse(&self.text, Duplicates::Keep).map_err(|found| fault::json(&self.text, found))
+            }
+            Syntax::Yaml => {
+                crate::yaml::read(&self.text).map_err(|found| fault::yaml(&self.text, &found))
+            }
+        }
+    }
+
+    /// Compiles the text as a configuration, as the filter does, and says all that is wrong with it, in the order of the text.
+    /// There is a configuration only where nothing is an error.
+    #[must_use]
+    pub fn compile(&self) -> (Option<Config>, Vec<Problem>) {
+        let value = match self.value() {
+            Ok(value) => value,
+            Err(problem) => return (None, vec![problem]),
+        };
+        match Config::compile(&value, "") {
+            Ok(loaded) => {
+                let mut warnings = loaded.warnings;
+                warnings.extend(crate::policy::lint::lint(&loaded.config, &value));
+                (Some(loaded.config), self.locate(warnings))
+            }
+            Err(problems) => (None, self.locate(problems)),
+        }
+    }
+
+    /// Finds the places of problems, and puts them in the order of the text.
+    #[must_use]
+    pub fn locate(&self, diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
+        if diagnostics.is_empty() {
+            return Vec::new();
+        }
+        let spans = self.spans();
+        let mut problems: Vec<Problem> =
+            diagnostics.into_iter().map(|diagnostic| spans.locate(diagnostic)).collect();
+        problems.sort_by_key(|problem| problem.at.as_ref().map_or(0, |at| at.start));
+        problems
+    }
+
+    /// Where every value of the document is.
+    #[must_use]
+    pub fn spans(&self) -> Spans {
+        match self.syntax {
+            Syntax::Json => Spans::of_json(&self.text),
+            Syntax::Yaml => Spans::of_yaml(&self.text),
+        }
+    }
+}
+
+impl Problem {
+    /// A problem of the document as a whole.
+    #[must_use]
+    pub fn whole(code: Code, message: &str, help: &str) -> Problem {
+        let diagnostic = Diagnostic::error(code, String::new(), message.to_owned());
+        Problem { diagnostic: diagnostic.with_help(help.to_owned()), at: None, earlier: None }
+    }
+
+    /// Whether it refuses the document.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.diagnostic.severity == Severity::Error
+    }
+
+    /// Line and column, from 1, where the place is known.
+    #[must_use]
+    pub fn line_and_column(&self, text: &str) -> Option<(usize, usize)> {
+        self.at.as_ref().map(|at| line_and_column(text, at.start))
+    }
+}
