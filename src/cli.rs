@@ -2,6 +2,7 @@
 
 mod input;
 mod report;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Validate(validate::Arguments),
+    Test(test::Arguments),
 }
 
 /// Runs the command.
@@ -51,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
     let format = arguments.format;
     let exit = match arguments.command {
         Command::Validate(arguments) => validate::run(&arguments, format),
+        Command::Test(arguments) => test::run(&arguments, format),
     };
     ExitCode::from(exit as u8)
 }

@@ -153,7 +153,9 @@ impl<'p> Decision<'p> {
     }
 }
 
-fn by_name<'p>(policy: &'p Policy, tool: &str) -> Option<Denial<'p>> {
+/// The denial of a tool by its name alone: hidden, not exact, or not listed.
+#[must_use]
+pub fn by_name<'p>(policy: &'p Policy, tool: &str) -> Option<Denial<'p>> {
     let denial = |reason, rule| Some(Denial { reason, rule, text: None, detail: Detail::None });
     if let Some(hidden) = policy.hide.iter().find(|hidden| hidden.pattern.matches(tool)) {
         return denial(Reason::ToolHidden, &*hidden.pointer);
@@ -207,7 +209,11 @@ impl Check {
 }
 
 impl Condition {
-    fn holds(
+    /// Whether the condition holds; `count` as in [`by_check`].
+    ///
+    /// # Errors
+    /// [`CounterUnread`] where `count` fails.
+    pub fn holds(
         &self,
         arguments: Option<&Value<'_>>,
         decode: Decode,

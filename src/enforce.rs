@@ -227,7 +227,11 @@ impl<'p> Due<'p> {
     }
 }
 
-fn amount<'p>(
+/// How much a call counts.
+///
+/// # Errors
+/// Which argument had which type, where it is no number that can be counted.
+pub fn amount<'p>(
     amount: &'p Amount,
     arguments: Option<&Value<'_>>,
     decode: Decode,

@@ -52,5 +52,11 @@ pub mod yaml;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod source;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod rehearsal;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod trace;
+
 #[cfg(target_arch = "wasm32")]
 mod host;

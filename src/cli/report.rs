@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use clap::builder::styling::{AnsiColor, Style};
 use mcp_policy::policy::diagnostic::Severity;
 use mcp_policy::source::{Problem, Source};
 use serde::Serialize;
@@ -57,6 +58,48 @@ pub(super) fn finding(source: &Source, problem: &Problem) -> Finding {
         message: diagnostic.message.clone(),
         help: diagnostic.help.clone(),
     }
+}
+
+/// Draws, on standard error, what a step of a test did not do.
+pub(super) fn failure(source: &Source, pointer: &str, title: &str, notes: &[String]) {
+    let at = source.spans().range(pointer);
+    let title = Level::ERROR.primary_title(title);
+    let mut group = match at.as_ref().and_then(|at| Lines::around(&source.text, at)) {
+        Some(lines) => {
+            let mark = AnnotationKind::Primary.span(lines.within(at.as_ref()));
+            let snippet = Snippet::source(lines.text).line_start(lines.first).path(&source.name);
+            title.element(snippet.annotation(mark))
+        }
+        None => title.element(Origin::path(&source.name)),
+    };
+    for note in notes {
+        group = group.element(Level::NOTE.message(note));
+    }
+    anstream::eprintln!("{}\n", Renderer::styled().render(&[group]));
+}
+
+/// A word for what went well.
+pub(super) fn good(word: &str) -> String {
+    styled(word, AnsiColor::Green.on_default().bold())
+}
+
+/// A word for what did not.
+pub(super) fn bad(word: &str) -> String {
+    styled(word, AnsiColor::Red.on_default().bold())
+}
+
+/// A word for what wants attention.
+pub(super) fn doubtful(word: &str) -> String {
+    styled(word, AnsiColor::Yellow.on_default().bold())
+}
+
+/// A word that matters less.
+pub(super) fn quiet(word: &str) -> String {
+    styled(word, Style::new().dimmed())
+}
+
+fn styled(word: &str, style: Style) -> String {
+    format!("{style}{word}{style:#}")
 }
 
 /// Prints a value as one JSON document on standard output.

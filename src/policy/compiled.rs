@@ -300,6 +300,19 @@ impl Policy {
 }
 
 impl Entry {
+    /// Its pointer.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        self.action_pointer.strip_suffix("/action").unwrap_or(&self.action_pointer)
+    }
+
+    /// Its tool key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let token = self.pointer().rsplit('/').next().unwrap_or_default();
+        token.replace("~1", "/").replace("~0", "~")
+    }
+
     /// Whether the entry lists the tools that it matches under `default: deny`.
     #[must_use]
     pub fn lists(&self) -> bool {

@@ -110,7 +110,7 @@ impl Lint<'_> {
             if all && policy.default == Default::Deny && free(entry) {
                 let message = "this lists every tool, and `default: deny` denies none".to_owned();
                 let help = "list tools by name, or by a glob with some literal text";
-                self.warn(Code::AllowsEverything, pointer_of(entry), message, help);
+                self.warn(Code::AllowsEverything, entry.pointer(), message, help);
             }
         }
     }
@@ -124,7 +124,7 @@ impl Lint<'_> {
             let message = "no entry lists a tool, and `default: deny` denies the rest: no call gets here";
             let help = "list tools by name or by glob; `*` alone does not list one";
             for entry in policy.entries() {
-                self.warn(Code::Unreachable, pointer_of(entry), message.to_owned(), help);
+                self.warn(Code::Unreachable, entry.pointer(), message.to_owned(), help);
             }
             if !policy.all_limits.is_empty() {
                 self.warn(Code::Unreachable, "/all_tools", message.to_owned(), help);
@@ -132,14 +132,14 @@ impl Lint<'_> {
             return;
         }
         for entry in policy.entries() {
-            let name = key_of(entry);
+            let name = entry.key();
             if let Some(hidden) =
                 policy.hide.iter().find(|hidden| covers(&hidden.pattern, &name))
             {
                 let place = self.text.place(&hidden.pointer);
                 let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
                 let help = "a hidden tool answers as if it did not exist; remove it here, or from `hide`";
-                self.warn(Code::Unreachable, pointer_of(entry), message, help);
+                self.warn(Code::Unreachable, entry.pointer(), message, help);
                 continue;
             }
             let denier = policy.entries().iter().find(|other| {
@@ -149,10 +149,10 @@ impl Lint<'_> {
                     && covers(&other.pattern, &name)
             });
             if let Some(denier) = denier.filter(|_| always_denies(entry).is_none()) {
-                let denier = key_of(denier);
+                let denier = denier.key();
                 let message = format!("`{denier}` denies every call that this entry is about");
                 let help = "all entries that match a call apply, and none undoes another's denial; narrow the other one";
-                self.warn(Code::Unreachable, pointer_of(entry), message, help);
+                self.warn(Code::Unreachable, entry.pointer(), message, help);
             }
         }
     }
@@ -179,15 +179,15 @@ impl Lint<'_> {
         if !does && self.policy.default == Default::Allow {
             let message = "this entry does nothing: `default: allow` allows the tool anyway";
             let help = "remove it, or set `default` to \"deny\"";
-            self.warn(Code::Redundant, pointer_of(entry), message.to_owned(), help);
+            self.warn(Code::Redundant, entry.pointer(), message.to_owned(), help);
         }
         if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
-            let pointer = format!("{}/mode", pointer_of(entry));
+            let pointer = format!("{}/mode", entry.pointer());
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
         if entry.decode == crate::matcher::path::Decode::JsonStrings && entry.paths.is_empty() {
-            let pointer = format!("{}/decode_json_strings", pointer_of(entry));
+            let pointer = format!("{}/decode_json_strings", entry.pointer());
             let message = "no condition of this entry looks at an argument".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
@@ -264,17 +264,6 @@ fn always_denies(entry: &Entry) -> Option<&str> {
         CheckKind::Require => false,
     };
     entry.checks.iter().find(denies).map(|check| &*check.pointer)
-}
-
-/// The pointer of an entry.
-fn pointer_of(entry: &Entry) -> &str {
-    entry.action_pointer.trim_end_matches("/action")
-}
-
-/// The tool key of an entry.
-pub(super) fn key_of(entry: &Entry) -> String {
-    let token = pointer_of(entry).rsplit('/').next().unwrap_or_default();
-    token.replace("~1", "/").replace("~0", "~")
 }
 
 /// The pointer of a condition: of its check, where they do not stand one for one in the document.

@@ -240,6 +240,12 @@ impl<'v> Fields<'v> {
         Some(Field { value, place: self.place.key(key) })
     }
 
+    /// Whether a field is there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.object.get(key).is_some()
+    }
+
     pub(crate) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
         let field = self.take(key);
         if field.is_none() {

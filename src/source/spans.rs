@@ -50,6 +50,12 @@ impl Spans {
         }
     }
 
+    /// The bytes of a JSON Pointer: a scalar itself, a list or object by its key or first character.
+    #[must_use]
+    pub fn range(&self, pointer: &str) -> Option<Range<usize>> {
+        self.places.get(pointer).and_then(|place| self.by_place.get(place)).map(Spot::shown)
+    }
+
     /// Finds the place of a problem.
     pub(super) fn locate(&self, diagnostic: Diagnostic) -> Problem {
         let Some(spot) = self.by_place.get(&diagnostic.place) else {
