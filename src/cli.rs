@@ -1,7 +1,10 @@
 //! Arguments and exit codes.
 
+mod explain;
 mod input;
+mod replay;
 mod report;
+mod table;
 mod test;
 mod validate;
 
@@ -44,7 +47,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Validate(validate::Arguments),
+    Explain(explain::Arguments),
     Test(test::Arguments),
+    Replay(replay::Arguments),
 }
 
 /// Runs the command.
@@ -53,7 +58,9 @@ pub(crate) fn run() -> ExitCode {
     let format = arguments.format;
     let exit = match arguments.command {
         Command::Validate(arguments) => validate::run(&arguments, format),
+        Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
+        Command::Replay(arguments) => replay::run(&arguments, format),
     };
     ExitCode::from(exit as u8)
 }

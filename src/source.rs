@@ -3,7 +3,7 @@
 //! The engine names places by their path. Here the text is read a second time, with positions, and the path is looked up.
 
 mod fault;
-mod spans;
+pub mod spans;
 
 use std::ops::Range;
 
@@ -11,6 +11,7 @@ use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::Config;
 use crate::policy::diagnostic::{Code, Diagnostic, Severity};
 use crate::policy::line_and_column;
+use crate::policy::reader::escaped;
 use spans::Spans;
 
 /// How a text is written.
@@ -125,6 +126,15 @@ impl Source {
             diagnostics.into_iter().map(|diagnostic| spans.locate(diagnostic)).collect();
         problems.sort_by_key(|problem| problem.at.as_ref().map_or(0, |at| at.start));
         problems
+    }
+
+    /// Where a policy stands in the document, as a JSON Pointer: rules are named by pointers into their policy.
+    #[must_use]
+    pub fn root(&self, policy: &str) -> String {
+        let full = self.value().is_ok_and(|value| {
+            value.as_object().is_some_and(|object| object.get("policies").is_some())
+        });
+        if full { format!("/policies/{}", escaped(policy)) } else { String::new() }
     }
 
     /// Where every value of the document is.

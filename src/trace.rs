@@ -39,6 +39,9 @@ pub struct Trace {
 pub struct Rule {
     /// JSON Pointer into the policy.
     pub rule: String,
+    /// Its line in the document, from 1; filled in by who knows the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// The tool key of its entry; none for rules of the whole policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
@@ -263,6 +266,7 @@ impl Rule {
     fn new(rule: &str, kind: &'static str) -> Rule {
         Rule {
             rule: rule.to_owned(),
+            line: None,
             entry: None,
             kind,
             denies: false,

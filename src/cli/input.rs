@@ -40,7 +40,7 @@ pub(super) fn bytes(file: &Path) -> Result<Vec<u8>, String> {
     match read {
         Ok(_) if bytes.len() as u64 <= MAX_FILE_BYTES => Ok(bytes),
         Err(error) if error.kind() != ErrorKind::FileTooLarge => {
-            Err(format!("{}: cannot be read: {}", name(file), reason(&error)))
+            Err(unreadable_line(&name(file), &error))
         }
         Ok(_) | Err(_) => {
             let most = MAX_FILE_BYTES >> 20;
@@ -81,6 +81,15 @@ impl Trouble {
             Trouble::Document(source, problems) => report::problems(source, problems),
         }
     }
+}
+
+/// The trouble of a file that cannot be read.
+pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Trouble {
+    Trouble::Line(unreadable_line(name, error))
+}
+
+fn unreadable_line(name: &str, error: &std::io::Error) -> String {
+    format!("{name}: cannot be read: {}", reason(error))
 }
 
 fn reason(error: &std::io::Error) -> String {

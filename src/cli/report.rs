@@ -32,6 +32,12 @@ pub(super) fn trouble(line: &str) {
     anstream::eprintln!("{}", Renderer::styled().render(&report));
 }
 
+/// Says in one line on standard error what was left out.
+pub(super) fn warning(line: &str) {
+    let report = [Group::with_title(Level::WARNING.primary_title(line))];
+    anstream::eprintln!("{}", Renderer::styled().render(&report));
+}
+
 /// Draws problems on standard error.
 pub(super) fn problems(source: &Source, problems: &[Problem]) {
     for problem in problems.iter().take(MOST) {

@@ -188,7 +188,7 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
     }
     let (rules, covered) = coverage.totals();
     let spans = policy.spans();
-    let root = root(&policy, &config.policy.name);
+    let root = policy.root(&config.policy.name);
     let missing = coverage
         .missing()
         .map(|rule| Missing { rule: rule.to_owned(), line: spans.line(&format!("{root}{rule}"), &policy.text) });
@@ -232,14 +232,6 @@ impl Report {
             }
         }
     }
-}
-
-/// Where the policy stands in its document, as a JSON Pointer.
-fn root(source: &Source, name: &str) -> String {
-    let full = source.value().is_ok_and(|value| {
-        value.as_object().is_some_and(|object| object.get("policies").is_some())
-    });
-    if full { format!("/policies/{}", name.replace('~', "~0").replace('/', "~1")) } else { String::new() }
 }
 
 fn refused(source: &Source, diagnostics: Vec<Diagnostic>) -> Trouble {

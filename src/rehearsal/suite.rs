@@ -15,7 +15,7 @@ use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::time::UnixMillis;
 
 /// When tests begin that do not say it: a Thursday, at midnight.
-const DEFAULT_NOW: UnixMillis = UnixMillis(1_767_225_600_000);
+pub const DEFAULT_NOW: UnixMillis = UnixMillis(1_767_225_600_000);
 
 /// Most repetitions of one step.
 const MAX_REPEAT: u32 = 100_000;

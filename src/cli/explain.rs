@@ -1,0 +1,216 @@
+//! `mcp-policy explain`: what becomes of one call, and why, rule by rule.
+
+mod print;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use mcp_policy::json::{Duplicates, Value, parse};
+use mcp_policy::number::{Decimal, Micros};
+use mcp_policy::policy::compiled::{NamedCounter, Policy};
+use mcp_policy::rehearsal::suite::{DEFAULT_NOW, parse_time};
+use mcp_policy::rehearsal::{Request, Response, Stage, Verdict, body_of};
+use mcp_policy::source::{Source, Syntax};
+use mcp_policy::time::UnixMillis;
+use mcp_policy::trace::{Trace, trace};
+use serde::Serialize;
+
+use super::input::{self, Trouble};
+use super::{Exit, Format, report};
+
+/// Say what becomes of one call, and why: every rule that it meets, with the values and types that were compared.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mcp-policy explain stripe.json --tool create_refund --args '{\"amount\": 25000}'
+  mcp-policy explain stripe.json --call call.json --identity grant=alice --counters counters.json
+
+`call.json` is a JSON-RPC message, or {\"tool\": \"…\", \"arguments\": {…}}. `counters.json` says what has been counted for this
+caller in the current windows, by the counter's name or by the pointer of a limit: {\"refunds\": 4, \"/tools/search/rate_limit\": 10}.
+
+Exit codes: 0 the call is forwarded, 1 it is denied or refused, 2 there is no answer.")]
+pub(super) struct Arguments {
+    /// A policy or plugin configuration, JSON or YAML.
+    policy: PathBuf,
+
+    /// A file with the call; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tool", "args"], required_unless_present = "tool")]
+    call: Option<PathBuf>,
+
+    /// The tool that is called.
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+
+    /// Its arguments, a JSON object.
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    args: Option<String>,
+
+    /// Who calls. `grant` names the caller; without it the call is anonymous.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = identity)]
+    identity: Vec<(String, String)>,
+
+    /// The MCP session of the call.
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+
+    /// When, as RFC 3339 writes it. It matters for windows only; by default the first moment of 2026.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<UnixMillis>,
+
+    /// A file with what has been counted.
+    #[arg(long, value_name = "FILE")]
+    counters: Option<PathBuf>,
+}
+
+/// The answer, as `--format json` has it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    policy: &'a str,
+    at: String,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    /// The line of the rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(flatten)]
+    trace: &'a Trace,
+}
+
+/// Explains the call.
+pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
+    match explain(arguments, format) {
+        Ok(verdict) if verdict.is_forwarded() => Exit::Ok,
+        Ok(_) => Exit::No,
+        Err(trouble) => {
+            trouble.tell();
+            Exit::Unusable
+        }
+    }
+}
+
+fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, Trouble> {
+    let (source, config) = input::policy(&arguments.policy)?;
+    let request = Request {
+        body: body(arguments)?,
+        caller: arguments.identity.last().map(|(_, value)| value.clone()),
+        session: arguments.session.clone(),
+        at: arguments.at.unwrap_or(DEFAULT_NOW),
+        response: Response::Result,
+    };
+    let stage = Stage::new(Rc::new(config));
+    if let Some(file) = &arguments.counters {
+        counters(file, &stage, &request)?;
+    }
+    let mut trace = trace(&stage, &request);
+    let verdict = stage.send(&request);
+    let places = print::Places::new(&source, &stage.config.policy.name);
+    for rule in &mut trace.rules {
+        rule.line = places.line(&rule.rule);
+    }
+    match format {
+        Format::Human => print::human(&places, &request, &verdict, &trace),
+        Format::Json => report::json(&Answer {
+            policy: &source.name,
+            at: print::time(request.at),
+            verdict: &verdict,
+            line: places.line(&verdict.rule),
+            trace: &trace,
+        }),
+    }
+    Ok(verdict)
+}
+
+/// The message that is judged, byte for byte where the user gave one.
+fn body(arguments: &Arguments) -> Result<String, Trouble> {
+    if let Some(file) = &arguments.call {
+        let source = input::source(file)?;
+        let text = source.text.trim_start();
+        if source.syntax == Syntax::Json && (text.starts_with('[') || text.contains("\"jsonrpc\"")) {
+            return Ok(source.text);
+        }
+        let value = match source.value() {
+            Ok(value) => value,
+            Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
+        };
+        return body_of(&value).map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)));
+    }
+    let mut call = String::from("{\"tool\":");
+    mcp_policy::json::write_string(&mut call, arguments.tool.as_deref().unwrap_or_default());
+    if let Some(text) = &arguments.args {
+        let source = Source { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
+        if let Err(problem) = source.value() {
+            return Err(Trouble::Document(Box::new(source.clone()), vec![problem]));
+        }
+        call.push_str(",\"arguments\":");
+        call.push_str(text);
+    }
+    call.push('}');
+    let value = parse(&call, Duplicates::Keep);
+    let body = value.ok().map(|value| body_of(&value));
+    match body {
+        Some(Ok(body)) => Ok(body),
+        Some(Err(problem)) => Err(Trouble::Line(problem)),
+        None => Err(Trouble::Line("the arguments nest too deeply".to_owned())),
+    }
+}
+
+/// Puts the counts of a file on the counters.
+fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble> {
+    let source = input::source(file)?;
+    let value = match source.value() {
+        Ok(value) => value,
+        Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
+    };
+    let line = |text: String| Trouble::Line(format!("{}: {text}", source.name));
+    let Some(object) = value.as_object() else {
+        return Err(line(format!("expected an object of counters, found {}", value.kind())));
+    };
+    for member in &object.0 {
+        let name = member.key.escape_debug();
+        let count = match &member.value {
+            Value::Number(text) => Decimal::parse(text).and_then(Decimal::micros_exact),
+            _ => None,
+        };
+        let count: Micros =
+            count.ok_or_else(|| line(format!("`{name}`: a count is a number, 0 or more, with at most six decimals")))?;
+        let counter = counter(&stage.config.policy, &member.key).map_err(&line)?;
+        stage.preset(counter, request, count);
+    }
+    Ok(())
+}
+
+/// The counter of a name, or of the limit at a pointer.
+fn counter<'p>(policy: &'p Policy, name: &str) -> Result<&'p NamedCounter, String> {
+    let limits = || policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits);
+    let by_pointer = limits().find(|limit| *limit.pointer == *name).map(|limit| limit.counter);
+    if let Some(counter) = by_pointer.and_then(|at| policy.counters.get(at)) {
+        return Ok(counter);
+    }
+    let mut named = policy.counters.iter().enumerate().filter(|(_, counter)| *counter.name == *name);
+    let pointers = |of: Option<&str>| {
+        let fits = |at: usize| policy.counters.get(at).is_some_and(|counter| of.is_none_or(|of| of == &*counter.name));
+        let pointers: Vec<&str> =
+            limits().filter(|limit| fits(limit.counter)).map(|limit| &*limit.pointer).collect();
+        pointers.join(", ")
+    };
+    match (named.next(), named.next()) {
+        (Some((_, counter)), None) => Ok(counter),
+        (Some(_), Some(_)) => {
+            Err(format!("`{name}` names several counters; name one by its limit: {}", pointers(Some(name))))
+        }
+        (None, _) if policy.counters.is_empty() => Err(format!("`{name}`: the policy has no counters")),
+        (None, _) => Err(format!("`{name}` is no counter; name one, or one of the limits {}", pointers(None))),
+    }
+}
+
+fn identity(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("grant", value)) if !value.is_empty() => Ok(("grant".to_owned(), value.to_owned())),
+        Some(("grant", _)) | None => Err("write it as grant=NAME".to_owned()),
+        Some((key, _)) => Err(format!("`{key}`: identity keys other than `grant` are not supported yet")),
+    }
+}
+
+fn time(text: &str) -> Result<UnixMillis, String> {
+    parse_time(text).ok_or_else(|| "write it as RFC 3339 does: 2026-01-05T09:00:00Z".to_owned())
+}
