@@ -151,10 +151,23 @@ impl Request {
     fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers =
             vec![(":method", "POST".to_owned()), ("content-type", "application/json".to_owned())];
-        headers.extend(self.caller.iter().map(|name| ("authorization", format!("Bearer {name}"))));
+        headers.extend(self.caller.iter().map(|name| ("authorization", credential(name))));
         headers.extend(self.session.iter().map(|session| ("mcp-session-id", session.clone())));
         headers
     }
+}
+
+/// A credential of this caller's own. A comma or white space would make it look like two.
+fn credential(caller: &str) -> String {
+    let mut credential = String::from("Bearer ");
+    for byte in caller.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            credential.push(char::from(byte));
+        } else {
+            credential.push_str(&format!("-{byte:02x}"));
+        }
+    }
+    credential
 }
 
 fn borrowed<'h>(headers: &'h [(&'static str, String)]) -> Vec<Header<'h>> {

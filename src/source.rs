@@ -11,6 +11,7 @@ use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::Config;
 use crate::policy::diagnostic::{Code, Diagnostic, Severity};
 use crate::policy::line_and_column;
+use crate::policy::lint::fit::{Tool, fit};
 use crate::policy::reader::escaped;
 use spans::Spans;
 
@@ -115,6 +116,17 @@ impl Source {
         }
     }
 
+    /// Compiles the text as [`Source::compile`] does, and also says what does not fit a server's tools.
+    #[must_use]
+    pub fn compile_for(&self, tools: &[Tool<'_>]) -> (Option<Config>, Vec<Problem>) {
+        let (config, mut problems) = self.compile();
+        if let (Some(config), Ok(value)) = (&config, self.value()) {
+            problems.extend(self.locate(fit(config, &value, tools)));
+            sort(&mut problems);
+        }
+        (config, problems)
+    }
+
     /// Finds the places of problems, and puts them in the order of the text.
     #[must_use]
     pub fn locate(&self, diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
@@ -124,7 +136,7 @@ impl Source {
         let spans = self.spans();
         let mut problems: Vec<Problem> =
             diagnostics.into_iter().map(|diagnostic| spans.locate(diagnostic)).collect();
-        problems.sort_by_key(|problem| problem.at.as_ref().map_or(0, |at| at.start));
+        sort(&mut problems);
         problems
     }
 
@@ -145,6 +157,10 @@ impl Source {
             Syntax::Yaml => Spans::of_yaml(&self.text),
         }
     }
+}
+
+fn sort(problems: &mut [Problem]) {
+    problems.sort_by_key(|problem| problem.at.as_ref().map_or(0, |at| at.start));
 }
 
 impl Problem {

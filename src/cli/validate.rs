@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mcp_policy::policy::lint::fit::{self, Tool};
 use serde::Serialize;
 
 use super::input::{self, Trouble};
@@ -12,7 +13,10 @@ use super::{Exit, Format};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   mcp-policy validate policies/*.json
-  mcp-policy validate --deny-warnings policy.yaml
+  mcp-policy validate --deny-warnings --tools tools.json policy.yaml
+
+`tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages. With it, a policy that
+names unknown tools or arguments, or compares them with values that they never have, draws warnings.
 
 Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
@@ -20,6 +24,10 @@ pub(super) struct Arguments {
     /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+
+    /// Check the policies against a server's tools and their schemas.
+    #[arg(long, value_name = "FILE")]
+    tools: Option<PathBuf>,
 
     /// Take warnings for errors.
     #[arg(long)]
@@ -38,10 +46,36 @@ struct Report {
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
+    match &arguments.tools {
+        None => check_all(arguments, None, format),
+        Some(file) => with_tools(file, |tools| check_all(arguments, Some(tools), format))
+            .unwrap_or_else(|trouble| {
+                trouble.tell();
+                Exit::Unusable
+            }),
+    }
+}
+
+/// Reads the tools of a server from a file, for as long as they are needed.
+fn with_tools<T>(file: &Path, go: impl FnOnce(&[Tool<'_>]) -> T) -> Result<T, Trouble> {
+    let source = input::source(file)?;
+    let value = match source.value() {
+        Ok(value) => value,
+        Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
+    };
+    let tools = fit::tools(&value);
+    match tools {
+        Ok(tools) if tools.is_empty() => Err(Trouble::Line(format!("{}: there is no tool in it", source.name))),
+        Ok(tools) => Ok(go(&tools)),
+        Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
+    }
+}
+
+fn check_all(arguments: &Arguments, tools: Option<&[Tool<'_>]>, format: Format) -> Exit {
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, arguments, format);
+        let (report, exit) = check(file, tools, arguments.deny_warnings, format);
         reports.push(report);
         worst = worst.max(exit);
     }
@@ -51,11 +85,19 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     worst
 }
 
-fn check(file: &Path, arguments: &Arguments, format: Format) -> (Report, Exit) {
+fn check(
+    file: &Path,
+    tools: Option<&[Tool<'_>]>,
+    deny_warnings: bool,
+    format: Format,
+) -> (Report, Exit) {
     let name = input::name(file);
     let (source, problems) = match input::source(file) {
         Ok(source) => {
-            let (_, problems) = source.compile();
+            let (_, problems) = match tools {
+                Some(tools) => source.compile_for(tools),
+                None => source.compile(),
+            };
             (source, problems)
         }
         Err(Trouble::Document(source, problems)) => (*source, problems),
@@ -67,7 +109,7 @@ fn check(file: &Path, arguments: &Arguments, format: Format) -> (Report, Exit) {
     };
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
-    let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
+    let valid = errors == 0 && (warnings == 0 || !deny_warnings);
     if format == Format::Human {
         report::problems(&source, &problems);
         let counts = counts(errors, warnings);
