@@ -64,6 +64,13 @@ impl Reader {
         self.diagnostics.push(diagnostic.with_help(help));
     }
 
+    /// Adds to the last problem the earlier place that it contradicts.
+    pub(crate) fn last_contradicts(&mut self, earlier: &Place) {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.earlier = Some(earlier.text.clone());
+        }
+    }
+
     pub(crate) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
         let diagnostic = Diagnostic::warning(code, place.text.clone(), message.to_owned());
         self.diagnostics.push(diagnostic.with_help(help.to_owned()));
