@@ -2,6 +2,7 @@
 
 mod explain;
 mod input;
+mod out;
 mod replay;
 mod report;
 mod table;

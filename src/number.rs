@@ -159,7 +159,8 @@ impl std::fmt::Display for Decimal {
             1..=20 => write!(formatter, "{sign}{digits}{}", "0".repeat(point)),
             -20..=-1 => {
                 let padded = format!("{digits:0>width$}", width = point + 1);
-                let (whole, fraction) = padded.split_at_checked(padded.len() - point).unwrap_or_default();
+                let (whole, fraction) =
+                    padded.split_at_checked(padded.len() - point).unwrap_or_default();
                 write!(formatter, "{sign}{whole}.{fraction}")
             }
             exponent => write!(formatter, "{sign}{digits}e{exponent}"),

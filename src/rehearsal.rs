@@ -180,7 +180,10 @@ fn borrowed<'h>(headers: &'h [(&'static str, String)]) -> Vec<Header<'h>> {
 /// What is wrong with it, in one sentence.
 pub fn body_of(call: &Value<'_>) -> Result<String, String> {
     let Some(object) = call.as_object() else {
-        return Err(format!("expected an object with `tool` and `arguments`, found {}", call.kind()));
+        return Err(format!(
+            "expected an object with `tool` and `arguments`, found {}",
+            call.kind()
+        ));
     };
     let mut body = String::new();
     if object.get("jsonrpc").is_some() {
@@ -190,7 +193,9 @@ pub fn body_of(call: &Value<'_>) -> Result<String, String> {
     let unknown = object.0.iter().find(|member| !matches!(&*member.key, "tool" | "arguments"));
     if let Some(unknown) = unknown {
         let key = unknown.key.escape_debug();
-        return Err(format!("unknown field `{key}`: a call has `tool` and `arguments`, or is a JSON-RPC message"));
+        return Err(format!(
+            "unknown field `{key}`: a call has `tool` and `arguments`, or is a JSON-RPC message"
+        ));
     }
     let Some(tool) = object.get("tool").and_then(Value::as_str) else {
         return Err("a call needs `tool`, the name of a tool".to_owned());

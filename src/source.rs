@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::Config;
-use crate::policy::diagnostic::{Code, Diagnostic, Severity};
-use crate::policy::line_and_column;
+use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::lint::fit::{Tool, fit};
 use crate::policy::reader::escaped;
 use spans::Spans;
@@ -68,12 +67,15 @@ impl Source {
     ///
     /// # Errors
     /// The problem, if they are not text in UTF-8.
-    pub fn new(name: &str, bytes: Vec<u8>) -> Result<Source, Problem> {
+    pub fn new(name: &str, bytes: Vec<u8>) -> Result<Source, Box<Problem>> {
+        if let Some(problem) = fault::binary(&bytes) {
+            return Err(problem);
+        }
         let syntax = Syntax::of(name, &bytes);
         match String::from_utf8(bytes) {
             Ok(text) if text.trim().is_empty() => Err(fault::empty(&text)),
             Ok(text) => Ok(Source { name: name.to_owned(), text, syntax }),
-            Err(error) => Err(fault::not_text(error.as_bytes(), error.utf8_error().valid_up_to())),
+            Err(error) => Err(fault::not_utf_8(error.as_bytes(), error.utf8_error().valid_up_to())),
         }
     }
 
@@ -87,7 +89,7 @@ impl Source {
     ///
     /// # Errors
     /// The first place where it is not JSON, or not YAML.
-    pub fn value(&self) -> Result<Value<'_>, Problem> {
+    pub fn value(&self) -> Result<Value<'_>, Box<Problem>> {
         match self.syntax {
             Syntax::Json => {
                 parse(&self.text, Duplicates::Keep).map_err(|found| fault::json(&self.text, found))
@@ -104,7 +106,7 @@ impl Source {
     pub fn compile(&self) -> (Option<Config>, Vec<Problem>) {
         let value = match self.value() {
             Ok(value) => value,
-            Err(problem) => return (None, vec![problem]),
+            Err(problem) => return (None, vec![*problem]),
         };
         match Config::compile(&value, "") {
             Ok(loaded) => {
@@ -164,22 +166,23 @@ fn sort(problems: &mut [Problem]) {
 }
 
 impl Problem {
-    /// A problem of the document as a whole.
-    #[must_use]
-    pub fn whole(code: Code, message: &str, help: &str) -> Problem {
-        let diagnostic = Diagnostic::error(code, String::new(), message.to_owned());
-        Problem { diagnostic: diagnostic.with_help(help.to_owned()), at: None, earlier: None }
-    }
-
     /// Whether it refuses the document.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.diagnostic.severity == Severity::Error
     }
+}
 
-    /// Line and column, from 1, where the place is known.
-    #[must_use]
-    pub fn line_and_column(&self, text: &str) -> Option<(usize, usize)> {
-        self.at.as_ref().map(|at| line_and_column(text, at.start))
-    }
+/// Line and column of every problem, from 1, where its place is known; the problems are in the order of the text.
+#[must_use]
+pub fn lines_and_columns(text: &str, problems: &[Problem]) -> Vec<Option<(usize, usize)>> {
+    let (mut from, mut line, mut column) = (0, 1, 1);
+    let mut place = |at: usize| {
+        for character in text.get(from..at).unwrap_or_default().chars() {
+            (line, column) = if character == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        from = from.max(at);
+        (line, column)
+    };
+    problems.iter().map(|problem| problem.at.as_ref().map(|at| place(at.start))).collect()
 }

@@ -235,7 +235,9 @@ impl Tracer<'_> {
         let amount = match counts {
             Ok(amount) => amount,
             Err(detail) => {
-                if let crate::decision::Detail::Mismatch(path, Mismatch { expected, found }) = detail {
+                if let crate::decision::Detail::Mismatch(path, Mismatch { expected, found }) =
+                    detail
+                {
                     counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
                 }
                 let reason = Some(crate::reason::Reason::InvalidIncrement.label());

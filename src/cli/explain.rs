@@ -5,6 +5,7 @@ mod print;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use clap::ArgGroup;
 use mcp_policy::json::{Duplicates, Value, parse};
 use mcp_policy::number::{Decimal, Micros};
 use mcp_policy::policy::compiled::{NamedCounter, Policy};
@@ -20,6 +21,7 @@ use super::{Exit, Format, report};
 
 /// Say what becomes of one call, and why: every rule that it meets, with the values and types that were compared.
 #[derive(clap::Args)]
+#[command(group(ArgGroup::new("asked").required(true).args(["call", "tool"])))]
 #[command(after_help = "\
 Examples:
   mcp-policy explain stripe.json --tool create_refund --args '{\"amount\": 25000}'
@@ -34,7 +36,7 @@ pub(super) struct Arguments {
     policy: PathBuf,
 
     /// A file with the call; `-` is standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tool", "args"], required_unless_present = "tool")]
+    #[arg(long, value_name = "FILE")]
     call: Option<PathBuf>,
 
     /// The tool that is called.
@@ -125,22 +127,19 @@ fn body(arguments: &Arguments) -> Result<String, Trouble> {
     if let Some(file) = &arguments.call {
         let source = input::source(file)?;
         let text = source.text.trim_start();
-        if source.syntax == Syntax::Json && (text.starts_with('[') || text.contains("\"jsonrpc\"")) {
+        if source.syntax == Syntax::Json && (text.starts_with('[') || text.contains("\"jsonrpc\""))
+        {
             return Ok(source.text);
         }
-        let value = match source.value() {
-            Ok(value) => value,
-            Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
-        };
-        return body_of(&value).map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)));
+        let value = input::value(&source)?;
+        return body_of(&value)
+            .map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)));
     }
     let mut call = String::from("{\"tool\":");
     mcp_policy::json::write_string(&mut call, arguments.tool.as_deref().unwrap_or_default());
     if let Some(text) = &arguments.args {
         let source = Source { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
-        if let Err(problem) = source.value() {
-            return Err(Trouble::Document(Box::new(source.clone()), vec![problem]));
-        }
+        input::value(&source)?;
         call.push_str(",\"arguments\":");
         call.push_str(text);
     }
@@ -157,22 +156,21 @@ fn body(arguments: &Arguments) -> Result<String, Trouble> {
 /// Puts the counts of a file on the counters.
 fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble> {
     let source = input::source(file)?;
-    let value = match source.value() {
-        Ok(value) => value,
-        Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
-    };
+    let value = input::value(&source)?;
     let line = |text: String| Trouble::Line(format!("{}: {text}", source.name));
     let Some(object) = value.as_object() else {
         return Err(line(format!("expected an object of counters, found {}", value.kind())));
     };
     for member in &object.0 {
         let name = member.key.escape_debug();
-        let count = match &member.value {
-            Value::Number(text) => Decimal::parse(text).and_then(Decimal::micros_exact),
-            _ => None,
+        let count = if let Value::Number(text) = &member.value {
+            Decimal::parse(text).and_then(Decimal::micros_exact)
+        } else {
+            None
         };
-        let count: Micros =
-            count.ok_or_else(|| line(format!("`{name}`: a count is a number, 0 or more, with at most six decimals")))?;
+        let count: Micros = count.ok_or_else(|| {
+            line(format!("`{name}`: a count is a number, 0 or more, with at most six decimals"))
+        })?;
         let counter = counter(&stage.config.policy, &member.key).map_err(&line)?;
         stage.preset(counter, request, count);
     }
@@ -181,25 +179,35 @@ fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble
 
 /// The counter of a name, or of the limit at a pointer.
 fn counter<'p>(policy: &'p Policy, name: &str) -> Result<&'p NamedCounter, String> {
-    let limits = || policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits);
+    let limits =
+        || policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits);
     let by_pointer = limits().find(|limit| *limit.pointer == *name).map(|limit| limit.counter);
     if let Some(counter) = by_pointer.and_then(|at| policy.counters.get(at)) {
         return Ok(counter);
     }
-    let mut named = policy.counters.iter().enumerate().filter(|(_, counter)| *counter.name == *name);
+    let mut named =
+        policy.counters.iter().enumerate().filter(|(_, counter)| *counter.name == *name);
     let pointers = |of: Option<&str>| {
-        let fits = |at: usize| policy.counters.get(at).is_some_and(|counter| of.is_none_or(|of| of == &*counter.name));
+        let fits = |at: usize| {
+            policy.counters.get(at).is_some_and(|counter| of.is_none_or(|of| of == &*counter.name))
+        };
         let pointers: Vec<&str> =
             limits().filter(|limit| fits(limit.counter)).map(|limit| &*limit.pointer).collect();
         pointers.join(", ")
     };
     match (named.next(), named.next()) {
         (Some((_, counter)), None) => Ok(counter),
-        (Some(_), Some(_)) => {
-            Err(format!("`{name}` names several counters; name one by its limit: {}", pointers(Some(name))))
+        (Some(_), Some(_)) => Err(format!(
+            "`{name}` names several counters; name one by its limit: {}",
+            pointers(Some(name))
+        )),
+        (None, _) if policy.counters.is_empty() => {
+            Err(format!("`{name}`: the policy has no counters"))
         }
-        (None, _) if policy.counters.is_empty() => Err(format!("`{name}`: the policy has no counters")),
-        (None, _) => Err(format!("`{name}` is no counter; name one, or one of the limits {}", pointers(None))),
+        (None, _) => Err(format!(
+            "`{name}` is no counter; name one, or one of the limits {}",
+            pointers(None)
+        )),
     }
 }
 
@@ -207,7 +215,9 @@ fn identity(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("grant", value)) if !value.is_empty() => Ok(("grant".to_owned(), value.to_owned())),
         Some(("grant", _)) | None => Err("write it as grant=NAME".to_owned()),
-        Some((key, _)) => Err(format!("`{key}`: identity keys other than `grant` are not supported yet")),
+        Some((key, _)) => {
+            Err(format!("`{key}`: identity keys other than `grant` are not supported yet"))
+        }
     }
 }
 

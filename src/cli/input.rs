@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 
+use mcp_policy::json::Value;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, Source};
 
@@ -54,8 +55,13 @@ pub(super) fn source(file: &Path) -> Result<Source, Trouble> {
     let bytes = bytes(file).map_err(Trouble::Line)?;
     Source::new(&name(file), bytes).map_err(|problem| {
         let source = Source::not_text(&name(file));
-        Trouble::Document(Box::new(source), vec![problem])
+        Trouble::Document(Box::new(source), vec![*problem])
     })
+}
+
+/// Reads the text of a document.
+pub(super) fn value(source: &Source) -> Result<Value<'_>, Trouble> {
+    source.value().map_err(|problem| Trouble::Document(Box::new(source.clone()), vec![*problem]))
 }
 
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
@@ -89,14 +95,5 @@ pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Trouble {
 }
 
 fn unreadable_line(name: &str, error: &std::io::Error) -> String {
-    format!("{name}: cannot be read: {}", reason(error))
-}
-
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    }
+    format!("{name}: cannot be read: {}", error)
 }

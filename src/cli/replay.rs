@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::input::{self, Trouble};
 use super::{Exit, Format, report, table};
+use crate::cli::out::out;
 use log::{Call, Log};
 
 /// Most kinds of outcome that are told apart: tools are named by callers, and memory is bounded.
@@ -134,7 +135,11 @@ fn replay(arguments: &Arguments) -> Result<Answer, Trouble> {
     }
     log.tell_unreadable();
     if tally.calls == 0 {
-        let what = if log.unreadable > 0 { "no line is a call that can be read" } else { "there is no call in it" };
+        let what = if log.unreadable > 0 {
+            "no line is a call that can be read"
+        } else {
+            "there is no call in it"
+        };
         let names: Vec<String> = arguments.log.iter().map(|file| input::name(file)).collect();
         return Err(Trouble::Line(format!("{}: {what}", names.join(", "))));
     }
@@ -177,9 +182,10 @@ impl Tally {
         outcomes.sort_by(|left, right| {
             right.calls.cmp(&left.calls).then_with(|| left.kind.cmp(&right.kind))
         });
-        let rows = self.differences.into_iter().map(|((tool, old, new), (calls, first))| {
-            Difference { calls, tool, old, new, first }
-        });
+        let rows = self
+            .differences
+            .into_iter()
+            .map(|((tool, old, new), (calls, first))| Difference { calls, tool, old, new, first });
         let mut differences: Vec<Difference> = rows.collect();
         differences.sort_by(|left, right| {
             let key = |row: &Difference| (row.tool.clone(), row.old.clone(), row.new.clone());
@@ -227,7 +233,7 @@ impl Answer {
     fn print(&self) {
         if let (Some(differences), Some(against)) = (&self.differences, &self.against) {
             let differing: u64 = differences.iter().map(|row| row.calls).sum();
-            anstream::println!("{differing} of {} calls are decided differently", self.calls);
+            out!("{differing} of {} calls are decided differently", self.calls);
             if !differences.is_empty() {
                 let rows = differences.iter().map(|row| {
                     let (old, new) = (row.old.text(), row.new.text());
@@ -236,7 +242,7 @@ impl Answer {
                 table::print(&["calls", "tool", against, &self.policy, "first at"], rows.collect());
             }
         } else {
-            anstream::println!("{} calls through {}", self.calls, self.policy);
+            out!("{} calls through {}", self.calls, self.policy);
             let rows = self.outcomes.iter().map(|row| {
                 let Kind { tool, decision, reason, rule } = row.kind.clone();
                 vec![row.calls.to_string(), decision, tool, reason, rule]
@@ -245,7 +251,7 @@ impl Answer {
         }
         if self.without_arguments > 0 {
             let count = self.without_arguments;
-            anstream::println!("{count} calls have no recorded arguments: conditions on arguments saw nothing");
+            out!("without recorded arguments: {count} (conditions on arguments saw nothing there)");
         }
     }
 }

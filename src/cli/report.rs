@@ -5,8 +5,10 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::builder::styling::{AnsiColor, Style};
 use mcp_policy::policy::diagnostic::Severity;
-use mcp_policy::source::{Problem, Source};
+use mcp_policy::source::{Problem, Source, lines_and_columns};
 use serde::Serialize;
+
+use crate::cli::out::{err, out};
 
 /// Most problems of one file that are drawn: nobody reads more.
 const MOST: usize = 50;
@@ -29,41 +31,45 @@ pub(super) struct Finding {
 /// Says in one line on standard error why there is no answer.
 pub(super) fn trouble(line: &str) {
     let report = [Group::with_title(Level::ERROR.primary_title(line))];
-    anstream::eprintln!("{}", Renderer::styled().render(&report));
+    err!("{}", Renderer::styled().render(&report));
 }
 
 /// Says in one line on standard error what was left out.
 pub(super) fn warning(line: &str) {
     let report = [Group::with_title(Level::WARNING.primary_title(line))];
-    anstream::eprintln!("{}", Renderer::styled().render(&report));
+    err!("{}", Renderer::styled().render(&report));
 }
 
 /// Draws problems on standard error.
 pub(super) fn problems(source: &Source, problems: &[Problem]) {
     for problem in problems.iter().take(MOST) {
-        anstream::eprintln!("{}\n", draw(source, problem));
+        err!("{}\n", draw(source, problem));
     }
     if let Some(more) = problems.len().checked_sub(MOST + 1) {
-        anstream::eprintln!("{}: {} more problems; `--format json` has them all", source.name, more + 1);
+        err!("{}: {} more problems; `--format json` has them all", source.name, more + 1);
     }
 }
 
-/// A problem for machines.
-pub(super) fn finding(source: &Source, problem: &Problem) -> Finding {
-    let (line, column) = problem.line_and_column(&source.text).unzip();
-    let diagnostic = &problem.diagnostic;
-    Finding {
-        code: diagnostic.code.text(),
-        severity: match diagnostic.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        },
-        place: diagnostic.place.clone(),
-        line,
-        column,
-        message: diagnostic.message.clone(),
-        help: diagnostic.help.clone(),
-    }
+/// Problems for machines.
+pub(super) fn findings(source: &Source, problems: &[Problem]) -> Vec<Finding> {
+    let places = lines_and_columns(&source.text, problems);
+    let finding = |(problem, place): (&Problem, Option<(usize, usize)>)| {
+        let (line, column) = place.unzip();
+        let diagnostic = problem.diagnostic.clone();
+        Finding {
+            code: diagnostic.code.text(),
+            severity: match diagnostic.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            place: diagnostic.place,
+            line,
+            column,
+            message: diagnostic.message,
+            help: diagnostic.help,
+        }
+    };
+    problems.iter().zip(places).map(finding).collect()
 }
 
 /// Draws, on standard error, what a step of a test did not do.
@@ -81,7 +87,7 @@ pub(super) fn failure(source: &Source, pointer: &str, title: &str, notes: &[Stri
     for note in notes {
         group = group.element(Level::NOTE.message(note));
     }
-    anstream::eprintln!("{}\n", Renderer::styled().render(&[group]));
+    err!("{}\n", Renderer::styled().render(&[group]));
 }
 
 /// A word for what went well.
@@ -111,7 +117,7 @@ fn styled(word: &str, style: Style) -> String {
 /// Prints a value as one JSON document on standard output.
 pub(super) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => anstream::println!("{text}"),
+        Ok(text) => out!("{text}"),
         Err(error) => trouble(&format!("the result cannot be written as JSON: {error}")),
     }
 }
@@ -127,8 +133,7 @@ fn draw(source: &Source, problem: &Problem) -> String {
         Some(lines) => {
             let mark = AnnotationKind::Primary.span(lines.within(problem.at.as_ref()));
             let mark = mark.label((!diagnostic.place.is_empty()).then_some(&*diagnostic.place));
-            let snippet =
-                Snippet::source(lines.text).line_start(lines.first).path(&source.name);
+            let snippet = Snippet::source(lines.text).line_start(lines.first).path(&source.name);
             let mut group = title.element(snippet.annotation(mark));
             if let Some(earlier) =
                 problem.earlier.as_ref().and_then(|at| Lines::around(&source.text, at))
@@ -151,9 +156,9 @@ fn draw(source: &Source, problem: &Problem) -> String {
 /// The place alone, where the line cannot be shown.
 fn origin<'s>(source: &'s Source, problem: &Problem) -> Origin<'s> {
     let origin = Origin::path(&source.name);
-    match problem.line_and_column(&source.text) {
-        Some((line, column)) => origin.line(line).char_column(column),
-        None => origin,
+    match lines_and_columns(&source.text, std::slice::from_ref(problem)).first() {
+        Some(Some((line, column))) => origin.line(*line).char_column(*column),
+        Some(None) | None => origin,
     }
 }
 

@@ -1,8 +1,11 @@
 //! A table of text: columns as wide as they need to be, the first one numbers.
 
+use crate::cli::out::out;
+
 /// Prints a table on standard output.
 pub(super) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
-    let shown = |text: &str| text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
+    let shown =
+        |text: &str| text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let width = |column: usize, head: &str| {
@@ -15,7 +18,7 @@ pub(super) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
         let padded = cells.zip(&widths).enumerate().map(|(column, (cell, width))| {
             if column == 0 { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
-        anstream::println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        out!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(&mut heads.iter().copied());
     for row in &rows {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::input::{self, Trouble};
 use super::{Exit, Format, report};
+use crate::cli::out::out;
 
 /// Run policy tests: calls, and what must become of them.
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
     require_coverage: Option<u8>,
 
     /// Also write the results as JUnit XML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     junit: Option<PathBuf>,
 }
 
@@ -142,7 +143,12 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
             Some(named) => Some(file.with_file_name(named)),
             None => beside.into_iter().find(|path| path.exists()),
         };
-        let missing = || Trouble::Line(format!("{}: there is no policy `{stem}.json` beside it; name one in `policy`", input::name(file)));
+        let missing = || {
+            Trouble::Line(format!(
+                "{}: there is no policy `{stem}.json` beside it; name one in `policy`",
+                input::name(file)
+            ))
+        };
         return Ok(Pair { policy: policy.ok_or_else(missing)?, tests: file.to_owned() });
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -151,7 +157,10 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
         Some(tests) => Ok(Pair { policy: file.to_owned(), tests }),
         // Whatever is wrong with the policy itself is said first.
         None => input::policy(file).and_then(|_| {
-            Err(Trouble::Line(format!("{}: there are no tests: `{stem}.test.yaml` is not beside it", input::name(file))))
+            Err(Trouble::Line(format!(
+                "{}: there are no tests: `{stem}.test.yaml` is not beside it",
+                input::name(file)
+            )))
         }),
     }
 }
@@ -159,15 +168,14 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
 fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, Trouble> {
     let (policy, config) = input::policy(&pair.policy)?;
     let source = input::source(&pair.tests)?;
-    let suite = match source.value().map(|value| Suite::read(&value)) {
-        Ok(Ok(suite)) => suite,
-        Ok(Err(diagnostics)) => return Err(refused(&source, diagnostics)),
-        Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
+    let suite = match Suite::read(&input::value(&source)?) {
+        Ok(suite) => suite,
+        Err(diagnostics) => return Err(refused(&source, diagnostics)),
     };
     let config = Rc::new(config);
     let mut coverage = Coverage::of(&config.policy);
     let spans = source.spans();
-    let line = |pointer: &str| spans.line(pointer, &source.text);
+    let line = |pointer: &str| spans.line(pointer);
     let mut tests = Vec::new();
     for test in &suite.tests {
         let failures = test.run(&config, &mut coverage);
@@ -184,15 +192,21 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
             })
             .collect();
         let passed = failures.is_empty();
-        tests.push(TestReport { name: test.name.clone(), line: line(&test.pointer), passed, failures });
+        tests.push(TestReport {
+            name: test.name.clone(),
+            line: line(&test.pointer),
+            passed,
+            failures,
+        });
     }
     let (rules, covered) = coverage.totals();
     let spans = policy.spans();
     let root = policy.root(&config.policy.name);
     let missing = coverage
         .missing()
-        .map(|rule| Missing { rule: rule.to_owned(), line: spans.line(&format!("{root}{rule}"), &policy.text) });
-    let coverage = CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
+        .map(|rule| Missing { rule: rule.to_owned(), line: spans.line(&format!("{root}{rule}")) });
+    let coverage =
+        CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
     let report = Report { policy: policy.name, tests_file: source.name, tests, coverage };
     if format == Format::Human {
         report.print(arguments);
@@ -221,17 +235,26 @@ impl Report {
             (failed, all) => format!("{failed} of {all} tests failed"),
         };
         let CoverageReport { rules, covered, percent, .. } = self.coverage;
-        anstream::println!(
-            "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %)",
+        let required = match arguments.require_coverage {
+            Some(required) if !self.covers(Some(required)) => format!(", {required} % required"),
+            Some(_) | None => String::new(),
+        };
+        out!(
+            "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %){required}",
             self.tests_file
         );
         if arguments.coverage || !self.covers(arguments.require_coverage) {
             for missing in &self.coverage.missing {
                 let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();
-                anstream::println!("     not covered: {}{line}  {}", self.policy, missing.rule);
+                out!("     not covered: {}{line}  {}", self.policy, missing.rule);
             }
         }
     }
+}
+
+/// Standard output has the other results already.
+fn output(text: &str) -> Result<PathBuf, String> {
+    if text == "-" { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 fn refused(source: &Source, diagnostics: Vec<Diagnostic>) -> Trouble {

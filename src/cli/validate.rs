@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::input::{self, Trouble};
 use super::report::{self, Finding};
 use super::{Exit, Format};
+use crate::cli::out::{err, out};
 
 /// Check policies and plugin configurations, and print every problem.
 #[derive(clap::Args)]
@@ -59,13 +60,12 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 /// Reads the tools of a server from a file, for as long as they are needed.
 fn with_tools<T>(file: &Path, go: impl FnOnce(&[Tool<'_>]) -> T) -> Result<T, Trouble> {
     let source = input::source(file)?;
-    let value = match source.value() {
-        Ok(value) => value,
-        Err(problem) => return Err(Trouble::Document(Box::new(source.clone()), vec![problem])),
-    };
+    let value = input::value(&source)?;
     let tools = fit::tools(&value);
     match tools {
-        Ok(tools) if tools.is_empty() => Err(Trouble::Line(format!("{}: there is no tool in it", source.name))),
+        Ok(tools) if tools.is_empty() => {
+            Err(Trouble::Line(format!("{}: there is no tool in it", source.name)))
+        }
         Ok(tools) => Ok(go(&tools)),
         Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
     }
@@ -103,7 +103,8 @@ fn check(
         Err(Trouble::Document(source, problems)) => (*source, problems),
         Err(Trouble::Line(line)) => {
             report::trouble(&line);
-            let report = Report { file: name, valid: false, error: Some(line), problems: Vec::new() };
+            let report =
+                Report { file: name, valid: false, error: Some(line), problems: Vec::new() };
             return (report, Exit::Unusable);
         }
     };
@@ -114,12 +115,15 @@ fn check(
         report::problems(&source, &problems);
         let counts = counts(errors, warnings);
         match (valid, counts.is_empty()) {
-            (true, true) => anstream::println!("{name}: valid"),
-            (true, false) => anstream::println!("{name}: valid, with {counts}"),
-            (false, _) => anstream::eprintln!("{name}: not valid: {counts}"),
+            (true, true) => out!("{name}: valid"),
+            (true, false) => out!("{name}: valid, with {counts}"),
+            (false, _) => err!("{name}: not valid: {counts}"),
         }
     }
-    let problems = problems.iter().map(|problem| report::finding(&source, problem)).collect();
+    let problems = match format {
+        Format::Human => Vec::new(),
+        Format::Json => report::findings(&source, &problems),
+    };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (Report { file: name, valid, error: None, problems }, exit)
 }

@@ -6,10 +6,11 @@ pub mod fit;
 mod schema;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::compiled::{
-    Action, Amount, Check, CheckKind, Condition, Config, Default, Entry, Limit, Policy, Subject,
+    Action, Amount, Check, CheckKind, Condition, Config, Default, Entry, Hidden, Limit, Policy,
+    Subject,
 };
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
@@ -17,6 +18,9 @@ use crate::json::Value;
 use crate::matcher::name::Pattern;
 use crate::matcher::value::{Scalar, Side, Test};
 use crate::rate::limiter::Force;
+
+/// Most globs that each entry is compared with: nobody writes more by hand.
+const MOST_COMPARED: usize = 256;
 
 /// Finds what is surely not meant in a configuration, given the document that it was compiled from.
 #[must_use]
@@ -38,10 +42,10 @@ pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
 }
 
 /// A policy as it is written, and where it stands in its document.
-#[derive(Clone, Copy)]
 pub(super) struct PolicyText<'d> {
     policy: &'d Value<'d>,
     name: Option<&'d str>,
+    tools: HashMap<&'d str, &'d Value<'d>>,
 }
 
 struct Lint<'l> {
@@ -52,11 +56,19 @@ struct Lint<'l> {
 
 impl<'d> PolicyText<'d> {
     pub(super) fn of(config: &Config, document: &'d Value<'d>) -> Option<PolicyText<'d>> {
-        let Some(policies) = document.as_object()?.get("policies") else {
-            return Some(PolicyText { policy: document, name: None });
+        let (policy, name) = match document.as_object()?.get("policies") {
+            None => (document, None),
+            Some(policies) => {
+                let member = policies.as_object()?.member(&config.policy.name)?;
+                (&member.value, Some(&*member.key))
+            }
         };
-        let member = policies.as_object()?.member(&config.policy.name)?;
-        Some(PolicyText { policy: &member.value, name: Some(&member.key) })
+        let tools = policy.as_object()?.get("tools").and_then(Value::as_object);
+        let mut by_key = HashMap::new();
+        for member in tools.iter().flat_map(|tools| &tools.0) {
+            by_key.entry(&*member.key).or_insert(&member.value);
+        }
+        Some(PolicyText { policy, name, tools: by_key })
     }
 
     /// The place that a JSON Pointer into the policy means; of its nearest parent where there is none.
@@ -67,9 +79,13 @@ impl<'d> PolicyText<'d> {
             push_key(&mut place, name);
         }
         let mut value = self.policy;
-        for token in pointer.split('/').skip(1) {
+        for (depth, token) in pointer.split('/').skip(1).enumerate() {
             let key = token.replace("~1", "/").replace("~0", "~");
             let inner = match value {
+                // A policy can have thousands of tools.
+                Value::Object(_) if depth == 1 && pointer.starts_with("/tools/") => {
+                    self.tools.get(&*key).copied().inspect(|_| push_key(&mut place, &key))
+                }
                 Value::Object(object) => object.get(&key).inspect(|_| push_key(&mut place, &key)),
                 Value::Array(items) => {
                     let item = key.parse().ok().and_then(|index: usize| items.get(index));
@@ -102,11 +118,18 @@ impl Lint<'_> {
             && policy.all_limits.is_empty()
             && policy.entries().iter().all(free);
         if idle && policy.default == Default::Allow && policy.force == Force::Enforced {
-            let help = "set `default` to \"deny\" and list the tools that may be called, or add limits";
-            self.warn(Code::AllowsEverything, "/default", "this allows every call".to_owned(), help);
+            let help =
+                "set `default` to \"deny\" and list the tools that may be called, or add limits";
+            self.warn(
+                Code::AllowsEverything,
+                "/default",
+                "this allows every call".to_owned(),
+                help,
+            );
         }
         for entry in policy.entries() {
-            let all = entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
+            let all =
+                entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
             if all && policy.default == Default::Deny && free(entry) {
                 let message = "this lists every tool, and `default: deny` denies none".to_owned();
                 let help = "list tools by name, or by a glob with some literal text";
@@ -121,7 +144,8 @@ impl Lint<'_> {
         let unlisted =
             policy.default == Default::Deny && !policy.entries().iter().any(Entry::lists);
         if unlisted {
-            let message = "no entry lists a tool, and `default: deny` denies the rest: no call gets here";
+            let message =
+                "no entry lists a tool, and `default: deny` denies the rest: no call gets here";
             let help = "list tools by name or by glob; `*` alone does not list one";
             for entry in policy.entries() {
                 self.warn(Code::Unreachable, entry.pointer(), message.to_owned(), help);
@@ -131,24 +155,37 @@ impl Lint<'_> {
             }
             return;
         }
+        let (names, wild): (Vec<&Hidden>, Vec<&Hidden>) =
+            policy.hide.iter().partition(|hidden| matches!(hidden.pattern, Pattern::Exact(_)));
+        let names: HashMap<String, &Hidden> =
+            names.into_iter().map(|hidden| (hidden.pattern.to_string(), hidden)).collect();
+        // An entry without wildcards is about one name, which no other entry is.
+        let deniers: Vec<&Entry> = policy
+            .entries()
+            .iter()
+            .filter(|entry| entry.force == Force::Enforced && always_denies(entry).is_some())
+            .filter(|entry| !matches!(entry.pattern, Pattern::Exact(_)))
+            .take(MOST_COMPARED)
+            .collect();
         for entry in policy.entries() {
             let name = entry.key();
-            if let Some(hidden) =
-                policy.hide.iter().find(|hidden| covers(&hidden.pattern, &name))
-            {
+            let stand_ins = stand_ins(&name);
+            let by_glob = || {
+                let mut wild = wild.iter().take(MOST_COMPARED);
+                wild.find(|hidden| covers(&hidden.pattern, &stand_ins)).copied()
+            };
+            if let Some(hidden) = names.get(&name).copied().or_else(by_glob) {
                 let place = self.text.place(&hidden.pointer);
                 let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
-                let help = "a hidden tool answers as if it did not exist; remove it here, or from `hide`";
+                let help =
+                    "a hidden tool answers as if it did not exist; remove it here, or from `hide`";
                 self.warn(Code::Unreachable, entry.pointer(), message, help);
                 continue;
             }
-            let denier = policy.entries().iter().find(|other| {
-                !std::ptr::eq(*other, entry)
-                    && always_denies(other).is_some()
-                    && other.force == Force::Enforced
-                    && covers(&other.pattern, &name)
-            });
-            if let Some(denier) = denier.filter(|_| always_denies(entry).is_none()) {
+            if always_denies(entry).is_some() {
+                continue;
+            }
+            if let Some(denier) = deniers.iter().find(|other| covers(&other.pattern, &stand_ins)) {
                 let denier = denier.key();
                 let message = format!("`{denier}` denies every call that this entry is about");
                 let help = "all entries that match a call apply, and none undoes another's denial; narrow the other one";
@@ -158,10 +195,14 @@ impl Lint<'_> {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        if let Some(by) = always_denies(entry) {
+        // What an entry in shadow denies, its limits count nevertheless.
+        if let Some(by) = always_denies(entry).filter(|_| entry.force == Force::Enforced) {
             let later = entry.checks.iter().skip_while(|check| *check.pointer != *by).skip(1);
-            let checks: Vec<&Check> =
-                if entry.action == Action::Deny { entry.checks.iter().collect() } else { later.collect() };
+            let checks: Vec<&Check> = if entry.action == Action::Deny {
+                entry.checks.iter().collect()
+            } else {
+                later.collect()
+            };
             let rest = checks
                 .iter()
                 .map(|check| &*check.pointer)
@@ -169,13 +210,15 @@ impl Lint<'_> {
             let mut seen = HashSet::from([by]);
             for pointer in rest {
                 if seen.insert(pointer) {
-                    let message = "no call gets here: the entry denies every call before".to_owned();
+                    let message =
+                        "no call gets here: the entry denies every call before".to_owned();
                     let help = "remove it, or give what denies some conditions";
                     self.warn(Code::Unreachable, pointer, message, help);
                 }
             }
         }
-        let does = entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
+        let does =
+            entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
         if !does && self.policy.default == Default::Allow {
             let message = "this entry does nothing: `default: allow` allows the tool anyway";
             let help = "remove it, or set `default` to \"deny\"";
@@ -203,11 +246,11 @@ impl Lint<'_> {
             if !permits || !text::names_a_path(path.text()) {
                 continue;
             }
-            let found = match &condition.matcher.test {
-                Test::Regex(regex) => !text::is_anchored(regex.as_str()),
-                Test::Contains(Scalar::String(_)) => !path.text().ends_with('s'),
-                _ => false,
-            };
+            let test = &condition.matcher.test;
+            let loose = matches!(test, Test::Regex(regex) if !text::is_anchored(regex.as_str()));
+            // In a list, `contains` means an element.
+            let piece = matches!(test, Test::Contains(Scalar::String(_)));
+            let found = loose || (piece && !path.text().ends_with('s'));
             if found {
                 let message = format!("this is met wherever it occurs in `{}`", path.text());
                 let help = "begin the pattern with ^ (or use `starts_with`): `/tmp/x/data/` contains `/data/`";
@@ -219,7 +262,8 @@ impl Lint<'_> {
     fn limit(&mut self, limit: &Limit) {
         let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
         if *amount > max {
-            let message = format!("one call counts {amount}, and {max} is the most: every call is denied");
+            let message =
+                format!("one call counts {amount}, and {max} is the most: every call is denied");
             let help = "raise `max`, or deny the tool with `action: deny`";
             self.warn(Code::ImpossibleLimit, &limit.pointer, message, help);
         }
@@ -237,9 +281,8 @@ impl Lint<'_> {
                 Subject::Argument(_) => None,
             })
             .collect();
-        let limits = || {
-            policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits)
-        };
+        let limits =
+            || policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits);
         let limited: HashSet<usize> =
             limits().filter(|limit| limit.max.is_some()).map(|limit| limit.counter).collect();
         for limit in limits() {
@@ -276,13 +319,14 @@ fn condition_pointer(check: &Check, condition: &Condition) -> String {
     }
 }
 
-/// Whether a pattern matches every name that `key`, a name or a glob, does. Only says so where it is sure: a few names stand
-/// for all.
-fn covers(pattern: &Pattern, key: &str) -> bool {
+/// Names that stand for all that a key, a name or a glob, matches: `*` as nothing, as one character, and as several.
+fn stand_ins(key: &str) -> Vec<String> {
     let stand_in = |run: &str| key.replace('*', run).replace('?', "\u{1}");
-    let runs = if key.contains('*') { &["", "\u{1}", "\u{1}\u{2}\u{1}\u{2}\u{1}\u{2}"][..] } else { &[""][..] };
-    runs.iter().all(|run| {
-        let name = stand_in(run);
-        name.is_empty() || pattern.matches(&name)
-    })
+    let runs = if key.contains('*') { &["", "\u{1}", "\u{1}\u{2}\u{1}\u{2}"][..] } else { &[""] };
+    runs.iter().map(|run| stand_in(run)).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a pattern matches every name that a key does.
+fn covers(pattern: &Pattern, stand_ins: &[String]) -> bool {
+    stand_ins.iter().all(|name| pattern.matches(name))
 }

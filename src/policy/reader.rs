@@ -1,6 +1,8 @@
 //! Strict reading of a document: every value is asked for by type, every field by name, and whatever was not asked for is
 //! reported.
 
+use std::collections::{HashMap, HashSet};
+
 use super::diagnostic::{Code, Diagnostic};
 use super::suggest::nearest;
 use crate::json::{Object, Value};
@@ -94,10 +96,11 @@ impl Reader {
         if !object.has_duplicate() {
             return;
         }
-        for (at, member) in object.0.iter().enumerate() {
-            let earlier =
-                object.0.iter().take(at).filter(|earlier| earlier.key == member.key).count();
-            if earlier == 1 {
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for member in &object.0 {
+            let times = seen.entry(&member.key).or_default();
+            *times += 1;
+            if *times == 2 {
                 let message = format!("duplicate key `{}`", shortened(&member.key));
                 self.error_with_help(
                     Code::DuplicateKey,
@@ -219,10 +222,9 @@ impl Reader {
 
     /// Closes an object: every field that nobody asked for is unknown.
     pub(crate) fn close(&mut self, fields: &Fields<'_>) {
+        let mut seen: HashSet<&str> = HashSet::new();
         for member in &fields.object.0 {
-            let first = fields.object.member(&member.key);
-            let again = !first.is_some_and(|first| std::ptr::eq(first, member));
-            if again || fields.asked.contains(&&*member.key) {
+            if fields.asked.contains(&&*member.key) || !seen.insert(&member.key) {
                 continue;
             }
             let place = fields.place.key(&member.key);
@@ -264,13 +266,12 @@ impl<'v> Fields<'v> {
 
     /// All members, for objects whose keys are the author's own. Of a duplicate, the first.
     pub(crate) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
-        let mut members: Vec<(&'v str, Field<'v>)> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
+        let mut members = Vec::new();
         for member in &self.object.0 {
-            let first =
-                self.object.member(&member.key).is_some_and(|first| std::ptr::eq(first, member));
-            if first {
+            if seen.insert(&member.key) {
                 let place = self.place.key(&member.key);
-                members.push((&member.key, Field { value: &member.value, place }));
+                members.push((&*member.key, Field { value: &member.value, place }));
             }
         }
         members

@@ -233,7 +233,12 @@ fn test_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Option<Test
         }
         if list.value == &Value::Array(Vec::new()) {
             let help = "add a call, and what to expect".to_owned();
-            reader.error_with_help(Code::NoEffect, &list.place, "there is no step".to_owned(), help);
+            reader.error_with_help(
+                Code::NoEffect,
+                &list.place,
+                "there is no step".to_owned(),
+                help,
+            );
         }
     } else {
         steps.extend(step_of(&mut fields, pointer.clone(), scene, &mut clock, reader));

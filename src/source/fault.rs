@@ -4,32 +4,40 @@ use super::Problem;
 use crate::json::{Fault, FaultKind};
 use crate::policy::diagnostic::{Code, Diagnostic};
 
-pub(super) fn empty(text: &str) -> Problem {
+pub(super) fn empty(text: &str) -> Box<Problem> {
     let message = if text.is_empty() { "the document is empty" } else { "the document is blank" };
-    Problem::whole(Code::NotJson, message, "write a policy, or start from one in policies/")
+    whole(message, "write a policy, or start from one in policies/")
+}
+
+/// Bytes that are not the text of a document at all.
+pub(super) fn binary(bytes: &[u8]) -> Option<Box<Problem>> {
+    let (message, help) = match bytes {
+        [0x1f, 0x8b, ..] => ("the file is compressed (gzip)", "unpack it first"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("the file is UTF-16", "save it as UTF-8"),
+        _ if crate::policy::looks_like_struct(bytes) => {
+            let message = "the file is a serialised google.protobuf.Struct".to_owned();
+            let diagnostic = Diagnostic::error(Code::ProtobufStruct, String::new(), message);
+            let help = "give the policy itself, as JSON or YAML text".to_owned();
+            let diagnostic = diagnostic.with_help(help);
+            return Some(Box::new(Problem { diagnostic, at: None, earlier: None }));
+        }
+        _ if bytes.contains(&0) => {
+            ("the file is binary, or UTF-16", "name a JSON or YAML file in UTF-8")
+        }
+        _ => return None,
+    };
+    Some(whole(message, help))
 }
 
 /// Bytes that are not UTF-8 from here.
-pub(super) fn not_text(bytes: &[u8], at: usize) -> Problem {
+pub(super) fn not_utf_8(bytes: &[u8], at: usize) -> Box<Problem> {
     let valid = bytes.get(..at).and_then(|valid| std::str::from_utf8(valid).ok());
     let (line, column) = crate::policy::line_and_column(valid.unwrap_or_default(), at);
-    let (message, help) = match bytes {
-        [0x1f, 0x8b, ..] => ("the file is compressed (gzip)".to_owned(), "unpack it first"),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            ("the file is UTF-16".to_owned(), "save it as UTF-8")
-        }
-        _ if bytes.contains(&0) => {
-            ("the file is binary, not text".to_owned(), "name a JSON or YAML file")
-        }
-        _ => {
-            let message = format!("the file is not UTF-8 at line {line}, column {column}");
-            (message, "save it as UTF-8")
-        }
-    };
-    Problem::whole(Code::NotJson, &message, help)
+    let message = format!("the file is not UTF-8 at line {line}, column {column}");
+    whole(&message, "save it as UTF-8")
 }
 
-pub(super) fn yaml(text: &str, fault: &crate::yaml::Fault) -> Problem {
+pub(super) fn yaml(text: &str, fault: &crate::yaml::Fault) -> Box<Problem> {
     let line_start: usize = text.split_inclusive('\n').take(fault.line - 1).map(str::len).sum();
     let line = text.get(line_start..).unwrap_or_default();
     let line = line.split('\n').next().unwrap_or_default();
@@ -41,7 +49,7 @@ pub(super) fn yaml(text: &str, fault: &crate::yaml::Fault) -> Problem {
     problem
 }
 
-pub(super) fn json(text: &str, fault: Fault) -> Problem {
+pub(super) fn json(text: &str, fault: Fault) -> Box<Problem> {
     match fault.kind {
         FaultKind::Depth => {
             let message = format!("nested deeper than {} levels", crate::bounds::MAX_DEPTH);
@@ -103,7 +111,7 @@ impl Before {
     }
 }
 
-fn in_string(text: &str, at: usize, start: usize) -> Problem {
+fn in_string(text: &str, at: usize, start: usize) -> Box<Problem> {
     let rest = text.get(at..).unwrap_or_default();
     // An escape ends where the fault is, or inside.
     let inside = text.get(start..at).unwrap_or_default();
@@ -129,7 +137,7 @@ fn in_string(text: &str, at: usize, start: usize) -> Problem {
     }
 }
 
-fn between(text: &str, at: usize, before: &Before) -> Problem {
+fn between(text: &str, at: usize, before: &Before) -> Box<Problem> {
     let rest = text.get(at..).unwrap_or_default();
     let (last_at, last) = before.last.unwrap_or((at, ' '));
     let Some(found) = rest.chars().next() else {
@@ -160,8 +168,11 @@ fn between(text: &str, at: usize, before: &Before) -> Problem {
         let message = format!("strings stand in double quotes, not in `{found}`");
         return located(text, at, message, "replace the quotes by `\"`");
     }
-    let word: String =
-        rest.chars().take_while(|found| found.is_alphanumeric() || "_-.+".contains(*found)).take(40).collect();
+    let word: String = rest
+        .chars()
+        .take_while(|found| found.is_alphanumeric() || "_-.+".contains(*found))
+        .take(40)
+        .collect();
     if starts && in_object && matches!(last, '{' | ',') {
         let help = "keys stand in double quotes";
         return located(text, at, format!("expected a key, found `{}`", shown(&word, found)), help);
@@ -171,10 +182,11 @@ fn between(text: &str, at: usize, before: &Before) -> Problem {
     }
     if in_object && last == '"' && key_stands_before(text, before) {
         let help = "write `\"key\": value`";
-        return located(text, at, format!("expected `:`, found `{found}`"), help);
+        return located(text, at, format!("expected `:`, found `{}`", shown("", found)), help);
     }
     if last.is_ascii_digit() && last_at + 1 == at {
-        let help = "numbers are written like 0, 12, -1.5 or 1e6: no leading zeros, bases or underscores";
+        let help =
+            "numbers are written like 0, 12, -1.5 or 1e6: no leading zeros, bases or underscores";
         return located(text, at, "not a number of JSON".to_owned(), help);
     }
     let closing = before.open.last().map_or('}', |&(_, open)| if open == '{' { '}' } else { ']' });
@@ -182,7 +194,7 @@ fn between(text: &str, at: usize, before: &Before) -> Problem {
     located(text, at, message, "add the missing comma")
 }
 
-fn not_a_value(text: &str, at: usize, word: &str, found: char) -> Problem {
+fn not_a_value(text: &str, at: usize, word: &str, found: char) -> Box<Problem> {
     let help = match word.to_ascii_lowercase().as_str() {
         "true" | "false" | "null" => "JSON writes true, false and null in lower case",
         "none" | "nil" | "undefined" => "JSON writes null",
@@ -205,12 +217,23 @@ fn key_stands_before(text: &str, before: &Before) -> bool {
 }
 
 fn shown(word: &str, found: char) -> String {
-    if word.is_empty() { found.escape_debug().to_string() } else { word.to_owned() }
+    match (word.is_empty(), found.is_control()) {
+        (false, _) => word.to_owned(),
+        (true, true) => found.escape_default().to_string(),
+        (true, false) => found.to_string(),
+    }
 }
 
-fn located(text: &str, at: usize, message: String, help: &str) -> Problem {
+/// A problem of the document as a whole.
+fn whole(message: &str, help: &str) -> Box<Problem> {
+    let diagnostic = Diagnostic::error(Code::NotJson, String::new(), message.to_owned());
+    let diagnostic = diagnostic.with_help(help.to_owned());
+    Box::new(Problem { diagnostic, at: None, earlier: None })
+}
+
+fn located(text: &str, at: usize, message: String, help: &str) -> Box<Problem> {
     let diagnostic = Diagnostic::error(Code::NotJson, String::new(), message);
     let diagnostic = diagnostic.with_help(help.to_owned());
     let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
-    Problem { diagnostic, at: Some(at..at + length), earlier: None }
+    Box::new(Problem { diagnostic, at: Some(at..at + length), earlier: None })
 }

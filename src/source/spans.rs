@@ -27,6 +27,11 @@ struct Spot {
 pub struct Spans {
     by_place: HashMap<String, Spot>,
     places: HashMap<String, String>,
+    newlines: Vec<usize>,
+}
+
+fn newlines(text: &str) -> Vec<usize> {
+    text.match_indices('\n').map(|(at, _)| at).collect()
 }
 
 /// A path that grows and shrinks while a document is walked.
@@ -39,12 +44,11 @@ struct Trail {
 impl Spans {
     /// The line of a JSON Pointer, from 1; of its nearest parent where the document does not have it.
     #[must_use]
-    pub fn line(&self, pointer: &str, text: &str) -> Option<usize> {
+    pub fn line(&self, pointer: &str) -> Option<usize> {
         let mut pointer = pointer;
         loop {
-            if let Some(spot) = self.places.get(pointer).and_then(|place| self.by_place.get(place))
-            {
-                return Some(crate::policy::line_and_column(text, spot.shown().start).0);
+            if let Some(range) = self.range(pointer) {
+                return Some(self.newlines.partition_point(|&newline| newline < range.start) + 1);
             }
             pointer = pointer.rsplit_once('/')?.0;
         }
@@ -87,7 +91,8 @@ impl Spans {
 
     /// The spans of a text that is one JSON value.
     pub(super) fn of_json(text: &str) -> Spans {
-        let mut walk = JsonWalk { text, at: 0, spans: Spans::default() };
+        let spans = Spans { newlines: newlines(text), ..Spans::default() };
+        let mut walk = JsonWalk { text, at: 0, spans };
         walk.skip_space();
         walk.value(&mut Trail::default(), None);
         walk.spans
@@ -96,12 +101,18 @@ impl Spans {
     /// The spans of a text that is one YAML document, without anchors, aliases and tags.
     pub(super) fn of_yaml(text: &str) -> Spans {
         let parser = Parser::new_from_str(text);
-        let mut walk =
-            YamlWalk { parser, cursor: Cursor { text, bytes: 0, chars: 0 }, spans: Spans::default() };
+        let mut walk = YamlWalk {
+            parser,
+            cursor: Cursor { text, bytes: 0, chars: 0 },
+            spans: Spans { newlines: newlines(text), ..Spans::default() },
+        };
         while let Some((event, span)) = walk.next() {
             let around = matches!(
                 event,
-                Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd
+                Event::StreamStart
+                    | Event::StreamEnd
+                    | Event::DocumentStart(_)
+                    | Event::DocumentEnd
             );
             if !around {
                 walk.value(&event, span, &mut Trail::default(), None);
@@ -186,7 +197,7 @@ impl JsonWalk<'_> {
             let start = self.at;
             self.string();
             let range = start..self.at;
-            let decoded = self.text.get(range.clone()).map(|raw| parse_key(raw));
+            let decoded = self.text.get(range.clone()).map(parse_key);
             self.skip(|byte| b" \t\r\n:".contains(&byte));
             trail.within(&decoded.unwrap_or_default(), |trail| self.value(trail, Some(range)));
         }
@@ -252,21 +263,23 @@ impl<'t> YamlWalk<'t> {
         self.parser.next()?.ok()
     }
 
-    fn value(&mut self, event: &Event<'_>, span: Span, trail: &mut Trail, key: Option<Range<usize>>) {
+    fn value(
+        &mut self,
+        event: &Event<'_>,
+        span: Span,
+        trail: &mut Trail,
+        key: Option<Range<usize>>,
+    ) {
         let start = self.cursor.byte(span.start.index());
-        match event {
-            Event::MappingStart(..) => {
-                self.spans.add(trail, key, start..start + 1, Kind::Container);
-                self.mapping(trail);
-            }
-            Event::SequenceStart(..) => {
-                self.spans.add(trail, key, start..start + 1, Kind::Container);
-                self.sequence(trail);
-            }
-            _ => {
-                let end = self.cursor.byte(span.end.index()).max(start);
-                self.spans.add(trail, key, start..end, Kind::Scalar);
-            }
+        if matches!(event, Event::MappingStart(..)) {
+            self.spans.add(trail, key, start..start + 1, Kind::Container);
+            self.mapping(trail);
+        } else if matches!(event, Event::SequenceStart(..)) {
+            self.spans.add(trail, key, start..start + 1, Kind::Container);
+            self.sequence(trail);
+        } else {
+            let end = self.cursor.byte(span.end.index()).max(start);
+            self.spans.add(trail, key, start..end, Kind::Scalar);
         }
     }
 

@@ -12,11 +12,14 @@ const LAYERS: &[&[&str]] = &[
     &["matcher"],
     &["mcp", "rate"],
     &["policy", "yaml"],
+    &["source"],
     &["decision", "identity"],
     &["enforce"],
     &["reply"],
     &["record"],
     &["exchange"],
+    &["rehearsal"],
+    &["trace"],
     &["host"],
 ];
 

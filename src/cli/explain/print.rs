@@ -7,6 +7,7 @@ use mcp_policy::source::spans::Spans;
 use mcp_policy::time::UnixMillis;
 use mcp_policy::trace::{Compared, Counted, Rule, Trace};
 
+use crate::cli::out::out;
 use crate::cli::report::{bad, doubtful, good, quiet};
 
 /// Where the rules of a policy are.
@@ -24,7 +25,7 @@ impl<'s> Places<'s> {
     /// The line of a rule.
     pub(super) fn line(&self, rule: &str) -> Option<usize> {
         let named = !rule.is_empty();
-        named.then(|| self.spans.line(&format!("{}{rule}", self.root), &self.source.text)).flatten()
+        named.then(|| self.spans.line(&format!("{}{rule}", self.root))).flatten()
     }
 
     fn place(&self, rule: &str) -> String {
@@ -56,19 +57,22 @@ pub(super) fn human(places: &Places<'_>, request: &Request, verdict: &Verdict, t
         (true, "refuse") => "not let in".to_owned(),
         (true, _) => "not a tool call".to_owned(),
     };
-    anstream::println!("{word}  {what}  {}", quiet(&format!("by {caller}, at {}", time(request.at))));
+    out!("{word}  {what}  {}", quiet(&format!("by {caller}, at {}", time(request.at))));
     if !verdict.reason.is_empty() {
         let place = if verdict.rule.is_empty() {
             "the strict front door, before any rule".to_owned()
         } else {
             format!("{}  {}", places.place(&verdict.rule), verdict.rule)
         };
-        anstream::println!("  because  {}: {place}", verdict.reason);
+        let name = trace.rules.iter().find(|rule| rule.kind == "name");
+        let resembled = name.map(|rule| format!(" (it resembles `{}`)", key(&rule.rule)));
+        let resembled = resembled.unwrap_or_default();
+        out!("  because  {}{resembled}: {place}", verdict.reason);
     }
     if let Some(message) = &verdict.message {
         let status = verdict.status.unwrap_or_default();
         let code = verdict.code.unwrap_or_default();
-        anstream::println!("  reads    \"{message}\"  {}", quiet(&format!("(HTTP {status}, code {code})")));
+        out!("  reads    \"{message}\"  {}", quiet(&format!("(HTTP {status}, code {code})")));
     }
     let mut section = None;
     for rule in &trace.rules {
@@ -78,8 +82,8 @@ pub(super) fn human(places: &Places<'_>, request: &Request, verdict: &Verdict, t
         if section != Some(&rule.entry) {
             section = Some(&rule.entry);
             match &rule.entry {
-                Some(key) => anstream::println!("\ntools.{key}"),
-                None => anstream::println!("\nall_tools"),
+                Some(key) => out!("\ntools.{key}"),
+                None => out!("\nall_tools"),
             }
         }
         print_rule(verdict, rule);
@@ -96,13 +100,19 @@ fn print_rule(verdict: &Verdict, rule: &Rule) {
     };
     let line = rule.line.map(|line| format!("line {line}")).unwrap_or_default();
     let reason = rule.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
-    anstream::println!("{word}  {}{reason}  {}", label(rule), quiet(&line));
+    out!("{word}  {}{reason}  {}", label(rule), quiet(&line));
     for compared in &rule.conditions {
         print_compared(compared);
     }
     if let Some(counted) = &rule.count {
         print_counted(counted);
     }
+}
+
+/// The last key of a pointer.
+fn key(pointer: &str) -> String {
+    let token = pointer.rsplit('/').next().unwrap_or_default();
+    token.replace("~1", "/").replace("~0", "~")
 }
 
 /// The rule within its entry, such as `require[0]`.
@@ -129,11 +139,12 @@ fn print_compared(compared: &Compared) {
         ("undecidable", Some(expected)) => format!(", needs {expected}"),
         _ => String::new(),
     };
-    anstream::println!("          {path} {op} {value} is {outcome}: found {found}{needs}");
+    out!("          {path} {op} {value} is {outcome}: found {found}{needs}");
 }
 
 fn print_counted(counted: &Counted) {
-    let Counted { counter, scope, used, amount, problem, max, window_seconds, retry_after_ms } = counted;
+    let Counted { counter, scope, used, amount, problem, max, window_seconds, retry_after_ms } =
+        counted;
     let used = used.as_deref().unwrap_or("an unreadable count");
     let max = max.as_deref().map(|max| format!(" of {max}")).unwrap_or_default();
     let call = match (amount, problem) {
@@ -145,7 +156,7 @@ fn print_counted(counted: &Counted) {
         Some(millis) => format!("; room again in {} s", millis.div_ceil(1000)),
         None => String::new(),
     };
-    anstream::println!(
+    out!(
         "          {counter} ({scope}): {used}{max} used in {}; {call}{retry}",
         window(*window_seconds)
     );

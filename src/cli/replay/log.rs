@@ -75,14 +75,14 @@ impl Log {
             self.unreadable += lines.fill(self.unreadable)?;
         }
         let earliest = self.files.iter_mut().filter(|lines| !lines.ahead.is_empty());
-        let earliest = earliest.min_by_key(|lines| {
-            lines.ahead.peek().map(|Reverse(ahead)| ahead.call.request.at)
-        });
+        let earliest = earliest
+            .min_by_key(|lines| lines.ahead.peek().map(|Reverse(ahead)| ahead.call.request.at));
         let Some(lines) = earliest else { return Ok(None) };
         let Some(Reverse(ahead)) = lines.ahead.pop() else { return Ok(None) };
         lines.bytes = lines.bytes.saturating_sub(ahead.call.request.body.len());
         if ahead.call.request.at < self.now {
-            let message = format!("{}: goes back in time: sort the log by time first", ahead.call.place);
+            let message =
+                format!("{}: goes back in time: sort the log by time first", ahead.call.place);
             return Err(Trouble::Line(message));
         }
         self.now = ahead.call.request.at;
@@ -105,7 +105,11 @@ impl Lines {
         } else {
             let opened = File::open(file).and_then(|opened| {
                 // A directory opens, and fails only when it is read.
-                opened.metadata()?.is_dir().then(|| std::io::ErrorKind::IsADirectory.into()).map_or(Ok(opened), Err)
+                opened
+                    .metadata()?
+                    .is_dir()
+                    .then(|| std::io::ErrorKind::IsADirectory.into())
+                    .map_or(Ok(opened), Err)
             });
             Box::new(BufReader::new(opened.map_err(|error| input::unreadable(&name, &error))?))
         };
@@ -127,7 +131,9 @@ impl Lines {
             }
             let place = format!("{}:{}", self.name, self.number);
             if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
-                return Err(Trouble::Line(format!("{place}: longer than {LONGEST_LINE} bytes: not a log of calls")));
+                return Err(Trouble::Line(format!(
+                    "{place}: longer than {LONGEST_LINE} bytes: not a log of calls"
+                )));
             }
             match self.call(&line, &place) {
                 Ok(call) => {

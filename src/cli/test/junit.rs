@@ -33,7 +33,10 @@ fn suite(writer: &mut Writer<Vec<u8>>, report: &Report, required: Option<u8>) ->
         for test in &report.tests {
             let failures = test.failures.iter().map(|failure| {
                 let line = failure.line.map(|line| format!(":{line}")).unwrap_or_default();
-                format!("{}{line}: expected {}; found {}", report.tests_file, failure.expected, failure.found)
+                format!(
+                    "{}{line}: expected {}; found {}",
+                    report.tests_file, failure.expected, failure.found
+                )
             });
             case(writer, report, &test.name, &failures.collect::<Vec<_>>())?;
         }
@@ -81,6 +84,7 @@ fn case(
 
 /// XML 1.0 has no control characters, escaped or not.
 fn visible(text: &str) -> String {
-    let fits = |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    let fits =
+        |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
     text.chars().map(|character| if fits(&character) { character } else { '\u{fffd}' }).collect()
 }

@@ -51,7 +51,11 @@ pub(super) struct Share {
 
 impl CounterBook {
     pub(super) fn new(namespace: &str, policy: &str) -> CounterBook {
-        CounterBook { prefix: format!("{namespace}\0{policy}\0"), rows: Vec::new(), refused: Vec::new() }
+        CounterBook {
+            prefix: format!("{namespace}\0{policy}\0"),
+            rows: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// The index of a counter; limits that share a key must agree on everything that counts.

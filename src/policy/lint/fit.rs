@@ -42,7 +42,10 @@ fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), St
                     found.push(Tool { name, schema: object.get("inputSchema") });
                     Ok(())
                 }
-                None => Err("expected tools, each with a `name`, or the answer to tools/list".to_owned()),
+                None => {
+                    Err("expected tools, each with a `name`, or the answer to tools/list"
+                        .to_owned())
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
@@ -91,14 +94,12 @@ impl Fit<'_> {
             return true;
         }
         let names = || self.tools.iter().map(|tool| tool.name);
-        let (message, near) = match pattern {
-            Pattern::Exact(name) => {
-                (format!("the server has no tool `{}`", name.escape_debug()), nearest(name, names()))
-            }
-            _ => {
-                let pattern = pattern.to_string();
-                (format!("`{}` matches none of the server's {} tools", pattern.escape_debug(), self.tools.len()), None)
-            }
+        let shown = pattern.to_string().escape_debug().to_string();
+        let (message, near) = if let Pattern::Exact(name) = pattern {
+            (format!("the server has no tool `{shown}`"), nearest(name, names()))
+        } else {
+            let all = self.tools.len();
+            (format!("`{shown}` matches none of the server's {all} tools"), None)
         };
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
@@ -129,9 +130,7 @@ impl Fit<'_> {
     /// The tools of an entry with what their schemas say of a path, those aside that say nothing.
     fn targets<'t>(&'t self, entry: &Entry, path: &Path) -> Vec<(&'t str, Target<'t>)> {
         let tools = self.tools.iter().filter(|tool| entry.pattern.matches(tool.name));
-        tools
-            .filter_map(|tool| Some((tool.name, target(tool.schema?, path.steps()))))
-            .collect()
+        tools.filter_map(|tool| Some((tool.name, target(tool.schema?, path.steps())))).collect()
     }
 
     fn condition(&mut self, entry: &Entry, asked: &Asked<'_>) {
@@ -144,7 +143,8 @@ impl Fit<'_> {
         // Under a glob, a condition that denies may be about some of the tools only.
         let partial = asked.check.side() == Side::DenyIf && found.len() < all;
         let exact = matches!(entry.pattern, Pattern::Exact(_));
-        if let Some((code, message, help)) = found.into_iter().next().filter(|_| exact || !partial) {
+        if let Some((code, message, help)) = found.into_iter().next().filter(|_| exact || !partial)
+        {
             self.warn(code, &asked.pointer, message, help);
         }
     }
@@ -158,7 +158,7 @@ impl Fit<'_> {
                 Target::Blocked { expected, found } => Some(blocked(tool, path, expected, &found)),
                 Target::Values(facts) if !facts.may_be(&["number", "integer"]) => {
                     let message = format!(
-                        "`{}` of `{tool}` is {}, and only numbers can be counted: every call is denied",
+                        "`{}` of `{tool}` has type {}, and only numbers can be counted: every call is denied",
                         path.text(),
                         facts.types.join(" or ")
                     );
@@ -187,9 +187,10 @@ impl Asked<'_> {
             Target::Unknown => None,
             Target::Missing { key, known } => Some(missing(tool, key, known)),
             Target::Blocked { expected, found } => Some(blocked(tool, self.path, expected, found)),
-            Target::Values(facts) => {
-                self.types(tool, facts).or_else(|| self.values(tool, facts)).or_else(|| self.presence(tool, facts))
-            }
+            Target::Values(facts) => self
+                .types(tool, facts)
+                .or_else(|| self.values(tool, facts))
+                .or_else(|| self.presence(tool, facts)),
         }
     }
 
@@ -200,7 +201,7 @@ impl Asked<'_> {
             return None;
         }
         let message = format!(
-            "`{}` of `{tool}` is {}, and this needs {}: every call with it is denied",
+            "`{}` of `{tool}` has type {}, and this needs {}: every call with it is denied",
             self.path.text(),
             facts.types.join(" or "),
             needed.join(" or ")
@@ -217,17 +218,14 @@ impl Asked<'_> {
     fn values(&self, tool: &str, facts: &Facts<'_>) -> Option<Finding> {
         let path = self.path.text();
         let matcher = &self.condition.matcher;
-        let scalars: &[Scalar] = match &matcher.test {
-            Test::Equal(scalar) => std::slice::from_ref(scalar),
-            Test::OneOf(scalars) => scalars,
-            _ => &[],
-        };
+        let scalars = matcher.test.scalars();
         if let Some(values) = &facts.values {
             for scalar in scalars {
                 let Scalar::String(text) = scalar else { continue };
                 let names: Vec<&str> = values.iter().filter_map(|value| value.as_str()).collect();
                 if !names.contains(&&**text) {
-                    let message = format!("`{path}` of `{tool}` is never `{}`", text.escape_debug());
+                    let message =
+                        format!("`{path}` of `{tool}` is never `{}`", text.escape_debug());
                     let help = match nearest(text, names.iter().copied()) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("its values are {}", names.join(", ")),
@@ -237,10 +235,17 @@ impl Asked<'_> {
             }
             let side = self.check.side();
             let holds = |value: &&&Value<'_>| matcher.test(Some(value), side) == Truth::True;
-            if scalars.is_empty() && !matches!(matcher.test, Test::Present) && !values.iter().any(|value| holds(&value)) {
+            if scalars.is_empty()
+                && !matches!(matcher.test, Test::Present)
+                && !values.iter().any(|value| holds(&value))
+            {
                 let message = format!("no value that `{path}` of `{tool}` can have meets this");
                 let shown: Vec<&str> = values.iter().filter_map(|value| value.as_str()).collect();
-                return Some((Code::ArgumentValue, message, format!("its values are {}", shown.join(", "))));
+                return Some((
+                    Code::ArgumentValue,
+                    message,
+                    format!("its values are {}", shown.join(", ")),
+                ));
             }
         }
         let range = Range { least: facts.least, most: facts.most };
@@ -248,7 +253,8 @@ impl Asked<'_> {
             ("never", true) => "always",
             (verdict, _) => verdict,
         };
-        let message = format!("`{path}` of `{tool}` is {range}: this {verdict} holds, and denies every call");
+        let message =
+            format!("`{path}` of `{tool}` is {range}: this {verdict} holds, and denies every call");
         let help = "compare with a number inside that range".to_owned();
         self.denies_all(verdict == "always").then_some((Code::ArgumentValue, message, help))
     }
@@ -268,7 +274,8 @@ impl Asked<'_> {
         let matcher = &self.condition.matcher;
         if matches!(matcher.test, Test::Present) {
             let verdict = if matcher.negated { "never" } else { "always" };
-            let message = format!("`{tool}` requires `{path}`: this {verdict} holds, and denies every call");
+            let message =
+                format!("`{tool}` requires `{path}`: this {verdict} holds, and denies every call");
             let wrong = facts.required && self.denies_all(!matcher.negated);
             return wrong.then(|| (Code::ArgumentPresence, message, "leave it out".to_owned()));
         }
@@ -279,12 +286,16 @@ impl Asked<'_> {
         let default = facts.default.map(|default| matcher.test(Some(default), side) == Truth::True);
         match (side, default) {
             (Side::DenyIf, Some(true)) if matcher.test(None, side) != Truth::True => {
-                let message = format!("`{tool}` takes a value that this denies when `{path}` is left out");
-                let help = format!("also deny with `{{\"path\": \"{path}\", \"op\": \"exists\", \"value\": false}}`");
+                let message =
+                    format!("`{tool}` takes a value that this denies when `{path}` is left out");
+                let help = format!(
+                    "also deny with `{{\"path\": \"{path}\", \"op\": \"exists\", \"value\": false}}`"
+                );
                 Some((Code::ArgumentPresence, message, help))
             }
             (Side::Require, _) if matcher.test(None, side) != Truth::True => {
-                let message = format!("`{path}` is optional for `{tool}`: calls without it are denied");
+                let message =
+                    format!("`{path}` is optional for `{tool}`: calls without it are denied");
                 let help = "if that is meant, add a condition `exists: true`; if not, use `deny_if` with the opposite";
                 Some((Code::ArgumentPresence, message, help.to_owned()))
             }
@@ -319,9 +330,12 @@ impl Range {
             Test::Less(bound) => verdict(below(*bound), least.is_some_and(|least| least >= *bound)),
             Test::AtMost(bound) => verdict(most.is_some_and(|most| most <= *bound), above(*bound)),
             Test::Greater(bound) => verdict(above(*bound), most.is_some_and(|most| most <= *bound)),
-            Test::AtLeast(bound) => verdict(least.is_some_and(|least| least >= *bound), below(*bound)),
+            Test::AtLeast(bound) => {
+                verdict(least.is_some_and(|least| least >= *bound), below(*bound))
+            }
             Test::Equal(Scalar::Number(bound)) => verdict(false, below(*bound) || above(*bound)),
-            _ => None,
+            Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
+            Test::Regex(_) | Test::Glob(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
         }
     }
 }
@@ -347,7 +361,9 @@ fn needed(test: &Test) -> &'static [&'static str] {
     match test {
         Test::Equal(scalar) => of_scalar(scalar),
         Test::OneOf(scalars) => scalars.first().map_or(&[][..], of_scalar),
-        Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => &["number", "integer"],
+        Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => {
+            &["number", "integer"]
+        }
         Test::Regex(_) | Test::Glob(_) | Test::StartsWith(_) | Test::EndsWith(_) => &["string"],
         Test::Contains(Scalar::String(_)) => &["string", "array"],
         Test::Contains(_) => &["array"],
@@ -375,7 +391,7 @@ fn missing(tool: &str, key: &str, known: &[&str]) -> Finding {
 
 fn blocked(tool: &str, path: &Path, expected: &str, found: &str) -> Finding {
     let message = format!(
-        "`{}` leads through {found} of `{tool}`, and needs {expected} there: every call with it is denied",
+        "`{}` leads through a value of type {found} in `{tool}`, and needs {expected}: every call with it is denied",
         path.text()
     );
     let help = "write `[*]` after a list, and the name of a member after an object".to_owned();

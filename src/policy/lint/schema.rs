@@ -55,7 +55,8 @@ pub(super) fn target<'s>(root: &'s Value<'s>, steps: &[Step]) -> Target<'s> {
     for step in steps {
         let inner = match step {
             Step::Key(key) => {
-                required &= !schemas.is_empty() && schemas.iter().all(|schema| requires(schema, key));
+                required &=
+                    !schemas.is_empty() && schemas.iter().all(|schema| requires(schema, key));
                 walk.members(&schemas, key)
             }
             Step::Index(_) | Step::Each => {
@@ -87,13 +88,17 @@ impl<'s> Walk<'s> {
         self.left = left;
         let Some(object) = schema.as_object() else { return Vec::new() };
         if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
-            let target = reference.strip_prefix('#').and_then(|pointer| resolve(self.root, pointer));
+            let target =
+                reference.strip_prefix('#').and_then(|pointer| resolve(self.root, pointer));
             return target.map(|target| self.alternatives(target)).unwrap_or_default();
         }
         for word in ["anyOf", "oneOf"] {
             if let Some(Value::Array(items)) = object.get(word) {
-                let found: Vec<Vec<&Object<'_>>> =
-                    items.iter().filter(|item| !is_null(item)).map(|item| self.alternatives(item)).collect();
+                let found: Vec<Vec<&Object<'_>>> = items
+                    .iter()
+                    .filter(|item| !is_null(item))
+                    .map(|item| self.alternatives(item))
+                    .collect();
                 // An alternative that is not understood may be anything.
                 let unclear = found.iter().any(Vec::is_empty);
                 return if unclear { Vec::new() } else { found.into_iter().flatten().collect() };
@@ -106,7 +111,11 @@ impl<'s> Walk<'s> {
         vec![object]
     }
 
-    fn members(&mut self, schemas: &[&'s Object<'s>], key: &str) -> Result<Vec<&'s Object<'s>>, Target<'s>> {
+    fn members(
+        &mut self,
+        schemas: &[&'s Object<'s>],
+        key: &str,
+    ) -> Result<Vec<&'s Object<'s>>, Target<'s>> {
         let objects: Vec<&Object<'_>> =
             schemas.iter().copied().filter(|schema| may_be(schema, "object")).collect();
         if objects.is_empty() && !schemas.is_empty() {
@@ -146,7 +155,9 @@ impl<'s> Walk<'s> {
         for schema in arrays {
             let items = schema.get("items").map(|items| self.alternatives(items));
             match items {
-                Some(items) if !items.is_empty() && schema.get("prefixItems").is_none() => found.extend(items),
+                Some(items) if !items.is_empty() && schema.get("prefixItems").is_none() => {
+                    found.extend(items)
+                }
                 Some(_) | None => return Err(Target::Unknown),
             }
         }
@@ -157,7 +168,8 @@ impl<'s> Walk<'s> {
 fn facts<'s>(schemas: &[&'s Object<'s>], required: bool) -> Facts<'s> {
     let types: Vec<Vec<&str>> = schemas.iter().map(|schema| types(schema)).collect();
     let any = types.iter().any(Vec::is_empty);
-    let values: Option<Vec<Vec<&Value<'_>>>> = schemas.iter().map(|schema| values(schema)).collect();
+    let values: Option<Vec<Vec<&Value<'_>>>> =
+        schemas.iter().map(|schema| values(schema)).collect();
     let mut facts = Facts {
         types: if any { Vec::new() } else { types.into_iter().flatten().collect() },
         values: values.map(|values| values.into_iter().flatten().collect()),

@@ -4,6 +4,7 @@ use regex_syntax::hir::Look;
 
 use super::Lint;
 use crate::json::{Object, Value};
+use crate::matcher::fold::invisible;
 use crate::policy::compiled::{Config, Sessions};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::escaped;
@@ -88,12 +89,13 @@ fn limits(pointer: &str, object: &Object<'_>, sessions: Sessions, lint: &mut Lin
 }
 
 fn outer_space(pointer: &str, name: &str, lint: &mut Lint<'_>) {
-    let trimmed = name.trim_matches(|character: char| {
-        character.is_whitespace() || character.is_control() || character == '\u{feff}'
-    });
-    if trimmed != name {
-        let message = format!("the name `{}` has white space around it", name.escape_debug());
-        let help = format!("names are compared byte for byte: write `{}`", trimmed.escape_debug());
+    let plain: String = name.trim().chars().filter(|character| !invisible(*character)).collect();
+    if plain != name {
+        let message = format!(
+            "the name `{}` has white space around it, or invisible characters",
+            name.escape_debug()
+        );
+        let help = format!("names are compared byte for byte: write `{}`", plain.escape_debug());
         lint.warn(Code::OuterSpace, pointer, message, &help);
     }
 }
@@ -107,8 +109,21 @@ pub(super) fn is_anchored(pattern: &str) -> bool {
 /// Whether an argument's name says that it holds a path or a URL.
 pub(super) fn names_a_path(path: &str) -> bool {
     const WORDS: [&str; 15] = [
-        "path", "paths", "file", "files", "filename", "filepath", "dir", "directory", "directories",
-        "folder", "cwd", "url", "urls", "uri", "uris",
+        "path",
+        "paths",
+        "file",
+        "files",
+        "filename",
+        "filepath",
+        "dir",
+        "directory",
+        "directories",
+        "folder",
+        "cwd",
+        "url",
+        "urls",
+        "uri",
+        "uris",
     ];
     let name = path.rsplit(['.', '"']).find(|piece| piece.starts_with(char::is_alphabetic));
     let mut words = vec![String::new()];
