@@ -74,6 +74,15 @@ pub(super) fn policy(file: &Path) -> Result<(Source, Config), Trouble> {
     }
 }
 
+/// The endings of documents.
+pub(super) const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The name of the policy that a file has the tests of, without its ending; none if the file is not named as tests are.
+pub(super) fn tested(file: &Path) -> Option<&str> {
+    let name = file.file_name()?.to_str()?;
+    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)?.strip_suffix(".test."))
+}
+
 /// How a file is called in messages.
 pub(super) fn name(file: &Path) -> String {
     if file == Path::new(STDIN) { "standard input".to_owned() } else { file.display().to_string() }

@@ -11,7 +11,7 @@ use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};
 use mcp_policy::source::Source;
 use serde::Serialize;
 
-use super::input::{self, Trouble};
+use super::input::{self, ENDINGS, Trouble};
 use super::{Exit, Format, report};
 use crate::cli::out::out;
 
@@ -95,6 +95,7 @@ struct Missing {
 }
 
 /// A policy with its tests.
+#[derive(PartialEq, Eq)]
 struct Pair {
     policy: PathBuf,
     tests: PathBuf,
@@ -104,8 +105,20 @@ struct Pair {
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     let mut worst = Exit::Ok;
     let mut reports = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::new();
     for file in &arguments.files {
-        match pair(file).and_then(|pair| check(&pair, arguments, format)) {
+        match pair(file) {
+            // `policies/*.yaml` names a policy and its tests.
+            Ok(pair) if pairs.contains(&pair) => {}
+            Ok(pair) => pairs.push(pair),
+            Err(trouble) => {
+                trouble.tell();
+                worst = Exit::Unusable;
+            }
+        }
+    }
+    for pair in &pairs {
+        match check(pair, arguments, format) {
             Ok(report) => {
                 worst = worst.max(if report.passes(arguments) { Exit::Ok } else { Exit::No });
                 reports.push(report);
@@ -130,15 +143,12 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 
 /// The policy and the tests that a name on the command line stands for.
 fn pair(file: &Path) -> Result<Pair, Trouble> {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let endings = ["yaml", "yml", "json"];
-    let tested = endings.iter().find_map(|ending| name.strip_suffix(&format!(".test.{ending}")));
-    if let Some(stem) = tested {
+    if let Some(stem) = input::tested(file) {
         let source = input::source(file)?;
         let named = source.value().ok().and_then(|value| {
             value.as_object().and_then(|value| value.get("policy")?.as_str().map(str::to_owned))
         });
-        let beside = endings.map(|ending| file.with_file_name(format!("{stem}.{ending}")));
+        let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.{ending}")));
         let policy = match named {
             Some(named) => Some(file.with_file_name(named)),
             None => beside.into_iter().find(|path| path.exists()),
@@ -152,7 +162,7 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
         return Ok(Pair { policy: policy.ok_or_else(missing)?, tests: file.to_owned() });
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let beside = endings.map(|ending| file.with_file_name(format!("{stem}.test.{ending}")));
+    let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.test.{ending}")));
     match beside.into_iter().find(|path| path.exists()) {
         Some(tests) => Ok(Pair { policy: file.to_owned(), tests }),
         // Whatever is wrong with the policy itself is said first.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mcp_policy::policy::lint::fit::{self, Tool};
+use mcp_policy::rehearsal::suite::Suite;
+use mcp_policy::source::{Problem, Source};
 use serde::Serialize;
 
 use super::input::{self, Trouble};
@@ -20,6 +22,7 @@ use crate::cli::out::{err, out};
 names unknown tools or arguments, or compares them with values that they never have, draws warnings.
 
 Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
+Files named `*.test.yaml` are checked as policy tests.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
 pub(super) struct Arguments {
     /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
@@ -94,9 +97,10 @@ fn check(
     let name = input::name(file);
     let (source, problems) = match input::source(file) {
         Ok(source) => {
-            let (_, problems) = match tools {
-                Some(tools) => source.compile_for(tools),
-                None => source.compile(),
+            let problems = match tools {
+                _ if input::tested(file).is_some() => tests(&source),
+                Some(tools) => source.compile_for(tools).1,
+                None => source.compile().1,
             };
             (source, problems)
         }
@@ -126,6 +130,15 @@ fn check(
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (Report { file: name, valid, error: None, problems }, exit)
+}
+
+/// What is wrong with a document of policy tests.
+fn tests(source: &Source) -> Vec<Problem> {
+    match source.value().map(|value| Suite::read(&value)) {
+        Ok(Ok(_)) => Vec::new(),
+        Ok(Err(problems)) => source.locate(problems),
+        Err(problem) => vec![*problem],
+    }
 }
 
 fn counts(errors: usize, warnings: usize) -> String {
