@@ -1,11 +1,11 @@
 //! Strict reading of a document: every value is asked for by type, every field by name, and whatever was not asked for is
 //! reported.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::suggest::nearest;
-use crate::json::{Object, Value};
+use crate::json::{Member, Object, Value};
 use crate::number::{Decimal, Micros};
 
 /// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
@@ -96,11 +96,8 @@ impl Reader {
         if !object.has_duplicate() {
             return;
         }
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        for member in &object.0 {
-            let times = seen.entry(&member.key).or_default();
-            *times += 1;
-            if *times == 2 {
+        for (member, before) in repeats(object) {
+            if before == 1 {
                 let message = format!("duplicate key `{}`", shortened(&member.key));
                 self.error_with_help(
                     Code::DuplicateKey,
@@ -222,9 +219,8 @@ impl Reader {
 
     /// Closes an object: every field that nobody asked for is unknown.
     pub(crate) fn close(&mut self, fields: &Fields<'_>) {
-        let mut seen: HashSet<&str> = HashSet::new();
-        for member in &fields.object.0 {
-            if fields.asked.contains(&&*member.key) || !seen.insert(&member.key) {
+        for (member, before) in repeats(fields.object) {
+            if before > 0 || fields.asked.contains(&&*member.key) {
                 continue;
             }
             let place = fields.place.key(&member.key);
@@ -266,16 +262,27 @@ impl<'v> Fields<'v> {
 
     /// All members, for objects whose keys are the author's own. Of a duplicate, the first.
     pub(crate) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
-        let mut seen: HashSet<&str> = HashSet::new();
         let mut members = Vec::new();
-        for member in &self.object.0 {
-            if seen.insert(&member.key) {
+        for (member, before) in repeats(self.object) {
+            if before == 0 {
                 let place = self.place.key(&member.key);
                 members.push((&*member.key, Field { value: &member.value, place }));
             }
         }
         members
     }
+}
+
+/// The members of an object, each with how many of its key stand before it. An object can have a hundred thousand of them.
+fn repeats<'o, 'v>(
+    object: &'o Object<'v>,
+) -> impl Iterator<Item = (&'o Member<'v>, usize)> + use<'o, 'v> {
+    let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+    object.0.iter().map(move |member| {
+        let before = seen.get(&*member.key).copied().unwrap_or_default();
+        seen.insert((*member.key).into(), before + 1);
+        (member, before)
+    })
 }
 
 /// A key as a token of a JSON Pointer (RFC 6901).
