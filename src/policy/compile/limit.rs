@@ -1,5 +1,6 @@
 //! Limits and the counters that they share.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use sha2::{Digest as _, Sha256};
@@ -125,10 +126,9 @@ impl CounterBook {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
-        let mut paths: Vec<String> = self.rows.iter().flat_map(names).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        paths
+        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        let paths = self.rows.iter().flat_map(names);
+        paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
     }
 
     pub(super) fn into_counters(self) -> Box<[NamedCounter]> {
