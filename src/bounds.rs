@@ -36,8 +36,15 @@ pub const MAX_PATTERN_BYTES: usize = 4096;
 /// Most bytes that one compiled regular expression may take.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
+/// Longest name of a caller, in bytes.
+pub const MAX_NAME_BYTES: usize = 4096;
+
 /// Longest piece of a caller's text that is repeated in a reply or in a record, in bytes.
 pub const MAX_ECHO_BYTES: usize = 128;
 
 /// Longest JSON-RPC response, or event of a stream, in which an error is looked for. Errors are short; what is longer counts as a success.
 pub const MAX_OBSERVED_BYTES: usize = 65_536;
+
+/// Longest list, or event of a stream in which there could be one, that is read: Envoy's own default for buffered bodies. Lists come
+/// in pages; a longer one is withheld.
+pub const MAX_LIST_BYTES: usize = 1 << 20;

@@ -48,7 +48,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Validate(validate::Arguments),
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
 }

@@ -1,16 +1,18 @@
-//! The decision about one call: total, pure, and without allocation.
+//! The decision about one call: total, pure, and without allocation. Lists show what the same functions say of a name.
 //!
 //! Counters are not seen here; conditions that read them wait for [`crate::enforce`].
 
+use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::Decode;
 use crate::matcher::value::Side;
 use crate::matcher::{Mismatch, Truth, fold::confusable};
-use crate::mcp::message::Call;
+use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Action, Amount, Check, CheckKind, Condition, Default, Entry, ExactName, Policy, Subject,
+    Action, Amount, Check, CheckKind, Condition, Default, Entry, Listing, Policy, Subject,
 };
+use crate::policy::section::{ExactName, Section};
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
 
@@ -19,6 +21,8 @@ use crate::reason::Reason;
 pub struct Denial<'p> {
     /// The reason.
     pub reason: Reason,
+    /// What is denied.
+    pub kind: Kind,
     /// JSON Pointer to the line in the policy; empty where no line decided.
     pub rule: &'p str,
     /// The author's text.
@@ -64,21 +68,28 @@ pub struct Decision<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterUnread;
 
-/// Decides a call.
+/// Decides what a call names, by the section for its kind.
 #[must_use]
-pub fn decide<'p>(policy: &'p Policy, call: &Call<'p>) -> Decision<'p> {
-    if let Some(denial) = by_name(policy, call.tool) {
+pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>, caller: &Caller) -> Decision<'p> {
+    let Some(section) = policy.section(call.kind) else {
+        return Decision::default();
+    };
+    let name = match readable(section, call) {
+        Ok(name) => name,
+        Err(denial) => return Decision { denial: Some(denial), would_deny: None },
+    };
+    if let Some(denial) = by_name(section, name) {
         return Decision { denial: Some(denial), would_deny: None };
     }
     let mut decision = Decision::default();
-    for entry in policy.entries_for(call.tool) {
-        if decision.note(entry.force, by_entry(entry, call)) {
+    for entry in section.entries_for(name) {
+        if decision.note(entry.force, by_entry(section, entry, call, caller)) {
             return decision;
         }
     }
-    for entry in policy.entries_for(call.tool) {
+    for entry in section.entries_for(name) {
         let approval = (entry.action == Action::RequireApproval)
-            .then(|| entry.action_denial(Reason::ApprovalRequired));
+            .then(|| entry.action_denial(section.kind, Reason::ApprovalRequired));
         if decision.note(entry.force, approval) {
             return decision;
         }
@@ -86,14 +97,108 @@ pub fn decide<'p>(policy: &'p Policy, call: &Call<'p>) -> Decision<'p> {
     decision
 }
 
-/// Whether some argument key is one that a lenient server could take for a key that the policy names for this tool.
+/// Decides a name that a request only refers to: whether it may be called with some arguments.
+#[must_use]
+pub fn decide_reference<'p>(policy: &'p Policy, call: &Call<'_>) -> Decision<'p> {
+    let Some(section) = policy.section(call.kind) else {
+        return Decision::default();
+    };
+    let name = match readable(section, call) {
+        Ok(name) => name,
+        Err(denial) => return Decision { denial: Some(denial), would_deny: None },
+    };
+    let denial = by_name(section, name).or_else(|| always(section, name));
+    Decision { denial, would_deny: None }
+}
+
+/// Whether a list shows what this names.
+#[must_use]
+pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
+    let Some(section) = policy.section(call.kind).filter(|_| policy.force == Force::Enforced)
+    else {
+        return true;
+    };
+    let Ok(name) = readable(section, call) else {
+        // What hides a name cannot be compared with it.
+        return !section.filters(policy.listing);
+    };
+    match by_name(section, name).map(|denial| denial.reason) {
+        Some(Reason::NameNotExact) => match policy.listing {
+            Listing::Listed => section.default == Default::Allow,
+            Listing::Callable => false,
+            Listing::All => true,
+        },
+        Some(reason) if reason == not_allowed(section.kind) => policy.listing == Listing::All,
+        Some(_) => false,
+        None => policy.listing != Listing::Callable || always(section, name).is_none(),
+    }
+}
+
+/// The name as it is matched, or the denial of one that could be read in two ways.
+fn readable<'p, 'c>(section: &'p Section, call: &'c Call<'_>) -> Result<&'c str, Denial<'p>> {
+    call.exact.as_deref().ok_or(Denial {
+        reason: Reason::NameUnreadable,
+        kind: section.kind,
+        rule: "",
+        text: None,
+        detail: Detail::None,
+    })
+}
+
+/// The denial that comes whatever the arguments and counts are.
+fn always<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
+    let mut entries = section.entries_for(name).filter(|entry| entry.denies_always());
+    entries.next().map(|entry| {
+        let check = entry.checks.iter().find(|check| check.denies_always());
+        match check.filter(|_| entry.action != Action::Deny) {
+            Some(check) => check.denial(section.kind, check.reason(section.kind), Detail::None),
+            None => entry.action_denial(section.kind, denied(section.kind)),
+        }
+    })
+}
+
+fn hidden(kind: Kind) -> Reason {
+    match kind {
+        Kind::Tool => Reason::ToolHidden,
+        Kind::Resource => Reason::ResourceHidden,
+        Kind::Prompt => Reason::PromptHidden,
+        Kind::Method => Reason::RpcHidden,
+    }
+}
+
+fn not_allowed(kind: Kind) -> Reason {
+    match kind {
+        Kind::Tool => Reason::ToolNotAllowed,
+        Kind::Resource => Reason::ResourceNotAllowed,
+        Kind::Prompt => Reason::PromptNotAllowed,
+        Kind::Method => Reason::RpcNotAllowed,
+    }
+}
+
+/// The reason for what an entry denies.
+#[must_use]
+pub fn denied(kind: Kind) -> Reason {
+    match kind {
+        Kind::Tool => Reason::ToolDenied,
+        Kind::Resource => Reason::ResourceDenied,
+        Kind::Prompt => Reason::PromptDenied,
+        Kind::Method => Reason::RpcDenied,
+    }
+}
+
+/// Whether some argument key is one that a lenient server could take for a key that the policy names for this name.
 #[must_use]
 pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
-    let Some(arguments) = call.arguments else { return false };
-    let of_entries = policy
-        .entries_for(call.tool)
+    let (Some(arguments), Some(section), Some(name)) =
+        (call.arguments, policy.section(call.kind), call.exact.as_deref())
+    else {
+        return false;
+    };
+    let of_entries = section
+        .entries_for(name)
         .flat_map(|entry| entry.paths.iter().map(|path| (path, entry.decode)));
-    let of_all = policy.all_limits.iter().filter_map(|limit| match &limit.amount {
+    let of_all = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
+    let of_all = of_all.filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some((path, Decode::Never)),
         Amount::Fixed(_) => None,
     });
@@ -105,25 +210,24 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
 /// # Errors
 /// [`CounterUnread`] where `count` fails.
 pub fn by_check<'p>(
+    (call, caller): (&Call<'_>, &Caller),
     check: &'p Check,
-    arguments: Option<&Value<'_>>,
     decode: Decode,
     count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
 ) -> Result<Option<Denial<'p>>, CounterUnread> {
-    let denial = |reason, detail| {
-        Some(Denial { reason, rule: &check.pointer, text: check.on_deny.as_deref(), detail })
-    };
+    let kind = call.kind;
+    let denial = |reason, detail| Some(check.denial(kind, reason, detail));
     if check.kind == CheckKind::Deny {
-        return Ok(denial(Reason::ToolDenied, Detail::None));
+        return Ok(denial(check.reason(kind), Detail::None));
     }
     let mut undecided = None;
     for condition in &check.conditions {
-        match condition.holds(arguments, decode, check.side(), count)? {
+        match condition.holds((call, caller), decode, check.side(), count)? {
             Truth::True => {}
             // False wins over undecidable: look no further.
             Truth::False => {
                 return Ok(match check.kind {
-                    CheckKind::Require => denial(Reason::RequirementNotMet, condition.detail()),
+                    CheckKind::Require => denial(check.reason(kind), condition.detail()),
                     CheckKind::DenyIf | CheckKind::Deny => None,
                 });
             }
@@ -136,7 +240,7 @@ pub fn by_check<'p>(
         (Some((condition, mismatch)), _) => {
             denial(Reason::ValueUndecidable, condition.mismatch_detail(mismatch))
         }
-        (None, CheckKind::DenyIf) => denial(Reason::DeniedByCondition, Detail::None),
+        (None, CheckKind::DenyIf) => denial(check.reason(kind), Detail::None),
         (None, CheckKind::Require | CheckKind::Deny) => None,
     })
 }
@@ -153,33 +257,40 @@ impl<'p> Decision<'p> {
     }
 }
 
-/// The denial of a tool by its name alone: hidden, not exact, or not listed.
+/// The denial of a name by itself: hidden, not exact, or not listed.
 #[must_use]
-pub fn by_name<'p>(policy: &'p Policy, tool: &str) -> Option<Denial<'p>> {
-    let denial = |reason, rule| Some(Denial { reason, rule, text: None, detail: Detail::None });
-    if let Some(hidden) = policy.hide.iter().find(|hidden| hidden.pattern.matches(tool)) {
-        return denial(Reason::ToolHidden, &*hidden.pointer);
+pub fn by_name<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
+    let kind = section.kind;
+    let denial =
+        |reason, rule| Some(Denial { reason, kind, rule, text: None, detail: Detail::None });
+    if let Some(line) = section.hide.iter().find(|line| line.pattern.matches(name)) {
+        return denial(hidden(kind), &*line.pointer);
     }
-    if let Some(name) = resembled(policy, tool) {
+    if let Some(exact) = resembled(section, name) {
         // What resembles a hidden name must not tell that there is one.
-        let reason = if name.hides { Reason::ToolHidden } else { Reason::NameNotExact };
-        return denial(reason, &*name.pointer);
+        let reason = if exact.hides { hidden(kind) } else { Reason::NameNotExact };
+        return denial(reason, &*exact.pointer);
     }
-    let listed = policy.default == Default::Allow || policy.entries_for(tool).any(Entry::lists);
-    if listed { None } else { denial(Reason::ToolNotAllowed, "/default") }
+    let listed = section.default == Default::Allow || section.entries_for(name).any(Entry::lists);
+    if listed { None } else { denial(not_allowed(kind), &*section.default_pointer) }
 }
 
 /// The exact key that a name is not, but resembles.
-fn resembled<'p>(policy: &'p Policy, tool: &str) -> Option<&'p ExactName> {
-    if policy.has_exact(tool) {
+fn resembled<'p>(section: &'p Section, name: &str) -> Option<&'p ExactName> {
+    if section.has_exact(name) {
         return None;
     }
-    policy.exact_names().iter().find(|name| confusable(tool, &name.text))
+    section.exact_names().iter().find(|exact| confusable(name, &exact.text))
 }
 
-fn by_entry<'p>(entry: &'p Entry, call: &Call<'_>) -> Option<Denial<'p>> {
+fn by_entry<'p>(
+    section: &Section,
+    entry: &'p Entry,
+    call: &Call<'_>,
+    caller: &Caller,
+) -> Option<Denial<'p>> {
     if entry.action == Action::Deny {
-        return Some(entry.action_denial(Reason::ToolDenied));
+        return Some(entry.action_denial(section.kind, denied(section.kind)));
     }
     // A `deny_if` that reads a counter has to wait for it; a requirement can fail already by what it asks of the call.
     let mut checks = entry.checks.iter();
@@ -187,24 +298,36 @@ fn by_entry<'p>(entry: &'p Entry, call: &Call<'_>) -> Option<Denial<'p>> {
         if check.kind == CheckKind::DenyIf && check.reads_counters() {
             return None;
         }
-        by_check(check, call.arguments, entry.decode, &mut |_| Ok(None))
-            .unwrap_or_else(|CounterUnread| Some(check.unread()))
+        by_check((call, caller), check, entry.decode, &mut |_| Ok(None))
+            .unwrap_or_else(|CounterUnread| Some(check.unread(section.kind)))
     })
 }
 
 impl Entry {
-    fn action_denial(&self, reason: Reason) -> Denial<'_> {
+    fn action_denial(&self, kind: Kind, reason: Reason) -> Denial<'_> {
         let text = self.reason.as_deref();
-        Denial { reason, rule: &self.action_pointer, text, detail: Detail::None }
+        Denial { reason, kind, rule: &self.action_pointer, text, detail: Detail::None }
     }
 }
 
 impl Check {
     /// The denial of a check whose counter cannot be read.
     #[must_use]
-    pub fn unread(&self) -> Denial<'_> {
+    pub fn unread(&self, kind: Kind) -> Denial<'_> {
         let reason = Reason::CountersUnavailable;
-        Denial { reason, rule: &self.pointer, text: None, detail: Detail::None }
+        Denial { reason, kind, rule: &self.pointer, text: None, detail: Detail::None }
+    }
+
+    fn denial<'p>(&'p self, kind: Kind, reason: Reason, detail: Detail<'p>) -> Denial<'p> {
+        Denial { reason, kind, rule: &self.pointer, text: self.on_deny.as_deref(), detail }
+    }
+
+    fn reason(&self, kind: Kind) -> Reason {
+        match self.kind {
+            CheckKind::Require => Reason::RequirementNotMet,
+            CheckKind::DenyIf => Reason::DeniedByCondition,
+            CheckKind::Deny => denied(kind),
+        }
     }
 }
 
@@ -215,15 +338,19 @@ impl Condition {
     /// [`CounterUnread`] where `count` fails.
     pub fn holds(
         &self,
-        arguments: Option<&Value<'_>>,
+        (call, caller): (&Call<'_>, &Caller),
         decode: Decode,
         side: Side,
         count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
     ) -> Result<Truth, CounterUnread> {
         match &self.subject {
             Subject::Argument(path) => {
-                Ok(path.visit(arguments, decode, &mut |value| self.matcher.test(value, side)))
+                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side);
+                Ok(path.visit(call.arguments, decode, test))
             }
+            Subject::Identity(None) => Ok(self.matcher.test(caller.grant_value().as_ref(), side)),
+            Subject::Identity(Some(key)) => Ok(self.matcher.test(caller.key(*key), side)),
+            Subject::Header(header) => Ok(self.matcher.test(caller.header(*header), side)),
             Subject::Counter(counter) => Ok(match count(*counter)? {
                 Some(used) => self.matcher.test_count(Decimal::from(used)),
                 None => Truth::True,
@@ -234,14 +361,14 @@ impl Condition {
     fn detail(&self) -> Detail<'_> {
         match &self.subject {
             Subject::Argument(path) => Detail::Path(path.text()),
-            Subject::Counter(_) => Detail::None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 
     fn mismatch_detail(&self, mismatch: Mismatch) -> Detail<'_> {
         match &self.subject {
             Subject::Argument(path) => Detail::Mismatch(path.text(), mismatch),
-            Subject::Counter(_) => Detail::None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
 
-use crate::decision::{CounterUnread, Decision, Denial, Detail, by_check, decide};
+use crate::decision::{
+    CounterUnread, Decision, Denial, Detail, by_check, decide, decide_reference,
+};
 use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::{Mismatch, Truth};
-use crate::mcp::message::Call;
+use crate::mcp::call::{Call, Kind};
+use crate::mcp::message::Request;
 use crate::number::{Decimal, Micros};
-use crate::policy::compiled::{Amount, Config, Limit, NamedCounter, OnError, Policy, Refund};
+use crate::policy::compiled::{
+    Amount, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund,
+};
 use crate::rate::limiter::{Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
@@ -42,16 +47,52 @@ impl Permit {
     }
 }
 
-/// Decides a call and counts it.
+/// What of a request the policy has rules for: its method, and then what it calls or refers to.
+#[derive(Debug)]
+pub struct Governed<'v> {
+    calls: Vec<Call<'v>>,
+    references: Vec<Call<'v>>,
+}
+
+impl<'v> Governed<'v> {
+    /// Picks it; `None` where the policy has no rules for the request.
+    #[must_use]
+    pub fn of(policy: &Policy, request: &Request<'v>) -> Option<Governed<'v>> {
+        let has_rules = |call: &Call<'_>| policy.section(call.kind).is_some();
+        // Giving up a subscription asks for nothing.
+        let called = request.call.clone().filter(|_| request.method != "resources/unsubscribe");
+        let calls: Vec<Call<'v>> =
+            [Some(request.as_method()), called].into_iter().flatten().filter(has_rules).collect();
+        let references: Vec<Call<'v>> =
+            request.references().into_iter().filter(has_rules).collect();
+        let governed = !calls.is_empty() || !references.is_empty();
+        governed.then_some(Governed { calls, references })
+    }
+
+    /// Everything that is called.
+    #[must_use]
+    pub fn calls(&self) -> &[Call<'v>] {
+        &self.calls
+    }
+
+    /// What is only referred to.
+    #[must_use]
+    pub fn references(&self) -> &[Call<'v>] {
+        &self.references
+    }
+}
+
+/// Decides a request and counts it.
 pub fn enforce<'p, S: SharedStore>(
     config: &'p Config,
-    call: &Call<'p>,
+    policy: &'p Policy,
+    governed: &Governed<'_>,
     caller: &Caller,
     limiter: &Limiter<'_, S>,
     now: UnixMillis,
 ) -> Outcome<'p> {
-    let enforcement = Enforcement { config, policy: &config.policy, call, caller, limiter, now };
-    match (enforcement.outcome(), config.policy.force) {
+    let enforcement = Enforcement { config, policy, governed, caller, limiter, now };
+    match (enforcement.outcome(), policy.force) {
         (Outcome::Denied(denial), Force::Shadow) => {
             Outcome::Permitted(Permit { counted: Vec::new(), refundable: Vec::new() }, Some(denial))
         }
@@ -62,7 +103,7 @@ pub fn enforce<'p, S: SharedStore>(
 struct Enforcement<'e, 'p, S> {
     config: &'p Config,
     policy: &'p Policy,
-    call: &'e Call<'p>,
+    governed: &'e Governed<'e>,
     caller: &'e Caller,
     limiter: &'e Limiter<'e, S>,
     now: UnixMillis,
@@ -70,6 +111,7 @@ struct Enforcement<'e, 'p, S> {
 
 /// What one call counts on one counter, through one limit or several.
 struct Due<'p> {
+    kind: Kind,
     limit: &'p Limit,
     named: &'p NamedCounter,
     charge: Charge,
@@ -78,7 +120,7 @@ struct Due<'p> {
 
 impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     fn outcome(&self) -> Outcome<'p> {
-        let mut decision = decide(self.policy, self.call);
+        let mut decision = self.decision();
         if decision.denial.is_none() {
             self.read_counters(&mut decision);
         }
@@ -92,6 +134,30 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         }
     }
 
+    fn decision(&self) -> Decision<'p> {
+        let calls = self.governed.calls.iter().map(|call| decide(self.policy, call, self.caller));
+        let references =
+            self.governed.references.iter().map(|call| decide_reference(self.policy, call));
+        let mut decision = Decision::default();
+        for next in calls.chain(references) {
+            decision.would_deny = decision.would_deny.or(next.would_deny);
+            if next.denial.is_some() {
+                decision.denial = next.denial;
+                break;
+            }
+        }
+        decision
+    }
+
+    /// The calls with the entries that match them.
+    fn entries(&self) -> impl Iterator<Item = (&Call<'_>, &'p Entry)> {
+        self.governed.calls.iter().flat_map(|call| {
+            let named = self.policy.section(call.kind).zip(call.exact.as_deref());
+            let entries = named.into_iter().flat_map(|(section, name)| section.entries_for(name));
+            entries.map(move |entry| (call, entry))
+        })
+    }
+
     /// Judges the checks that read counters.
     fn read_counters(&self, decision: &mut Decision<'p>) {
         let mut count = |at: usize| {
@@ -100,12 +166,12 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             let used = self.limiter.used(named.counter, caller, self.now);
             used.map(Some).map_err(|_| CounterUnread)
         };
-        for entry in self.policy.entries_for(self.call.tool) {
+        for (call, entry) in self.entries() {
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
-                let judged = by_check(check, self.call.arguments, entry.decode, &mut count);
+                let judged = by_check((call, self.caller), check, entry.decode, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
                     (Ok(denial), _) => denial,
-                    (Err(CounterUnread), OnError::Deny) => Some(check.unread()),
+                    (Err(CounterUnread), OnError::Deny) => Some(check.unread(call.kind)),
                     (Err(CounterUnread), OnError::Allow) => None,
                 };
                 if decision.note(entry.force, denial) {
@@ -117,26 +183,31 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
 
     /// What the call counts, in the order of the policy. An amount that cannot be counted denies.
     fn dues(&self, decision: &mut Decision<'p>) -> Vec<Due<'p>> {
-        let of_entries = self.policy.entries_for(self.call.tool).flat_map(|entry| {
-            entry.limits.iter().map(move |limit| (limit, entry.force, entry.decode))
+        let of_entries = self.entries().flat_map(|(call, entry)| {
+            entry.limits.iter().map(move |limit| (call, limit, entry.force, entry.decode))
         });
-        let of_all =
-            self.policy.all_limits.iter().map(|limit| (limit, Force::Enforced, Decode::Never));
+        let tools = self.governed.calls.iter().filter(|call| call.kind == Kind::Tool);
+        let of_all = tools.flat_map(|call| {
+            let limits = self.policy.all_limits.iter();
+            limits.map(move |limit| (call, limit, Force::Enforced, Decode::Never))
+        });
         let mut dues: Vec<Due<'p>> = Vec::new();
-        for (limit, force, decode) in of_entries.chain(of_all) {
+        for (call, limit, force, decode) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
             };
-            match amount(&limit.amount, self.call.arguments, decode) {
+            let kind = call.kind;
+            match amount(&limit.amount, call.arguments, decode) {
                 Ok(amount) => {
                     let caller = self.caller.counted_as(named.scope);
                     let charge =
                         Charge { counter: named.counter, caller, amount, max: limit.max, force };
-                    join(&mut dues, Due { limit, named, charge, refund: limit.refund });
+                    join(&mut dues, Due { kind, limit, named, charge, refund: limit.refund });
                 }
                 Err(detail) => {
                     let denial = Denial {
                         reason: Reason::InvalidIncrement,
+                        kind,
                         rule: &limit.pointer,
                         text: None,
                         detail,
@@ -155,6 +226,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {
             reason: Reason::CountersUnavailable,
+            kind: dues.first().map_or(Kind::Tool, |due| due.kind),
             rule: dues.first().map_or("", |due| &due.limit.pointer),
             text: None,
             detail: Detail::None,
@@ -214,6 +286,7 @@ impl<'p> Due<'p> {
     fn denial(&self, overrun: Overrun) -> Denial<'p> {
         Denial {
             reason: Reason::LimitReached,
+            kind: self.kind,
             rule: &self.limit.pointer,
             text: self.limit.on_deny.as_deref(),
             detail: Detail::Limit {

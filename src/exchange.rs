@@ -4,81 +4,34 @@
 //! sequence of events. A request is judged once, at the end of its body or at its trailers, whichever comes; nothing is
 //! forwarded unjudged.
 
+mod arrival;
+mod events;
 mod judgement;
+mod response;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
+use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
-use crate::mcp::outcome::{BodyForm, Observer};
-use crate::policy::compiled::Config;
+use crate::policy::binding::Unmatched;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::sessions::Sessions;
 use crate::rate::limiter::{Limiter, Reservation};
-use crate::rate::store::SharedStore;
+use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::time::UnixMillis;
-use judgement::{Judgement, Refunds};
+pub use events::{Action, BodyAction, Chunk, Environment, HeaderEdit, Hold, ResponseHead};
 
-/// What the exchange asks of the world when it needs it.
-pub trait Environment {
-    /// Where counts are kept.
-    type Store: SharedStore;
+use arrival::{route, seal_session};
+use judgement::Judgement;
+use response::{Expected, Lists, Response};
 
-    /// The time; `None` if the host fails.
-    fn now(&self) -> Option<UnixMillis>;
-
-    /// The store.
-    fn store(&self) -> &Self::Store;
-
-    /// The first `length` bytes that are buffered of the request body; `None` if the host fails.
-    fn request_body(&self, length: usize) -> Option<Vec<u8>>;
-
-    /// The chunk of the response body that is just passing; `None` if the host fails.
-    fn response_chunk(&self, length: usize) -> Option<Vec<u8>>;
-}
-
-/// Whether request headers can wait for the decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// They wait.
-    Yes,
-    /// They go ahead; the body still waits.
-    No,
-}
-
-/// Whether more of a body follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// More follows.
-    More,
-    /// This is the end.
-    Last,
-}
-
-/// What Envoy shall do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Go on.
-    Continue,
-    /// Wait.
-    Pause,
-    /// Answer, and forward nothing.
-    Reply(Reply),
-}
-
-/// The headers of a response, as far as counts depend on them.
-#[derive(Clone, Copy, Debug)]
-pub struct ResponseHead<'h> {
-    /// HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: Option<&'h [u8]>,
-    /// Whether a `Content-Encoding` other than identity is there.
-    pub encoded: bool,
-    /// Whether the answer tells what became of the call: see [`crate::mcp::outcome::is_conclusive`].
-    pub conclusive: bool,
-}
+/// What a response must not be encoded for: events and lists have to be read.
+const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -86,6 +39,13 @@ pub struct Exchange {
     config: Rc<Config>,
     state: State,
     record: Option<Record>,
+    edits: Vec<HeaderEdit>,
+    /// Whether request headers can still be changed when the body has been judged.
+    holds: bool,
+    /// The policy that governs the request, by its index; `None` where no binding matches.
+    policy: Option<usize>,
+    /// To whom session ids in the response are sealed.
+    sealed_to: Option<CallerId>,
 }
 
 #[derive(Debug)]
@@ -95,11 +55,11 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, buffered: usize },
-    /// Forwarded; these counts are given back on an error.
-    Forwarded(Refunds),
-    /// The response is watched for errors.
-    Watching { observer: Observer, refunds: Refunds },
+    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize },
+    /// Forwarded; the response is needed for this.
+    Forwarded(Expected),
+    /// The response is on its way through.
+    Responding(Box<Response>),
     /// Answered here.
     Answered,
 }
@@ -108,36 +68,103 @@ impl Exchange {
     /// An exchange that has seen nothing.
     #[must_use]
     pub fn new(config: Rc<Config>) -> Exchange {
-        Exchange { config, state: State::Fresh, record: None }
+        let state = State::Fresh;
+        let edits = Vec::new();
+        Exchange {
+            config,
+            state,
+            record: None,
+            edits,
+            holds: false,
+            policy: Some(0),
+            sealed_to: None,
+        }
     }
 
-    /// Request headers. Also returns the names of the headers to remove before anything is forwarded.
-    pub fn request_headers(
+    /// Request headers.
+    pub fn request_headers<E: Environment>(
         &mut self,
+        env: &E,
         headers: &[Header<'_>],
         follows: Follows,
         hold: Hold,
-    ) -> (Action, Vec<&'static str>) {
-        let head = match admit(headers, follows, self.config.requests.max_body_bytes) {
-            Ok(Admission::Judge(_)) if follows == Follows::Nothing => {
-                return (self.refuse(Refusal::new(Reason::InvalidJson, "")), Vec::new());
-            }
-            Ok(Admission::Judge(head)) => head,
-            Ok(Admission::Pass) => {
-                self.state = State::Passing;
-                self.record = Some(Record::passed("", &self.config.policy.name));
-                return (Action::Continue, Vec::new());
-            }
-            Err(refusal) => return (self.refuse(refusal), Vec::new()),
-        };
-        let mut removed = head.controls.clone();
-        if self.config.policy.needs_responses() {
-            // An error in a compressed response could not be read.
-            removed.push("accept-encoding");
+    ) -> Action {
+        self.begin(env, headers, follows, hold).unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    fn begin<E: Environment>(
+        &mut self,
+        env: &E,
+        headers: &[Header<'_>],
+        follows: Follows,
+        hold: Hold,
+    ) -> Result<Action, Refusal> {
+        let config = self.config.clone();
+        let facts = Facts::of(headers, &config.headers);
+        let attribute = |path: &[&str]| env.attribute(path);
+        self.policy = route(&config, &facts, &attribute)?;
+        let unmatched = config.bindings.as_ref().map(|bindings| bindings.unmatched);
+        if self.policy.is_none() && unmatched == Some(Unmatched::Pass) {
+            return Ok(self.pass(Lists::None));
         }
-        self.state = State::Collecting { head, buffered: 0 };
-        let action = if hold == Hold::Yes { Action::Pause } else { Action::Continue };
-        (action, removed)
+        let pinned = matches!(config.sessions, Sessions::Pinned(_));
+        let head = match admit(headers, follows, config.requests.max_body_bytes)? {
+            Admission::Judge(_) if follows == Follows::Nothing => {
+                return Err(Refusal::new(Reason::InvalidJson, ""));
+            }
+            Admission::Judge(head) => head,
+            Admission::Stream { expected } => {
+                if pinned {
+                    self.identify(&facts, &attribute)?;
+                }
+                let filters = self.policy().is_none_or(Policy::filters_any);
+                self.edits.extend((expected && filters).then_some(PLAIN));
+                return Ok(self.pass(if filters { Lists::Any } else { Lists::None }));
+            }
+            Admission::Pass => {
+                if pinned {
+                    self.identify(&facts, &attribute)?;
+                }
+                return Ok(self.pass(Lists::None));
+            }
+        };
+        let caller = Box::new(self.identify(&facts, &attribute)?);
+        self.edits.extend(head.controls.iter().map(|name| HeaderEdit::Remove(name)));
+        self.holds = hold == Hold::Yes;
+        let needed = |policy: &Policy| policy.needs_responses() || policy.filters_any();
+        if !self.holds && self.policy().is_some_and(needed) {
+            // When the body tells whether the response is needed, it may be too late.
+            self.edits.push(PLAIN);
+        }
+        self.state = State::Collecting { head, caller, buffered: 0 };
+        Ok(if hold == Hold::No { Action::Continue } else { Action::Pause })
+    }
+
+    /// Lets a request go that cannot carry a call.
+    fn pass(&mut self, lists: Lists) -> Action {
+        self.record = Some(Record::passed("", self.policy_name()));
+        self.state = State::Forwarded(Expected { lists, ..Expected::default() });
+        Action::Continue
+    }
+
+    /// Names the caller, and gives the server its own session id if that is pinned.
+    fn identify(
+        &mut self,
+        facts: &Facts<'_>,
+        attribute: &Attribute<'_>,
+    ) -> Result<Caller, Refusal> {
+        let arrived = arrival::identify(&self.config, facts, attribute)?;
+        self.sealed_to = arrived.sealed_to;
+        self.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
+        Ok(arrived.caller)
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.policy.and_then(|at| self.config.policy_at(at))
+    }
+
+    fn policy_name(&self) -> &str {
+        self.policy().map_or("", |policy| &policy.name)
     }
 
     /// Request body: `buffered` counts all of it that Envoy holds so far.
@@ -185,52 +212,65 @@ impl Exchange {
         self.refuse(Refusal::new(Reason::HostFailure, ""))
     }
 
-    /// Whether the response can change a count.
+    /// Whether the response is needed.
     #[must_use]
     pub fn awaits_response(&self) -> bool {
-        matches!(&self.state, State::Forwarded(refunds) if !refunds.is_empty())
+        match &self.state {
+            State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
+            State::Fresh
+            | State::Passing
+            | State::Collecting { .. }
+            | State::Responding(_)
+            | State::Answered => false,
+        }
     }
 
     /// Response headers.
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
-        let State::Forwarded(refunds) = &mut self.state else {
+        let State::Forwarded(expected) = &mut self.state else {
             return;
         };
-        let refunds = std::mem::take(refunds);
+        let expected = std::mem::take(expected);
         self.state = State::Passing;
-        if refunds.is_empty() || !head.conclusive {
-            return;
+        if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
+            self.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        if head.status >= 400 {
-            give_back(&self.config, env, refunds.iter().flat_map(|(_, counts)| counts));
-            return;
+        let policy = self.policy;
+        if let Some((response, edits)) = Response::start(&self.config, policy, env, expected, head)
+        {
+            self.edits.extend(edits);
+            self.state = State::Responding(Box::new(response));
         }
-        let form = BodyForm::of(head.content_type, head.encoded);
-        let ids = refunds.iter().map(|(id, _)| id.clone()).collect();
-        self.state = State::Watching { observer: Observer::new(form, ids), refunds };
     }
 
-    /// Response body: `length` bytes are passing. They are looked at, never held.
-    pub fn response_body<E: Environment>(&mut self, env: &E, length: usize, chunk: Chunk) {
-        let State::Watching { observer, refunds } = &mut self.state else {
-            return;
+    /// Response body: `length` bytes are there, counted anew after each that passed.
+    pub fn response_body<E: Environment>(
+        &mut self,
+        env: &E,
+        length: usize,
+        chunk: Chunk,
+    ) -> BodyAction {
+        let State::Responding(response) = &mut self.state else {
+            return BodyAction::Continue;
         };
-        let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
-        let failed = match bytes {
-            Some(bytes) => observer.push(&bytes, chunk == Chunk::Last),
-            None => Vec::new(),
-        };
-        let counts =
-            refunds.iter().filter(|(id, _)| failed.contains(id)).flat_map(|(_, counts)| counts);
-        give_back(&self.config, env, counts);
-        if !observer.is_watching() {
+        let action = response.body(&self.config, env, length, chunk);
+        if response.is_over() {
             self.state = State::Passing;
         }
+        action
     }
 
     /// Response trailers: where they come, the body never says that it has ended.
-    pub fn response_trailers<E: Environment>(&mut self, env: &E) {
-        self.response_body(env, 0, Chunk::Last);
+    pub fn response_trailers<E: Environment>(&mut self, env: &E) -> BodyAction {
+        let State::Responding(response) = &mut self.state else {
+            return BodyAction::Continue;
+        };
+        response.trailers(&self.config, env)
+    }
+
+    /// The changes that the headers of the request, or then of the response, still need.
+    pub fn take_edits(&mut self) -> Vec<HeaderEdit> {
+        std::mem::take(&mut self.edits)
     }
 
     /// The record of the request, once, as soon as there is one.
@@ -239,7 +279,7 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, buffered } =
+        let State::Collecting { head, caller, buffered } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -251,14 +291,19 @@ impl Exchange {
         let Some(now) = env.now() else {
             return self.host_failed();
         };
-        let verdict = match Judgement::new(&self.config, &head, env, now).of_body(&body) {
+        let verdict = match Judgement::new(&self.config, self.policy(), &head, *caller, env, now)
+            .of_body(&body)
+        {
             Ok(verdict) => verdict,
             Err(refusal) => return self.refuse(refusal),
         };
         self.record = verdict.record;
         match verdict.result {
-            Ok(refunds) => {
-                self.state = State::Forwarded(refunds);
+            Ok(expected) => {
+                if self.holds && !expected.is_nothing() {
+                    self.edits.push(PLAIN);
+                }
+                self.state = State::Forwarded(expected);
                 Action::Continue
             }
             Err(reply) => Action::Reply(reply),
@@ -275,7 +320,7 @@ impl Exchange {
     fn settled(&self) -> Action {
         match self.state {
             State::Answered | State::Fresh | State::Collecting { .. } => Action::Pause,
-            State::Passing | State::Forwarded(_) | State::Watching { .. } => Action::Continue,
+            State::Passing | State::Forwarded(_) | State::Responding(_) => Action::Continue,
         }
     }
 }

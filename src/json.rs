@@ -94,6 +94,23 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Value<'_>, Fault> {
     parser::Parser::new(text, duplicates, MAX_DEPTH, MAX_VALUES).document()
 }
 
+/// Reads the items of an array, each with its own bytes in the text.
+///
+/// # Errors
+/// As [`parse`]; and a syntax fault where the text is no array.
+pub fn parse_items(text: &str) -> Result<Vec<Item<'_>>, Fault> {
+    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, MAX_VALUES).items()
+}
+
+/// One item of an array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item<'a> {
+    /// The value's own bytes in the text.
+    pub raw: &'a str,
+    /// The value.
+    pub value: Value<'a>,
+}
+
 impl<'a> Value<'a> {
     /// The members, if this is an object.
     #[must_use]

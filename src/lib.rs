@@ -6,15 +6,16 @@
 //!
 //! 1. Envoy starts the plugin: [`policy`] reads the configuration strictly and compiles it to a `Config`, or refuses it with
 //!    every problem at once.
-//! 2. Request headers arrive: [`mcp::headers`] refuses at sight what no honest client sends, and keeps the few facts that
+//! 2. Request headers arrive: bindings pick the policy, [`identity`] names the caller, [`session`] opens a sealed session id, and [`mcp::headers`] refuses at sight what no honest client sends, and keeps the few facts that
 //!    later stages need. Where Envoy allows it the headers wait.
 //! 3. The body is complete: [`json`] parses it once, strictly; [`mcp::message`] reads JSON-RPC messages from it and checks
 //!    them against the headers that mirror them.
 //! 4. [`decision`] says what the policy makes of a call: pure, total, without allocation. [`matcher`] holds the comparisons.
 //! 5. [`enforce`] adds what depends on counters, which [`rate`] keeps in Envoy's shared data, and makes the `Permit` without
-//!    which no call is forwarded. [`identity`] says whose counts they are.
+//!    which no call is forwarded.
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
-//! 7. The response streams by; where a limit counts successes only, [`mcp::outcome`] looks for an error in it.
+//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
+//!    successes only, [`mcp::outcome`] looks for an error.
 //!
 //! [`exchange`] drives 2 to 7 as a state machine without input or output of its own. The host module, which exists only for
 //! wasm32, carries events from Envoy to it and its actions back.
@@ -40,6 +41,7 @@ pub mod number;
 pub mod matcher;
 pub mod mcp;
 pub mod rate;
+pub mod session;
 
 pub mod policy;
 
@@ -47,6 +49,7 @@ pub mod decision;
 pub mod identity;
 
 pub mod enforce;
+pub mod listing;
 pub mod record;
 pub mod reply;
 

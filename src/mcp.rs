@@ -2,10 +2,12 @@
 //!
 //! Everything here reads and judges form; nothing here knows a policy.
 
+pub mod call;
 pub mod headers;
 pub mod message;
 pub mod outcome;
 pub mod sse;
+pub mod uri;
 
 use crate::reason::Reason;
 

@@ -3,12 +3,16 @@
 //! There is one door, [`Config::load`], and it reports every problem at once. Nothing is ignored, defaulted or clamped in
 //! silence: what is not understood is an error that names its place in the author's document.
 
+pub mod binding;
+pub mod callers;
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod lint;
 pub(crate) mod reader;
+pub mod section;
+pub mod sessions;
 mod suggest;
 
 use crate::json::{Duplicates, Value, parse};

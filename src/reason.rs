@@ -45,14 +45,46 @@ pub enum Reason {
     HeadersNotHeld,
     /// Envoy did not hand over what the filter needs to decide.
     HostFailure,
+    /// A header, claim or certificate that names the caller cannot be read.
+    IdentityUnreadable,
+    /// The path could be read in two ways, which matters for what governs it.
+    PathAmbiguous,
+    /// The session id is not one that this caller was given.
+    SessionUnknown,
+    /// No binding matches the request.
+    Unmatched,
+    /// No source names the caller, and one must.
+    IdentityRequired,
+    /// A list could not be read, and so not be filtered.
+    ListUnreadable,
+    /// The name or URI could be read in two ways.
+    NameUnreadable,
     /// The tool is hidden.
     ToolHidden,
+    /// The resource is hidden.
+    ResourceHidden,
+    /// The prompt is hidden.
+    PromptHidden,
+    /// The method of the protocol is hidden.
+    RpcHidden,
     /// The name equals a listed one only after folding.
     NameNotExact,
     /// No entry lists the tool under `default: deny`.
     ToolNotAllowed,
+    /// The same of a resource.
+    ResourceNotAllowed,
+    /// The same of a prompt.
+    PromptNotAllowed,
+    /// The same of a method of the protocol.
+    RpcNotAllowed,
     /// An entry or a rule denies the tool.
     ToolDenied,
+    /// An entry denies the resource.
+    ResourceDenied,
+    /// An entry denies the prompt.
+    PromptDenied,
+    /// An entry denies the method of the protocol.
+    RpcDenied,
     /// A `require` or a rule does not hold.
     RequirementNotMet,
     /// A `deny_if` matches.
@@ -96,18 +128,17 @@ impl Reason {
         self.row().3
     }
 
+    /// Whether the answer must not tell that the name exists.
+    #[must_use]
+    pub fn hides(self) -> bool {
+        use Reason::{PromptHidden, ResourceHidden, RpcHidden, ToolHidden};
+        matches!(self, ToolHidden | ResourceHidden | PromptHidden | RpcHidden)
+    }
+
     /// The table. JSON-RPC codes of the front door: -32700 and -32600 of JSON-RPC 2.0, -32020 of MCP 2026-07-28; codes of
     /// decisions lie outside the range that JSON-RPC reserves, as MCP 2026-07-28 asks.
     fn row(self) -> (&'static str, u16, i32, &'static str) {
-        use Reason::{
-            AmbiguousKey, ApprovalRequired, BatchNotAllowed, BatchRefused, BodyNotAllowed,
-            BodyTooLarge, ByteOrderMark, ContentEncoding, ContentType, CountersUnavailable,
-            DeniedByCondition, DuplicateKey, HeaderMismatch, HeadersNotHeld, HostFailure,
-            InvalidIncrement, InvalidJson, InvalidMessage, InvalidParams, InvalidUtf8,
-            LimitReached, MethodNotAllowed, MethodOverride, MissingId, NameNotExact,
-            RepeatedHeader, RequirementNotMet, TooComplex, TooDeep, ToolDenied, ToolHidden,
-            ToolNotAllowed, ValueUndecidable,
-        };
+        use Reason::*;
         #[rustfmt::skip]
         let row = match self {
             MethodNotAllowed => ("method_not_allowed", 405, -32600, "HTTP method not allowed: MCP uses POST, GET and DELETE"),
@@ -131,10 +162,26 @@ impl Reason {
             HeaderMismatch => ("header_mismatch", 400, -32020, "An MCP header is missing, repeated, not decodable or does not match the body"),
             HeadersNotHeld => ("headers_not_held", 503, -32603, "The policy filter is not set up to hold request headers"),
             HostFailure => ("host_failure", 500, -32603, "The request could not be read"),
+            IdentityUnreadable => ("identity_unreadable", 400, -32600, "The name of the caller cannot be read"),
+            PathAmbiguous => ("path_ambiguous", 400, -32600, "The path could be read in more than one way"),
+            SessionUnknown => ("session_unknown", 404, -32001, "Session not found"),
+            Unmatched => ("unmatched", 200, 403, "No policy governs this server"),
+            IdentityRequired => ("identity_required", 200, 401, "The caller must identify itself"),
+            ListUnreadable => ("list_unreadable", 200, -32603, "The list could not be checked against the policy, and is withheld"),
+            NameUnreadable => ("name_unreadable", 200, 403, "The name or URI of this request could be read in more than one way"),
             ToolHidden => ("tool_hidden", 200, -32602, ""),
+            ResourceHidden => ("resource_hidden", 200, -32602, ""),
+            PromptHidden => ("prompt_hidden", 200, -32602, ""),
+            RpcHidden => ("rpc_method_hidden", 200, -32601, ""),
             NameNotExact => ("name_not_exact", 200, 403, ""),
             ToolNotAllowed => ("tool_not_allowed", 200, 403, ""),
+            ResourceNotAllowed => ("resource_not_allowed", 200, 403, ""),
+            PromptNotAllowed => ("prompt_not_allowed", 200, 403, ""),
+            RpcNotAllowed => ("rpc_method_not_allowed", 200, 403, ""),
             ToolDenied => ("tool_denied", 200, 403, ""),
+            ResourceDenied => ("resource_denied", 200, 403, ""),
+            PromptDenied => ("prompt_denied", 200, 403, ""),
+            RpcDenied => ("rpc_method_denied", 200, 403, ""),
             RequirementNotMet => ("requirement_not_met", 200, 403, ""),
             DeniedByCondition => ("denied_by_condition", 200, 403, ""),
             ValueUndecidable => ("value_undecidable", 200, 403, ""),

@@ -3,6 +3,8 @@
 use crate::decision::Denial;
 use crate::identity::Caller;
 use crate::mcp::Refusal;
+use crate::mcp::call::Kind;
+use crate::mcp::message::Request;
 use crate::reply::echoed;
 
 /// The record of one request. Every field is a value of its own in the filter state, under `wasm.mcp_<field>`.
@@ -12,16 +14,18 @@ pub struct Record {
     pub decision: &'static str,
     /// The JSON-RPC method, or `batch`.
     pub method: String,
-    /// The tool.
-    pub tool: String,
+    /// The tool, resource or prompt, with the name of its field.
+    pub name: Option<(&'static str, String)>,
     /// The reason of a denial or refusal.
     pub reason: &'static str,
     /// JSON Pointer to the line of the policy.
     pub rule: String,
     /// The policy.
     pub policy: String,
-    /// Digest of the caller's credential.
+    /// The caller's grant; a digest where it is a credential.
     pub grant: String,
+    /// The caller's further names: `team=sre,tenant=acme`.
+    pub identity: String,
 }
 
 impl Record {
@@ -31,7 +35,7 @@ impl Record {
         Record { decision: "refuse", reason: refusal.reason.label(), ..Record::default() }
     }
 
-    /// The record of a message that calls no tool.
+    /// The record of a message that the policy has no rules for.
     #[must_use]
     pub fn passed(method: &str, policy: &str) -> Record {
         Record {
@@ -42,36 +46,44 @@ impl Record {
         }
     }
 
-    /// The record of a tool call.
+    /// The record of a request that the policy has rules for.
     #[must_use]
-    pub fn of_call(
+    pub fn governed(
         decision: &'static str,
-        tool: &str,
+        request: &Request<'_>,
         denial: Option<&Denial<'_>>,
         policy: &str,
         caller: &Caller,
     ) -> Record {
+        let field = |kind| match kind {
+            Kind::Resource => "mcp_resource",
+            Kind::Prompt => "mcp_prompt",
+            Kind::Tool | Kind::Method => "mcp_tool",
+        };
         Record {
             decision,
-            method: crate::mcp::TOOLS_CALL.to_owned(),
-            tool: echoed(tool),
+            method: echoed(request.method),
+            name: request.call.as_ref().map(|call| (field(call.kind), echoed(call.name))),
             reason: denial.map_or("", |denial| denial.reason.label()),
             rule: denial.map_or("", |denial| denial.rule).to_owned(),
             policy: policy.to_owned(),
-            grant: caller.grant_digest(),
+            grant: echoed(caller.label()),
+            identity: String::new(),
         }
     }
 
     /// The names and values that are not empty.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let (field, name) = self.name.as_ref().map_or(("", ""), |(field, name)| (*field, name));
         [
             ("mcp_decision", self.decision),
             ("mcp_method", &self.method),
-            ("mcp_tool", &self.tool),
+            (field, name),
             ("mcp_reason", self.reason),
             ("mcp_rule", &self.rule),
             ("mcp_policy", &self.policy),
             ("mcp_grant", &self.grant),
+            ("mcp_identity", &self.identity),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())

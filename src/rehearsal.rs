@@ -2,7 +2,9 @@
 //!
 //! Nothing is decided here: every request goes the way it goes in Envoy, through [`Exchange`].
 
+pub mod body;
 pub mod coverage;
+pub mod names;
 pub mod suite;
 
 use std::rc::Rc;
@@ -11,36 +13,55 @@ use serde::Serialize;
 
 use crate::exchange::{Action, Chunk, Environment, Exchange, Hold, ResponseHead};
 use crate::identity::Caller;
-use crate::json::{Duplicates, Object, Value, parse, write_string};
-use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::json::{Duplicates, Value, parse};
+use crate::mcp::Refusal;
+use crate::mcp::headers::facts::Facts;
+use crate::mcp::headers::{Follows, Header};
 use crate::number::Micros;
-use crate::policy::compiled::{Config, NamedCounter};
+use crate::policy::compiled::{Config, NamedCounter, Policy};
+use crate::policy::sessions::Sessions;
 use crate::rate::limiter::{Charge, Force, Limiter};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
+use names::{GRANT, Name};
 
-/// A policy with its counters.
-#[derive(Debug)]
+/// A configuration with its counters.
+#[derive(Clone, Debug)]
 pub struct Stage {
-    /// The configuration.
+    /// The configuration, changed so that callers can be named and sessions need no seal.
     pub config: Rc<Config>,
     /// What has been counted.
     pub store: MemoryStore,
 }
 
 /// One request as the filter would see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The JSON-RPC message.
     pub body: String,
-    /// Who calls: stands for a credential of this caller's own. `None` is an anonymous one.
-    pub caller: Option<String>,
+    /// Who calls, by which names. One whom neither `grant` nor a header names is anonymous.
+    pub names: Vec<Name>,
     /// The MCP session.
     pub session: Option<String>,
+    /// Where it goes.
+    pub target: Target,
+    /// Further headers, their names in lower case.
+    pub headers: Vec<(String, String)>,
     /// When.
     pub at: UnixMillis,
     /// What the server answers, if it is asked.
     pub response: Response,
+}
+
+/// Where a request goes, for bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The host; `localhost` by default.
+    pub host: Option<String>,
+    /// The path; `/mcp` by default.
+    pub path: Option<String>,
+    /// The name of Envoy's route.
+    pub route: Option<String>,
 }
 
 /// What the server answers.
@@ -63,6 +84,9 @@ pub struct Verdict {
     /// JSON Pointer to the line of the policy that decided.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rule: String,
+    /// The policy that governs the request; empty where none does, or the front door refuses it.
+    #[serde(skip)]
+    pub policy: String,
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -77,8 +101,31 @@ pub struct Verdict {
 impl Stage {
     /// A stage on which nothing has been counted.
     #[must_use]
-    pub fn new(config: Rc<Config>) -> Stage {
-        Stage { config, store: MemoryStore::default() }
+    pub fn new(mut config: Config) -> Stage {
+        names::prepend(&mut config.callers);
+        if matches!(config.sessions, Sessions::Pinned(_)) {
+            // A session id here is the one that the seal would hold.
+            config.sessions = Sessions::Trusted;
+        }
+        Stage { config: Rc::new(config), store: MemoryStore::default() }
+    }
+
+    /// The same stage, with nothing counted.
+    #[must_use]
+    pub fn afresh(&self) -> Stage {
+        Stage { config: Rc::clone(&self.config), store: MemoryStore::default() }
+    }
+
+    /// The policy that governs a request; `None` where none does, or the front door refuses it.
+    #[must_use]
+    pub fn policy_for(&self, request: &Request) -> Option<&Policy> {
+        self.policy_named(&self.clone().send(request).policy)
+    }
+
+    /// The policy of a name.
+    #[must_use]
+    pub fn policy_named(&self, name: &str) -> Option<&Policy> {
+        self.config.policies().find(|policy| *policy.name == *name)
     }
 
     /// Sends a request, and what the server answers if it is forwarded.
@@ -88,7 +135,7 @@ impl Stage {
         let mut exchange = Exchange::new(Rc::clone(&self.config));
         let sent = request.headers();
         let headers = borrowed(&sent);
-        let (mut action, _) = exchange.request_headers(&headers, Follows::Body, Hold::Yes);
+        let mut action = exchange.request_headers(&world, &headers, Follows::Body, Hold::Yes);
         if action == Action::Pause {
             action = exchange.request_body(&world, request.body.len(), Chunk::Last);
         }
@@ -97,41 +144,62 @@ impl Stage {
             verdict.decision = record.decision.to_owned();
             verdict.reason = record.reason.to_owned();
             verdict.rule = record.rule;
+            verdict.policy = record.policy;
         }
         match action {
             Action::Reply(reply) => verdict.read_reply(reply.status, &reply.body),
             Action::Continue | Action::Pause => {
                 let status = if request.response == Response::Error { 500 } else { 200 };
-                let head =
-                    ResponseHead { status, content_type: None, encoded: false, conclusive: true };
-                exchange.response_headers(&world, head);
+                exchange.response_headers(
+                    &world,
+                    ResponseHead {
+                        status,
+                        content_type: None,
+                        encoded: false,
+                        conclusive: true,
+                        session: None,
+                        ends: true,
+                    },
+                );
             }
         }
         verdict
     }
 
     /// Puts a count on a counter, as if it had been made at this time.
-    pub fn preset(&self, counter: &NamedCounter, request: &Request, amount: Micros) {
+    ///
+    /// # Errors
+    /// As [`Stage::caller`].
+    pub fn preset(
+        &self,
+        counter: &NamedCounter,
+        request: &Request,
+        amount: Micros,
+    ) -> Result<(), Refusal> {
         let charge = Charge {
             counter: counter.counter,
-            caller: self.caller(request).counted_as(counter.scope),
+            caller: self.caller(request)?.counted_as(counter.scope),
             amount,
             max: None,
             force: Force::Enforced,
         };
         // Without a maximum only a broken store refuses, and this one is in memory.
         let _ = self.limiter().reserve(&[charge], request.at);
+        Ok(())
     }
 
-    /// Who calls, as far as counting is concerned.
-    #[must_use]
-    pub fn caller(&self, request: &Request) -> Caller {
+    /// Who calls.
+    ///
+    /// # Errors
+    /// The refusal of one whose names cannot be read.
+    pub fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
         let sent = request.headers();
-        let head = match admit(&borrowed(&sent), Follows::Body, usize::MAX) {
-            Ok(Admission::Judge(head)) => *head,
-            Ok(Admission::Pass) | Err(_) => Head::default(),
-        };
-        Caller::of(&head, self.config.sessions)
+        let headers = borrowed(&sent);
+        let facts = Facts::of(&headers, &self.config.headers);
+        let world = World { stage: self, request };
+        let caller = Caller::read(&self.config, &facts, &|path| world.attribute(path))?;
+        let session = facts.session.value("mcp-session-id")?;
+        Ok(caller.in_session(&self.config.sessions, session))
     }
 
     /// The limiter over the stage's store.
@@ -145,101 +213,59 @@ impl Request {
     /// A request by an anonymous caller, that the server answers with a result.
     #[must_use]
     pub fn new(body: String, at: UnixMillis) -> Request {
-        Request { body, caller: None, session: None, at, response: Response::Result }
+        Request {
+            body,
+            names: Vec::new(),
+            session: None,
+            target: Target::default(),
+            headers: Vec::new(),
+            at,
+            response: Response::Result,
+        }
     }
 
-    fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers =
-            vec![(":method", "POST".to_owned()), ("content-type", "application/json".to_owned())];
-        headers.extend(self.caller.iter().map(|name| ("authorization", credential(name))));
-        headers.extend(self.session.iter().map(|session| ("mcp-session-id", session.clone())));
+    /// The same, called by this one.
+    #[must_use]
+    pub fn by(mut self, caller: Option<String>) -> Request {
+        self.names.extend(caller.map(|name| (GRANT.to_owned(), Value::String(name.into()))));
+        self
+    }
+
+    /// The name of the caller.
+    #[must_use]
+    pub fn caller(&self) -> Option<&str> {
+        self.names.iter().find(|(key, _)| key == GRANT).and_then(|(_, name)| name.as_str())
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let host = self.target.host.as_deref().unwrap_or("localhost");
+        let path = self.target.path.as_deref().unwrap_or("/mcp");
+        let mut headers = vec![
+            (":method", "POST"),
+            (":authority", host),
+            (":path", path),
+            ("content-type", "application/json"),
+        ];
+        headers.extend(self.session.iter().map(|session| ("mcp-session-id", &**session)));
+        headers.retain(|(name, _)| !self.headers.iter().any(|(own, _)| own == name));
+        headers.extend(self.headers.iter().map(|(name, value)| (&**name, &**value)));
         headers
     }
 }
 
-/// A credential of this caller's own. A comma or white space would make it look like two.
-fn credential(caller: &str) -> String {
-    let mut credential = String::from("Bearer ");
-    for byte in caller.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            credential.push(char::from(byte));
-        } else {
-            credential.push_str(&format!("-{byte:02x}"));
-        }
-    }
-    credential
-}
-
-fn borrowed<'h>(headers: &'h [(&'static str, String)]) -> Vec<Header<'h>> {
+fn borrowed<'h>(headers: &[(&'h str, &'h str)]) -> Vec<Header<'h>> {
     headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
 }
 
-/// The body of a request, from what a person writes of it: a whole JSON-RPC message, or `{tool, arguments}`.
-///
-/// # Errors
-/// What is wrong with it, in one sentence.
-pub fn body_of(call: &Value<'_>) -> Result<String, String> {
-    let Some(object) = call.as_object() else {
-        return Err(format!(
-            "expected an object with `tool` and `arguments`, found {}",
-            call.kind()
-        ));
-    };
-    let mut body = String::new();
-    if object.get("jsonrpc").is_some() {
-        write_value(&mut body, call);
-        return Ok(body);
+/// Lets one policy govern every request; false where there is none of this name.
+pub fn let_govern(config: &mut Config, name: &str) -> bool {
+    if *config.policy.name != *name {
+        let mut others = config.others.iter_mut();
+        let Some(other) = others.find(|policy| *policy.name == *name) else { return false };
+        std::mem::swap(&mut config.policy, other);
     }
-    let unknown = object.0.iter().find(|member| !matches!(&*member.key, "tool" | "arguments"));
-    if let Some(unknown) = unknown {
-        let key = unknown.key.escape_debug();
-        return Err(format!(
-            "unknown field `{key}`: a call has `tool` and `arguments`, or is a JSON-RPC message"
-        ));
-    }
-    let Some(tool) = object.get("tool").and_then(Value::as_str) else {
-        return Err("a call needs `tool`, the name of a tool".to_owned());
-    };
-    body.push_str("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":");
-    write_string(&mut body, tool);
-    if let Some(arguments) = object.get("arguments") {
-        body.push_str(",\"arguments\":");
-        write_value(&mut body, arguments);
-    }
-    body.push_str("}}");
-    Ok(body)
-}
-
-/// Writes a value as JSON. Duplicate keys stay.
-fn write_value(out: &mut String, value: &Value<'_>) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(text) => out.push_str(text),
-        Value::String(text) => write_string(out, text),
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_value(out, item);
-            }
-            out.push(']');
-        }
-        Value::Object(Object(members)) => {
-            out.push('{');
-            for (at, member) in members.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_string(out, &member.key);
-                out.push(':');
-                write_value(out, &member.value);
-            }
-            out.push('}');
-        }
-    }
+    config.bindings = None;
+    true
 }
 
 impl Verdict {
@@ -256,8 +282,16 @@ impl Verdict {
         else {
             return;
         };
-        let error = reply.as_object().and_then(|reply| reply.get("error")?.as_object());
-        let Some(error) = error else { return };
+        let member = |key| reply.as_object().and_then(|reply| reply.get(key)?.as_object());
+        let Some(error) = member("error") else {
+            // `denials.as: tool_result`: one piece of text.
+            if let Some(Value::Array(content)) = member("result").and_then(|it| it.get("content")) {
+                let text = content.first().and_then(Value::as_object);
+                let text = text.and_then(|piece| piece.get("text")?.as_str());
+                self.message = text.map(str::to_owned);
+            }
+            return;
+        };
         if let Some(Value::Number(code)) = error.get("code") {
             self.code = code.parse().ok();
         }
@@ -280,6 +314,14 @@ impl Environment for World<'_> {
 
     fn store(&self) -> &MemoryStore {
         &self.stage.store
+    }
+
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        match path {
+            ["metadata"] => Some(names::metadata(&self.stage.config.callers, &self.request.names)),
+            ["xds", "route_name"] => self.request.target.route.clone().map(String::into_bytes),
+            _ => None,
+        }
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {

@@ -8,12 +8,17 @@ use crate::bounds::MAX_ECHO_BYTES;
 use crate::decision::{Denial, Detail};
 use crate::json::write_string;
 use crate::mcp::Refusal;
+use crate::mcp::call::Kind;
 use crate::mcp::headers::{Framing, Head};
-use crate::mcp::message::Call;
+use crate::mcp::message::Request;
+use crate::policy::compiled::Denials;
 use crate::reason::Reason;
 
 /// The response code details by which an answer of ours is known in Envoy's access log.
 pub const CODE_DETAILS: &str = "mcp_policy_denied";
+
+/// The key of `_meta` under which a denial that is a tool's result has its data.
+const DENIAL_META: &str = "mcp-policy/denial";
 
 /// An HTTP answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct Context<'c> {
     pub policy: &'c str,
     /// The request's headers.
     pub head: &'c Head,
+    /// How denied tool calls are answered.
+    pub form: Denials,
 }
 
 impl Reply {
@@ -54,45 +61,99 @@ impl Reply {
         reply
     }
 
-    /// Answers a call that the policy denies.
+    /// Answers a request that the policy denies.
     #[must_use]
-    pub fn denial(call: &Call<'_>, denial: &Denial<'_>, context: &Context<'_>) -> Reply {
-        let error = denial_object(call, denial, context);
-        Reply::framed(denial.reason.status(), context.head.framing, &error)
+    pub fn denial(request: &Request<'_>, denial: &Denial<'_>, context: &Context<'_>) -> Reply {
+        match denial_object(request, denial, context) {
+            Some(error) => Reply::framed(denial.reason.status(), context.head.framing, &error),
+            None => Reply::nothing(),
+        }
     }
 
     /// Answers a batch with one response for each of its requests.
     #[must_use]
     pub fn batch(errors: &[String], context: &Context<'_>) -> Reply {
+        if errors.is_empty() {
+            return Reply::nothing();
+        }
         Reply::framed(200, context.head.framing, &format!("[{}]", errors.join(",")))
     }
 
+    /// Answers what nobody waits for an answer to. Any status that says more ends the session of some clients.
+    #[must_use]
+    pub fn nothing() -> Reply {
+        Reply { status: 202, headers: Vec::new(), body: Vec::new() }
+    }
+
     fn framed(status: u16, framing: Framing, json: &str) -> Reply {
-        let (media, body) = match framing {
-            Framing::Json => ("application/json", json.to_owned()),
-            Framing::EventStream => {
-                ("text/event-stream", format!("event: message\ndata: {json}\n\n"))
-            }
-        };
-        Reply { status, headers: vec![("content-type", media)], body: body.into_bytes() }
+        let headers = vec![("content-type", framing.media())];
+        Reply { status, headers, body: framed_body(framing, json) }
     }
 }
 
-/// The response to a denied call.
+/// A JSON text as the body of an answer.
 #[must_use]
-pub fn denial_object(call: &Call<'_>, denial: &Denial<'_>, context: &Context<'_>) -> String {
-    let tool = echoed(call.tool);
-    // As servers answer for a tool that they do not have: nothing else may tell that it is there.
-    if denial.reason == Reason::ToolHidden {
-        return error_object(
-            Some(call.id),
-            denial.reason.code(),
-            &format!("Unknown tool: {tool}"),
-            "",
-        );
+pub fn framed_body(framing: Framing, json: &str) -> Vec<u8> {
+    match framing {
+        Framing::Json => json.as_bytes().to_vec(),
+        Framing::EventStream => format!("event: message\ndata: {json}\n\n").into_bytes(),
     }
-    let data = data(&tool, denial, context);
-    error_object(Some(call.id), denial.reason.code(), &message(&tool, denial), &data)
+}
+
+/// The response to a denied request; none to a notification.
+#[must_use]
+pub fn denial_object(
+    request: &Request<'_>,
+    denial: &Denial<'_>,
+    context: &Context<'_>,
+) -> Option<String> {
+    let id = request.id?;
+    let name = echoed(denied_name(request, denial.kind));
+    let code = denial.reason.code();
+    // As servers answer for what they do not have: nothing else may tell that it is there.
+    if denial.reason.hides() {
+        let unknown = match denial.kind {
+            Kind::Tool => format!("Unknown tool: {name}"),
+            Kind::Prompt => format!("Unknown prompt: {name}"),
+            Kind::Resource => format!("Resource not found: {name}"),
+            Kind::Method => "Method not found".to_owned(),
+        };
+        return Some(error_object(Some(id), code, &unknown, ""));
+    }
+    let (message, data) = (message(&name, denial), data(&name, denial, context));
+    let calls_tool = request.call.as_ref().is_some_and(|call| call.kind == Kind::Tool);
+    if context.form == Denials::ToolResult && calls_tool {
+        let modern = request.version.is_some() || context.head.is_modern();
+        return Some(result_object(id, &message, &data, modern));
+    }
+    Some(error_object(Some(id), code, &message, &data))
+}
+
+/// What a denial of this kind is about.
+fn denied_name<'v>(request: &Request<'v>, kind: Kind) -> &'v str {
+    let called = request.call.as_ref().filter(|call| call.kind == kind).map(|call| call.name);
+    let referred =
+        || request.references().iter().find(|call| call.kind == kind).map(|call| call.name);
+    called.or_else(referred).unwrap_or(request.method)
+}
+
+/// A tool's result that says it is an error, with the data for programs in `_meta`: `structuredContent` is the tool's own.
+fn result_object(id: &str, message: &str, data: &str, modern: bool) -> String {
+    let mut text = String::new();
+    write_string(&mut text, message);
+    // Revision 2026-07-28 tells results apart by their type.
+    let kind = if modern { "\"resultType\":\"complete\"," } else { "" };
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{{kind}\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":true,\"_meta\":{{\"{DENIAL_META}\":{data}}}}}}}"
+    )
+}
+
+/// The response to a list that cannot be shown.
+#[must_use]
+pub fn list_unreadable_object(id: &str) -> String {
+    let reason = Reason::ListUnreadable;
+    let data = format!("{{\"reason\":\"{}\"}}", reason.label());
+    error_object(Some(id), reason.code(), reason.sentence(), &data)
 }
 
 /// The response to a request whose batch is refused for another one's sake.
@@ -118,14 +179,16 @@ fn error_object(id: Option<&str>, code: i32, message: &str, data: &str) -> Strin
 }
 
 /// `error.data`: what a program needs, and nothing of other callers, other policies or the arguments.
-fn data(tool: &str, denial: &Denial<'_>, context: &Context<'_>) -> String {
+fn data(name: &str, denial: &Denial<'_>, context: &Context<'_>) -> String {
     let mut data = format!("{{\"reason\":\"{}\"", denial.reason.label());
     let mut text = |key: &str, value: &str| {
         data.push_str(&format!(",\"{key}\":"));
         write_string(&mut data, value);
     };
-    text("tool", tool);
-    text("policy", context.policy);
+    text(denial.kind.word(), name);
+    if !context.policy.is_empty() {
+        text("policy", context.policy);
+    }
     if !denial.rule.is_empty() {
         text("rule", denial.rule);
     }
@@ -151,40 +214,54 @@ fn data(tool: &str, denial: &Denial<'_>, context: &Context<'_>) -> String {
 }
 
 /// One sentence for the model: the author's, or ours.
-fn message(tool: &str, denial: &Denial<'_>) -> String {
+fn message(name: &str, denial: &Denial<'_>) -> String {
+    let kind = denial.kind.word();
     // What cannot be decided is not what the author wrote about, so our sentence says it.
     if let (Detail::Mismatch(path, mismatch), Reason::ValueUndecidable | Reason::InvalidIncrement) =
         (denial.detail, denial.reason)
     {
         let (expected, found) = (mismatch.expected, mismatch.found);
         return format!(
-            "Argument `{path}` of tool `{tool}` cannot be checked: expected {expected}, found {found}."
+            "Argument `{path}` of {kind} `{name}` cannot be checked: expected {expected}, found {found}."
         );
     }
     if let Some(text) = denial.text {
         return text.to_owned();
     }
+    let subject = match denial.kind {
+        Kind::Tool => "Tool",
+        Kind::Resource => "Resource",
+        Kind::Prompt => "Prompt",
+        Kind::Method => "Method",
+    };
     match (denial.reason, denial.detail) {
         (Reason::RequirementNotMet, Detail::Path(path)) => {
-            format!("Tool `{tool}` requires a condition on `{path}` that this call does not meet.")
+            format!(
+                "{subject} `{name}` requires a condition on `{path}` that this call does not meet."
+            )
         }
         (Reason::RequirementNotMet, _) => {
-            format!("Tool `{tool}` requires a condition that this call does not meet.")
+            format!("{subject} `{name}` requires a condition that this call does not meet.")
         }
         (Reason::DeniedByCondition, _) => {
-            format!("Tool `{tool}` is denied by policy for these arguments.")
+            format!("{subject} `{name}` is denied by policy for these arguments.")
         }
-        (Reason::ApprovalRequired, _) => format!("Tool `{tool}` requires approval."),
+        (Reason::ApprovalRequired, _) => format!("{subject} `{name}` requires approval."),
         (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
-            limit_message(tool, &max.to_string(), window_seconds, retry_after)
+            let per = window_name(window_seconds);
+            let retry = match retry_after {
+                Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
+                None => "this call alone exceeds it".to_owned(),
+            };
+            format!("Limit reached for {kind} `{name}`: at most {max} per {per}; {retry}.")
         }
         (reason, _) if !reason.sentence().is_empty() => format!("{}.", reason.sentence()),
-        _ => format!("Tool `{tool}` is not allowed by policy."),
+        _ => format!("{subject} `{name}` is not allowed by policy."),
     }
 }
 
-fn limit_message(tool: &str, max: &str, window_seconds: u64, retry_after: Option<u64>) -> String {
-    let window = match window_seconds {
+fn window_name(seconds: u64) -> String {
+    match seconds {
         1 => "second".to_owned(),
         60 => "minute".to_owned(),
         3600 => "hour".to_owned(),
@@ -192,12 +269,7 @@ fn limit_message(tool: &str, max: &str, window_seconds: u64, retry_after: Option
         604_800 => "week".to_owned(),
         seconds if (28 * 86_400..=31 * 86_400).contains(&seconds) => "month".to_owned(),
         seconds => format!("{seconds} seconds"),
-    };
-    let retry = match retry_after {
-        Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
-        None => "this call alone exceeds it".to_owned(),
-    };
-    format!("Limit reached for tool `{tool}`: at most {max} per {window}; {retry}.")
+    }
 }
 
 /// A caller's text, short enough to repeat.

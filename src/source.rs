@@ -8,7 +8,7 @@ pub mod spans;
 use std::ops::Range;
 
 use crate::json::{Duplicates, Value, parse};
-use crate::policy::compiled::Config;
+use crate::policy::compiled::{Config, Policy};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::lint::fit::{Tool, fit};
 use crate::policy::reader::escaped;
@@ -119,11 +119,19 @@ impl Source {
     }
 
     /// Compiles the text as [`Source::compile`] does, and also says what does not fit a server's tools.
+    ///
+    /// Of several policies, the one of this name is compared with the tools; by default the first.
     #[must_use]
-    pub fn compile_for(&self, tools: &[Tool<'_>]) -> (Option<Config>, Vec<Problem>) {
+    pub fn compile_for(
+        &self,
+        tools: &[Tool<'_>],
+        policy: Option<&str>,
+    ) -> (Option<Config>, Vec<Problem>) {
         let (config, mut problems) = self.compile();
         if let (Some(config), Ok(value)) = (&config, self.value()) {
-            problems.extend(self.locate(fit(config, &value, tools)));
+            let named = |of: &&Policy| policy.is_none_or(|policy| *of.name == *policy);
+            let fits = config.policies().find(named).map(|policy| fit(policy, &value, tools));
+            problems.extend(self.locate(fits.unwrap_or_default()));
             sort(&mut problems);
         }
         (config, problems)

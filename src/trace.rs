@@ -3,33 +3,34 @@
 //! The decision itself is made by the filter's exchange (see [`crate::rehearsal`]); here each rule is asked once more, by the
 //! same functions, and its answer written down. Rules behind the one that decided are asked too.
 
+mod words;
+
 use serde::Serialize;
 
-use crate::decision::{CounterUnread, by_check, by_name};
-use crate::enforce::amount;
+use crate::decision::{CounterUnread, Detail, by_check, by_name, denied};
+use crate::enforce::{Governed, amount};
 use crate::identity::Caller;
-use crate::json::{Duplicates, Value, parse};
-use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::{Matcher, Scalar, Test};
+use crate::matcher::path::Decode;
 use crate::matcher::{Mismatch, Truth};
-use crate::mcp::message::{Body, Call, Message};
+use crate::mcp::call::{Call, Kind};
 use crate::number::Micros;
 use crate::policy::compiled::{
-    Action, Check, CheckKind, Condition, Entry, Limit, Policy, Scope, Subject,
+    Action, Check, CheckKind, Condition, Config, Entry, Limit, Policy, Scope, Subject,
 };
+use crate::policy::section::Section;
 use crate::rate::limiter::{Charge, Force, Limiter};
 use crate::rate::memory::MemoryStore;
+use crate::reason::Reason;
+use crate::rehearsal::body::{asked, governed};
 use crate::rehearsal::{Request, Stage};
 use crate::time::UnixMillis;
-
-/// Longest text of an argument that is shown, in characters.
-const LONGEST: usize = 60;
+use words::{found, operator, shown_or_nothing};
 
 /// The rules that a call meets, in the order in which they are asked.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
-    /// The tool that is called.
-    pub tool: String,
+    /// The name of the tool that is called, else the method with what it names.
+    pub call: String,
     /// The rules.
     pub rules: Vec<Rule>,
 }
@@ -42,7 +43,7 @@ pub struct Rule {
     /// Its line in the document, from 1; filled in by who knows the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// The tool key of its entry; none for rules of the whole policy.
+    /// The key of its entry; none for rules of the whole policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
     /// `hide`, `default`, `action`, `require`, `deny_if`, `rule`, or `limit`.
@@ -66,7 +67,7 @@ pub struct Rule {
 /// A condition, and what it was compared with.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
-    /// The path of the argument, or the name of the counter.
+    /// The path of the argument, name or header, or the name of the counter.
     pub path: String,
     /// The operator.
     pub op: &'static str,
@@ -86,8 +87,8 @@ pub struct Compared {
 pub struct Counted {
     /// The name of the counter.
     pub counter: String,
-    /// `grant`, `session` or `global`.
-    pub scope: &'static str,
+    /// `grant`, `session`, `global`, or a key of `identity.keys`.
+    pub scope: String,
     /// What the window held before the call.
     pub used: Option<String>,
     /// What the call counts; none where its argument cannot be counted.
@@ -104,61 +105,86 @@ pub struct Counted {
     pub retry_after_ms: Option<u64>,
 }
 
-/// Asks every rule that a request meets; none where it is no tool call.
+/// Asks every rule that a request meets; none where it is let in or turned away before any rule.
 #[must_use]
 pub fn trace(stage: &Stage, request: &Request) -> Trace {
-    let Ok(body) = parse(&request.body, Duplicates::Refuse) else { return Trace::default() };
-    let Ok(Body::Single(Message::Call(call))) = Body::read(&body) else {
-        return Trace::default();
-    };
-    let policy = &stage.config.policy;
-    let store = stage.store.clone();
-    let tracer = Tracer {
+    let rules = stage.policy_for(request).and_then(|policy| {
+        let caller = stage.caller(request).ok()?;
+        let store = stage.store.clone();
+        governed(policy, &request.body, |governed| {
+            rules((stage, request), policy, &caller, &store, governed)
+        })
+    });
+    Trace { call: asked(&request.body), rules: rules.unwrap_or_default() }
+}
+
+fn rules(
+    (stage, request): (&Stage, &Request),
+    policy: &Policy,
+    caller: &Caller,
+    store: &MemoryStore,
+    governed: &Governed<'_>,
+) -> Vec<Rule> {
+    let config = &stage.config;
+    let tracer = |call| Tracer {
+        config,
         policy,
-        call: &call,
-        caller: stage.caller(request),
-        limiter: Limiter::new(&store, stage.config.counters.shards),
+        call,
+        caller,
+        limiter: Limiter::new(store, config.counters.shards),
         now: request.at,
     };
-    Trace { tool: call.tool.to_owned(), rules: tracer.rules() }
+    let calls = governed.calls().iter().flat_map(|call| tracer(call).rules());
+    let references = governed.references().iter().flat_map(|call| tracer(call).of_reference());
+    calls.chain(references).collect()
 }
 
 struct Tracer<'t> {
+    config: &'t Config,
     policy: &'t Policy,
     call: &'t Call<'t>,
-    caller: Caller,
+    caller: &'t Caller,
     limiter: Limiter<'t, MemoryStore>,
     now: UnixMillis,
 }
 
-impl Tracer<'_> {
+impl<'t> Tracer<'t> {
+    /// The section for what is called, and the name; none where the name could be read in two ways.
+    fn named(&self) -> Option<(&'t Section, &'t str)> {
+        self.policy.section(self.call.kind).zip(self.call.exact.as_deref())
+    }
+
     fn rules(&self) -> Vec<Rule> {
-        let mut rules: Vec<Rule> = by_name(self.policy, self.call.tool)
-            .map(|denial| Rule {
-                reason: Some(denial.reason.label()),
-                denies: true,
-                ..Rule::new(denial.rule, name_kind(denial.rule))
-            })
-            .into_iter()
-            .collect();
+        let Some((section, name)) = self.named() else { return Vec::new() };
         // A name that is not let in meets no entry.
-        if !rules.is_empty() {
-            return rules;
+        if let Some(rule) = by_its_name(section, name) {
+            return vec![rule];
         }
-        for entry in self.policy.entries_for(self.call.tool) {
-            let key = entry.key();
-            let of_entry = |rule: Rule| Rule {
-                entry: Some(key.clone()),
-                shadow: entry.force == Force::Shadow,
-                ..rule
-            };
-            rules.push(of_entry(action(entry)));
-            rules.extend(entry.checks.iter().map(|check| of_entry(self.check(check, entry))));
+        let mut rules = Vec::new();
+        for entry in section.entries_for(name) {
+            rules.push(of_entry(entry, action(entry, section.kind)));
+            rules
+                .extend(entry.checks.iter().map(|check| of_entry(entry, self.check(check, entry))));
             let limits = entry.limits.iter();
-            rules.extend(limits.map(|limit| of_entry(self.limit(limit, entry.decode))));
+            rules.extend(limits.map(|limit| of_entry(entry, self.limit(limit, entry.decode))));
         }
-        let limits = self.policy.all_limits.iter();
+        let limits = self.policy.all_limits.iter().filter(|_| section.kind == Kind::Tool);
         rules.extend(limits.map(|limit| self.limit(limit, Decode::Never)));
+        rules
+    }
+
+    /// What is only referred to is denied where every call of it would be.
+    fn of_reference(&self) -> Vec<Rule> {
+        let Some((section, name)) = self.named() else { return Vec::new() };
+        if let Some(rule) = by_its_name(section, name) {
+            return vec![rule];
+        }
+        let mut rules = Vec::new();
+        for entry in section.entries_for(name) {
+            rules.push(of_entry(entry, action(entry, section.kind)));
+            let checks = entry.checks.iter().filter(|check| check.denies_always());
+            rules.extend(checks.map(|check| of_entry(entry, self.check(check, entry))));
+        }
         rules
     }
 
@@ -170,8 +196,8 @@ impl Tracer<'_> {
 
     fn check(&self, check: &Check, entry: &Entry) -> Rule {
         let mut count = |counter| self.used(counter).map(Some);
-        let denial = by_check(check, self.call.arguments, entry.decode, &mut count)
-            .unwrap_or_else(|CounterUnread| Some(check.unread()));
+        let denial = by_check((self.call, self.caller), check, entry.decode, &mut count)
+            .unwrap_or_else(|CounterUnread| Some(check.unread(self.call.kind)));
         let kind = match (check.kind, check.pointer.rsplit('/').nth(1)) {
             (_, Some("rules")) | (CheckKind::Deny, _) => "rule",
             (CheckKind::Require, _) => "require",
@@ -188,10 +214,22 @@ impl Tracer<'_> {
 
     fn compared(&self, condition: &Condition, check: &Check, decode: Decode) -> Compared {
         let mut count = |counter| self.used(counter).map(Some);
-        let truth = condition.holds(self.call.arguments, decode, check.side(), &mut count);
+        let truth = condition.holds((self.call, self.caller), decode, check.side(), &mut count);
         let (path, found) = match &condition.subject {
             Subject::Argument(path) => {
                 (path.text().to_owned(), found(path, self.call.arguments, decode))
+            }
+            Subject::Identity(None) => {
+                let found = self.caller.grant_value();
+                ("identity.grant".to_owned(), vec![shown_or_nothing(found.as_ref())])
+            }
+            Subject::Identity(Some(at)) => {
+                let key = self.config.callers.keys.get(*at).map_or("", |key| &*key.name);
+                (format!("identity.{key}"), vec![shown_or_nothing(self.caller.key(*at))])
+            }
+            Subject::Header(at) => {
+                let name = self.config.headers.get(*at).map_or("", |name| name);
+                (format!("header.{name}"), vec![shown_or_nothing(self.caller.header(*at))])
             }
             Subject::Counter(at) => {
                 let name = self.policy.counters.get(*at).map_or("", |named| &named.name);
@@ -214,17 +252,23 @@ impl Tracer<'_> {
         Compared { path, op, value, found, outcome, expected }
     }
 
+    fn scope(&self, scope: Scope) -> String {
+        let word = match scope {
+            Scope::Grant => "grant",
+            Scope::Session => "session",
+            Scope::Global => "global",
+            Scope::Key(at) => self.config.callers.keys.get(at).map_or("", |key| &*key.name),
+        };
+        word.to_owned()
+    }
+
     fn limit(&self, limit: &Limit, decode: Decode) -> Rule {
         let rule = Rule::new(&limit.pointer, "limit");
         let Some(named) = self.policy.counters.get(limit.counter) else { return rule };
         let counts = amount(&limit.amount, self.call.arguments, decode);
         let mut counted = Counted {
             counter: named.name.to_string(),
-            scope: match named.scope {
-                Scope::Grant => "grant",
-                Scope::Session => "session",
-                Scope::Global => "global",
-            },
+            scope: self.scope(named.scope),
             used: self.used(limit.counter).ok().map(|used| used.to_string()),
             amount: None,
             problem: None,
@@ -235,12 +279,10 @@ impl Tracer<'_> {
         let amount = match counts {
             Ok(amount) => amount,
             Err(detail) => {
-                if let crate::decision::Detail::Mismatch(path, Mismatch { expected, found }) =
-                    detail
-                {
+                if let Detail::Mismatch(path, Mismatch { expected, found }) = detail {
                     counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
                 }
-                let reason = Some(crate::reason::Reason::InvalidIncrement.label());
+                let reason = Some(Reason::InvalidIncrement.label());
                 return Rule { denies: true, reason, count: Some(counted), ..rule };
             }
         };
@@ -257,7 +299,7 @@ impl Tracer<'_> {
         counted.retry_after_ms = overrun.and_then(|overrun| overrun.retry_after);
         Rule {
             denies: overrun.is_some(),
-            reason: overrun.map(|_| crate::reason::Reason::LimitReached.label()),
+            reason: overrun.map(|_| Reason::LimitReached.label()),
             count: Some(counted),
             ..rule
         }
@@ -280,19 +322,28 @@ impl Rule {
     }
 }
 
-fn name_kind(rule: &str) -> &'static str {
-    match rule.split('/').nth(1) {
-        Some("hide") => "hide",
-        Some("default") => "default",
-        _ => "name",
-    }
+/// What denies a name by itself.
+fn by_its_name(section: &Section, name: &str) -> Option<Rule> {
+    let denial = by_name(section, name)?;
+    let kind = if denial.reason.hides() {
+        "hide"
+    } else if denial.reason == Reason::NameNotExact {
+        "name"
+    } else {
+        "default"
+    };
+    let reason = Some(denial.reason.label());
+    Some(Rule { reason, denies: true, ..Rule::new(denial.rule, kind) })
 }
 
-fn action(entry: &Entry) -> Rule {
-    use crate::reason::Reason;
+fn of_entry(entry: &Entry, rule: Rule) -> Rule {
+    Rule { entry: Some(entry.key()), shadow: entry.force == Force::Shadow, ..rule }
+}
+
+fn action(entry: &Entry, kind: Kind) -> Rule {
     let reason = match entry.action {
         Action::Allow => None,
-        Action::Deny => Some(Reason::ToolDenied.label()),
+        Action::Deny => Some(denied(kind).label()),
         Action::RequireApproval => Some(Reason::ApprovalRequired.label()),
     };
     let rule = match entry.action {
@@ -300,69 +351,4 @@ fn action(entry: &Entry) -> Rule {
         Action::Deny | Action::RequireApproval => &entry.action_pointer,
     };
     Rule { denies: reason.is_some(), reason, ..Rule::new(rule, "action") }
-}
-
-/// What a path leads to, with its type.
-fn found(path: &Path, arguments: Option<&Value<'_>>, decode: Decode) -> Vec<String> {
-    let mut found = Vec::new();
-    path.visit(arguments, decode, &mut |value| {
-        found.push(value.map_or("nothing".to_owned(), shown));
-        Truth::False
-    });
-    found
-}
-
-fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => format!("the boolean {flag}"),
-        Value::Number(text) => format!("the number {}", shortened(text)),
-        Value::String(text) => format!("the string {}", quoted(&shortened(text))),
-        Value::Array(items) => format!("an array of {}", items.len()),
-        Value::Object(object) => format!("an object of {}", object.0.len()),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(LONGEST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    crate::json::write_string(&mut out, text);
-    out
-}
-
-/// The operator of a condition and its value, as the policy writes them.
-fn operator(matcher: &Matcher) -> (&'static str, String) {
-    let (plain, negated, value) = match &matcher.test {
-        Test::Equal(value) => ("eq", "neq", scalar(value)),
-        Test::OneOf(values) => {
-            let values: Vec<String> = values.iter().map(scalar).collect();
-            ("in", "not_in", format!("[{}]", values.join(", ")))
-        }
-        Test::Less(bound) => ("lt", "lt", bound.to_string()),
-        Test::AtMost(bound) => ("lte", "lte", bound.to_string()),
-        Test::Greater(bound) => ("gt", "gt", bound.to_string()),
-        Test::AtLeast(bound) => ("gte", "gte", bound.to_string()),
-        Test::Regex(regex) => ("regex", "not_regex", quoted(regex.as_str())),
-        Test::Glob(pattern) => ("glob", "glob", quoted(&pattern.to_string())),
-        Test::Contains(value) => ("contains", "not_contains", scalar(value)),
-        Test::StartsWith(prefix) => ("starts_with", "starts_with", quoted(prefix)),
-        Test::EndsWith(suffix) => ("ends_with", "ends_with", quoted(suffix)),
-        Test::Present => ("exists", "exists", (!matcher.negated).to_string()),
-    };
-    (if matcher.negated { negated } else { plain }, value)
-}
-
-fn scalar(value: &Scalar) -> String {
-    match value {
-        Scalar::Bool(flag) => flag.to_string(),
-        Scalar::Number(number) => number.to_string(),
-        Scalar::String(text) => quoted(text),
-    }
 }

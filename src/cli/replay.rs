@@ -4,9 +4,8 @@ mod log;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 
-use mcp_policy::rehearsal::suite::tool_of;
+use mcp_policy::rehearsal::body::asked;
 use mcp_policy::rehearsal::{Stage, Verdict};
 use serde::Serialize;
 
@@ -18,8 +17,8 @@ use log::{Call, Log};
 /// Most kinds of outcome that are told apart: tools are named by callers, and memory is bounded.
 const MOST_KINDS: usize = 10_000;
 
-/// Stands for the tools of all kinds beyond these.
-const OTHERS: &str = "(other tools)";
+/// Stands for the names of all kinds beyond these.
+const OTHERS: &str = "(others)";
 
 /// Send recorded calls through a policy, or through two, and count the decisions.
 #[derive(clap::Args)]
@@ -30,7 +29,7 @@ A log has one call a line, in JSON. Fields that are not named here are ignored:
   {\"time\": 1767603600000, \"grant\": \"alice\", \"response\": \"error\", \"request\": {\"jsonrpc\": \"2.0\", …}}
   {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/call\", \"params\": {\"name\": \"search\", \"arguments\": {}}}
 
-`time` is RFC 3339, or milliseconds since 1970; without it a call happens when the one before it did. `response: error` gives back
+`host`, `path`, `identity` ({\"team\": \"sre\"}) and `headers` are read too. `time` is RFC 3339, or milliseconds since 1970; without it a call happens when the one before it did. `response: error` gives back
 what `count: successes` counted. Each log must be in order of time (a thousand lines may be mixed up); several logs are merged.
 
 Examples:
@@ -54,7 +53,8 @@ pub(super) struct Arguments {
 /// What became of calls of one kind, as `--format json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 struct Kind {
-    tool: String,
+    /// The tool, or the method and what it names.
+    call: String,
     decision: String,
     reason: String,
     rule: String,
@@ -70,7 +70,7 @@ struct Row {
 #[derive(Serialize)]
 struct Difference {
     calls: u64,
-    tool: String,
+    call: String,
     old: Outcome,
     new: Outcome,
     /// Where the first of them is.
@@ -118,11 +118,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 
 fn replay(arguments: &Arguments) -> Result<Answer, Trouble> {
     let (policy, config) = input::policy(&arguments.policy)?;
-    let stage = Stage::new(Rc::new(config));
+    let stage = Stage::new(config);
     let old = match &arguments.against {
         Some(file) => {
             let (source, config) = input::policy(file)?;
-            Some((source.name, Stage::new(Rc::new(config))))
+            Some((source.name, Stage::new(config)))
         }
         None => None,
     };
@@ -158,18 +158,18 @@ impl Tally {
     fn note(&mut self, call: &Call, new: &Verdict, old: Option<&Verdict>) {
         self.calls += 1;
         self.without_arguments += u64::from(call.without_arguments);
-        let tool = tool_of(&call.request.body).unwrap_or_default();
+        let call_name = asked(&call.request.body);
         let kind = Kind {
-            tool: tool.clone(),
+            call: call_name.clone(),
             decision: new.decision.clone(),
             reason: new.reason.clone(),
             rule: new.rule.clone(),
         };
-        *bounded(&mut self.outcomes, kind, |kind| kind.tool = OTHERS.to_owned()) += 1;
+        *bounded(&mut self.outcomes, kind, |kind| kind.call = OTHERS.to_owned()) += 1;
         let Some(old) = old.filter(|old| Outcome::of(old) != Outcome::of(new)) else { return };
-        let key = (tool, Outcome::of(old), Outcome::of(new));
+        let key = (call_name, Outcome::of(old), Outcome::of(new));
         let (count, first) =
-            bounded(&mut self.differences, key, |(tool, ..)| *tool = OTHERS.to_owned());
+            bounded(&mut self.differences, key, |(call, ..)| *call = OTHERS.to_owned());
         *count += 1;
         if *count == 1 {
             *first = call.place.clone();
@@ -185,10 +185,10 @@ impl Tally {
         let rows = self
             .differences
             .into_iter()
-            .map(|((tool, old, new), (calls, first))| Difference { calls, tool, old, new, first });
+            .map(|((call, old, new), (calls, first))| Difference { calls, call, old, new, first });
         let mut differences: Vec<Difference> = rows.collect();
         differences.sort_by(|left, right| {
-            let key = |row: &Difference| (row.tool.clone(), row.old.clone(), row.new.clone());
+            let key = |row: &Difference| (row.call.clone(), row.old.clone(), row.new.clone());
             right.calls.cmp(&left.calls).then_with(|| key(left).cmp(&key(right)))
         });
         Answer {
@@ -237,17 +237,17 @@ impl Answer {
             if !differences.is_empty() {
                 let rows = differences.iter().map(|row| {
                     let (old, new) = (row.old.text(), row.new.text());
-                    vec![row.calls.to_string(), row.tool.clone(), old, new, row.first.clone()]
+                    vec![row.calls.to_string(), row.call.clone(), old, new, row.first.clone()]
                 });
-                table::print(&["calls", "tool", against, &self.policy, "first at"], rows.collect());
+                table::print(&["calls", "call", against, &self.policy, "first at"], rows.collect());
             }
         } else {
             out!("{} calls through {}", self.calls, self.policy);
             let rows = self.outcomes.iter().map(|row| {
-                let Kind { tool, decision, reason, rule } = row.kind.clone();
-                vec![row.calls.to_string(), decision, tool, reason, rule]
+                let Kind { call, decision, reason, rule } = row.kind.clone();
+                vec![row.calls.to_string(), decision, call, reason, rule]
             });
-            table::print(&["calls", "decision", "tool", "reason", "rule"], rows.collect());
+            table::print(&["calls", "decision", "call", "reason", "rule"], rows.collect());
         }
         if self.without_arguments > 0 {
             let count = self.without_arguments;

@@ -3,9 +3,9 @@
 mod junit;
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use mcp_policy::policy::diagnostic::Diagnostic;
+use mcp_policy::rehearsal::Stage;
 use mcp_policy::rehearsal::coverage::Coverage;
 use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};
 use mcp_policy::source::Source;
@@ -90,6 +90,9 @@ struct CoverageReport {
 
 #[derive(Serialize)]
 struct Missing {
+    /// The name of the policy, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
     rule: String,
     line: Option<usize>,
 }
@@ -178,17 +181,17 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
 fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, Trouble> {
     let (policy, config) = input::policy(&pair.policy)?;
     let source = input::source(&pair.tests)?;
-    let suite = match Suite::read(&input::value(&source)?) {
+    let suite = match Suite::read(&input::value(&source)?, Some(&config)) {
         Ok(suite) => suite,
         Err(diagnostics) => return Err(refused(&source, diagnostics)),
     };
-    let config = Rc::new(config);
-    let mut coverage = Coverage::of(&config.policy);
+    let stage = Stage::new(config);
+    let mut coverage = Coverage::of(&stage.config);
     let spans = source.spans();
     let line = |pointer: &str| spans.line(pointer);
     let mut tests = Vec::new();
     for test in &suite.tests {
-        let failures = test.run(&config, &mut coverage);
+        let failures = test.run(&stage, &mut coverage);
         if format == Format::Human {
             failures.iter().for_each(|failure| draw(&source, &test.name, failure));
         }
@@ -211,10 +214,12 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
     }
     let (rules, covered) = coverage.totals();
     let spans = policy.spans();
-    let root = policy.root(&config.policy.name);
-    let missing = coverage
-        .missing()
-        .map(|rule| Missing { rule: rule.to_owned(), line: spans.line(&format!("{root}{rule}")) });
+    let several = !stage.config.others.is_empty();
+    let missing = coverage.missing().map(|(name, rule)| Missing {
+        policy: several.then(|| name.to_owned()),
+        rule: rule.to_owned(),
+        line: spans.line(&format!("{}{rule}", policy.root(name))),
+    });
     let coverage =
         CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
     let report = Report { policy: policy.name, tests_file: source.name, tests, coverage };
@@ -256,7 +261,9 @@ impl Report {
         if arguments.coverage || !self.covers(arguments.require_coverage) {
             for missing in &self.coverage.missing {
                 let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();
-                out!("     not covered: {}{line}  {}", self.policy, missing.rule);
+                let policy = missing.policy.as_ref().map(|name| format!("{name} "));
+                let policy = policy.unwrap_or_default();
+                out!("     not covered: {}{line}  {policy}{}", self.policy, missing.rule);
             }
         }
     }
@@ -286,9 +293,12 @@ fn draw(source: &Source, test: &str, failure: &Failure) {
 
 fn expected(expect: &Expect) -> String {
     let mut text = expect.decision.to_owned();
-    for (name, value) in
-        [("reason", &expect.reason), ("rule", &expect.rule), ("message with", &expect.message)]
-    {
+    for (name, value) in [
+        ("reason", &expect.reason),
+        ("rule", &expect.rule),
+        ("policy", &expect.policy),
+        ("message with", &expect.message),
+    ] {
         if let Some(value) = value {
             text.push_str(&format!(", {name} {value}"));
         }
@@ -304,6 +314,9 @@ fn found(failure: &Failure) -> String {
         if !value.is_empty() {
             text.push_str(&format!(", {name} {value}"));
         }
+    }
+    if failure.expected.policy.is_some() {
+        text.push_str(&format!(", policy {}", found.policy));
     }
     if let Some(message) = &found.message {
         text.push_str(&format!(", message {message}"));

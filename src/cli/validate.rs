@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::lint::fit::{self, Tool};
 use mcp_policy::rehearsal::suite::Suite;
 use mcp_policy::source::{Problem, Source};
@@ -33,6 +34,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
 
+    /// The policy that is checked against the tools, where there are several.
+    #[arg(long = "policy", value_name = "NAME", requires = "tools")]
+    policy_name: Option<String>,
+
     /// Take warnings for errors.
     #[arg(long)]
     deny_warnings: bool,
@@ -51,12 +56,13 @@ struct Report {
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     match &arguments.tools {
-        None => check_all(arguments, None, format),
-        Some(file) => with_tools(file, |tools| check_all(arguments, Some(tools), format))
-            .unwrap_or_else(|trouble| {
+        None => check_all(arguments, &[], format),
+        Some(file) => with_tools(file, |tools| check_all(arguments, tools, format)).unwrap_or_else(
+            |trouble| {
                 trouble.tell();
                 Exit::Unusable
-            }),
+            },
+        ),
     }
 }
 
@@ -74,11 +80,11 @@ fn with_tools<T>(file: &Path, go: impl FnOnce(&[Tool<'_>]) -> T) -> Result<T, Tr
     }
 }
 
-fn check_all(arguments: &Arguments, tools: Option<&[Tool<'_>]>, format: Format) -> Exit {
+fn check_all(arguments: &Arguments, tools: &[Tool<'_>], format: Format) -> Exit {
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, tools, arguments.deny_warnings, format);
+        let (report, exit) = check(file, tools, arguments, format);
         reports.push(report);
         worst = worst.max(exit);
     }
@@ -88,33 +94,31 @@ fn check_all(arguments: &Arguments, tools: Option<&[Tool<'_>]>, format: Format) 
     worst
 }
 
-fn check(
-    file: &Path,
-    tools: Option<&[Tool<'_>]>,
-    deny_warnings: bool,
-    format: Format,
-) -> (Report, Exit) {
+fn check(file: &Path, tools: &[Tool<'_>], arguments: &Arguments, format: Format) -> (Report, Exit) {
     let name = input::name(file);
     let (source, problems) = match input::source(file) {
         Ok(source) => {
-            let problems = match tools {
-                _ if input::tested(file).is_some() => tests(&source),
-                Some(tools) => source.compile_for(tools).1,
-                None => source.compile().1,
-            };
-            (source, problems)
+            if input::tested(file).is_some() {
+                let problems = tests(&source);
+                (source, problems)
+            } else if tools.is_empty() {
+                let problems = source.compile().1;
+                (source, problems)
+            } else {
+                let policy = arguments.policy_name.as_deref();
+                let (config, problems) = source.compile_for(tools, policy);
+                if let Some(line) = config.and_then(|config| unchosen(&config, policy)) {
+                    return unusable(name.clone(), format!("{name}: {line}"));
+                }
+                (source, problems)
+            }
         }
         Err(Trouble::Document(source, problems)) => (*source, problems),
-        Err(Trouble::Line(line)) => {
-            report::trouble(&line);
-            let report =
-                Report { file: name, valid: false, error: Some(line), problems: Vec::new() };
-            return (report, Exit::Unusable);
-        }
+        Err(Trouble::Line(line)) => return unusable(name, line),
     };
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
-    let valid = errors == 0 && (warnings == 0 || !deny_warnings);
+    let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
     if format == Format::Human {
         report::problems(&source, &problems);
         let counts = counts(errors, warnings);
@@ -132,9 +136,32 @@ fn check(
     (Report { file: name, valid, error: None, problems }, exit)
 }
 
+/// Why it is not known which policy is to be compared with the tools.
+fn unchosen(config: &Config, chosen: Option<&str>) -> Option<String> {
+    let names = || {
+        let names = config.policies().map(|policy| policy.name.escape_debug().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match chosen {
+        None if config.others.is_empty() => None,
+        None => {
+            Some(format!("say which policy these tools are for: --policy with one of {}", names()))
+        }
+        Some(name) if config.policies().any(|policy| *policy.name == *name) => None,
+        Some(name) => {
+            Some(format!("there is no policy `{}`; there is {}", name.escape_debug(), names()))
+        }
+    }
+}
+
+fn unusable(file: String, line: String) -> (Report, Exit) {
+    report::trouble(&line);
+    (Report { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
+}
+
 /// What is wrong with a document of policy tests.
 fn tests(source: &Source) -> Vec<Problem> {
-    match source.value().map(|value| Suite::read(&value)) {
+    match source.value().map(|value| Suite::read(&value, None)) {
         Ok(Ok(_)) => Vec::new(),
         Ok(Err(problems)) => source.locate(problems),
         Err(problem) => vec![*problem],

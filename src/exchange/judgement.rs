@@ -1,31 +1,31 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
 use super::Environment;
-use crate::decision::has_ambiguous_argument;
-use crate::enforce::{Outcome, Permit, enforce};
+use super::response::{Expected, Lists, Refunds};
+use crate::decision::{Denial, Detail, has_ambiguous_argument};
+use crate::enforce::{Governed, Outcome, Permit, enforce};
 use crate::identity::Caller;
 use crate::mcp::Refusal;
+use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
-use crate::mcp::message::{Body, Call, Message, parse_body};
-use crate::policy::compiled::{Batch, Config};
-use crate::rate::limiter::{Limiter, Reservation};
+use crate::mcp::message::{Body, Message, Request, parse_body};
+use crate::policy::compiled::{Batch, Config, Policy};
+use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Context, Reply, batch_refused_object, denial_object};
 use crate::time::UnixMillis;
 
-/// Counts that are given back if the server answers a call with an error, by the call's id.
-pub(super) type Refunds = Vec<(String, Vec<Reservation>)>;
-
 /// What the judgement of a body comes to.
 pub(super) struct Verdict {
     pub(super) record: Option<Record>,
-    pub(super) result: Result<Refunds, Reply>,
+    pub(super) result: Result<Expected, Reply>,
 }
 
 /// Judging one body.
 pub(super) struct Judgement<'j, E: Environment> {
     config: &'j Config,
+    policy: Option<&'j Policy>,
     head: &'j Head,
     caller: Caller,
     limiter: Limiter<'j, E::Store>,
@@ -33,14 +33,16 @@ pub(super) struct Judgement<'j, E: Environment> {
 }
 
 impl<'j, E: Environment> Judgement<'j, E> {
-    pub(super) fn new(config: &'j Config, head: &'j Head, env: &'j E, now: UnixMillis) -> Self {
-        Judgement {
-            config,
-            head,
-            caller: Caller::of(head, config.sessions),
-            limiter: Limiter::new(env.store(), config.counters.shards),
-            now,
-        }
+    pub(super) fn new(
+        config: &'j Config,
+        policy: Option<&'j Policy>,
+        head: &'j Head,
+        caller: Caller,
+        env: &'j E,
+        now: UnixMillis,
+    ) -> Self {
+        let limiter = Limiter::new(env.store(), config.counters.shards);
+        Judgement { config, policy, head, caller, limiter, now }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
@@ -48,9 +50,13 @@ impl<'j, E: Environment> Judgement<'j, E> {
         match Body::read(&value)? {
             Body::Single(message) => {
                 self.head.agrees_with(&message)?;
-                match message {
-                    Message::Call(call) => self.of_call(&call),
-                    Message::Other(_) | Message::Response => Ok(self.passes(&message)),
+                match &message {
+                    Message::Request(request) => self.of_request(request),
+                    Message::Response if self.turned_away().is_some() => {
+                        let record = self.policy_record("response", "deny");
+                        Ok(Verdict { record: Some(record), result: Err(Reply::nothing()) })
+                    }
+                    Message::Response => Ok(self.passes("response", Lists::None)),
                 }
             }
             Body::Batch(messages) => {
@@ -63,62 +69,97 @@ impl<'j, E: Environment> Judgement<'j, E> {
         }
     }
 
-    fn passes(&self, message: &Message<'_>) -> Verdict {
-        let method = message.method().unwrap_or("response");
+    fn passes(&self, method: &str, lists: Lists) -> Verdict {
         Verdict {
-            record: Some(Record::passed(method, &self.config.policy.name)),
-            result: Ok(Vec::new()),
+            record: Some(self.policy_record(method, "pass")),
+            result: Ok(Expected { refunds: Vec::new(), lists }),
         }
     }
 
-    fn of_call(&self, call: &Call<'_>) -> Result<Verdict, Refusal> {
-        self.exact_arguments(call)?;
-        let outcome = enforce(self.config, call, &self.caller, &self.limiter, self.now);
-        let record = Some(self.record(call, &outcome));
+    fn policy_record(&self, method: &str, decision: &'static str) -> Record {
+        Record { decision, ..Record::passed(method, self.policy_name()) }
+    }
+
+    fn policy_name(&self) -> &str {
+        self.policy.map_or("", |policy| &policy.name)
+    }
+
+    /// The denial of everything that this caller asks for, or that is asked for here.
+    fn turned_away(&self) -> Option<Denial<'j>> {
+        let reason = match self.policy {
+            None => Reason::Unmatched,
+            Some(_) if self.config.callers.required && self.caller.is_anonymous() => {
+                Reason::IdentityRequired
+            }
+            Some(_) => return None,
+        };
+        Some(Denial { reason, kind: Kind::Method, rule: "", text: None, detail: Detail::None })
+    }
+
+    /// Decides a request and counts it; `None` where the policy has no rules for it.
+    fn decided(&self, request: &Request<'_>) -> Result<Option<Outcome<'j>>, Refusal> {
+        if let Some(denial) = self.turned_away() {
+            return Ok(Some(Outcome::Denied(denial)));
+        }
+        let (Some(policy), Some(governed)) = (self.policy, self.governed(request)?) else {
+            return Ok(None);
+        };
+        let (caller, limiter) = (&self.caller, &self.limiter);
+        Ok(Some(enforce(self.config, policy, &governed, caller, limiter, self.now)))
+    }
+
+    fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
+        let lists = self.lists(std::iter::once(request), false);
+        let Some(outcome) = self.decided(request)? else {
+            return Ok(self.passes(request.method, lists));
+        };
+        let record = Some(self.record(request, &outcome));
         let result = match outcome {
-            Outcome::Permitted(permit, _) => Ok(refunds(call, permit)),
-            Outcome::Denied(denial) => Err(Reply::denial(call, &denial, &self.context())),
+            Outcome::Permitted(permit, _) => {
+                Ok(Expected { refunds: refunds(request, permit), lists })
+            }
+            Outcome::Denied(denial) => Err(Reply::denial(request, &denial, &self.context())),
         };
         Ok(Verdict { record, result })
     }
 
     /// Every element is decided; one denial refuses them all.
     fn of_batch(&self, messages: &[Message<'_>]) -> Result<Verdict, Refusal> {
-        let calls = || {
-            messages.iter().filter_map(|message| match message {
-                Message::Call(call) => Some(call),
-                Message::Other(_) | Message::Response => None,
-            })
-        };
-        for call in calls() {
-            self.exact_arguments(call)?;
+        let requests = || messages.iter().filter_map(Message::request);
+        // Nothing is counted before all of it could be read.
+        for request in requests() {
+            self.governed(request)?;
         }
+        let mut any_governed = false;
         let mut permits = Vec::new();
         let mut errors = Vec::new();
         let mut denied = None;
-        for message in messages {
-            let Message::Call(call) = message else {
-                errors.extend(message.id().map(batch_refused_object));
+        for request in requests() {
+            let Some(outcome) = self.decided(request)? else {
+                errors.extend(request.id.map(batch_refused_object));
                 continue;
             };
-            let outcome = enforce(self.config, call, &self.caller, &self.limiter, self.now);
-            let record = self.record(call, &outcome);
+            any_governed = true;
+            let record = self.record(request, &outcome);
             match outcome {
                 Outcome::Permitted(permit, _) => {
-                    permits.push((call, permit));
-                    errors.push(batch_refused_object(call.id));
+                    permits.push((request, permit));
+                    errors.extend(request.id.map(batch_refused_object));
                 }
                 Outcome::Denied(denial) => {
-                    errors.push(denial_object(call, &denial, &self.context()));
+                    errors.extend(denial_object(request, &denial, &self.context()));
                     denied = denied.or(Some(record));
                 }
             }
         }
         if denied.is_none() {
-            let refunds = permits.into_iter().flat_map(|(call, permit)| refunds(call, permit));
-            let decision = if calls().next().is_some() { "allow" } else { "pass" };
-            let record = Record { decision, ..Record::passed("batch", &self.config.policy.name) };
-            return Ok(Verdict { record: Some(record), result: Ok(refunds.collect()) });
+            let refunds =
+                permits.into_iter().flat_map(|(request, permit)| refunds(request, permit));
+            let decision = if any_governed { "allow" } else { "pass" };
+            let record = self.policy_record("batch", decision);
+            let expected =
+                Expected { refunds: refunds.collect(), lists: self.lists(requests(), true) };
+            return Ok(Verdict { record: Some(record), result: Ok(expected) });
         }
         for (_, permit) in permits {
             permit.revoke(&self.limiter);
@@ -126,29 +167,56 @@ impl<'j, E: Environment> Judgement<'j, E> {
         Ok(Verdict { record: denied, result: Err(Reply::batch(&errors, &self.context())) })
     }
 
-    fn exact_arguments(&self, call: &Call<'_>) -> Result<(), Refusal> {
-        if has_ambiguous_argument(&self.config.policy, call) {
-            let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
-            return Err(refusal.answering(Some(call.id)));
+    /// What of a request the policy has rules for, if it can be read without guessing.
+    fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'v>>, Refusal> {
+        let Some(policy) = self.policy else { return Ok(None) };
+        let Some(governed) = Governed::of(policy, request) else {
+            return Ok(None);
+        };
+        let calls = || governed.calls().iter();
+        if request.id.is_none() && calls().any(|call| call.kind != Kind::Method) {
+            return Err(Refusal::new(Reason::MissingId, ""));
         }
-        Ok(())
+        if calls().any(|call| has_ambiguous_argument(policy, call)) {
+            let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
+            return Err(refusal.answering(request.id));
+        }
+        Ok(Some(governed))
     }
 
-    fn record(&self, call: &Call<'_>, outcome: &Outcome<'_>) -> Record {
+    /// The answers with lists that are to be filtered.
+    fn lists<'r>(&self, requests: impl Iterator<Item = &'r Request<'r>>, batch: bool) -> Lists {
+        let filtered = |request: &&Request<'_>| {
+            let filters = |kind| self.policy.is_some_and(|policy| policy.filters(kind));
+            request.list().is_some_and(filters)
+        };
+        let ids: Vec<String> =
+            requests.filter(filtered).filter_map(|request| request.id.map(str::to_owned)).collect();
+        if ids.is_empty() {
+            return Lists::None;
+        }
+        Lists::To { ids, batch, framing: self.head.framing }
+    }
+
+    fn record(&self, request: &Request<'_>, outcome: &Outcome<'_>) -> Record {
         let (decision, denial) = match outcome {
             Outcome::Permitted(_, None) => ("allow", None),
             Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
         };
-        Record::of_call(decision, call.tool, denial, &self.config.policy.name, &self.caller)
+        let record = Record::governed(decision, request, denial, self.policy_name(), &self.caller);
+        Record { identity: self.caller.names(self.config), ..record }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { policy: &self.config.policy.name, head: self.head }
+        Context { policy: self.policy_name(), head: self.head, form: self.config.denials }
     }
 }
 
-fn refunds(call: &Call<'_>, permit: Permit) -> Refunds {
+fn refunds(request: &Request<'_>, permit: Permit) -> Refunds {
     let counts = permit.into_refundable();
-    if counts.is_empty() { Vec::new() } else { vec![(call.id.to_owned(), counts)] }
+    match request.id {
+        Some(id) if !counts.is_empty() => vec![(id.to_owned(), counts)],
+        _ => Vec::new(),
+    }
 }

@@ -1,6 +1,6 @@
 //! The host calls that the filter makes, as thin typed wrappers over the proxy-wasm ABI 0.2.1.
 //!
-//! The SDK's own wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
+//! The Rust SDK's wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
 //! client chooses: one byte would kill the VM. Here every status is a value, and every text is bytes.
 #![expect(
     unsafe_code,
@@ -9,6 +9,7 @@
 
 use std::ptr::null_mut;
 
+use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
 use crate::rate::store::Version;
 use crate::time::UnixMillis;
@@ -34,6 +35,20 @@ unsafe extern "C" {
     ) -> Raw;
     fn proxy_get_header_map_pairs(kind: Raw, out: *mut *mut u8, out_size: *mut usize) -> Raw;
     fn proxy_remove_header_map_value(kind: Raw, name: *const u8, size: usize) -> Raw;
+    fn proxy_replace_header_map_value(
+        kind: Raw,
+        name: *const u8,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Raw;
+    fn proxy_set_buffer_bytes(
+        kind: Raw,
+        start: usize,
+        size: usize,
+        bytes: *const u8,
+        bytes_size: usize,
+    ) -> Raw;
     fn proxy_get_property(
         path: *const u8,
         size: usize,
@@ -147,9 +162,29 @@ pub(super) fn headers(map: Map) -> Result<Headers, HostError> {
     bytes.map(|bytes| Headers(bytes.unwrap_or_default()))
 }
 
-pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
-    // SAFETY: the host reads `size` bytes at `name` during the call.
-    done(unsafe { proxy_remove_header_map_value(Map::Request as Raw, name.as_ptr(), name.len()) })
+/// Removes or sets a header.
+pub(super) fn edit_header(map: Map, edit: &HeaderEdit) -> Result<(), HostError> {
+    // SAFETY: the host reads name and value during the call.
+    done(match edit {
+        HeaderEdit::Remove(name) => unsafe {
+            proxy_remove_header_map_value(map as Raw, name.as_ptr(), name.len())
+        },
+        HeaderEdit::Set(name, value) => unsafe {
+            proxy_replace_header_map_value(
+                map as Raw,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        },
+    })
+}
+
+/// Puts other bytes in the place of the first `size` ones of a buffer.
+pub(super) fn replace(kind: Buffer, size: usize, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: the host reads the bytes during the call.
+    done(unsafe { proxy_set_buffer_bytes(kind as Raw, 0, size, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A property; `None` where there is none.
@@ -223,7 +258,7 @@ fn done(status: Raw) -> Result<(), HostError> {
 ///
 /// # Safety
 /// On status 0 `call` must have set its arguments to null, or to memory of that size which the host got from
-/// `proxy_on_memory_allocate`; the SDK exports that as a `Vec` of exactly this capacity.
+/// `proxy_on_memory_allocate`, which allocates it as a `Vec` of exactly this capacity.
 unsafe fn returned(
     call: impl FnOnce(*mut *mut u8, *mut usize) -> Raw,
 ) -> Result<Option<Vec<u8>>, HostError> {

@@ -77,7 +77,8 @@ impl Probe {
         match (self.mode, self.known.get()) {
             (HoldHeaders::Never, _) => Hold::No,
             (HoldHeaders::Auto, Known::GivenUp(until)) if now() < until => Hold::No,
-            (HoldHeaders::Auto | HoldHeaders::Always, _) => Hold::Yes,
+            (_, Known::Works) | (HoldHeaders::Always, _) => Hold::Yes,
+            (HoldHeaders::Auto, _) => Hold::Maybe,
         }
     }
 

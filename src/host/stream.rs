@@ -1,51 +1,49 @@
 //! One HTTP stream: each callback builds an event, asks the exchange, and does what it says.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action as HostAction;
-
+use super::Flow;
 use super::calls::{self, Buffer, Level, Map};
 use super::probe::{Probe, TICK_MILLIS};
-use super::root::Exchanges;
 use super::shared::SharedData;
-use crate::exchange::{Action, Chunk, Environment, Exchange, ResponseHead};
+use crate::exchange::{Action, BodyAction, Chunk, Environment, Exchange, HeaderEdit, ResponseHead};
 use crate::mcp::headers::{Follows, Header};
 use crate::mcp::outcome::is_conclusive;
 use crate::reply::{CODE_DETAILS, Reply};
 use crate::time::UnixMillis;
 
+const NOT_HELD: &str = concat!(
+    "mcp_policy: refused a request because its body did not come while its headers were held: ",
+    "set allow_on_headers_stop_iteration: true beside this plugin's configuration, ",
+    "or requests.hold_headers to \"auto\""
+);
+
 /// One HTTP stream.
 pub(super) struct Stream {
     context: u32,
-    exchange: Rc<RefCell<Exchange>>,
+    exchange: Exchange,
     probe: Rc<Probe>,
-    exchanges: Exchanges,
     /// Whether the timer watches the request.
     watched: bool,
     /// Whether its headers were let go before its body came.
     released: bool,
+    /// How much of the response body is kept.
+    buffered: usize,
 }
 
 impl Stream {
-    pub(super) fn new(
-        context: u32,
-        exchange: Rc<RefCell<Exchange>>,
-        probe: Rc<Probe>,
-        exchanges: Exchanges,
-    ) -> Stream {
-        Stream { context, exchange, probe, exchanges, watched: false, released: false }
+    pub(super) fn new(context: u32, exchange: Exchange, probe: Rc<Probe>) -> Stream {
+        Stream { context, exchange, probe, watched: false, released: false, buffered: 0 }
     }
 
-    fn perform(&self, action: Action) -> HostAction {
-        keep_record(&self.exchange);
+    fn perform(&mut self, action: Action) -> Flow {
+        self.keep_record();
         match action {
-            Action::Continue => HostAction::Continue,
-            Action::Pause => HostAction::Pause,
+            Action::Continue => Flow::Continue,
+            Action::Pause => Flow::Pause,
             Action::Reply(reply) => {
                 send(&reply);
-                HostAction::Pause
+                Flow::Pause
             }
         }
     }
@@ -54,30 +52,33 @@ impl Stream {
     fn watch(&mut self) {
         self.watched = self.probe.holding(self.context, calls::timer_now);
         if self.watched {
-            self.exchanges.borrow_mut().insert(self.context, self.exchange.clone());
             calls::tick_every(TICK_MILLIS);
         }
+    }
+
+    /// Changes headers as the exchange asks; false if one stayed that was to go.
+    fn edit_headers(&mut self, map: Map) -> bool {
+        let edits = self.exchange.take_edits();
+        edits.into_iter().all(|edit| {
+            let edited = calls::edit_header(map, &edit);
+            edited.is_ok() || matches!(edit, HeaderEdit::Set(..))
+        })
     }
 
     fn body_came(&mut self) {
         self.released |= self.probe.body_came(self.context, calls::timer_now);
     }
-}
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> HostAction {
+    pub(super) fn request_headers(&mut self, end_of_stream: bool) -> Flow {
         // Without headers there is no method, and the request is refused.
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
         let hold = self.probe.hold(calls::timer_now);
-        let (action, removed) =
-            self.exchange.borrow_mut().request_headers(&headers.pairs(), follows, hold);
+        let mut action =
+            self.exchange.request_headers(&Host::default(), &headers.pairs(), follows, hold);
         // What cannot be removed must not get past.
-        if removed.into_iter().any(|name| calls::remove_request_header(name).is_err()) {
-            let action = self.exchange.borrow_mut().host_failed();
-            return self.perform(action);
+        if !self.edit_headers(Map::Request) {
+            action = self.exchange.host_failed();
         }
         if action == Action::Pause {
             self.watch();
@@ -85,64 +86,79 @@ impl HttpContext for Stream {
         self.perform(action)
     }
 
-    fn on_http_request_body(&mut self, buffered: usize, end_of_stream: bool) -> HostAction {
+    pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Flow {
         self.body_came();
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
-        let action = self.exchange.borrow_mut().request_body(&Host::default(), buffered, chunk);
+        let action = self.exchange.request_body(&Host::default(), buffered, chunk);
+        self.edit_headers(Map::Request);
         self.perform(action)
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> HostAction {
+    pub(super) fn request_trailers(&mut self) -> Flow {
         self.body_came();
-        let mut action = self.exchange.borrow_mut().request_trailers(&Host::default());
+        let mut action = self.exchange.request_trailers(&Host::default());
+        self.edit_headers(Map::Request);
         if action == Action::Continue && self.released {
             // After a pause of everything, Envoy 1.40 hands on the trailers without the body that was held for this callback.
-            let refused = self.exchange.borrow_mut().give_up_holding();
+            let refused = self.exchange.give_up_holding();
             action = refused.map_or(Action::Continue, Action::Reply);
         }
         self.perform(action)
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> HostAction {
-        if !self.exchange.borrow().awaits_response() {
-            return HostAction::Continue;
+    pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Flow {
+        if !self.exchange.awaits_response() {
+            return Flow::Continue;
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
         let pairs = headers.pairs();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let head = response_head(&pairs, details.as_deref().is_some_and(is_conclusive));
-        self.exchange.borrow_mut().response_headers(&Host::default(), head);
-        HostAction::Continue
+        let conclusive = details.as_deref().is_some_and(is_conclusive);
+        let head = ResponseHead { ends: end_of_stream, conclusive, ..response_head(&pairs) };
+        self.exchange.response_headers(&Host::default(), head);
+        self.edit_headers(Map::Response);
+        Flow::Continue
     }
 
-    fn on_http_response_body(&mut self, length: usize, end_of_stream: bool) -> HostAction {
+    pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Flow {
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
-        self.exchange.borrow_mut().response_body(&Host::default(), length, chunk);
-        HostAction::Continue
+        let action = self.exchange.response_body(&Host::default(), length, chunk);
+        self.buffered = if action == BodyAction::Pause { length } else { 0 };
+        pass(action, length)
     }
 
-    fn on_http_response_trailers(&mut self, _count: usize) -> HostAction {
-        self.exchange.borrow_mut().response_trailers(&Host::default());
-        HostAction::Continue
+    pub(super) fn response_trailers(&mut self) -> Flow {
+        let action = self.exchange.response_trailers(&Host::default());
+        pass(action, self.buffered)
     }
 
-    fn on_log(&mut self) {
+    /// Takes note that the stream is over.
+    pub(super) fn over(&self) {
         if self.watched {
             self.probe.over(self.context);
-            self.exchanges.borrow_mut().remove(&self.context);
+        }
+    }
+
+    /// Refuses a request whose headers were to be held and whose body does not come. Acts from outside its callbacks.
+    pub(super) fn refuse(&mut self) {
+        let Some(reply) = self.exchange.give_up_holding() else { return };
+        calls::log(Level::Error, NOT_HELD);
+        if calls::act_on(self.context).is_ok() {
+            self.keep_record();
+            send(&reply);
+        }
+    }
+
+    /// Puts the record of the request, once there is one, into its filter state.
+    fn keep_record(&mut self) {
+        let Some(record) = self.exchange.take_record() else { return };
+        for (name, value) in record.fields() {
+            let _ = calls::set_filter_state(name, value);
         }
     }
 }
 
-/// Puts the record of a request, once there is one, into its filter state.
-pub(super) fn keep_record(exchange: &RefCell<Exchange>) {
-    let Some(record) = exchange.borrow_mut().take_record() else { return };
-    for (name, value) in record.fields() {
-        let _ = calls::set_filter_state(name, value);
-    }
-}
-
-pub(super) fn send(reply: &Reply) {
+fn send(reply: &Reply) {
     let sent = calls::reply(reply.status, CODE_DETAILS, &reply.headers, &reply.body);
     if sent.is_err() {
         // The request stays paused: not answered, but not forwarded either.
@@ -150,7 +166,28 @@ pub(super) fn send(reply: &Reply) {
     }
 }
 
-fn response_head<'h>(headers: &[Header<'h>], conclusive: bool) -> ResponseHead<'h> {
+/// Lets bytes of the response pass, or others in their place.
+fn pass(action: BodyAction, length: usize) -> Flow {
+    match action {
+        BodyAction::Continue => Flow::Continue,
+        BodyAction::Pause => Flow::Pause,
+        BodyAction::Replace(bytes)
+            if calls::replace(Buffer::ResponseBody, length, &bytes).is_ok() =>
+        {
+            Flow::Continue
+        }
+        BodyAction::Replace(_) => {
+            // The bytes stay where they are: they were not to pass.
+            calls::log(
+                Level::Error,
+                "mcp_policy: a response could not be changed, and is withheld",
+            );
+            Flow::Pause
+        }
+    }
+}
+
+fn response_head<'h>(headers: &[Header<'h>]) -> ResponseHead<'h> {
     let value =
         |wanted: &[u8]| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     let status =
@@ -159,7 +196,9 @@ fn response_head<'h>(headers: &[Header<'h>], conclusive: bool) -> ResponseHead<'
         status: status.unwrap_or(0),
         content_type: value(b"content-type"),
         encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
-        conclusive,
+        conclusive: false,
+        session: value(b"mcp-session-id"),
+        ends: false,
     }
 }
 
@@ -178,6 +217,10 @@ impl Environment for Host {
 
     fn store(&self) -> &SharedData {
         &self.store
+    }
+
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        calls::property(path).ok().flatten()
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Duplicates, Fault, FaultKind, Member, Object, Value};
+use super::{Duplicates, Fault, FaultKind, Item, Member, Object, Value};
 
 pub(super) struct Parser<'a> {
     text: &'a str,
@@ -89,14 +89,33 @@ impl<'a> Parser<'a> {
 
     fn array(&mut self) -> Parsed<Value<'a>> {
         let mut items = Vec::new();
+        self.each_item(|_, value| items.push(value))?;
+        Ok(Value::Array(items))
+    }
+
+    /// The items of the array that is the whole text.
+    pub(super) fn items(mut self) -> Parsed<Vec<Item<'a>>> {
+        let mut items = Vec::new();
+        self.skip_space();
+        self.expect(b'[')?;
+        self.skip_space();
+        self.each_item(|raw, value| items.push(Item { raw, value }))?;
+        self.skip_space();
+        if self.at == self.bytes.len() { Ok(items) } else { Err(self.fault(FaultKind::Syntax)) }
+    }
+
+    /// Reads items up to the closing bracket.
+    fn each_item(&mut self, mut take: impl FnMut(&'a str, Value<'a>)) -> Parsed<()> {
         if self.eat(b']') {
-            return Ok(Value::Array(items));
+            return Ok(());
         }
         loop {
-            items.push(self.value()?);
+            let from = self.at;
+            let value = self.value()?;
+            take(self.slice(from, self.at)?, value);
             self.skip_space();
             if self.eat(b']') {
-                return Ok(Value::Array(items));
+                return Ok(());
             }
             self.expect(b',')?;
             self.skip_space();

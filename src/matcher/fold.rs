@@ -28,7 +28,8 @@ fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
 }
 
 /// Controls, and the format characters that no font shows.
-pub(crate) fn invisible(character: char) -> bool {
+#[must_use]
+pub fn invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -2,10 +2,11 @@
 //!
 //! Nothing is assumed of a value's encoding: a value that is not UTF-8 simply equals nothing that we compare it with.
 
-use super::{Refusal, message::Message};
-use crate::json::{Object, Value};
+use super::{Refusal, TOOLS_CALL, message::Message};
+use crate::json::Value;
 use crate::reason::Reason;
 
+pub mod facts;
 mod media;
 
 /// Name and value as Envoy hands them over: the name in lower case, the value as bytes.
@@ -16,10 +17,6 @@ pub type Header<'h> = (&'h [u8], &'h [u8]);
 pub struct Head {
     /// How a denial is framed.
     pub framing: Framing,
-    /// The credential, in a form that does not depend on how its scheme is spelled.
-    pub credential: Option<Vec<u8>>,
-    /// `Mcp-Session-Id`.
-    pub session: Option<Vec<u8>>,
     /// `X-Request-Id`, as Envoy made or accepted it.
     pub request_id: Option<Vec<u8>>,
     /// Headers that would make Envoy itself repeat, redirect or cut the request; to be removed.
@@ -37,11 +34,27 @@ pub enum Framing {
     EventStream,
 }
 
+impl Framing {
+    /// The content type.
+    #[must_use]
+    pub fn media(self) -> &'static str {
+        match self {
+            Framing::Json => "application/json",
+            Framing::EventStream => "text/event-stream",
+        }
+    }
+}
+
 /// What a request is, going by its headers alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// A method that cannot carry a call: it passes.
     Pass,
+    /// A GET, whose response may be a stream of messages; `expected` if its headers ask for one.
+    Stream {
+        /// Whether the client accepts one.
+        expected: bool,
+    },
     /// A POST: its body is to be judged.
     Judge(Box<Head>),
 }
@@ -106,7 +119,10 @@ pub fn admit(
         (Some(b"POST"), _) => {
             read_post(headers, max_body).map(|head| Admission::Judge(Box::new(head)))
         }
-        (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
+        (Some(b"GET"), Follows::Nothing) => {
+            Ok(Admission::Stream { expected: media::expects_events(headers) })
+        }
+        (Some(b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
         (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Body) => {
             Err(Refusal::new(Reason::BodyNotAllowed, ""))
         }
@@ -147,12 +163,6 @@ impl<'h> Post<'h> {
                 return Err(Refusal::new(Reason::BodyTooLarge, ""));
             }
             b"accept" => self.accept.add(value),
-            b"authorization" => {
-                once(&mut self.head.credential, credential(value)?, repeated, "authorization")?;
-            }
-            b"mcp-session-id" => {
-                once(&mut self.head.session, value.to_vec(), repeated, "mcp-session-id")?
-            }
             b"x-request-id" => self.head.request_id = Some(value.to_vec()),
             mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
             steering if steering.starts_with(b"x-envoy-") => {
@@ -204,27 +214,6 @@ fn announced(value: &[u8]) -> Option<usize> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
-/// The credential with its scheme in lower case and white space collapsed, so that one token cannot be spelled as many
-/// callers. Envoy joins repeated `authorization` headers with a comma, which no bearer or basic credential contains.
-fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut words =
-        value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    let mut normal = words.next().unwrap_or_default().to_ascii_lowercase();
-    let single = normal == b"bearer" || normal == b"basic";
-    for word in words {
-        if single && word.contains(&b',') {
-            return Err(Refusal::new(Reason::RepeatedHeader, "authorization"));
-        }
-        normal.push(b' ');
-        normal.extend_from_slice(word);
-    }
-    if single {
-        let end = normal.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
-        normal.truncate(end);
-    }
-    Ok(normal)
-}
-
 /// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).
 fn decoded(value: &[u8], name: &'static str) -> Result<Vec<u8>, Refusal> {
     let encoded = value.strip_prefix(b"=?base64?").and_then(|rest| rest.strip_suffix(b"?="));
@@ -250,11 +239,13 @@ impl Head {
             |name| Err(Refusal::new(Reason::HeaderMismatch, name).answering(message.id()));
         let mirror = &self.mirror;
         let version = mirror.version.as_deref();
-        let mirrored = version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE);
-        if mirrored && message.version().is_some_and(|stated| Some(stated.as_bytes()) != version) {
+        let mirrored = self.is_modern();
+        let request = message.request();
+        let stated = request.and_then(|request| request.version);
+        if mirrored && stated.is_some_and(|stated| Some(stated.as_bytes()) != version) {
             return mismatch("MCP-Protocol-Version");
         }
-        match (mirror.method.as_deref(), message.method()) {
+        match (mirror.method.as_deref(), request.map(|request| request.method)) {
             (None, Some(_)) if mirrored && message.id().is_some() => return mismatch("Mcp-Method"),
             (Some(stated), method) if method.map(str::as_bytes) != Some(stated) => {
                 return mismatch("Mcp-Method");
@@ -265,11 +256,13 @@ impl Head {
             (None, Mirrored::Name(name)) => !mirrored || name.is_none(),
             (None, Mirrored::Unspecified(_)) => true,
             (Some(stated), Mirrored::Name(name)) => name.map(str::as_bytes) == Some(stated),
-            (Some(stated), Mirrored::Unspecified(params)) => params.is_some_and(|params| {
-                params.0.iter().any(|member| {
-                    member.value.as_str().is_some_and(|text| text.as_bytes() == stated)
+            (Some(stated), Mirrored::Unspecified(params)) => {
+                params.and_then(Value::as_object).is_some_and(|params| {
+                    params.0.iter().any(|member| {
+                        member.value.as_str().is_some_and(|text| text.as_bytes() == stated)
+                    })
                 })
-            }),
+            }
         };
         if agrees { Ok(()) } else { mismatch("Mcp-Name") }
     }
@@ -283,10 +276,11 @@ impl Head {
         if silent { Ok(()) } else { Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method")) }
     }
 
-    /// The protocol version header, for the record.
+    /// Whether the request is of revision 2026-07-28 or newer.
     #[must_use]
-    pub fn protocol_version(&self) -> Option<&[u8]> {
-        self.mirror.version.as_deref()
+    pub fn is_modern(&self) -> bool {
+        let version = self.mirror.version.as_deref();
+        version.is_some_and(|version| is_date(version) && version >= MIRRORED_SINCE)
     }
 }
 
@@ -295,24 +289,22 @@ enum Mirrored<'v> {
     /// A member of params, `None` where the body lacks it.
     Name(Option<&'v str>),
     /// Nothing that is specified: at least it must be somewhere in params.
-    Unspecified(Option<&'v Object<'v>>),
+    Unspecified(Option<&'v Value<'v>>),
 }
 
 impl<'v> Mirrored<'v> {
     fn of(message: &Message<'v>) -> Mirrored<'v> {
-        let other = match message {
-            Message::Call(call) => return Mirrored::Name(Some(call.tool)),
-            Message::Response => return Mirrored::Unspecified(None),
-            Message::Other(other) => other,
+        let Some(request) = message.request() else {
+            return Mirrored::Unspecified(None);
         };
         let member = |key| {
-            let value = other.params.and_then(|params| params.get(key));
-            Mirrored::Name(value.and_then(Value::as_str))
+            let params = request.params.and_then(Value::as_object);
+            Mirrored::Name(params.and_then(|params| params.get(key)).and_then(Value::as_str))
         };
-        match other.method {
-            "prompts/get" => member("name"),
+        match request.method {
+            TOOLS_CALL | "prompts/get" => member("name"),
             "resources/read" => member("uri"),
-            _ => Mirrored::Unspecified(other.params),
+            _ => Mirrored::Unspecified(request.params),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From the bytes of a body to JSON-RPC messages, refusing everything that two parsers could read differently.
 
+use super::call::{Call, Kind};
 use super::{Refusal, TOOLS_CALL};
 use crate::bounds::MAX_BATCH;
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
@@ -18,38 +19,25 @@ pub enum Body<'v> {
 /// One JSON-RPC message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message<'v> {
-    /// A `tools/call` request.
-    Call(Call<'v>),
-    /// Any other request, or a notification.
-    Other(Other<'v>),
+    /// A request, or a notification.
+    Request(Request<'v>),
     /// A response to a request of the server.
     Response,
 }
 
-/// A tool call, borrowed from the parsed body.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Call<'v> {
-    /// The id's own bytes.
-    pub id: &'v str,
-    /// The name of the tool.
-    pub tool: &'v str,
-    /// The arguments, always an object; `None` where the member is missing.
-    pub arguments: Option<&'v Value<'v>>,
-    /// The protocol version in `_meta`, where there is one.
-    pub version: Option<&'v str>,
-}
-
-/// A request or notification that calls no tool.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Other<'v> {
+/// A request or notification, borrowed from the parsed body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request<'v> {
     /// The id's own bytes; `None` for a notification.
     pub id: Option<&'v str>,
     /// The method.
     pub method: &'v str,
-    /// The parameters.
-    pub params: Option<&'v Object<'v>>,
+    /// The parameters, always an object.
+    pub params: Option<&'v Value<'v>>,
     /// The protocol version in `_meta`, where there is one.
     pub version: Option<&'v str>,
+    /// What it calls, reads or gets.
+    pub call: Option<Call<'v>>,
 }
 
 const ENVELOPE_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -136,34 +124,16 @@ impl<'v> Message<'v> {
         read_envelope(envelope, id).map_err(|refusal| refusal.answering(id))
     }
 
+    /// The request, unless it is a response.
+    #[must_use]
+    pub fn request(&self) -> Option<&Request<'v>> {
+        if let Message::Request(request) = self { Some(request) } else { None }
+    }
+
     /// The id's own bytes, where the message is a request.
     #[must_use]
     pub fn id(&self) -> Option<&'v str> {
-        match self {
-            Message::Call(call) => Some(call.id),
-            Message::Other(other) => other.id,
-            Message::Response => None,
-        }
-    }
-
-    /// The method, where there is one.
-    #[must_use]
-    pub fn method(&self) -> Option<&'v str> {
-        match self {
-            Message::Call(_) => Some(TOOLS_CALL),
-            Message::Other(other) => Some(other.method),
-            Message::Response => None,
-        }
-    }
-
-    /// The protocol version in `_meta`, where there is one.
-    #[must_use]
-    pub fn version(&self) -> Option<&'v str> {
-        match self {
-            Message::Call(call) => call.version,
-            Message::Other(other) => other.version,
-            Message::Response => None,
-        }
+        self.request().and_then(|request| request.id)
     }
 }
 
@@ -195,41 +165,20 @@ fn read_envelope<'v>(
     if envelope.get("id").is_some() && id.is_none() {
         return refuse(Reason::MissingId, "");
     }
-    let params = match envelope.get("params") {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(params)) => Some(params),
-        Some(_) => return refuse(Reason::InvalidParams, "params must be an object"),
-    };
-    if params.is_some_and(|params| ambiguous(params, &PARAMS_KEYS)) {
+    let params = envelope.get("params").filter(|params| **params != Value::Null);
+    if params.is_some_and(|params| params.as_object().is_none()) {
+        return refuse(Reason::InvalidParams, "params must be an object");
+    }
+    let members = params.and_then(Value::as_object);
+    if members.is_some_and(|members| ambiguous(members, &PARAMS_KEYS)) {
         return refuse(Reason::AmbiguousKey, "in params");
     }
-    let version = params.and_then(meta_version);
-    if method == TOOLS_CALL {
-        return read_call(id, params, version);
-    }
-    Ok(Message::Other(Other { id, method, params, version }))
-}
-
-fn read_call<'v>(
-    id: Option<&'v str>,
-    params: Option<&'v Object<'v>>,
-    version: Option<&'v str>,
-) -> Result<Message<'v>, Refusal> {
-    let refuse = |reason, detail| Err(Refusal::new(reason, detail));
-    let Some(id) = id else {
+    let version = members.and_then(meta_version);
+    let call = Call::read(method, params)?;
+    if id.is_none() && call.as_ref().is_some_and(|call| call.kind == Kind::Tool) {
         return refuse(Reason::MissingId, "");
-    };
-    let Some(tool) = params.and_then(|params| params.get("name")).and_then(Value::as_str) else {
-        return refuse(Reason::InvalidParams, "name must be a string");
-    };
-    if tool.contains('\0') {
-        return refuse(Reason::InvalidParams, "name must not contain NUL");
     }
-    let arguments = params.and_then(|params| params.get("arguments"));
-    if arguments.is_some_and(|arguments| arguments.as_object().is_none()) {
-        return refuse(Reason::InvalidParams, "arguments must be an object");
-    }
-    Ok(Message::Call(Call { id, tool, arguments, version }))
+    Ok(Message::Request(Request { id, method, params, version, call }))
 }
 
 /// The raw id if it is a string or an integer, which is what MCP allows.
@@ -243,7 +192,7 @@ fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
     readable.then_some(member.raw)
 }
 
-fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
+pub(super) fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
     object.0.iter().any(|member| {
         member.key.contains('\0')
             || (!known.contains(&&*member.key)
@@ -266,8 +215,10 @@ mod tests {
     fn read(text: &str) -> String {
         let outcome = parse_body(text.as_bytes()).and_then(|value| {
             Body::read(&value).map(|body| match body {
-                Body::Single(Message::Call(call)) => format!("call {} {}", call.id, call.tool),
-                Body::Single(Message::Other(other)) => format!("{:?} {}", other.id, other.method),
+                Body::Single(Message::Request(request)) => match request.call {
+                    Some(call) => format!("call {} {}", request.id.unwrap_or_default(), call.name),
+                    None => format!("{:?} {}", request.id, request.method),
+                },
                 Body::Single(Message::Response) => "response".to_owned(),
                 Body::Batch(messages) => format!("batch of {}", messages.len()),
             })

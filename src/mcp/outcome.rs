@@ -3,7 +3,7 @@
 //! Nothing is held back: the observer looks at a copy, bounded by [`MAX_OBSERVED_BYTES`]. What it cannot read is no proof of
 //! an error, so the call stays counted.
 
-use super::sse::Events;
+use super::sse::{EventStream, Verdict};
 use crate::bounds::MAX_OBSERVED_BYTES;
 use crate::json::{Duplicates, Value, parse};
 use crate::number::Decimal;
@@ -18,7 +18,7 @@ pub struct Observer {
 #[derive(Debug)]
 enum Form {
     Json(Vec<u8>),
-    EventStream(Events),
+    EventStream(EventStream),
     Finished,
 }
 
@@ -66,7 +66,7 @@ impl Observer {
     pub fn new(form: BodyForm, ids: Vec<String>) -> Observer {
         let form = match form {
             BodyForm::Json => Form::Json(Vec::new()),
-            BodyForm::EventStream => Form::EventStream(Events::new(MAX_OBSERVED_BYTES)),
+            BodyForm::EventStream => Form::EventStream(EventStream::new(MAX_OBSERVED_BYTES)),
             BodyForm::Opaque => Form::Finished,
         };
         Observer { form, waiting: ids }
@@ -93,7 +93,12 @@ impl Observer {
                 }
             }
             Form::EventStream(events) => {
-                events.push(chunk, &mut |data| settle(data, waiting, &mut failed));
+                events.push(chunk, &mut |data| {
+                    if let Some(data) = data {
+                        settle(data, waiting, &mut failed);
+                    }
+                    Verdict::Pass
+                });
             }
             Form::Finished => {}
         }

@@ -1,12 +1,26 @@
 //! Server-sent events, framed incrementally on bytes (WHATWG HTML, section 9.2.6).
 //!
 //! Lines end with LF, CR or CRLF, in any mixture and across any chunk boundary. Decoding happens per event, so a character
-//! that is split between chunks is no error. An event that exceeds the bound is skipped, and the next one is read again.
+//! that is split between chunks is no error. What is not judged passes line by line, at once; an event with data passes when it is complete.
 
-/// Splits a stream into the data of its events.
+/// What becomes of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes, byte for byte.
+    Pass,
+    /// Its data is replaced by this.
+    Replace(String),
+    /// It does not pass.
+    Drop,
+}
+
+/// A stream of events on its way through.
 #[derive(Debug)]
-pub struct Events {
+pub struct EventStream {
+    /// The line that has not ended yet.
     line: Vec<u8>,
+    /// The bytes of this event since its first line of data.
+    held: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
     oversized: bool,
@@ -15,12 +29,13 @@ pub struct Events {
     bound: usize,
 }
 
-impl Events {
-    /// A splitter at the start of a stream, which keeps at most `bound` bytes of an event.
+impl EventStream {
+    /// The start of a stream, of whose events at most `bound` bytes are held.
     #[must_use]
-    pub fn new(bound: usize) -> Events {
-        Events {
+    pub fn new(bound: usize) -> EventStream {
+        EventStream {
             line: Vec::new(),
+            held: Vec::new(),
             data: Vec::new(),
             has_data: false,
             oversized: false,
@@ -30,52 +45,117 @@ impl Events {
         }
     }
 
-    /// Takes the next bytes and hands the data of each event that they complete to `event`.
-    pub fn push(&mut self, chunk: &[u8], event: &mut impl FnMut(&[u8])) {
+    /// Takes the next bytes, asks `judge` about the data of each event that they complete (`None` where it exceeds the bound),
+    /// and returns what passes. An event that the stream does not complete is none, and never passes.
+    pub fn push(
+        &mut self,
+        chunk: &[u8],
+        judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(chunk.len());
         for &byte in chunk {
             let ends_crlf = byte == b'\n' && self.after_cr;
             self.after_cr = byte == b'\r';
             match byte {
-                _ if ends_crlf => {}
-                b'\n' | b'\r' => self.end_line(event),
+                // The line has ended with its CR.
+                _ if ends_crlf => self.pass(b"\n", &mut out),
+                b'\n' | b'\r' => self.end_line(byte, judge, &mut out),
                 _ if self.line.len() < self.bound => self.line.push(byte),
-                _ => self.oversized = true,
+                _ => self.give_up(),
             }
         }
+        out
     }
 
-    fn end_line(&mut self, event: &mut impl FnMut(&[u8])) {
-        let line = std::mem::take(&mut self.line);
+    fn end_line(
+        &mut self,
+        end: u8,
+        judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
+        out: &mut Vec<u8>,
+    ) {
+        let mut line = std::mem::take(&mut self.line);
         let mut text = &*line;
         if std::mem::take(&mut self.at_start) {
             text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         }
         if text.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            let complete =
-                std::mem::take(&mut self.has_data) && !std::mem::take(&mut self.oversized);
-            if complete {
-                event(&data);
-            }
-        } else if let Some(value) = field(text, b"data") {
+            self.end_event(judge, out);
+        } else if let Some(value) = data_of(text) {
             if std::mem::replace(&mut self.has_data, true) {
                 self.data.push(b'\n');
             }
-            if self.data.len() + value.len() > self.bound {
-                self.oversized = true;
+            if self.held.len() + line.len() > self.bound {
+                self.give_up();
             } else {
                 self.data.extend_from_slice(value);
             }
         }
+        line.push(end);
+        self.pass(&line, out);
         // The buffer is kept for the next line.
         self.line = line;
         self.line.clear();
     }
+
+    fn end_event(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict, out: &mut Vec<u8>) {
+        let oversized = std::mem::take(&mut self.oversized);
+        let data = std::mem::take(&mut self.data);
+        let held = std::mem::take(&mut self.held);
+        if !std::mem::take(&mut self.has_data) && !oversized {
+            return;
+        }
+        match judge((!oversized).then_some(&*data)) {
+            Verdict::Pass => out.extend_from_slice(&held),
+            Verdict::Replace(data) => replace_data(&held, &data, out),
+            Verdict::Drop => {}
+        }
+    }
+
+    /// Lets bytes pass, or keeps them with the event that they belong to.
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if self.oversized {
+            return;
+        }
+        let to = if self.has_data { &mut self.held } else { out };
+        to.extend_from_slice(bytes);
+    }
+
+    fn give_up(&mut self) {
+        self.oversized = true;
+        self.held.clear();
+        self.data.clear();
+    }
 }
 
-/// The value of a line if it is of this field.
-fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
-    let rest = line.strip_prefix(name)?;
+/// Writes an event's lines with other data: in the place of its first line of data, with that line's ending.
+fn replace_data(held: &[u8], data: &str, out: &mut Vec<u8>) {
+    let mut data = Some(data);
+    let mut rest = held;
+    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        let crlf = rest.get(end..end + 2) == Some(b"\r\n");
+        let next = end + if crlf { 2 } else { 1 };
+        let (line, after) = rest.split_at_checked(next).unwrap_or((rest, &[]));
+        let (text, ending) = line.split_at_checked(end).unwrap_or((line, b"\n"));
+        rest = after;
+        if data_of(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)).is_none() {
+            out.extend_from_slice(line);
+        } else if let Some(data) = data.take() {
+            for piece in data.split('\n') {
+                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(piece.as_bytes());
+                out.extend_from_slice(ending);
+            }
+        }
+    }
+    if let (Some(data), true) = (data, held.is_empty()) {
+        // Nothing is left of an event that was too large.
+        out.extend_from_slice(format!("data: {data}\n").as_bytes());
+    }
+}
+
+/// The value of a line if it is of the field `data`.
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"data")?;
     if rest.is_empty() {
         return Some(rest);
     }
@@ -85,34 +165,81 @@ fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::Events;
+    use super::{EventStream, Verdict};
 
-    fn events(stream: &str, chunk: usize) -> Vec<String> {
+    /// The data of the events, and what passes.
+    fn pass(
+        stream: &str,
+        chunk: usize,
+        verdict: impl Fn(&str) -> Verdict,
+    ) -> (Vec<String>, String) {
         let mut found = Vec::new();
-        let mut events = Events::new(16);
+        let mut out = Vec::new();
+        let mut events = EventStream::new(40);
         for chunk in stream.as_bytes().chunks(chunk) {
-            events.push(chunk, &mut |data| found.push(String::from_utf8_lossy(data).into_owned()));
+            out.extend(events.push(chunk, &mut |data| {
+                let data = data.map_or("too large".into(), String::from_utf8_lossy).into_owned();
+                let verdict = verdict(&data);
+                found.push(data);
+                verdict
+            }));
         }
-        found
+        (found, String::from_utf8(out).unwrap())
     }
 
     #[test]
     fn frames_every_dialect_in_every_chunking() {
-        for (stream, expected) in [
-            ("data: a\n\n", vec!["a"]),
-            ("data: a\r\n\r\ndata:b\r\rdata\n\n", vec!["a", "b", ""]),
-            ("\u{feff}data: é\n\n", vec!["é"]),
-            (": comment\nevent: message\nid: 1\ndata: a\ndata: b\n\n", vec!["a\nb"]),
-            ("data: unfinished\n", vec![]),
-            ("id: 1\ndata: \n\ndata:  x\n\n", vec!["", " x"]),
-            ("dataset: a\n\ndata: b\n\n", vec!["b"]),
-            ("data: 0123456789012345678901234567890\n\ndata: b\n\n", vec!["b"]),
-            ("data: 0123456789\ndata: 0123456789\n\ndata: b\n\n", vec!["b"]),
-            ("data: a\n\r\ndata: b\r\n\n", vec!["a", "b"]),
+        let half = "0123456789".repeat(2);
+        let long = half.repeat(3);
+        for (stream, expected, passed) in [
+            ("data: a\n\n", vec!["a"], None),
+            ("data: a\r\n\r\ndata:b\r\rdata\n\n", vec!["a", "b", ""], None),
+            ("\u{feff}data: é\n\n", vec!["é"], None),
+            (": comment\nevent: message\nid: 1\ndata: a\nid: 2\ndata: b\n\n", vec!["a\nb"], None),
+            (": waiting", vec![], Some("")),
+            (": waiting\n", vec![], None),
+            ("\n\r\n\r", vec![], None),
+            ("data: unfinished\n", vec![], Some("")),
+            ("id: 1\ndata: unfinished", vec![], Some("id: 1\n")),
+            ("id: 1\ndata: \n\ndata:  x\n\n", vec!["", " x"], None),
+            ("dataset: a\n\ndata: b\n\n", vec!["b"], None),
+            ("data: a\n\r\ndata: b\r\n\n", vec!["a", "b"], None),
+            (
+                &format!("data: {long}\n\ndata: b\n\n"),
+                vec!["too large", "b"],
+                Some("\ndata: b\n\n"),
+            ),
+            (
+                &format!("id: 1\ndata: {half}\ndata: {half}\r\n\r\ndata: b\n\n"),
+                vec!["too large", "b"],
+                Some("id: 1\n\r\ndata: b\n\n"),
+            ),
         ] {
             for chunk in 1..8 {
-                assert_eq!(events(stream, chunk), expected, "{stream:?} by {chunk}");
+                let drop_large =
+                    |data: &str| if data == "too large" { Verdict::Drop } else { Verdict::Pass };
+                let (found, out) = pass(stream, chunk, drop_large);
+                assert_eq!(found, expected, "{stream:?} by {chunk}");
+                assert_eq!(out, passed.unwrap_or(stream), "{stream:?} by {chunk}");
             }
         }
+    }
+
+    #[test]
+    fn replaces_data_and_nothing_else() {
+        for (stream, passed) in [
+            ("data: a\n\n", "data: x\ndata: y\n\n"),
+            (
+                "id: 1\r\ndata: a\r\nevent: e\r\ndata: a\r\n\r\n",
+                "id: 1\r\ndata: x\r\ndata: y\r\nevent: e\r\n\r\n",
+            ),
+            ("data: a\r\rdata: b\n\n", "data: x\rdata: y\r\rdata: x\ndata: y\n\n"),
+        ] {
+            for chunk in 1..8 {
+                let (_, out) = pass(stream, chunk, |_| Verdict::Replace("x\ny".into()));
+                assert_eq!(out, passed, "{stream:?} by {chunk}");
+            }
+        }
+        assert_eq!(pass("id: 1\ndata: a\n\ndata: b\n\n", 1, |_| Verdict::Drop).1, "id: 1\n\n\n");
     }
 }

@@ -1,17 +1,20 @@
 //! From a document to a [`Config`]: every value read strictly, every problem collected.
 
+mod bindings;
 mod condition;
 mod entry;
+mod identity;
 mod limit;
+mod sections;
 mod settings;
 
-use std::collections::HashMap;
-
-use super::compiled::{Config, Default, Entry, ExactName, Hidden, Limit, Policy};
+use super::binding::Bindings;
+use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
+use super::section::Section;
 use crate::json::Value;
-use crate::matcher::name::Pattern;
+use crate::mcp::call::Kind;
 use crate::rate::limiter::Force;
 use limit::CounterBook;
 
@@ -26,32 +29,47 @@ pub(super) fn configuration(
     let mut reader = Reader::default();
     let root = Field { value: document, place: Place::default() };
     let config = reader.fields(&root).and_then(|mut fields| {
+        // Policies speak of callers by the names that are given here.
+        let callers = identity::read(&mut fields, &mut reader);
         let full = document.as_object().is_some_and(|object| object.get("policies").is_some());
-        let policy = if full {
+        let (policies, bindings) = if full {
             full_form(&mut fields, &mut reader, namespace)
         } else {
-            policy(&mut fields, &mut reader, BARE_POLICY, namespace)
+            let policy = policy(&mut fields, &mut reader, BARE_POLICY, namespace);
+            (policy.into_iter().collect(), Some(None))
         };
         let settings = settings::read(&mut fields, &mut reader);
         reader.close(&fields);
-        let (requests, sessions, counters) = settings?;
-        Some(Config { policy: policy?, requests, sessions, counters })
+        let (requests, sessions, counters, denials) = settings?;
+        let mut policies = policies.into_iter();
+        let (policy, others) = (policies.next()?, policies.collect());
+        let headers = std::mem::take(&mut reader.headers);
+        let (callers, bindings) = (callers?, bindings?);
+        Some(Config {
+            policy,
+            others,
+            bindings,
+            callers,
+            headers,
+            requests,
+            sessions,
+            counters,
+            denials,
+        })
     });
     (config, reader.diagnostics)
 }
 
-fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> Option<Policy> {
-    for (key, what) in [
-        ("bindings", "choosing a policy by request"),
-        ("unmatched", "choosing a policy by request"),
-    ] {
-        if let Some(field) = fields.take(key) {
-            reader.not_supported(&field.place, what);
-        }
-    }
-    let policies = fields.take("policies")?;
-    let members = reader.fields(&policies)?.members();
+fn full_form(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    namespace: &str,
+) -> (Vec<Policy>, Option<Option<Bindings>>) {
     let mut compiled = Vec::new();
+    let Some(policies) = fields.take("policies") else { return (compiled, None) };
+    let Some(members) = reader.fields(&policies).map(|fields| fields.members()) else {
+        return (compiled, None);
+    };
     for (name, field) in &members {
         // Pointers are pointers into the policy.
         let place = Place { pointer: String::new(), ..field.place.clone() };
@@ -62,23 +80,14 @@ fn full_form(fields: &mut Fields<'_>, reader: &mut Reader, namespace: &str) -> O
             compiled.extend(policy);
         }
     }
-    match members.len() {
-        1 => compiled.pop(),
-        0 => {
-            let help = "add one, by a name of your choice".to_owned();
-            reader.error_with_help(
-                Code::MissingField,
-                &policies.place,
-                "there is no policy".to_owned(),
-                help,
-            );
-            None
-        }
-        _ => {
-            reader.not_supported(&policies.place, "more than one policy");
-            None
-        }
+    if members.is_empty() {
+        let message = "there is no policy".to_owned();
+        let help = "add one, by a name of your choice".to_owned();
+        reader.error_with_help(Code::MissingField, &policies.place, message, help);
     }
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    let bindings = bindings::read(fields, &names, reader);
+    (compiled, bindings)
 }
 
 fn policy(
@@ -95,10 +104,8 @@ fn policy(
     let default = default
         .map(|field| reader.word(&field, &[("allow", Default::Allow), ("deny", Default::Deny)]));
     let force = force(fields, reader);
-    if let Some(field) = fields.take("tools_list") {
-        reader.not_supported(&field.place, "filtering tools/list");
-    }
-    let hide = hide(fields, reader);
+    let listing = listing(fields, reader);
+    let hide = sections::hide(fields, Kind::Tool, reader);
     let tools = fields.take("tools").map(|field| (reader.fields(&field), field.value));
     let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
     let default = match default {
@@ -110,68 +117,38 @@ fn policy(
     let mut book = CounterBook::new(namespace, name);
     let members =
         tools.and_then(|(fields, _)| fields).map(|fields| fields.members()).unwrap_or_default();
-    let mut entries: Vec<Entry> = Vec::new();
     let mut drafts = Vec::new();
     for (key, field) in &members {
-        drafts.extend(entry::limits(key, field, reader, &mut book));
+        drafts.extend(entry::limits(Kind::Tool, key, field, reader, &mut book));
     }
+    let others = sections::drafts(fields, reader, &mut book);
     let all_limits = all_tools(fields, reader, &mut book);
     // Conditions may read counters of any entry, so they come when all counters are known.
+    let mut entries: Vec<Entry> = Vec::new();
     for draft in drafts {
         entries.push(entry::checks(draft, reader, &book));
     }
-    Some(assemble(name, default?, force?, hide, entries, all_limits, book))
-}
-
-fn assemble(
-    name: &str,
-    default: Default,
-    force: Force,
-    hide: Vec<Hidden>,
-    entries: Vec<Entry>,
-    all_limits: Vec<Limit>,
-    book: CounterBook,
-) -> Policy {
-    let mut exact = HashMap::new();
-    let mut wild = Vec::new();
-    let mut exact_names = Vec::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if let Pattern::Exact(name) = &entry.pattern {
-            exact.insert(name.clone(), at);
-            let pointer = entry.pointer().into();
-            exact_names.push(ExactName { text: name.clone(), pointer, hides: false });
-        } else {
-            wild.push(at);
-        }
-    }
-    // The sort is stable: equally specific globs keep the order of the document. `"*"` has no literal and comes last,
-    // after other patterns without one.
-    wild.sort_by_key(|&at| {
-        entries
-            .get(at)
-            .map(|entry| (std::cmp::Reverse(entry.pattern.literal_chars()), !entry.lists()))
-    });
-    for hidden in &hide {
-        if let Pattern::Exact(name) = &hidden.pattern {
-            exact_names.push(ExactName {
-                text: name.clone(),
-                pointer: hidden.pointer.clone(),
-                hides: true,
-            });
-        }
-    }
-    Policy {
+    let others = others.into_iter().map(|section| section.finish(reader, &book)).collect();
+    let tools = Section::new(Kind::Tool, (default?, "/default".into()), hide, entries);
+    Some(Policy {
         name: name.into(),
-        default,
-        force,
-        hide: hide.into(),
+        force: force?,
+        listing: listing?,
+        tools,
+        others,
         all_limits: all_limits.into(),
         counters: book.into_counters(),
-        entries: entries.into(),
-        exact,
-        wild: wild.into(),
-        exact_names: exact_names.into(),
-    }
+    })
+}
+
+/// `tools_list`.
+fn listing(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Listing> {
+    let Some(field) = fields.take("tools_list") else {
+        return Some(Listing::Listed);
+    };
+    let words =
+        [("listed", Listing::Listed), ("callable", Listing::Callable), ("all", Listing::All)];
+    reader.word(&field, &words)
 }
 
 fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
@@ -214,31 +191,6 @@ fn force(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Force> {
             reader.word(&field, &[("enforce", Force::Enforced), ("shadow", Force::Shadow)])
         }
     }
-}
-
-fn hide(fields: &mut Fields<'_>, reader: &mut Reader) -> Vec<Hidden> {
-    let items = fields.take("hide").map(|field| reader.list(&field)).unwrap_or_default();
-    let hidden = items.iter().filter_map(|item| {
-        let pattern = tool_pattern(reader.text(item)?, &item.place, reader)?;
-        Some(Hidden { pattern, pointer: item.place.pointer.as_str().into() })
-    });
-    hidden.collect()
-}
-
-fn tool_pattern(text: &str, place: &Place, reader: &mut Reader) -> Option<Pattern> {
-    if text.is_empty() || text.len() > crate::bounds::MAX_PATTERN_BYTES {
-        let message = "a tool name must have 1 to 4096 bytes".to_owned();
-        reader.error(Code::BadPattern, place, message);
-        return None;
-    }
-    if text == limit::GLOBAL {
-        let message = format!("`{text}` is the name of the counters under `*`");
-        let help =
-            "a tool of this name cannot have an entry of its own; use a glob such as `_globa?`";
-        reader.error_with_help(Code::Contradiction, place, message, help.to_owned());
-        return None;
-    }
-    Some(Pattern::new(text))
 }
 
 fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut CounterBook) -> Vec<Limit> {

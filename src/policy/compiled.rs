@@ -1,22 +1,35 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
-use std::collections::HashMap;
-
+use super::binding::Bindings;
+use super::callers::Callers;
+use super::section::Section;
+use super::sessions::Sessions;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::{Matcher, Side};
+use crate::mcp::call::Kind;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Force, Shards};
 
 /// Everything that the filter was told.
 #[derive(Debug)]
 pub struct Config {
-    /// The policy that governs every request.
+    /// The first policy.
     pub policy: Policy,
+    /// The others, where there are several.
+    pub others: Vec<Policy>,
+    /// Which policy governs which request; without bindings the only one governs every request.
+    pub bindings: Option<Bindings>,
+    /// How callers are named.
+    pub callers: Callers,
+    /// The headers that conditions and callers' names are read from, in lower case.
+    pub headers: Vec<Box<str>>,
     /// How requests are read.
     pub requests: Requests,
     /// Whether the server vouches for session ids.
     pub sessions: Sessions,
+    /// How denied calls are answered.
+    pub denials: Denials,
     /// Where counts are kept.
     pub counters: Counters,
 }
@@ -53,13 +66,13 @@ pub enum HoldHeaders {
     Never,
 }
 
-/// Whether session ids can be counted by.
+/// How denied tool calls are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sessions {
-    /// A session id is the caller's own invention: `session` means the caller.
-    Untrusted,
-    /// The server refuses ids that it did not issue.
-    Trusted,
+pub enum Denials {
+    /// With a JSON-RPC error.
+    Error,
+    /// With a result that says it is an error, for agents that drop errors.
+    ToolResult,
 }
 
 /// Where counts are kept.
@@ -85,20 +98,29 @@ pub enum OnError {
 pub struct Policy {
     /// Its name.
     pub name: Box<str>,
-    /// What becomes of tools that no entry lists.
-    pub default: Default,
     /// Whether denials deny.
     pub force: Force,
-    /// The hidden tools.
-    pub hide: Box<[Hidden]>,
-    /// The limits of every call.
+    /// What lists show.
+    pub listing: Listing,
+    /// The rules for tools.
+    pub tools: Section,
+    /// The rules for resources, prompts and methods, where there are any.
+    pub others: Vec<Section>,
+    /// The limits of every tool call.
     pub all_limits: Box<[Limit]>,
     /// All counters; limits refer to them by index.
     pub counters: Box<[NamedCounter]>,
-    pub(super) entries: Box<[Entry]>,
-    pub(super) exact: HashMap<Box<str>, usize>,
-    pub(super) wild: Box<[usize]>,
-    pub(super) exact_names: Box<[ExactName]>,
+}
+
+/// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// What an entry lists, the denied included: the agent can read why.
+    Listed,
+    /// What can be called with some arguments.
+    Callable,
+    /// All but the hidden.
+    All,
 }
 
 /// What becomes of tools that no entry lists.
@@ -110,30 +132,10 @@ pub enum Default {
     Deny,
 }
 
-/// A key of `tools` or `hide` without wildcards.
-#[derive(Debug)]
-pub struct ExactName {
-    /// The name.
-    pub text: Box<str>,
-    /// Its pointer.
-    pub pointer: Box<str>,
-    /// Whether it stands in `hide`.
-    pub hides: bool,
-}
-
-/// One line of `hide`.
-#[derive(Debug)]
-pub struct Hidden {
-    /// What it matches.
-    pub pattern: Pattern,
-    /// Its pointer.
-    pub pointer: Box<str>,
-}
-
-/// A tool entry.
+/// An entry of a section.
 #[derive(Debug)]
 pub struct Entry {
-    /// The tools that it is about.
+    /// The names that it is about.
     pub pattern: Pattern,
     /// What it does with a call.
     pub action: Action,
@@ -204,6 +206,10 @@ pub enum Subject {
     Argument(Path),
     /// A counter, by index.
     Counter(usize),
+    /// A name of the caller; `None` is the grant.
+    Identity(Option<usize>),
+    /// A header of the request, by its index in [`Config::headers`].
+    Header(usize),
 }
 
 /// One limit.
@@ -261,41 +267,65 @@ pub enum Scope {
     Session,
     /// Everybody.
     Global,
+    /// All callers of one name, by the index of the key.
+    Key(usize),
+}
+
+impl Config {
+    /// A policy, by the index that bindings have.
+    #[must_use]
+    pub fn policy_at(&self, at: usize) -> Option<&Policy> {
+        match at.checked_sub(1) {
+            None => Some(&self.policy),
+            Some(at) => self.others.get(at),
+        }
+    }
+
+    /// Every policy.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.policy).chain(&self.others)
+    }
 }
 
 impl Policy {
-    /// The entries that match a name: exact, then globs by specificity, then `"*"`.
-    pub fn entries_for<'p>(&'p self, tool: &'p str) -> impl Iterator<Item = &'p Entry> {
-        let exact = self.exact.get(tool);
-        let wild = self.wild.iter().filter(move |&&at| {
-            self.entries.get(at).is_some_and(|entry| entry.pattern.matches(tool))
-        });
-        exact.into_iter().chain(wild).filter_map(|&at| self.entries.get(at))
+    /// Every section: that for tools, and those that are there of the others.
+    pub fn sections(&self) -> impl Iterator<Item = &Section> {
+        std::iter::once(&self.tools).chain(&self.others)
     }
 
-    /// The names that are compared exactly: keys of `tools` and `hide` without wildcards.
+    /// The rules for names of this kind, where there are any.
     #[must_use]
-    pub fn exact_names(&self) -> &[ExactName] {
-        &self.exact_names
+    pub fn section(&self, kind: Kind) -> Option<&Section> {
+        self.sections().find(|section| section.kind == kind)
     }
 
-    /// Whether an entry has exactly this name.
-    #[must_use]
-    pub fn has_exact(&self, tool: &str) -> bool {
-        self.exact.contains_key(tool)
+    /// The entries of every section.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sections().flat_map(|section| section.entries())
     }
 
-    /// All entries, in the order of the document.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The limits of every entry, and then of every tool call.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        self.entries().flat_map(|entry| &entry.limits).chain(&self.all_limits)
     }
 
     /// Whether any count can be given back, so that responses have to be looked at.
     #[must_use]
     pub fn needs_responses(&self) -> bool {
-        let limits = self.entries.iter().flat_map(|entry| &entry.limits).chain(&self.all_limits);
-        limits.into_iter().any(|limit| limit.refund == Refund::OnError)
+        self.limits().any(|limit| limit.refund == Refund::OnError)
+    }
+
+    /// Whether lists of this kind are filtered.
+    #[must_use]
+    pub fn filters(&self, kind: Kind) -> bool {
+        self.force == Force::Enforced
+            && self.section(kind).is_some_and(|section| section.filters(self.listing))
+    }
+
+    /// Whether any list is filtered.
+    #[must_use]
+    pub fn filters_any(&self) -> bool {
+        [Kind::Tool, Kind::Resource, Kind::Prompt].into_iter().any(|kind| self.filters(kind))
     }
 }
 
@@ -306,17 +336,24 @@ impl Entry {
         self.action_pointer.strip_suffix("/action").unwrap_or(&self.action_pointer)
     }
 
-    /// Its tool key.
+    /// Its key.
     #[must_use]
     pub fn key(&self) -> String {
         let token = self.pointer().rsplit('/').next().unwrap_or_default();
         token.replace("~1", "/").replace("~0", "~")
     }
 
-    /// Whether the entry lists the tools that it matches under `default: deny`.
+    /// Whether the entry lists the names that it matches under `default: deny`.
     #[must_use]
     pub fn lists(&self) -> bool {
         self.pattern != Pattern::Any
+    }
+
+    /// Whether the entry denies whatever the arguments and counts are.
+    #[must_use]
+    pub fn denies_always(&self) -> bool {
+        self.force == Force::Enforced
+            && (self.action == Action::Deny || self.checks.iter().any(Check::denies_always))
     }
 }
 
@@ -327,6 +364,16 @@ impl Check {
         match self.kind {
             CheckKind::Require => Side::Require,
             CheckKind::DenyIf | CheckKind::Deny => Side::DenyIf,
+        }
+    }
+
+    /// Whether it denies whatever the arguments and counts are.
+    #[must_use]
+    pub fn denies_always(&self) -> bool {
+        match self.kind {
+            CheckKind::Deny => true,
+            CheckKind::DenyIf => self.conditions.is_empty(),
+            CheckKind::Require => false,
         }
     }
 

@@ -82,8 +82,8 @@ codes! {
     Contradiction = "P015",
     /// Something that does nothing.
     NoEffect = "P016",
-    /// Part of the language, but not of this version.
-    NotSupported = "P017",
+    /// A name of callers that `identity.keys` does not have.
+    UnknownKey = "P018",
     /// A positive operator on `[*]` in an assertion binds one element, not all.
     AnyElement = "P101",
     /// An entry, a check or a limit that no call can reach.

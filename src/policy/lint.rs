@@ -9,14 +9,15 @@ mod text;
 use std::collections::{HashMap, HashSet};
 
 use super::compiled::{
-    Action, Amount, Check, CheckKind, Condition, Config, Default, Entry, Hidden, Limit, Policy,
-    Subject,
+    Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Subject,
 };
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
+use super::section::{Hidden, Section};
 use crate::json::Value;
 use crate::matcher::name::Pattern;
 use crate::matcher::value::{Scalar, Side, Test};
+use crate::mcp::call::Kind;
 use crate::rate::limiter::Force;
 
 /// Most globs that each entry is compared with: nobody writes more by hand.
@@ -25,16 +26,22 @@ const MOST_COMPARED: usize = 256;
 /// Finds what is surely not meant in a configuration, given the document that it was compiled from.
 #[must_use]
 pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
-    let Some(policy) = PolicyText::of(config, document) else { return Vec::new() };
-    let mut lint = Lint { policy: &config.policy, text: policy, found: Vec::new() };
+    config.policies().flat_map(|policy| of_policy(config, policy, document)).collect()
+}
+
+fn of_policy(config: &Config, policy: &Policy, document: &Value<'_>) -> Vec<Diagnostic> {
+    let Some(text) = PolicyText::of(policy, document) else { return Vec::new() };
+    let mut lint = Lint { policy, text, found: Vec::new() };
     text::lint(config, &mut lint);
     lint.everything();
-    lint.reach();
-    for entry in config.policy.entries() {
-        lint.entry(entry);
+    for section in policy.sections() {
+        lint.lists_all(section);
+        lint.reach(section);
+        for entry in section.entries() {
+            lint.entry(section, entry);
+        }
     }
-    let limits = config.policy.entries().iter().flat_map(|entry| &entry.limits);
-    for limit in limits.chain(&config.policy.all_limits) {
+    for limit in policy.limits() {
         lint.limit(limit);
     }
     lint.idle_counters();
@@ -55,20 +62,20 @@ struct Lint<'l> {
 }
 
 impl<'d> PolicyText<'d> {
-    pub(super) fn of(config: &Config, document: &'d Value<'d>) -> Option<PolicyText<'d>> {
-        let (policy, name) = match document.as_object()?.get("policies") {
+    pub(super) fn of(policy: &Policy, document: &'d Value<'d>) -> Option<PolicyText<'d>> {
+        let (written, name) = match document.as_object()?.get("policies") {
             None => (document, None),
             Some(policies) => {
-                let member = policies.as_object()?.member(&config.policy.name)?;
+                let member = policies.as_object()?.member(&policy.name)?;
                 (&member.value, Some(&*member.key))
             }
         };
-        let tools = policy.as_object()?.get("tools").and_then(Value::as_object);
+        let tools = written.as_object()?.get("tools").and_then(Value::as_object);
         let mut by_key = HashMap::new();
         for member in tools.iter().flat_map(|tools| &tools.0) {
             by_key.entry(&*member.key).or_insert(&member.value);
         }
-        Some(PolicyText { policy, name, tools: by_key })
+        Some(PolicyText { policy: written, name, tools: by_key })
     }
 
     /// The place that a JSON Pointer into the policy means; of its nearest parent where there is none.
@@ -109,15 +116,12 @@ impl Lint<'_> {
     /// A policy that lets every call pass.
     fn everything(&mut self) {
         let policy = self.policy;
-        let free = |entry: &Entry| {
-            entry.action == Action::Allow
-                && entry.checks.is_empty()
-                && entry.limits.iter().all(|limit| limit.max.is_none())
-        };
-        let idle = policy.hide.is_empty()
-            && policy.all_limits.is_empty()
-            && policy.entries().iter().all(free);
-        if idle && policy.default == Default::Allow && policy.force == Force::Enforced {
+        let idle = policy.all_limits.is_empty()
+            && policy.entries().all(is_free)
+            && policy
+                .sections()
+                .all(|section| section.hide.is_empty() && section.default == Default::Allow);
+        if idle && policy.force == Force::Enforced {
             let help =
                 "set `default` to \"deny\" and list the tools that may be called, or add limits";
             self.warn(
@@ -127,47 +131,53 @@ impl Lint<'_> {
                 help,
             );
         }
-        for entry in policy.entries() {
+    }
+
+    /// An entry that takes all meaning from `default: deny`.
+    fn lists_all(&mut self, section: &Section) {
+        for entry in section.entries() {
             let all =
                 entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
-            if all && policy.default == Default::Deny && free(entry) {
-                let message = "this lists every tool, and `default: deny` denies none".to_owned();
-                let help = "list tools by name, or by a glob with some literal text";
-                self.warn(Code::AllowsEverything, entry.pointer(), message, help);
+            if all && section.default == Default::Deny && is_free(entry) {
+                let kind = section.kind.word();
+                let message = format!("this lists every {kind}, and `default: deny` denies none");
+                let help = format!("list {kind}s by name, or by a glob with some literal text");
+                self.warn(Code::AllowsEverything, entry.pointer(), message, &help);
             }
         }
     }
 
     /// Entries that no call can reach: hidden, unlisted, or denied by another one.
-    fn reach(&mut self) {
-        let policy = self.policy;
+    fn reach(&mut self, section: &Section) {
         let unlisted =
-            policy.default == Default::Deny && !policy.entries().iter().any(Entry::lists);
+            section.default == Default::Deny && !section.entries().iter().any(Entry::lists);
         if unlisted {
-            let message =
-                "no entry lists a tool, and `default: deny` denies the rest: no call gets here";
-            let help = "list tools by name or by glob; `*` alone does not list one";
-            for entry in policy.entries() {
-                self.warn(Code::Unreachable, entry.pointer(), message.to_owned(), help);
+            let kind = section.kind.word();
+            let message = format!(
+                "no entry lists a {kind}, and `default: deny` denies the rest: no call gets here"
+            );
+            let help = format!("list {kind}s by name or by glob; `*` alone does not list one");
+            for entry in section.entries() {
+                self.warn(Code::Unreachable, entry.pointer(), message.clone(), &help);
             }
-            if !policy.all_limits.is_empty() {
-                self.warn(Code::Unreachable, "/all_tools", message.to_owned(), help);
+            if section.kind == Kind::Tool && !self.policy.all_limits.is_empty() {
+                self.warn(Code::Unreachable, "/all_tools", message, &help);
             }
             return;
         }
         let (names, wild): (Vec<&Hidden>, Vec<&Hidden>) =
-            policy.hide.iter().partition(|hidden| matches!(hidden.pattern, Pattern::Exact(_)));
+            section.hide.iter().partition(|hidden| matches!(hidden.pattern, Pattern::Exact(_)));
         let names: HashMap<String, &Hidden> =
             names.into_iter().map(|hidden| (hidden.pattern.to_string(), hidden)).collect();
         // An entry without wildcards is about one name, which no other entry is.
-        let deniers: Vec<&Entry> = policy
+        let deniers: Vec<&Entry> = section
             .entries()
             .iter()
             .filter(|entry| entry.force == Force::Enforced && always_denies(entry).is_some())
             .filter(|entry| !matches!(entry.pattern, Pattern::Exact(_)))
             .take(MOST_COMPARED)
             .collect();
-        for entry in policy.entries() {
+        for entry in section.entries() {
             let name = entry.key();
             let stand_ins = stand_ins(&name);
             let by_glob = || {
@@ -178,7 +188,7 @@ impl Lint<'_> {
                 let place = self.text.place(&hidden.pointer);
                 let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
                 let help =
-                    "a hidden tool answers as if it did not exist; remove it here, or from `hide`";
+                    "what is hidden answers as if it did not exist; remove it here, or from `hide`";
                 self.warn(Code::Unreachable, entry.pointer(), message, help);
                 continue;
             }
@@ -194,7 +204,7 @@ impl Lint<'_> {
         }
     }
 
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, section: &Section, entry: &Entry) {
         // What an entry in shadow denies, its limits count nevertheless.
         if let Some(by) = always_denies(entry).filter(|_| entry.force == Force::Enforced) {
             let later = entry.checks.iter().skip_while(|check| *check.pointer != *by).skip(1);
@@ -219,10 +229,12 @@ impl Lint<'_> {
         }
         let does =
             entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
-        if !does && self.policy.default == Default::Allow {
-            let message = "this entry does nothing: `default: allow` allows the tool anyway";
+        if !does && section.default == Default::Allow {
+            let kind = section.kind.word();
+            let message =
+                format!("this entry does nothing: `default: allow` allows the {kind} anyway");
             let help = "remove it, or set `default` to \"deny\"";
-            self.warn(Code::Redundant, entry.pointer(), message.to_owned(), help);
+            self.warn(Code::Redundant, entry.pointer(), message, help);
         }
         if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
             let pointer = format!("{}/mode", entry.pointer());
@@ -273,19 +285,19 @@ impl Lint<'_> {
         let policy = self.policy;
         let read: HashSet<usize> = policy
             .entries()
-            .iter()
             .flat_map(|entry| &entry.checks)
             .flat_map(|check| &check.conditions)
             .filter_map(|condition| match condition.subject {
                 Subject::Counter(counter) => Some(counter),
-                Subject::Argument(_) => None,
+                Subject::Argument(_) | Subject::Identity(_) | Subject::Header(_) => None,
             })
             .collect();
-        let limits =
-            || policy.entries().iter().flat_map(|entry| &entry.limits).chain(&policy.all_limits);
-        let limited: HashSet<usize> =
-            limits().filter(|limit| limit.max.is_some()).map(|limit| limit.counter).collect();
-        for limit in limits() {
+        let limited: HashSet<usize> = policy
+            .limits()
+            .filter(|limit| limit.max.is_some())
+            .map(|limit| limit.counter)
+            .collect();
+        for limit in policy.limits() {
             if !read.contains(&limit.counter) && !limited.contains(&limit.counter) {
                 let name = policy.counters.get(limit.counter).map_or("", |counter| &counter.name);
                 let message = format!("nothing limits or reads what `{name}` counts");
@@ -296,17 +308,19 @@ impl Lint<'_> {
     }
 }
 
+/// Whether an entry lets every call pass.
+fn is_free(entry: &Entry) -> bool {
+    entry.action == Action::Allow
+        && entry.checks.is_empty()
+        && entry.limits.iter().all(|limit| limit.max.is_none())
+}
+
 /// The pointer of the first thing in an entry that denies every call, if there is one.
 fn always_denies(entry: &Entry) -> Option<&str> {
     if entry.action == Action::Deny {
         return Some(&entry.action_pointer);
     }
-    let denies = |check: &&Check| match check.kind {
-        CheckKind::Deny => true,
-        CheckKind::DenyIf => check.conditions.is_empty(),
-        CheckKind::Require => false,
-    };
-    entry.checks.iter().find(denies).map(|check| &*check.pointer)
+    entry.checks.iter().find(|check| check.denies_always()).map(|check| &*check.pointer)
 }
 
 /// The pointer of a condition: of its check, where they do not stand one for one in the document.

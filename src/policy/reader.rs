@@ -15,10 +15,14 @@ pub(crate) struct Place {
     pub(crate) pointer: String,
 }
 
-/// Collects what is wrong.
+/// Collects what is wrong, and the names that the document speaks of.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The names of `identity.keys`.
+    pub(crate) keys: Vec<Box<str>>,
+    /// The headers that requests are searched for, in lower case.
+    pub(super) headers: Vec<Box<str>>,
 }
 
 /// An object whose fields are asked for one by one.
@@ -207,14 +211,36 @@ impl Reader {
         }
     }
 
-    pub(crate) fn not_supported(&mut self, place: &Place, what: &str) {
-        let help = "leave it out, or wait for a version that has it".to_owned();
-        self.error_with_help(
-            Code::NotSupported,
-            place,
-            format!("{what} is not supported yet"),
-            help,
-        );
+    /// The index of a key of `identity.keys`.
+    pub(crate) fn key(&mut self, name: &str, place: &Place) -> Option<usize> {
+        let at = self.keys.iter().position(|key| **key == *name);
+        if at.is_none() {
+            let message = format!("`identity.keys` has no `{}`", shortened(name));
+            let help = match nearest(name, self.keys.iter().map(|key| &**key)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.keys.is_empty() => "name its source there".to_owned(),
+                None => format!("known keys: {}", self.keys.join(", ")),
+            };
+            self.error_with_help(Code::UnknownKey, place, message, help);
+        }
+        at
+    }
+
+    /// The index of a header that requests are searched for.
+    pub(super) fn header(&mut self, name: &str, place: &Place) -> Option<usize> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > 256 || !name.bytes().all(token) {
+            let message = format!("not the name of a header: `{}`", shortened(name));
+            let help = "letters, digits and `-`, such as `x-team`".to_owned();
+            self.error_with_help(Code::BadPattern, place, message, help);
+            return None;
+        }
+        let name = name.to_ascii_lowercase();
+        let known = self.headers.iter().position(|header| **header == *name);
+        Some(known.unwrap_or_else(|| {
+            self.headers.push(name.into());
+            self.headers.len() - 1
+        }))
     }
 
     /// Closes an object: every field that nobody asked for is unknown.

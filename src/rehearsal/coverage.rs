@@ -1,20 +1,26 @@
-//! Which rules of a policy have been seen at work.
+//! Which rules of a configuration have been seen at work.
 
 use std::collections::BTreeMap;
 
 use super::Verdict;
-use crate::policy::compiled::{Action, Amount, Default, Limit, Policy};
+use super::body::governed;
+use crate::enforce::Governed;
+use crate::mcp::call::Kind;
+use crate::policy::compiled::{Action, Amount, Config, Default, Limit, Policy};
 use crate::reason::Reason;
 
-/// The rules of a policy, and whether each was covered.
+/// The rules of a configuration, and whether each was covered.
 ///
 /// An entry is covered when a call met it. A check, a limit, an action or a line of `hide` is covered when it denied a call:
 /// a test that never sees it deny would not notice that it is gone.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    rules: BTreeMap<String, Covered>,
-    order: Vec<String>,
+    rules: BTreeMap<Rule, Covered>,
+    order: Vec<Rule>,
 }
+
+/// A rule: the name of its policy, and its pointer in it.
+type Rule = (String, String);
 
 /// Whether a rule was covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,43 +32,70 @@ pub enum Covered {
 }
 
 impl Coverage {
-    /// The rules of a policy, none covered.
+    /// The rules of a configuration, none covered.
     #[must_use]
-    pub fn of(policy: &Policy) -> Coverage {
+    pub fn of(config: &Config) -> Coverage {
         let mut coverage = Coverage { rules: BTreeMap::new(), order: Vec::new() };
-        for hidden in &policy.hide {
-            coverage.add(&hidden.pointer);
+        for policy in config.policies() {
+            coverage.add_policy(policy);
         }
-        if policy.default == Default::Deny {
-            coverage.add("/default");
-        }
-        for entry in policy.entries() {
-            coverage.add(entry.pointer());
-            if entry.action != Action::Allow {
-                coverage.add(&entry.action_pointer);
-            }
-            for check in &entry.checks {
-                coverage.add(&check.pointer);
-            }
-            coverage.add_limits(&entry.limits);
-        }
-        coverage.add_limits(&policy.all_limits);
         coverage
     }
 
-    /// Takes note of what became of a call.
-    pub fn note(&mut self, policy: &Policy, tool: Option<&str>, verdict: &Verdict) {
+    fn add_policy(&mut self, policy: &Policy) {
+        for section in policy.sections() {
+            for hidden in &section.hide {
+                self.add(policy, &hidden.pointer);
+            }
+            if section.default == Default::Deny {
+                self.add(policy, &section.default_pointer);
+            }
+            for entry in section.entries() {
+                self.add(policy, entry.pointer());
+                if entry.action != Action::Allow {
+                    self.add(policy, &entry.action_pointer);
+                }
+                for check in &entry.checks {
+                    self.add(policy, &check.pointer);
+                }
+                self.add_limits(policy, &entry.limits);
+            }
+        }
+        self.add_limits(policy, &policy.all_limits);
+    }
+
+    /// Takes note of what became of a request under a policy.
+    pub fn note(&mut self, policy: &Policy, body: &str, verdict: &Verdict) {
         // A name that only resembles a key is denied for that, not by the key's entry.
         if verdict.reason != Reason::NameNotExact.label() {
-            self.cover(&verdict.rule);
+            self.cover(policy, &verdict.rule);
         }
-        let by_name = [Reason::ToolHidden, Reason::NameNotExact, Reason::ToolNotAllowed]
-            .iter()
-            .any(|reason| reason.label() == verdict.reason);
-        let called = matches!(&*verdict.decision, "allow" | "deny" | "would_deny") && !by_name;
-        if let Some(tool) = tool.filter(|_| called) {
-            for entry in policy.entries_for(tool) {
-                self.cover(entry.pointer());
+        // A caller who is turned away meets no rule.
+        let turned_away = verdict.decision == "deny" && verdict.rule.is_empty();
+        if matches!(&*verdict.decision, "allow" | "deny" | "would_deny") && !turned_away {
+            let _ = governed(policy, body, |governed| self.meet(policy, governed, verdict));
+        }
+    }
+
+    /// Covers the entries that a request met: those of all that it calls, up to the name that is denied.
+    fn meet(&mut self, policy: &Policy, governed: &Governed<'_>, verdict: &Verdict) {
+        for call in governed.calls() {
+            let (Some(section), Some(name)) = (policy.section(call.kind), call.exact.as_deref())
+            else {
+                return;
+            };
+            // Limits come when everything else is decided.
+            let ends_here = verdict.decision == "deny"
+                && verdict.reason != Reason::LimitReached.label()
+                && kind_of(&verdict.rule) == call.kind;
+            if ends_here && crate::decision::by_name(section, name).is_some() {
+                return;
+            }
+            for entry in section.entries_for(name) {
+                self.cover(policy, entry.pointer());
+            }
+            if ends_here {
+                return;
             }
         }
     }
@@ -81,31 +114,42 @@ impl Coverage {
         (covered * 100).checked_div(all).unwrap_or(100)
     }
 
-    /// The rules that are not covered, in the order of the policy.
-    pub fn missing(&self) -> impl Iterator<Item = &str> {
-        let missing = |rule: &&String| self.rules.get(*rule) == Some(&Covered::No);
-        self.order.iter().filter(missing).map(String::as_str)
+    /// The policies and rules that are not covered, in the order of the configuration.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        let missing = |rule: &&Rule| self.rules.get(*rule) == Some(&Covered::No);
+        self.order.iter().filter(missing).map(|(policy, rule)| (&**policy, &**rule))
     }
 
-    fn add_limits(&mut self, limits: &[Limit]) {
+    fn add_limits(&mut self, policy: &Policy, limits: &[Limit]) {
         for limit in limits {
             // What only counts denies nothing.
             if limit.max.is_some() || matches!(limit.amount, Amount::Argument(_)) {
-                self.add(&limit.pointer);
+                self.add(policy, &limit.pointer);
             }
         }
     }
 
-    fn add(&mut self, rule: &str) {
+    fn add(&mut self, policy: &Policy, rule: &str) {
+        let rule = (policy.name.to_string(), rule.to_owned());
         // A rule that checks and counts is one.
-        if self.rules.insert(rule.to_owned(), Covered::No).is_none() {
-            self.order.push(rule.to_owned());
+        if self.rules.insert(rule.clone(), Covered::No).is_none() {
+            self.order.push(rule);
         }
     }
 
-    fn cover(&mut self, rule: &str) {
-        if let Some(covered) = self.rules.get_mut(rule) {
+    fn cover(&mut self, policy: &Policy, rule: &str) {
+        if let Some(covered) = self.rules.get_mut(&(policy.name.to_string(), rule.to_owned())) {
             *covered = Covered::Yes;
         }
+    }
+}
+
+/// What the rule at a pointer is about.
+fn kind_of(rule: &str) -> Kind {
+    match rule.split('/').nth(1) {
+        Some("methods") => Kind::Method,
+        Some("resources") => Kind::Resource,
+        Some("prompts") => Kind::Prompt,
+        Some(_) | None => Kind::Tool,
     }
 }

@@ -1,18 +1,19 @@
 //! Policy tests: reading them from a document, and running them.
 
+mod scene;
+
 use std::collections::HashSet;
-use std::rc::Rc;
 
-use jiff::{SignedDuration, Timestamp};
-
+use super::body::body_of;
 use super::coverage::Coverage;
-use super::{Request, Response, Stage, Verdict, body_of};
-use crate::json::{Duplicates, Value, parse};
-use crate::mcp::message::{Body, Message};
+use super::{Request, Response, Stage, Verdict};
+use crate::json::Value;
 use crate::policy::compiled::Config;
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::time::UnixMillis;
+use scene::{Scene, duration, text};
+pub use scene::{name_of, parse_time};
 
 /// When tests begin that do not say it: a Thursday, at midnight.
 pub const DEFAULT_NOW: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -62,6 +63,8 @@ pub struct Expect {
     pub reason: Option<String>,
     /// JSON Pointer to the line of the policy.
     pub rule: Option<String>,
+    /// The name of the policy that governs the call.
+    pub policy: Option<String>,
     /// A piece of the text that the agent reads.
     pub message: Option<String>,
 }
@@ -88,19 +91,22 @@ const DECISIONS: [(&str, &str); 5] = [
 ];
 
 impl Suite {
-    /// Reads the tests of a document.
+    /// Reads the tests of a document; with the configuration that is tested, names of unknown keys are errors too.
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn read(document: &Value<'_>) -> Result<Suite, Vec<Diagnostic>> {
+    pub fn read(document: &Value<'_>, config: Option<&Config>) -> Result<Suite, Vec<Diagnostic>> {
         let mut reader = Reader::default();
+        let keys = config.map(|config| &config.callers.keys);
+        reader.keys = keys.into_iter().flatten().map(|key| key.name.clone()).collect();
+        let known = config.map_or(scene::Keys::Any, |_| scene::Keys::Known);
         let root = Field { value: document, place: Place::default() };
         let suite = reader.fields(&root).map(|mut fields| {
             let policy = text(&mut fields, "policy", &mut reader);
-            let scene = Scene::of(&mut fields, &mut reader);
+            let scene = Scene::of(&mut fields, known, &mut reader);
             let tests = fields.require("tests", &mut reader);
             reader.close(&fields);
-            let tests = tests.map(|field| tests_of(&field, &scene, &mut reader));
+            let tests = tests.map(|field| tests_of(&field, &scene, known, &mut reader));
             Suite { policy, tests: tests.unwrap_or_default() }
         });
         match suite {
@@ -113,14 +119,15 @@ impl Suite {
 impl Test {
     /// Runs the test; what is covered of the policy is noted.
     #[must_use]
-    pub fn run(&self, config: &Rc<Config>, coverage: &mut Coverage) -> Vec<Failure> {
-        let stage = Stage::new(Rc::clone(config));
+    pub fn run(&self, stage: &Stage, coverage: &mut Coverage) -> Vec<Failure> {
+        let stage = stage.afresh();
         let mut failures = Vec::new();
         for step in &self.steps {
-            let tool = tool_of(&step.request.body);
             for repetition in 1..=step.repeat {
                 let found = stage.send(&step.request);
-                coverage.note(&config.policy, tool.as_deref(), &found);
+                if let Some(policy) = stage.policy_named(&found.policy) {
+                    coverage.note(policy, &step.request.body, &found);
+                }
                 if !step.expect.is_met(&found) {
                     failures.push(Failure {
                         pointer: step.pointer.clone(),
@@ -147,51 +154,17 @@ impl Expect {
         self.decision == found.decision
             && same(&self.reason, &found.reason)
             && same(&self.rule, &found.rule)
+            && same(&self.policy, &found.policy)
             && self.message.as_ref().is_none_or(|piece| message.contains(piece.as_str()))
     }
 }
 
-/// The tool that a body calls.
-#[must_use]
-pub fn tool_of(body: &str) -> Option<String> {
-    let value = parse(body, Duplicates::Refuse).ok()?;
-    match Body::read(&value) {
-        Ok(Body::Single(Message::Call(call))) => Some(call.tool.to_owned()),
-        Ok(Body::Single(_) | Body::Batch(_)) | Err(_) => None,
-    }
-}
-
-/// What a step takes over from its test, and a test from its document.
-#[derive(Clone, Debug, Default)]
-struct Scene {
-    now: Option<UnixMillis>,
-    caller: Option<String>,
-    session: Option<String>,
-}
-
-impl Scene {
-    fn of(fields: &mut Fields<'_>, reader: &mut Reader) -> Scene {
-        let at = fields.take("at").and_then(|field| time(&field, reader));
-        if let Some(field) = fields.take("identity") {
-            reader.not_supported(&field.place, "naming callers by more than `caller`");
-        }
-        Scene {
-            now: at,
-            caller: text(fields, "caller", reader),
-            session: text(fields, "session", reader),
-        }
-    }
-
-    fn or(self, outer: &Scene) -> Scene {
-        Scene {
-            now: self.now.or(outer.now),
-            caller: self.caller.or_else(|| outer.caller.clone()),
-            session: self.session.or_else(|| outer.session.clone()),
-        }
-    }
-}
-
-fn tests_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Vec<Test> {
+fn tests_of(
+    field: &Field<'_>,
+    scene: &Scene,
+    known: scene::Keys,
+    reader: &mut Reader,
+) -> Vec<Test> {
     let items = reader.list(field);
     if items.is_empty() && matches!(field.value, Value::Array(_)) {
         let message = "there is no test".to_owned();
@@ -201,7 +174,7 @@ fn tests_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Vec<Test> 
     let mut names = HashSet::new();
     let mut tests = Vec::new();
     for item in &items {
-        let Some(test) = test_of(item, scene, reader) else { continue };
+        let Some(test) = test_of(item, scene, known, reader) else { continue };
         if !names.insert(test.name.clone()) {
             let message = format!("another test is named `{}`", test.name.escape_debug());
             let help = "a report tells tests apart by their names".to_owned();
@@ -212,10 +185,15 @@ fn tests_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Vec<Test> 
     tests
 }
 
-fn test_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Option<Test> {
+fn test_of(
+    field: &Field<'_>,
+    scene: &Scene,
+    known: scene::Keys,
+    reader: &mut Reader,
+) -> Option<Test> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("name", reader).and_then(|field| reader.text(&field));
-    let scene = Scene::of(&mut fields, reader).or(scene);
+    let scene = Scene::of(&mut fields, known, reader).or(scene);
     let pointer = field.place.pointer.clone();
     let mut clock = scene.now.unwrap_or(DEFAULT_NOW);
     let mut steps = Vec::new();
@@ -224,7 +202,7 @@ fn test_of(field: &Field<'_>, scene: &Scene, reader: &mut Reader) -> Option<Test
         for item in reader.list(&list) {
             let Some(mut fields) = reader.fields(&item) else { continue };
             let pointer = item.place.pointer.clone();
-            let own = Scene::of(&mut fields, reader);
+            let own = Scene::of(&mut fields, known, reader);
             // The time of the test is that of its first step; the clock goes on from there.
             let scene = Scene { now: own.now, ..own.or(&scene) };
             let step = step_of(&mut fields, pointer, scene, &mut clock, reader);
@@ -279,8 +257,10 @@ fn step_of(
     let expect = fields.require("expect", reader).and_then(|field| expect_of(&field, reader));
     let request = Request {
         body: call?,
-        caller: scene.caller,
+        names: scene.names,
         session: scene.session,
+        target: scene.target,
+        headers: scene.headers,
         at: *clock,
         response: response?,
     };
@@ -312,6 +292,7 @@ fn expect_of(field: &Field<'_>, reader: &mut Reader) -> Option<Expect> {
     let decision = decision.and_then(|field| reader.word(&field, &DECISIONS));
     let reason = text(&mut fields, "reason", reader);
     let rule = text(&mut fields, "rule", reader);
+    let policy = text(&mut fields, "policy", reader);
     let message = text(&mut fields, "message", reader);
     reader.close(&fields);
     let decision = decision?;
@@ -319,40 +300,5 @@ fn expect_of(field: &Field<'_>, reader: &mut Reader) -> Option<Expect> {
         let message = "an allowed call has no reason, rule or message".to_owned();
         reader.error(Code::Contradiction, &field.place, message);
     }
-    Some(Expect { decision, reason, rule, message })
-}
-
-fn text(fields: &mut Fields<'_>, key: &'static str, reader: &mut Reader) -> Option<String> {
-    let field = fields.take(key)?;
-    reader.text(&field).map(str::to_owned)
-}
-
-fn time(field: &Field<'_>, reader: &mut Reader) -> Option<UnixMillis> {
-    let text = reader.text(field)?;
-    let time = parse_time(text);
-    if time.is_none() {
-        let message = format!("not a time: `{}`", text.escape_debug());
-        let help = "write it as RFC 3339 does: \"2026-01-05T09:00:00Z\"".to_owned();
-        reader.error_with_help(Code::BadWindow, &field.place, message, help);
-    }
-    time
-}
-
-/// Reads a time as RFC 3339 writes it; nothing before 1970.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<UnixMillis> {
-    let time: Timestamp = text.parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok().map(UnixMillis)
-}
-
-fn duration(field: &Field<'_>, reader: &mut Reader) -> Option<u64> {
-    let text = reader.text(field)?;
-    let duration = text.parse::<SignedDuration>().ok();
-    let millis = duration.and_then(|duration| u64::try_from(duration.as_millis()).ok());
-    if millis.is_none() {
-        let message = format!("not a length of time: `{}`", text.escape_debug());
-        let help = "write it like 30s, 5m, 24h or 1h30m".to_owned();
-        reader.error_with_help(Code::BadWindow, &field.place, message, help);
-    }
-    millis
+    Some(Expect { decision, reason, rule, policy, message })
 }

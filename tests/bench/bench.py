@@ -71,6 +71,7 @@ class Variant:
     policy: dict[str, Any] | None = None
     changes: Callable[[rig.Config], object] = lambda _: None
     answer: bytes = b'"result"'
+    wasm: Path | None = None  # Another filter in the place of ours.
 
     def config(self, wasm: Path, upstream_port: int) -> rig.Config:
         """The shipped configuration with this variant's filters."""
@@ -85,7 +86,7 @@ class Variant:
             listener,
             admin,
             upstream_port,
-            wasm=wasm if self.policy else None,
+            wasm=(self.wasm or wasm) if self.policy else None,
             access_log="/dev/null",
             changes=change,
         )
@@ -150,7 +151,10 @@ VARIANTS = [
     Variant("mcp-policy, a limit for all tools, nothing else", policy=ONE_LIMIT),
     Variant("mcp-policy, denied", policy=policy({}, []), answer=b'"error"'),
 ]
+FLOOR_WASM = ROOT / "target" / "floor" / "wasm32-wasip1" / "release" / "floor.wasm"
+FLOOR = Variant("the host calls of a counted call, nothing decided", policy=policy({}, [], "allow"), wasm=FLOOR_WASM)
 MORE = [
+    FLOOR,
     Variant("Envoy's MCP filter alone", [parser()]),
     Variant("Envoy's MCP filter + RBAC, two prefixes", native({"prefix": "tool_"}, {"prefix": "other_"})),
     Variant("Envoy's MCP filter + RBAC, 100 tools, no duplicate keys", native(*EXACT, reject_duplicate_keys=True)),
@@ -375,6 +379,13 @@ def progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def build_floor() -> None:
+    """Builds the filter that decides nothing."""
+    project = Path(__file__).with_name("floor")
+    command = ["cargo", "build", "--quiet", "--release", "--target", "wasm32-wasip1"]
+    subprocess.run([*command, "--target-dir", str(ROOT / "target" / "floor")], cwd=project, check=True)
+
+
 # --- The report -------------------------------------------------------------------------------
 
 HEADER = ["variant", "µs per call", "added", "95% interval", "middle half", "share of MCP + RBAC", "errors"]
@@ -440,6 +451,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
+    if options.all:
+        build_floor()
     with tempfile.TemporaryDirectory() as directory:
         if not rig.WASM.is_file():
             raise rig.RigError(f"{rig.WASM} does not exist: build the filter with `make wasm`")

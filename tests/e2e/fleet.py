@@ -142,15 +142,31 @@ def answering(status: int, body: str) -> Change:
     return change
 
 
+def to_server(name: str, port: int) -> Change:
+    """Leads to another server, with a cluster and statistics of this name."""
+
+    def change(config: rig.Config) -> None:
+        cluster = copy.deepcopy(rig.cluster(config))
+        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        endpoint["address"]["socket_address"]["port_value"] = port
+        cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
+        config["static_resources"]["clusters"].append(cluster)
+        rig.hcm(config)["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = name
+        rig.hcm(config)["stat_prefix"] = name
+
+    return change
+
+
+def with_secret(config: rig.Config) -> None:
+    """A secret for `sessions.pin`."""
+    secret = {"MCP_POLICY_SESSION_SECRET": "a secret of the end-to-end tests, long enough"}
+    rig.plugin(config)["vm_config"]["environment_variables"] = {"key_values": secret}
+
+
 def deserted(config: rig.Config) -> None:
     """A server that is down: nobody listens where the route leads."""
-    nobody = copy.deepcopy(rig.cluster(config))
     [port] = rig.free_ports(1)
-    endpoint = nobody["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-    endpoint["address"]["socket_address"]["port_value"] = port
-    nobody["name"] = nobody["load_assignment"]["cluster_name"] = f"nobody_{port}"
-    config["static_resources"]["clusters"].append(nobody)
-    rig.hcm(config)["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = nobody["name"]
+    to_server(f"nobody_{port}", port)(config)
 
 
 def silent(config: rig.Config) -> None:

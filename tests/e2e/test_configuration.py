@@ -69,8 +69,8 @@ BAD: dict[str, tuple[Policy | str, list[str]]] = {
         tool(limits=[LIMIT, {**LIMIT, "window": "day"}]),
         ["tools.search.limits[1]", "`c`", "window|`day`|`hour`"],
     ),
-    "a path to an identity, which comes later": (condition(path="identity.team"), ["conditions[0].path", "not supported"]),
-    "a path to a header, which comes later": (condition(path="header.x-a"), ["conditions[0].path", "not supported"]),
+    "a path to a name of callers that has no source": (condition(path="identity.team"), ["conditions[0].path", "identity.keys"]),
+    "a path to a header that cannot be": (condition(path="header.x a"), ["conditions[0].path", "header"]),
     "a path that is none": (condition(path="arguments.a"), ["conditions[0].path", "arguments.a"]),
     "a duplicate key": ('{"version":"1","default":"deny","default":"allow"}', ["default", "duplicate|twice"]),
     "a duplicate tool by an escape": (

@@ -8,7 +8,7 @@ use mcp_policy::decision::decide;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
 
-use crate::world::tools_call;
+use crate::world::{named, tools_call};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -51,13 +51,14 @@ fn deciding_allocates_nothing() {
         for tool in ["pay", "pal", "Pay", "unlisted", "xx"] {
             let body = tools_call("1", tool, Some(arguments));
             let value = parse_body(body.as_bytes()).unwrap();
-            let Ok(Body::Single(Message::Call(call))) = Body::read(&value) else {
-                panic!("a call")
+            let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
+                panic!("a request")
             };
+            let (call, caller) = (request.call.unwrap(), named(&config, "Bearer a"));
             // The first decision fills the cache that a regular expression keeps.
-            let first = decide(&config.policy, &call);
+            let first = decide(&config.policy, &call, &caller);
             let before = ALLOCATIONS.get();
-            let second = decide(&config.policy, &call);
+            let second = decide(&config.policy, &call, &caller);
             assert_eq!(ALLOCATIONS.get() - before, 0, "{tool} {arguments}");
             assert_eq!(first, second);
         }

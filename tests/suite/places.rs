@@ -37,7 +37,7 @@ fn problems(name: &str, bytes: Vec<u8>) -> (String, Vec<Problem>) {
         let tools = root().join("tests/data/policies/warned/tools.json");
         let tools = Source::new("tools.json", fs::read(tools).unwrap()).unwrap();
         let tools = tools.value().unwrap();
-        source.compile_for(&fit::tools(&tools).unwrap()).1
+        source.compile_for(&fit::tools(&tools).unwrap(), None).1
     } else {
         source.compile().1
     };

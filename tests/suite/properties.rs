@@ -4,7 +4,7 @@ use mcp_policy::json::{Duplicates, FaultKind, Value, parse};
 use mcp_policy::matcher::name::Pattern;
 use mcp_policy::mcp::headers::{Follows, admit};
 use mcp_policy::mcp::message::{Body, parse_body};
-use mcp_policy::mcp::sse::Events;
+use mcp_policy::mcp::sse::{EventStream, Verdict};
 use mcp_policy::number::Decimal;
 use mcp_policy::policy::compiled::Config;
 use proptest::prelude::*;
@@ -226,15 +226,25 @@ proptest! {
     #[test]
     fn events_do_not_depend_on_chunks(stream in "(data: ?[a-zé]{0,4}|id: 1|:x|)(\n|\r|\r\n)(data:b)?[\r\n]{0,4}(data: c\n\n)?", cuts in proptest::collection::vec(1usize..5, 1..20)) {
         let collect = |sizes: &mut dyn Iterator<Item = usize>| {
-            let mut events = Events::new(1000);
+            let mut events = EventStream::new(1000);
             let mut found = Vec::new();
+            let mut out = Vec::new();
             let mut rest = stream.as_bytes();
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
-                events.push(chunk, &mut |data| found.push(data.to_vec()));
+                out.extend(events.push(chunk, &mut |data| {
+                    let data = data.map(<[u8]>::to_vec);
+                    let verdict = match found.len() % 3 {
+                        0 => Verdict::Pass,
+                        1 => Verdict::Replace("x\ny".to_owned()),
+                        _ => Verdict::Drop,
+                    };
+                    found.push(data);
+                    verdict
+                }));
                 rest = after;
             }
-            found
+            (found, out)
         };
         prop_assert_eq!(collect(&mut cuts.iter().copied()), collect(&mut std::iter::once(usize::MAX)));
     }

@@ -1,10 +1,11 @@
 //! A world for the engine, in memory: a clock that is set, a store, bodies, and calls made under a policy.
 
-use mcp_policy::enforce::{Outcome, enforce};
+use mcp_policy::enforce::{Governed, Outcome, enforce};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
+use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
-use mcp_policy::mcp::message::{Body, Call, Message, parse_body};
+use mcp_policy::mcp::message::{Body, Message, Request, parse_body};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
 use mcp_policy::rate::limiter::Limiter;
@@ -46,22 +47,29 @@ impl Engine {
         let head = head(caller);
         let value = parse_body(body.as_bytes()).unwrap();
         let message = match Body::read(&value) {
-            Ok(Body::Single(Message::Call(call))) => call,
+            Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),
         };
-        self.decide(&message, &head, at)
+        self.decide(&message, &head, &named(&self.config, caller), at)
     }
 
-    fn decide(&self, call: &Call<'_>, head: &Head, at: u64) -> Decided {
+    fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
         let limiter = Limiter::new(&self.store, self.config.counters.shards);
-        let caller = Caller::of(head, self.config.sessions);
-        match enforce(&self.config, call, &caller, &limiter, UnixMillis(at)) {
+        let governed = Governed::of(&self.config.policy, request).expect("tools are governed");
+        match enforce(
+            &self.config,
+            &self.config.policy,
+            &governed,
+            caller,
+            &limiter,
+            UnixMillis(at),
+        ) {
             Outcome::Permitted(..) => {
                 Decided { allowed: true, reason: None, rule: None, message: None, code: None }
             }
             Outcome::Denied(denial) => {
-                let context = Context { policy: &self.config.policy.name, head };
-                let reply = Reply::denial(call, &denial, &context);
+                let (policy, form) = (&self.config.policy.name, self.config.denials);
+                let reply = Reply::denial(request, &denial, &Context { policy, head, form });
                 let error: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
                 Decided {
                     allowed: false,
@@ -102,6 +110,13 @@ pub(crate) fn head(caller: &str) -> Head {
     }
 }
 
+/// The caller with this `authorization`.
+pub(crate) fn named(config: &Config, caller: &str) -> Caller {
+    let headers = post_headers(caller);
+    let facts = Facts::of(&headers, &config.headers);
+    Caller::read(config, &facts, &|_| None).unwrap()
+}
+
 /// What an exchange sees of the world.
 pub(crate) struct World<'w> {
     pub(crate) store: &'w MemoryStore,
@@ -119,6 +134,10 @@ impl Environment for World<'_> {
 
     fn store(&self) -> &MemoryStore {
         self.store
+    }
+
+    fn attribute(&self, _path: &[&str]) -> Option<Vec<u8>> {
+        None
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {

@@ -42,7 +42,12 @@ pub(super) fn time(at: UnixMillis) -> String {
     Timestamp::from_millisecond(millis).map_or_else(|_| at.0.to_string(), |time| time.to_string())
 }
 
-pub(super) fn human(places: &Places<'_>, request: &Request, verdict: &Verdict, trace: &Trace) {
+pub(super) fn human(
+    places: &Places<'_>,
+    request: &Request,
+    verdict: &Verdict,
+    (trace, governed_by): (&Trace, Option<&str>),
+) {
     let word = match &*verdict.decision {
         "deny" => bad("DENY"),
         "refuse" => bad("REFUSE"),
@@ -50,12 +55,11 @@ pub(super) fn human(places: &Places<'_>, request: &Request, verdict: &Verdict, t
         "allow" => good("ALLOW"),
         _ => good("PASS"),
     };
-    let caller = request.caller.as_deref().unwrap_or("anonymous");
-    let tool = trace.tool.escape_debug();
-    let what = match (trace.tool.is_empty(), &*verdict.decision) {
-        (false, _) => tool.to_string(),
-        (true, "refuse") => "not let in".to_owned(),
-        (true, _) => "not a tool call".to_owned(),
+    let caller = request.caller().unwrap_or("anonymous").escape_debug();
+    let what = match (&*trace.call, &*verdict.decision) {
+        (_, "refuse") => "not let in".to_owned(),
+        ("", _) => "not a single request".to_owned(),
+        (call, _) => call.escape_debug().to_string(),
     };
     out!("{word}  {what}  {}", quiet(&format!("by {caller}, at {}", time(request.at))));
     if !verdict.reason.is_empty() {
@@ -69,21 +73,28 @@ pub(super) fn human(places: &Places<'_>, request: &Request, verdict: &Verdict, t
         let resembled = resembled.unwrap_or_default();
         out!("  because  {}{resembled}: {place}", verdict.reason);
     }
+    if let Some(policy) = governed_by {
+        out!("  policy   {}", policy.escape_debug());
+    }
     if let Some(message) = &verdict.message {
         let status = verdict.status.unwrap_or_default();
-        let code = verdict.code.unwrap_or_default();
-        out!("  reads    \"{message}\"  {}", quiet(&format!("(HTTP {status}, code {code})")));
+        let form = match verdict.code {
+            Some(code) => format!("(HTTP {status}, code {code})"),
+            None => format!("(HTTP {status}, a tool result)"),
+        };
+        out!("  reads    \"{message}\"  {}", quiet(&form));
     }
     let mut section = None;
     for rule in &trace.rules {
         if rule.kind == "name" || rule.kind == "hide" || rule.kind == "default" {
             continue;
         }
-        if section != Some(&rule.entry) {
-            section = Some(&rule.entry);
+        let name = rule.rule.split('/').nth(1).unwrap_or_default();
+        if section != Some((name, &rule.entry)) {
+            section = Some((name, &rule.entry));
             match &rule.entry {
-                Some(key) => out!("\ntools.{key}"),
-                None => out!("\nall_tools"),
+                Some(key) => out!("\n{name}.{key}"),
+                None => out!("\n{name}"),
             }
         }
         print_rule(verdict, rule);

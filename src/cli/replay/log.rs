@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
 
-use mcp_policy::json::{Duplicates, Object, Value, parse};
-use mcp_policy::rehearsal::suite::{DEFAULT_NOW, parse_time};
-use mcp_policy::rehearsal::{Request, Response, body_of};
+use mcp_policy::json::{Duplicates, Member, Object, Value, parse};
+use mcp_policy::rehearsal::body::body_of;
+use mcp_policy::rehearsal::names::Name;
+use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
+use mcp_policy::rehearsal::{Request, Response, Target};
 use mcp_policy::time::UnixMillis;
 
 use crate::cli::input::{self, Trouble};
@@ -167,15 +169,27 @@ impl Lines {
             Some("error") => Response::Error,
             Some(_) | None => Response::Result,
         };
+        let headers = members(object, "headers").iter().filter_map(|member| {
+            Some((member.key.to_ascii_lowercase(), member.value.as_str()?.to_owned()))
+        });
+        let names = members(object, "identity")
+            .iter()
+            .filter_map(|member| Some((member.key.to_string(), name_of(&member.value)?)));
         let request = Request {
-            body,
-            caller: word("grant"),
+            names: names.collect::<Vec<Name>>(),
             session: word("session"),
-            at: self.time,
+            headers: headers.collect(),
+            target: Target { host: word("host"), path: word("path"), route: word("route") },
             response,
+            ..Request::new(body, self.time)
         };
+        let request = request.by(word("grant"));
         Ok(Call { request, place: place.to_owned(), without_arguments })
     }
+}
+
+fn members<'o, 'v>(object: &'o Object<'v>, key: &str) -> &'o [Member<'v>] {
+    object.get(key).and_then(Value::as_object).map_or(&[], |object| &object.0)
 }
 
 /// The message of a line, and whether its arguments were not recorded.

@@ -1,6 +1,8 @@
 //! Media types and base64, as far as the front door needs them.
 
-use super::Framing;
+use base64ct::{Base64, Encoding as _};
+
+use super::{Framing, Header};
 
 /// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
 /// execute: some decode other charsets, so the type must leave no choice.
@@ -46,37 +48,19 @@ impl Accept {
     }
 }
 
-/// Standard base64 with padding, nothing lenient.
-pub(super) fn base64(encoded: &[u8]) -> Option<Vec<u8>> {
-    if !encoded.len().is_multiple_of(4) {
-        return None;
+/// Whether the client of a GET accepts events, expressly or by accepting everything.
+pub(super) fn expects_events(headers: &[Header<'_>]) -> bool {
+    let mut accepts = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
+    if accepts.peek().is_none() {
+        return true;
     }
-    let padding = encoded.iter().rev().take_while(|&&byte| byte == b'=').count();
-    let digits = encoded.get(..encoded.len().checked_sub(padding)?)?;
-    if padding > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(encoded.len() / 4 * 3);
-    let (mut pending, mut bits) = (0u32, 0u32);
-    for &digit in digits {
-        pending = (pending << 6 | sextet(digit)?) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push(u8::try_from(pending >> bits & 0xff).ok()?);
-        }
-    }
-    // Bits that no byte takes must be zero, or one value would have several spellings.
-    (pending & ((1 << bits) - 1) == 0).then_some(out)
+    accepts.any(|(_, value)| {
+        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+        ["text/event-stream", "text/*", "*/*"].iter().any(|media| text.contains(media))
+    })
 }
 
-fn sextet(digit: u8) -> Option<u32> {
-    Some(u32::from(match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    }))
+/// Standard base64 with padding, nothing lenient.
+pub(super) fn base64(encoded: &[u8]) -> Option<Vec<u8>> {
+    Base64::decode_vec(std::str::from_utf8(encoded).ok()?).ok()
 }

@@ -79,7 +79,7 @@ pub(super) fn read(
             let help = "to bind every element, use `deny_if` with the opposite condition";
             reader.warn(Code::AnyElement, &field.place, message, help);
         }
-        Subject::Counter(_) | Subject::Argument(_) => {}
+        Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) | Subject::Header(_) => {}
     }
     Some(Condition { subject, matcher })
 }
@@ -103,15 +103,16 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -
             }
         };
     }
-    for kind in ["identity", "header"] {
-        if text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
-            reader.not_supported(place, &format!("a condition on `{kind}.*`"));
-            return None;
-        }
+    if let Some(key) = text.strip_prefix("identity.") {
+        let at = if key == "grant" { None } else { Some(reader.key(key, place)?) };
+        return Some(Subject::Identity(at));
+    }
+    if let Some(name) = text.strip_prefix("header.") {
+        return reader.header(name, place).map(Subject::Header);
     }
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());
-        let help = "a path starts with `args.` or `state.`".to_owned();
+        let help = "a path starts with `args.`, `state.`, `identity.` or `header.`".to_owned();
         reader.error_with_help(Code::BadPath, place, message, help);
         return None;
     }

@@ -2,10 +2,11 @@
 
 use super::condition;
 use super::limit::{self, CounterBook, GLOBAL, Share};
-use super::{force, tool_pattern};
+use super::{force, sections};
 use crate::json::{Object, Value};
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::Side;
+use crate::mcp::call::Kind;
 use crate::number::Micros;
 use crate::policy::compiled::{
     Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
@@ -25,12 +26,13 @@ pub(super) struct Draft<'v> {
 
 /// First pass: everything but the conditions.
 pub(super) fn limits<'v>(
+    kind: Kind,
     key: &str,
     field: &Field<'v>,
     reader: &mut Reader,
     book: &mut CounterBook,
 ) -> Option<Draft<'v>> {
-    let pattern = tool_pattern(key, &field.place, reader);
+    let pattern = sections::pattern(kind, key, &field.place, reader);
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
@@ -40,18 +42,28 @@ pub(super) fn limits<'v>(
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
     let force = force(&mut fields, reader);
-    let decode = match fields.take("decode_json_strings").map(|field| reader.flag(&field)) {
+    let of_tool = |key, fields: &mut Fields<'v>| match kind {
+        Kind::Tool => fields.take(key),
+        Kind::Resource | Kind::Prompt | Kind::Method => None,
+    };
+    let decode = of_tool("decode_json_strings", &mut fields).map(|field| reader.flag(&field));
+    let decode = match decode {
         Some(None) => None,
         Some(Some(true)) => Some(Decode::JsonStrings),
         Some(Some(false)) | None => Some(Decode::Never),
     };
-    let mut list = |key, fields: &mut Fields<'v>| {
-        fields.take(key).map(|field| reader.list(&field)).unwrap_or_default()
-    };
-    let (require, deny_if) = (list("require", &mut fields), list("deny_if", &mut fields));
-    let (rules, native) = (list("rules", &mut fields), list("limits", &mut fields));
+    let mut list =
+        |field: Option<Field<'v>>| field.map(|field| reader.list(&field)).unwrap_or_default();
+    let (require, deny_if) = (list(fields.take("require")), list(fields.take("deny_if")));
+    let (rules, native) = (list(of_tool("rules", &mut fields)), list(fields.take("limits")));
 
-    let tool = if key == "*" { GLOBAL } else { key };
+    // The name by which `state` paths find the entry's counters: only those of tools can be found.
+    let tool = match (kind, key) {
+        (Kind::Tool, "*") => GLOBAL.to_owned(),
+        (Kind::Tool, key) => key.to_owned(),
+        (Kind::Resource | Kind::Prompt | Kind::Method, key) => format!("\0{}\0{key}", kind.word()),
+    };
+    let tool = &*tool;
     let mut limits: Vec<Limit> =
         native.iter().filter_map(|field| limit::native(field, tool, reader, book)).collect();
     if let Some(rate) = fields.take("rate_limit") {
@@ -111,7 +123,7 @@ fn paths(checks: &[Check], limits: &[Limit]) -> Box<[Path]> {
             .subject
         {
             Subject::Argument(path) => Some(path.clone()),
-            Subject::Counter(_) => None,
+            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
         });
     let of_limits = limits.iter().filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some(path.clone()),

@@ -127,7 +127,7 @@ impl CounterBook {
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
         let mut seen: HashMap<Box<str>, usize> = HashMap::new();
-        let paths = self.rows.iter().flat_map(names);
+        let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
         paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
     }
 
@@ -261,7 +261,17 @@ pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope
         return Some(default);
     };
     let words = [("grant", Scope::Grant), ("session", Scope::Session), ("global", Scope::Global)];
-    reader.word(&field, &words)
+    let text = reader.text(&field)?;
+    if let Some((_, scope)) = words.iter().find(|(word, _)| *word == text) {
+        return Some(*scope);
+    }
+    if let Some(at) = reader.keys.iter().position(|key| **key == *text) {
+        return Some(Scope::Key(at));
+    }
+    let keys = reader.keys.clone();
+    let known = words.iter().map(|(word, _)| *word).chain(keys.iter().map(|key| &**key));
+    reader.unknown_word(&field.place, text, known);
+    None
 }
 
 /// `increment` or `increment_from`.

@@ -1,29 +1,37 @@
 //! Settings beside the policy: how requests are read, sessions trusted, counts kept.
 
 use crate::bounds::{DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, MAX_BODY_BYTES, MAX_ENTRIES};
-use crate::policy::compiled::{Batch, Counters, HoldHeaders, OnError, Requests, Sessions};
-use crate::policy::reader::{Fields, Reader};
+use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Field, Fields, Reader};
+use crate::policy::sessions::{Pins, Sessions};
 use crate::rate::limiter::Shards;
+
+/// The environment variables that hold the secrets of pinned sessions, unless `sessions.secrets` names others.
+const SECRET: &str = "MCP_POLICY_SESSION_SECRET";
+const OLD_SECRET: &str = "MCP_POLICY_SESSION_SECRET_OLD";
 
 pub(super) fn read(
     fields: &mut Fields<'_>,
     reader: &mut Reader,
-) -> Option<(Requests, Sessions, Counters)> {
-    for (key, what) in [
-        ("identity", "naming callers by other sources than the authorization header"),
-        ("denials", "answering denials in another form"),
-        ("methods", "rules for methods"),
-        ("resources", "rules for resources"),
-        ("prompts", "rules for prompts"),
-    ] {
-        if let Some(field) = fields.take(key) {
-            reader.not_supported(&field.place, what);
-        }
-    }
+) -> Option<(Requests, Sessions, Counters, Denials)> {
     let requests = requests(fields, reader);
     let sessions = sessions(fields, reader);
     let counters = counters(fields, reader);
-    Some((requests?, sessions?, counters?))
+    let denials = denials(fields, reader);
+    Some((requests?, sessions?, counters?, denials?))
+}
+
+fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
+    let Some(field) = fields.take("denials") else {
+        return Some(Denials::Error);
+    };
+    let mut fields = reader.fields(&field)?;
+    let form = fields.require("as", reader).and_then(|field| {
+        reader.word(&field, &[("error", Denials::Error), ("tool_result", Denials::ToolResult)])
+    });
+    reader.close(&fields);
+    form
 }
 
 fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
@@ -67,15 +75,58 @@ fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {
         return Some(Sessions::Untrusted);
     };
     let mut fields = reader.fields(&field)?;
-    if let Some(field) = fields.take("pin") {
-        reader.not_supported(&field.place, "pinning sessions");
-    }
-    let trusted = match fields.take("trusted") {
-        None => Some(false),
-        Some(field) => reader.flag(&field),
+    let mut flag = |key, fields: &mut Fields<'_>| {
+        fields.take(key).map_or(Some(false), |field| reader.flag(&field))
+    };
+    let (pin, trusted) = (flag("pin", &mut fields), flag("trusted", &mut fields));
+    let secrets = fields.take("secrets");
+    let named = secrets.is_some();
+    let variables = match &secrets {
+        None => vec![SECRET.into(), OLD_SECRET.into()],
+        Some(field) => variables(field, reader),
     };
     reader.close(&fields);
-    Some(if trusted? { Sessions::Trusted } else { Sessions::Untrusted })
+    let place = fields.place().clone();
+    match (pin?, trusted?) {
+        (true, true) => {
+            let message = "`pin` and `trusted` do not go together".to_owned();
+            let help = "pinned sessions need nobody's word; leave `trusted` out".to_owned();
+            reader.error_with_help(Code::Contradiction, &place, message, help);
+            None
+        }
+        (true, false) => Some(Sessions::Pinned(Pins { variables, seals: None })),
+        (false, _) if named => {
+            let message = "`secrets` are only used with `pin: true`".to_owned();
+            let help = "leave them out, or add \"pin\": true".to_owned();
+            reader.error_with_help(Code::NoEffect, &place, message, help);
+            None
+        }
+        (false, true) => Some(Sessions::Trusted),
+        (false, false) => Some(Sessions::Untrusted),
+    }
+}
+
+/// The names of environment variables. A secret itself has no place in a policy, which people paste around.
+fn variables(field: &Field<'_>, reader: &mut Reader) -> Vec<Box<str>> {
+    let items = reader.list(field);
+    if items.is_empty() {
+        let message = "expected the name of at least one environment variable".to_owned();
+        reader.error(Code::NoEffect, &field.place, message);
+    }
+    let mut names: Vec<Box<str>> = Vec::new();
+    for item in &items {
+        let Some(text) = reader.text(item) else { continue };
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if text.is_empty() || !text.bytes().all(letters) {
+            // Not repeated: it might be the secret.
+            let message = "not the name of an environment variable".to_owned();
+            let help = "the secret itself belongs in vm_config.environment_variables".to_owned();
+            reader.error_with_help(Code::BadPattern, &item.place, message, help);
+            continue;
+        }
+        names.push(text.into());
+    }
+    names
 }
 
 fn counters(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Counters> {

@@ -7,7 +7,7 @@ use crate::matcher::Truth;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
 use crate::matcher::value::{Scalar, Side, Test};
-use crate::policy::compiled::{Amount, Check, Condition, Config, Entry, Subject};
+use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::suggest::nearest;
 
@@ -56,13 +56,13 @@ fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), St
 
 /// Finds what in a policy does not fit a server's tools.
 #[must_use]
-pub fn fit(config: &Config, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Diagnostic> {
-    let Some(text) = PolicyText::of(config, document) else { return Vec::new() };
+pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Diagnostic> {
+    let Some(text) = PolicyText::of(policy, document) else { return Vec::new() };
     let mut fit = Fit { text, tools, found: Vec::new() };
-    for hidden in &config.policy.hide {
+    for hidden in &policy.tools.hide {
         fit.known(&hidden.pattern, &hidden.pointer);
     }
-    for entry in config.policy.entries() {
+    for entry in policy.tools.entries() {
         fit.entry(entry);
     }
     fit.found

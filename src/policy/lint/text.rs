@@ -5,9 +5,13 @@ use regex_syntax::hir::Look;
 use super::Lint;
 use crate::json::{Object, Value};
 use crate::matcher::fold::invisible;
-use crate::policy::compiled::{Config, Sessions};
+use crate::policy::compiled::Config;
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::escaped;
+use crate::policy::sessions::Sessions;
+
+/// The sections of a policy.
+const SECTIONS: [&str; 4] = ["tools", "methods", "resources", "prompts"];
 
 /// Lists that do nothing when they are empty.
 const LISTS: [&str; 5] = ["hide", "require", "deny_if", "rules", "limits"];
@@ -17,21 +21,38 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
     lists("", policy, lint);
     if let Some(all) = policy.get("all_tools").and_then(Value::as_object) {
         lists("/all_tools", all, lint);
-        limits("/all_tools", all, config.sessions, lint);
+        limits("/all_tools", all, &config.sessions, lint);
     }
-    if let Some(Value::Array(names)) = policy.get("hide") {
-        for (at, name) in names.iter().enumerate() {
-            outer_space(&format!("/hide/{at}"), name.as_str().unwrap_or_default(), lint);
+    hidden("", policy, lint);
+    for section in SECTIONS {
+        let Some(entries) = policy.get(section).and_then(Value::as_object) else { continue };
+        let pointer = format!("/{section}");
+        if section != "tools" {
+            if entries.get("hide") == Some(&Value::Array(Vec::new())) {
+                empty_list(&pointer, "hide", lint);
+            }
+            hidden(&pointer, entries, lint);
         }
+        self::entries(&pointer, entries, config, lint);
     }
-    let Some(tools) = policy.get("tools").and_then(Value::as_object) else { return };
-    for member in &tools.0 {
-        let pointer = format!("/tools/{}", escaped(&member.key));
+}
+
+/// The lines of `hide`.
+fn hidden(pointer: &str, object: &Object<'_>, lint: &mut Lint<'_>) {
+    let Some(Value::Array(names)) = object.get("hide") else { return };
+    for (at, name) in names.iter().enumerate() {
+        outer_space(&format!("{pointer}/hide/{at}"), name.as_str().unwrap_or_default(), lint);
+    }
+}
+
+fn entries(section: &str, entries: &Object<'_>, config: &Config, lint: &mut Lint<'_>) {
+    for member in &entries.0 {
+        let pointer = format!("{section}/{}", escaped(&member.key));
         outer_space(&pointer, &member.key, lint);
         let Some(entry) = member.value.as_object() else { continue };
         lists(&pointer, entry, lint);
         texts(&pointer, entry, lint);
-        limits(&pointer, entry, config.sessions, lint);
+        limits(&pointer, entry, &config.sessions, lint);
         for list in ["require", "deny_if", "rules", "limits"] {
             let Some(Value::Array(items)) = entry.get(list) else { continue };
             for (at, item) in items.iter().enumerate() {
@@ -46,10 +67,14 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
 fn lists(pointer: &str, object: &Object<'_>, lint: &mut Lint<'_>) {
     for list in LISTS {
         if object.get(list) == Some(&Value::Array(Vec::new())) {
-            let message = format!("`{list}` is empty and does nothing");
-            lint.warn(Code::EmptyList, &format!("{pointer}/{list}"), message, "leave it out");
+            empty_list(pointer, list, lint);
         }
     }
+}
+
+fn empty_list(pointer: &str, list: &str, lint: &mut Lint<'_>) {
+    let message = format!("`{list}` is empty and does nothing");
+    lint.warn(Code::EmptyList, &format!("{pointer}/{list}"), message, "leave it out");
 }
 
 fn texts(pointer: &str, object: &Object<'_>, lint: &mut Lint<'_>) {
@@ -63,8 +88,8 @@ fn texts(pointer: &str, object: &Object<'_>, lint: &mut Lint<'_>) {
 }
 
 /// Limits by session, where a session is nobody's word.
-fn limits(pointer: &str, object: &Object<'_>, sessions: Sessions, lint: &mut Lint<'_>) {
-    if sessions == Sessions::Trusted {
+fn limits(pointer: &str, object: &Object<'_>, sessions: &Sessions, lint: &mut Lint<'_>) {
+    if !matches!(sessions, Sessions::Untrusted) {
         return;
     }
     let scoped = |list: &str, at: usize, limit: &Value<'_>| {
@@ -83,7 +108,7 @@ fn limits(pointer: &str, object: &Object<'_>, sessions: Sessions, lint: &mut Lin
     }
     for pointer in found {
         let message = "session ids are not trusted, so this counts by caller".to_owned();
-        let help = "set `sessions.trusted` if the server refuses ids that it did not issue, or say \"grant\"";
+        let help = "set `sessions.pin`, or `sessions.trusted` if the server refuses ids that it did not issue; or say \"grant\"";
         lint.warn(Code::UntrustedSession, &pointer, message, help);
     }
 }

@@ -259,6 +259,8 @@ pub(crate) struct Stream {
     pub(crate) state: BTreeMap<String, String>,
     response: Pairs,
     passing: Vec<u8>,
+    /// What the client got of the response's body.
+    pub(crate) received: Vec<u8>,
     details: String,
     /// Whether the filter has seen its own reply pass.
     replied: bool,
@@ -492,27 +494,26 @@ impl Vm {
 
     fn respond(&mut self, context: u32, chunks: Vec<Vec<u8>>, trailers: bool) {
         let ends = chunks.is_empty() && !trailers;
-        let mut actions =
-            vec![self.callback(context, "proxy_on_response_headers", &[2, ends.into()])];
+        let head = self.callback(context, "proxy_on_response_headers", &[2, ends.into()]);
+        assert!(matches!(head, Some(0) | None), "response headers were stopped");
         let last = chunks.len().saturating_sub(1);
         for (at, chunk) in chunks.into_iter().enumerate() {
-            let size = u32::try_from(chunk.len()).unwrap();
-            self.stream(context).passing = chunk;
+            let stream = self.stream(context);
+            stream.passing.extend(chunk);
+            let size = u32::try_from(stream.passing.len()).unwrap();
             let end = at == last && !trailers;
-            actions.push(self.callback(context, "proxy_on_response_body", &[size, end.into()]));
+            let action = self.callback(context, "proxy_on_response_body", &[size, end.into()]);
+            self.stream(context).respond(action);
         }
         if trailers {
-            self.stream(context).passing.clear();
-            actions.push(self.callback(context, "proxy_on_response_trailers", &[1]));
+            let action = self.callback(context, "proxy_on_response_trailers", &[1]);
+            self.stream(context).respond(action);
         }
-        let stopped = actions.iter().any(|action| !matches!(action, Some(0) | None));
-        assert!(!stopped, "a response was stopped: {actions:?}");
+        assert!(self.stream(context).passing.is_empty(), "a response was stopped");
     }
 
     /// Ends a stream, and tells what became of it.
     pub(crate) fn close(&mut self, context: u32) -> Stream {
-        self.callback(context, "proxy_on_done", &[]);
-        self.callback(context, "proxy_on_log", &[]);
         self.callback(context, "proxy_on_delete", &[]);
         self.host().streams.remove(&context).unwrap()
     }
@@ -647,6 +648,13 @@ impl Vm {
 }
 
 impl Stream {
+    /// What passes goes to the client.
+    fn respond(&mut self, action: Option<u32>) {
+        if action != Some(1) {
+            self.received.append(&mut self.passing);
+        }
+    }
+
     /// All that is held goes to the server.
     fn forward(&mut self) {
         if self.forwarded.is_none() {
@@ -656,9 +664,25 @@ impl Stream {
         self.complete = self.ended;
     }
 
+    /// The headers that can still be changed.
+    fn editable(&mut self, map: u32) -> Option<&mut Pairs> {
+        match map {
+            0 if self.forwarded.is_none() => Some(&mut self.headers),
+            2 => Some(&mut self.response),
+            _ => None,
+        }
+    }
+
     /// Whether the server got a header of this name.
     pub(crate) fn has_forwarded(&self, name: &str) -> bool {
         self.forwarded.iter().flatten().any(|(known, _)| known == name.as_bytes())
+    }
+
+    /// Whether the server got a header of this name with this value, and no other of the name.
+    pub(crate) fn has_forwarded_as(&self, name: &str, value: &str) -> bool {
+        let headers = self.forwarded.iter().flatten();
+        let mut named = headers.filter(|(known, _)| known == name.as_bytes());
+        named.next().is_some_and(|(_, found)| found == value.as_bytes()) && named.next().is_none()
     }
 }
 

@@ -39,6 +39,8 @@ serve! {
     proxy_get_buffer_bytes => buffer [kind, start, size, out, out_size];
     proxy_get_header_map_pairs => pairs [map, out, out_size];
     proxy_remove_header_map_value => remove_header [map, name, size];
+    proxy_replace_header_map_value => set_header [map, name, size, value, value_size];
+    proxy_set_buffer_bytes => set_buffer [kind, start, size, bytes, bytes_size];
     proxy_get_property => property [path, size, out, out_size];
     proxy_set_property => set_property [path, size, value, value_size];
     proxy_get_shared_data => shared [key, size, out, out_size, cas];
@@ -236,10 +238,34 @@ impl<'g> Guest<'g> {
 
     fn remove_header(&mut self, [map, name, size]: [u32; 3]) -> u32 {
         let name = self.read(name, size);
-        match self.stream().filter(|stream| map == 0 && stream.forwarded.is_none()) {
+        match self.stream().and_then(|stream| stream.editable(map)) {
+            None => BAD_ARGUMENT,
+            Some(headers) => {
+                headers.retain(|(known, _)| *known != name);
+                OK
+            }
+        }
+    }
+
+    fn set_header(&mut self, [map, name, size, value, value_size]: [u32; 5]) -> u32 {
+        let (name, value) = (self.read(name, size), self.read(value, value_size));
+        match self.stream().and_then(|stream| stream.editable(map)) {
+            None => BAD_ARGUMENT,
+            Some(headers) => {
+                headers.retain(|(known, _)| *known != name);
+                headers.push((name, value));
+                OK
+            }
+        }
+    }
+
+    fn set_buffer(&mut self, [kind, start, size, bytes, bytes_size]: [u32; 5]) -> u32 {
+        let bytes = self.read(bytes, bytes_size);
+        match self.stream().filter(|_| kind == 1 && start == 0) {
             None => BAD_ARGUMENT,
             Some(stream) => {
-                stream.headers.retain(|(known, _)| *known != name);
+                let size = (size as usize).min(stream.passing.len());
+                stream.passing.splice(..size, bytes);
                 OK
             }
         }

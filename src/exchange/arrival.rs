@@ -1,0 +1,91 @@
+//! What is settled by the headers of a request: which policy governs it, who sends it, and in which session.
+
+use super::HeaderEdit;
+use crate::identity::{Attribute, Caller};
+use crate::mcp::Refusal;
+use crate::mcp::headers::facts::Facts;
+use crate::policy::binding::{self, Ambiguous, RouteFact, Shown};
+use crate::policy::compiled::Config;
+use crate::policy::sessions::Sessions;
+use crate::rate::table::CallerId;
+use crate::reason::Reason;
+
+/// Who sends a request.
+pub(super) struct Arrived {
+    pub(super) caller: Caller,
+    /// The server's own session id, to take the place of the sealed one.
+    pub(super) session: Option<String>,
+    /// To whom session ids in the response are sealed.
+    pub(super) sealed_to: Option<CallerId>,
+}
+
+/// Names the caller, and opens the session id if that is pinned.
+pub(super) fn identify(
+    config: &Config,
+    facts: &Facts<'_>,
+    attribute: &Attribute<'_>,
+) -> Result<Arrived, Refusal> {
+    let stated = facts.session.value("mcp-session-id")?;
+    let caller = Caller::read(config, facts, attribute)?;
+    let Sessions::Pinned(pins) = &config.sessions else {
+        let caller = caller.in_session(&config.sessions, stated);
+        return Ok(Arrived { caller, session: None, sealed_to: None });
+    };
+    let grant = caller.grant();
+    let seals = pins.seals.as_ref();
+    let session = match stated {
+        Some(sealed) => match seals.and_then(|seals| seals.open(grant, sealed)) {
+            Some(id) => Some(id),
+            None => return Err(Refusal::new(Reason::SessionUnknown, "")),
+        },
+        None => None,
+    };
+    let caller = caller.in_session(&config.sessions, session.as_deref().map(str::as_bytes));
+    Ok(Arrived { caller, session, sealed_to: Some(grant) })
+}
+
+/// The index of the policy that governs a request; `None` where no binding matches.
+pub(super) fn route(
+    config: &Config,
+    facts: &Facts<'_>,
+    attribute: &Attribute<'_>,
+) -> Result<Option<usize>, Refusal> {
+    let Some(bindings) = &config.bindings else { return Ok(Some(0)) };
+    let caller = match bindings.ask_identity() {
+        true => Some(Caller::read(config, facts, attribute)?),
+        false => None,
+    };
+    let host = facts.authority.and_then(binding::host);
+    let path = facts.path.and_then(binding::path);
+    let selected = match (&host, &path) {
+        (Some(host), Some(path)) => {
+            let route = |fact: RouteFact<'_>| match fact {
+                RouteFact::Name => attribute(&["xds", "route_name"]),
+                RouteFact::Metadata(space, key) => {
+                    attribute(&["xds", "route_metadata", "filter_metadata", space, key])
+                }
+            };
+            let identity = |at| caller.as_ref().and_then(|caller| caller.key(at));
+            bindings.select(&Shown { host, path, route: &route, identity: &identity })
+        }
+        _ => Err(Ambiguous),
+    };
+    match selected {
+        // What is no POST carries no call, and may be for something else behind this listener.
+        Err(Ambiguous) if !facts.is_post => Ok(None),
+        Err(Ambiguous) => Err(Refusal::new(Reason::PathAmbiguous, "")),
+        Ok(policy) => Ok(policy),
+    }
+}
+
+/// The session id as this caller may use it; none at all where it cannot be sealed.
+pub(super) fn seal_session(sessions: &Sessions, grant: CallerId, id: &[u8]) -> HeaderEdit {
+    let seals = match sessions {
+        Sessions::Pinned(pins) => pins.seals.as_ref(),
+        Sessions::Untrusted | Sessions::Trusted => None,
+    };
+    match seals.and_then(|seals| seals.seal(grant, id)) {
+        Some(sealed) => HeaderEdit::Set("mcp-session-id", sealed.into()),
+        None => HeaderEdit::Remove("mcp-session-id"),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a request calls, reads or gets: a tool, a resource, a prompt, or just its method.
+
+use std::borrow::Cow;
+
+use super::message::{Request, ambiguous};
+use super::uri::canonical;
+use super::{Refusal, TOOLS_CALL};
+use crate::json::Value;
+use crate::reason::Reason;
+
+/// The kinds of names that a policy has rules for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Tools, by name.
+    Tool,
+    /// Resources, by URI.
+    Resource,
+    /// Prompts, by name.
+    Prompt,
+    /// Methods of the protocol, by name.
+    Method,
+}
+
+/// One name that a request is about, with what a rule can look at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call<'v> {
+    /// What is named.
+    pub kind: Kind,
+    /// The name as the request has it.
+    pub name: &'v str,
+    /// The name as a policy matches it; `None` where it could be read in two ways.
+    pub exact: Option<Cow<'v, str>>,
+    /// What `args` means in conditions: the arguments of a tool or prompt, else all parameters. Always an object.
+    pub arguments: Option<&'v Value<'v>>,
+}
+
+/// The lists that are filtered: method, member of the result, the key by which an item is judged, and what it names.
+pub const LISTS: [(&str, &str, &str, Kind); 4] = [
+    ("tools/list", "tools", "name", Kind::Tool),
+    ("resources/list", "resources", "uri", Kind::Resource),
+    ("resources/templates/list", "resourceTemplates", "uriTemplate", Kind::Resource),
+    ("prompts/list", "prompts", "name", Kind::Prompt),
+];
+
+impl Kind {
+    /// The word in `error.data`, in the filter state and in sentences.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Tool => "tool",
+            Kind::Resource => "resource",
+            Kind::Prompt => "prompt",
+            Kind::Method => "method",
+        }
+    }
+}
+
+impl<'v> Call<'v> {
+    /// A name of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, name: &'v str, arguments: Option<&'v Value<'v>>) -> Call<'v> {
+        let exact = match kind {
+            Kind::Resource => canonical(name),
+            Kind::Prompt | Kind::Method | Kind::Tool => {
+                (!name.contains('\0')).then_some(Cow::Borrowed(name))
+            }
+        };
+        Call { kind, name, exact, arguments }
+    }
+
+    /// What a method calls, if it calls anything. Of other kinds than tools, a name that is no text stays without an exact form.
+    pub(super) fn read(
+        method: &str,
+        params: Option<&'v Value<'v>>,
+    ) -> Result<Option<Call<'v>>, Refusal> {
+        let refuse = |detail| Err(Refusal::new(Reason::InvalidParams, detail));
+        let member = |key| params.and_then(Value::as_object).and_then(|params| params.get(key));
+        // Without the member nothing is named, so there is nothing to decide: the server says what it lacks.
+        let named = |kind, key, arguments| {
+            member(key).map(|name| match name.as_str() {
+                Some(name) => Call::new(kind, name, arguments),
+                None => Call::unreadable(kind),
+            })
+        };
+        Ok(match method {
+            TOOLS_CALL => {
+                let Some(tool) = member("name").and_then(Value::as_str) else {
+                    return refuse("name must be a string");
+                };
+                if tool.contains('\0') {
+                    return refuse("name must not contain NUL");
+                }
+                let arguments = member("arguments");
+                if arguments.is_some_and(|arguments| arguments.as_object().is_none()) {
+                    return refuse("arguments must be an object");
+                }
+                Some(Call::new(Kind::Tool, tool, arguments))
+            }
+            "prompts/get" => named(Kind::Prompt, "name", member("arguments")),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                named(Kind::Resource, "uri", params)
+            }
+            _ => None,
+        })
+    }
+
+    fn unreadable(kind: Kind) -> Call<'v> {
+        Call { kind, name: "", exact: None, arguments: None }
+    }
+}
+
+impl<'v> Request<'v> {
+    /// The method, as a name that rules can be about.
+    #[must_use]
+    pub fn as_method(&self) -> Call<'v> {
+        Call::new(Kind::Method, self.method, self.params)
+    }
+
+    /// The names that the request only refers to: completions (2025-03-26 and later) and subscriptions (2026-07-28).
+    #[must_use]
+    pub fn references(&self) -> Vec<Call<'v>> {
+        let member = |key| self.params.and_then(Value::as_object).and_then(|all| all.get(key));
+        match self.method {
+            "completion/complete" => completed(member("ref")),
+            "subscriptions/listen" => subscribed(member("notifications")),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The list that the request asks for.
+    #[must_use]
+    pub fn list(&self) -> Option<Kind> {
+        let list = LISTS.iter().find(|(method, ..)| *method == self.method);
+        list.map(|(_, _, _, kind)| *kind)
+    }
+}
+
+/// What a completion completes: `{"type": "ref/prompt", "name"}` or `{"type": "ref/resource", "uri"}`.
+fn completed<'v>(reference: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
+    let members = reference.and_then(Value::as_object);
+    let text = |key| members.and_then(|members| members.get(key)).and_then(Value::as_str);
+    let clear = members.is_some_and(|members| !ambiguous(members, &["type", "name", "uri"]));
+    match (text("type"), text("name"), text("uri")) {
+        (Some("ref/prompt"), Some(name), _) if clear => vec![Call::new(Kind::Prompt, name, None)],
+        (Some("ref/resource"), _, Some(uri)) if clear => vec![Call::new(Kind::Resource, uri, None)],
+        _ => vec![Call::unreadable(Kind::Prompt), Call::unreadable(Kind::Resource)],
+    }
+}
+
+/// The resources of `{"resourceSubscriptions": [uri, …]}`.
+fn subscribed<'v>(filter: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
+    const KEY: &str = "resourceSubscriptions";
+    let Some(filter) = filter.and_then(Value::as_object) else { return Vec::new() };
+    match filter.get(KEY) {
+        _ if ambiguous(filter, &[KEY]) => vec![Call::unreadable(Kind::Resource)],
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(uris)) => uris
+            .iter()
+            .map(|uri| match uri.as_str() {
+                Some(uri) => Call::new(Kind::Resource, uri, None),
+                None => Call::unreadable(Kind::Resource),
+            })
+            .collect(),
+        Some(_) => vec![Call::unreadable(Kind::Resource)],
+    }
+}

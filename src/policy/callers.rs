@@ -1,0 +1,58 @@
+//! Where the names of callers come from, as the operator says it.
+
+/// How callers are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callers {
+    /// The sources of the grant, in order.
+    pub grant: Vec<Source>,
+    /// Further names.
+    pub keys: Vec<Key>,
+    /// Whether a caller that no source of the grant names is refused.
+    pub required: bool,
+}
+
+/// A further name of callers, for scopes, bindings and conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// What it is called.
+    pub name: Box<str>,
+    /// Its sources, in order.
+    pub sources: Vec<Source>,
+}
+
+/// Something that names a caller, which he cannot choose himself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A claim of a token that Envoy's jwt_authn filter has verified.
+    JwtClaim {
+        /// `payload_in_metadata` of the provider.
+        payload: Box<str>,
+        /// The claim, and what it is nested in.
+        claim: Box<[Box<str>]>,
+    },
+    /// A header that the operator's own proxies set; an index into [`super::compiled::Config::headers`].
+    Header(usize),
+    /// The client's certificate.
+    Peer(Peer),
+    /// The digest of a header's value, by the same index; `None` is `authorization`.
+    Credential(Option<usize>),
+    /// The address of the client.
+    SourceIp,
+}
+
+/// What of a client's certificate is the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The URI among its alternative names, if it is a SPIFFE id.
+    Spiffe,
+    /// Its subject.
+    Subject,
+    /// SHA-256 of the certificate.
+    Digest,
+}
+
+impl Default for Callers {
+    fn default() -> Callers {
+        Callers { grant: vec![Source::Credential(None)], keys: Vec::new(), required: false }
+    }
+}

@@ -1,0 +1,147 @@
+//! `identity`: the sources of callers' names.
+
+use crate::json::Value;
+use crate::policy::callers::{Callers, Key, Peer, Source};
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Field, Fields, Reader};
+
+/// Names that mean something else where a key could stand.
+const RESERVED: [&str; 4] = ["grant", "session", "global", "anonymous"];
+
+pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Callers> {
+    let Some(field) = fields.take("identity") else {
+        return Some(Callers::default());
+    };
+    let mut fields = reader.fields(&field)?;
+    let grant = match fields.take("grant") {
+        None => Some(Callers::default().grant),
+        Some(field) => sources(&field, reader),
+    };
+    let keys = match fields.take("keys") {
+        None => Some(Vec::new()),
+        Some(field) => keys(&field, reader),
+    };
+    let required = match fields.take("required") {
+        None => Some(false),
+        Some(field) => reader.flag(&field),
+    };
+    reader.close(&fields);
+    Some(Callers { grant: grant?, keys: keys?, required: required? })
+}
+
+fn keys(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Key>> {
+    let members = reader.fields(field)?.members();
+    let mut keys = Vec::new();
+    for (name, field) in &members {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        if RESERVED.contains(name) || name.is_empty() || !plain || name.len() > 64 {
+            let message = format!("`{}` cannot be the name of a key", name.escape_debug());
+            let help =
+                "1 to 64 letters, digits, `_` and `-`; not grant, session, global or anonymous";
+            reader.error_with_help(Code::BadPattern, &field.place, message, help.to_owned());
+            continue;
+        }
+        let sources = sources(field, reader);
+        keys.push(Key { name: (*name).into(), sources: sources.unwrap_or_default() });
+    }
+    reader.keys = keys.iter().map(|key| key.name.clone()).collect();
+    Some(keys)
+}
+
+/// A source, or a list of them.
+fn sources(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Source>> {
+    if !matches!(field.value, Value::Array(_)) {
+        return Some(vec![source(field, reader)?]);
+    }
+    let items = reader.list(field);
+    if items.is_empty() {
+        let message = "no source: it would name nobody".to_owned();
+        let help = "leave it out, or name a source such as {\"header\": \"x-agent-id\"}".to_owned();
+        reader.error_with_help(Code::NoEffect, &field.place, message, help);
+    }
+    let read: Vec<Option<Source>> = items.iter().map(|item| source(item, reader)).collect();
+    read.into_iter().collect()
+}
+
+fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
+    let mut fields = reader.fields(field)?;
+    let claim = fields.take("jwt_claim");
+    let header = fields.take("header");
+    let peer = fields.take("peer");
+    let credential = fields.take("credential");
+    let address = fields.take("source");
+    let found = match (claim, header, peer, credential, address) {
+        (Some(claim), None, None, None, None) => {
+            let payload = match fields.take("payload") {
+                None => Some("jwt_payload"),
+                Some(field) => reader.text(&field),
+            };
+            jwt_claim(&claim, reader).zip(payload).map(|(claim, payload)| {
+                let payload = payload.into();
+                Source::JwtClaim { payload, claim }
+            })
+        }
+        (None, Some(header), None, None, None) => header_index(&header, reader).map(Source::Header),
+        (None, None, Some(peer), None, None) => {
+            let words =
+                [("spiffe", Peer::Spiffe), ("subject", Peer::Subject), ("digest", Peer::Digest)];
+            reader.word(&peer, &words).map(Source::Peer)
+        }
+        (None, None, None, Some(credential), None) => match credential.value.as_str() {
+            Some(name) if name.eq_ignore_ascii_case("authorization") => {
+                Some(Source::Credential(None))
+            }
+            _ => header_index(&credential, reader).map(|at| Source::Credential(Some(at))),
+        },
+        (None, None, None, None, Some(address)) => {
+            let ip = reader.word(&address, &[("ip", ())]);
+            let stated = fields.take("use_remote_address");
+            let stated = stated.and_then(|field| reader.flag(&field)) == Some(true);
+            if ip.is_some() && !stated {
+                let message = "without `use_remote_address: true` in Envoy's HTTP connection manager a client names any address in x-forwarded-for";
+                let help = "set it in Envoy, and say so here: {\"source\": \"ip\", \"use_remote_address\": true}";
+                reader.error_with_help(
+                    Code::Contradiction,
+                    &address.place,
+                    message.to_owned(),
+                    help.to_owned(),
+                );
+            }
+            ip.map(|()| Source::SourceIp)
+        }
+        _ => {
+            let message =
+                "expected exactly one of `jwt_claim`, `header`, `peer`, `credential`, `source`"
+                    .to_owned();
+            let help = "a further source is a further member of the list".to_owned();
+            reader.error_with_help(Code::Contradiction, &field.place, message, help);
+            return None;
+        }
+    };
+    reader.close(&fields);
+    found
+}
+
+/// A claim, with dots where it is nested: `act.sub`.
+fn jwt_claim(field: &Field<'_>, reader: &mut Reader) -> Option<Box<[Box<str>]>> {
+    let text = reader.text(field)?;
+    // A claim that is named by a URL has dots of its own.
+    let parts: Vec<Box<str>> = if text.contains('/') {
+        vec![text.into()]
+    } else {
+        text.split('.').map(Into::into).collect()
+    };
+    if parts.iter().any(|part| part.is_empty()) {
+        let message = format!("not a claim: `{}`", text.escape_debug());
+        let help = "the name of a claim, with dots where it is nested: `act.sub`".to_owned();
+        reader.error_with_help(Code::BadPath, &field.place, message, help);
+        return None;
+    }
+    Some(parts.into())
+}
+
+/// The index of a header that requests are searched for.
+pub(super) fn header_index(field: &Field<'_>, reader: &mut Reader) -> Option<usize> {
+    let name = reader.text(field)?;
+    reader.header(name, &field.place)
+}

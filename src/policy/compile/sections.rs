@@ -1,0 +1,141 @@
+//! The sections beside `tools`: `methods`, `resources` and `prompts`, with entries of the same shape.
+
+use super::entry::{self, Draft};
+use super::limit::{self, CounterBook};
+use crate::bounds::MAX_PATTERN_BYTES;
+use crate::json::Value;
+use crate::matcher::name::Pattern;
+use crate::mcp::call::Kind;
+use crate::mcp::uri::canonical;
+use crate::policy::compiled::Default;
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Field, Fields, Place, Reader};
+use crate::policy::section::{Hidden, Section};
+
+const SECTIONS: [(&str, Kind); 3] =
+    [("methods", Kind::Method), ("resources", Kind::Resource), ("prompts", Kind::Prompt)];
+
+/// A section whose limits are read, and whose checks wait until every counter is known.
+pub(super) struct SectionDraft<'v> {
+    kind: Kind,
+    default: (Default, Box<str>),
+    hide: Vec<Hidden>,
+    entries: Vec<Draft<'v>>,
+}
+
+/// Reads the sections. `default` with a word and `hide` with a list are the section's own; every other member is an entry.
+pub(super) fn drafts<'v>(
+    fields: &mut Fields<'v>,
+    reader: &mut Reader,
+    book: &mut CounterBook,
+) -> Vec<SectionDraft<'v>> {
+    let mut drafts = Vec::new();
+    for (key, kind) in SECTIONS {
+        let Some(field) = fields.take(key) else { continue };
+        let Some(section) = reader.fields(&field) else { continue };
+        drafts.push(draft(kind, &field.place, section.members(), reader, book));
+    }
+    drafts
+}
+
+fn draft<'v>(
+    kind: Kind,
+    place: &Place,
+    members: Vec<(&'v str, Field<'v>)>,
+    reader: &mut Reader,
+    book: &mut CounterBook,
+) -> SectionDraft<'v> {
+    let pointer = place.key("default").pointer.into();
+    let mut draft = SectionDraft {
+        kind,
+        default: (Default::Allow, pointer),
+        hide: Vec::new(),
+        entries: Vec::new(),
+    };
+    for (key, field) in &members {
+        match (*key, field.value) {
+            ("default", Value::String(_)) => {
+                let words = [("allow", Default::Allow), ("deny", Default::Deny)];
+                draft.default.0 = reader.word(field, &words).unwrap_or(Default::Deny);
+            }
+            ("hide", Value::Array(_)) => draft.hide = patterns(field, kind, reader),
+            _ => draft.entries.extend(entry::limits(kind, key, field, reader, book)),
+        }
+    }
+    draft
+}
+
+impl SectionDraft<'_> {
+    pub(super) fn finish(self, reader: &mut Reader, book: &CounterBook) -> Section {
+        let mut entries = Vec::new();
+        for draft in self.entries {
+            entries.push(entry::checks(draft, reader, book));
+        }
+        Section::new(self.kind, self.default, self.hide, entries)
+    }
+}
+
+/// `hide` of the policy.
+pub(super) fn hide(fields: &mut Fields<'_>, kind: Kind, reader: &mut Reader) -> Vec<Hidden> {
+    fields.take("hide").map(|field| patterns(&field, kind, reader)).unwrap_or_default()
+}
+
+fn patterns(field: &Field<'_>, kind: Kind, reader: &mut Reader) -> Vec<Hidden> {
+    let items = reader.list(field);
+    let hidden = items.iter().filter_map(|item| {
+        let pattern = pattern(kind, reader.text(item)?, &item.place, reader)?;
+        Some(Hidden { pattern, pointer: item.place.pointer.as_str().into() })
+    });
+    hidden.collect()
+}
+
+/// The pattern of an entry's key or of a line of `hide`.
+pub(super) fn pattern(
+    kind: Kind,
+    text: &str,
+    place: &Place,
+    reader: &mut Reader,
+) -> Option<Pattern> {
+    if text.is_empty() || text.len() > MAX_PATTERN_BYTES {
+        let message = format!("a {} must have 1 to 4096 bytes", named(kind));
+        reader.error(Code::BadPattern, place, message);
+        return None;
+    }
+    if kind == Kind::Tool && text == limit::GLOBAL {
+        let message = format!("`{text}` is the name of the counters under `*`");
+        let help =
+            "a tool of this name cannot have an entry of its own; use a glob such as `_globa?`";
+        reader.error_with_help(Code::Contradiction, place, message, help.to_owned());
+        return None;
+    }
+    if kind == Kind::Resource {
+        spelled_as_matched(text, place, reader)?;
+    }
+    Some(Pattern::new(text))
+}
+
+fn named(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tool => "tool name",
+        Kind::Resource => "resource URI",
+        Kind::Prompt => "prompt name",
+        Kind::Method => "method",
+    }
+}
+
+/// URIs are matched in their canonical spelling, so a key in another one would never match.
+fn spelled_as_matched(text: &str, place: &Place, reader: &mut Reader) -> Option<()> {
+    // Wildcards stand for plain characters here; a pattern that leaves the scheme open has no spelling to check.
+    let plain = text.replace(['*', '?'], "a");
+    let open = text.split(':').next().is_some_and(|scheme| scheme.contains(['*', '?']));
+    let help = match canonical(&plain) {
+        _ if open => return Some(()),
+        Some(uri) if uri == plain => return Some(()),
+        Some(uri) if plain == text => format!("write `{uri}`"),
+        Some(_) => "write scheme and host in lower case, plain characters unescaped, without default port".to_owned(),
+        None => "an absolute URI such as `file:///data/*`, without dot segments, fragment, spaces or encoded slashes".to_owned(),
+    };
+    let message = format!("no URI is matched in this spelling: `{}`", text.escape_debug());
+    reader.error_with_help(Code::BadPattern, place, message, help);
+    None
+}
