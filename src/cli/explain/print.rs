@@ -63,10 +63,10 @@ pub(super) fn human(
     };
     out!("{word}  {what}  {}", quiet(&format!("by {caller}, at {}", time(request.at))));
     if !verdict.reason.is_empty() {
-        let place = if verdict.rule.is_empty() {
-            "the strict front door, before any rule".to_owned()
-        } else {
-            format!("{}  {}", places.place(&verdict.rule), verdict.rule)
+        let place = match (&*verdict.rule, &*verdict.decision) {
+            ("", "refuse") => "the strict front door, before any rule".to_owned(),
+            ("", _) => "before any rule".to_owned(),
+            (rule, _) => format!("{}  {rule}", places.place(rule)),
         };
         let name = trace.rules.iter().find(|rule| rule.kind == "name");
         let resembled = name.map(|rule| format!(" (it resembles `{}`)", key(&rule.rule)));
