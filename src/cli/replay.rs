@@ -30,7 +30,8 @@ A log has one call a line, in JSON. Fields that are not named here are ignored:
   {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/call\", \"params\": {\"name\": \"search\", \"arguments\": {}}}
 
 `host`, `path`, `route`, `identity` ({\"team\": \"sre\"}) and `headers` are read too. `time` is RFC 3339, or milliseconds since 1970;
-without it a call happens when the one before it did. `response: error` gives back what `count: successes` counted. Each log must be in order of time (a thousand lines may be mixed up); several logs are merged.
+without it a call happens when the one before it did. `response: error` gives back what `count: successes` counted.
+Each log must be in order of time (a thousand lines may be mixed up); several logs are merged.
 
 Examples:
   mcp-policy replay new.json --log audit.jsonl

@@ -88,3 +88,41 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     out.extend_from_slice(bytes);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::json::Value;
+    use crate::policy::compiled::Config;
+    use crate::rehearsal::{Request, Stage};
+    use crate::time::UnixMillis;
+
+    #[test]
+    fn names_arrive_as_their_sources_yield_them() {
+        let policy = br#"{"version":"1","default":"deny","identity":{"grant":{"header":"x-agent"},"keys":{
+            "level":{"jwt_claim":"level"},"admin":{"jwt_claim":"admin"},"roles":{"jwt_claim":"roles"},
+            "floor":{"header":"x-floor"},"none":{"header":"x-none"}}}}"#;
+        let stage = Stage::new(Config::load(policy, "").unwrap().config);
+        let text = |text: &str| Value::String(text.to_owned().into());
+        let list = Value::Array(vec![text("b"), text("a")]);
+        let three = Value::Number("3".into());
+        let long = "x".repeat(300);
+        let mut request = Request::new(String::new(), UnixMillis(0));
+        request.headers = vec![("x-none".to_owned(), "shown".to_owned())];
+        for (key, name) in [
+            ("grant", text(&long)),
+            ("level", three.clone()),
+            ("admin", Value::Bool(true)),
+            ("roles", list),
+            ("floor", three.clone()),
+        ] {
+            request.names.push((key.to_owned(), name));
+        }
+        let caller = stage.caller(&request).unwrap();
+        assert_eq!(caller.label(), long);
+        let keys: Vec<_> = (0..5).map(|at| caller.key(at).cloned().unwrap()).collect();
+        let sorted = Value::Array(vec![text("a"), text("b")]);
+        assert_eq!(keys, [three, Value::Bool(true), sorted, text("3"), text("shown")]);
+        let anonymous = stage.caller(&Request::new(String::new(), UnixMillis(0))).unwrap();
+        assert!(anonymous.is_anonymous() && anonymous.key(0).is_none());
+    }
+}
