@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::mcp::headers::{Admission, Events, Follows, Head, Header, admit};
 use crate::policy::binding::Unmatched;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::sessions::Sessions;
@@ -55,7 +55,7 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize },
+    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, answered: bool },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
@@ -113,13 +113,14 @@ impl Exchange {
                 return Err(Refusal::new(Reason::InvalidJson, ""));
             }
             Admission::Judge(head) => head,
-            Admission::Stream { expected } => {
+            Admission::Stream(events) => {
                 if pinned {
                     self.identify(&facts, &attribute)?;
                 }
                 let filters = self.policy().is_none_or(Policy::filters_any);
-                self.edits.extend((expected && filters).then_some(PLAIN));
-                return Ok(self.pass(if filters { Lists::Any } else { Lists::None }));
+                let plain = filters && events != Events::Unwanted;
+                self.edits.extend(plain.then_some(PLAIN));
+                return Ok(self.pass(if filters { Lists::Any(events) } else { Lists::None }));
             }
             Admission::Pass => {
                 if pinned {
@@ -136,7 +137,7 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0 };
+        self.state = State::Collecting { head, caller, buffered: 0, answered: false };
         Ok(if hold == Hold::No { Action::Continue } else { Action::Pause })
     }
 
@@ -217,20 +218,22 @@ impl Exchange {
     pub fn awaits_response(&self) -> bool {
         match &self.state {
             State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
-            State::Fresh
-            | State::Passing
-            | State::Collecting { .. }
-            | State::Responding(_)
-            | State::Answered => false,
+            // A server answers before it has the body: too early to know what to look for.
+            State::Collecting { .. } => self.policy().is_some_and(Policy::filters_any),
+            State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
     }
 
     /// Response headers.
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
-        let State::Forwarded(expected) = &mut self.state else {
-            return;
+        let expected = match &mut self.state {
+            State::Forwarded(expected) => std::mem::take(expected),
+            State::Collecting { answered, .. } => {
+                *answered = true;
+                return;
+            }
+            State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };
-        let expected = std::mem::take(expected);
         self.state = State::Passing;
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             self.edits.push(seal_session(&self.config.sessions, grant, id));
@@ -279,7 +282,7 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, caller, buffered } =
+        let State::Collecting { head, caller, buffered, answered } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -299,6 +302,8 @@ impl Exchange {
         };
         self.record = verdict.record;
         match verdict.result {
+            // The answer is on its way already, unread.
+            Ok(expected) if answered && expected.has_lists() => self.host_failed(),
             Ok(expected) => {
                 if self.holds && !expected.is_nothing() {
                     self.edits.push(PLAIN);

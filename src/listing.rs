@@ -54,7 +54,12 @@ pub fn filter(policy: &Policy, bytes: &[u8]) -> Filtered {
 fn message_edits<'t>(policy: &Policy, message: &Object<'t>, edits: &mut Edits<'t>) -> Option<()> {
     // Whatever else the message has: a client may look at the result first.
     let Some(result) = exactly(message, RESULT)? else { return Some(()) };
-    let Some(members) = result.value.as_object() else { return Some(()) };
+    let members = match &result.value {
+        Value::Object(members) => members,
+        // No result of MCP, but items could stand in it.
+        Value::Array(_) => return None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Some(()),
+    };
     let mut filtered = false;
     for (_, key, name, kind) in LISTS {
         if !policy.filters(kind) {

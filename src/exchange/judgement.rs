@@ -190,11 +190,12 @@ impl<'j, E: Environment> Judgement<'j, E> {
             let filters = |kind| self.policy.is_some_and(|policy| policy.filters(kind));
             request.list().is_some_and(filters)
         };
-        let ids: Vec<String> =
-            requests.filter(filtered).filter_map(|request| request.id.map(str::to_owned)).collect();
-        if ids.is_empty() {
+        // Notifications too: some servers answer what has no id.
+        let mut requests = requests.filter(filtered).peekable();
+        if requests.peek().is_none() {
             return Lists::None;
         }
+        let ids = requests.filter_map(|request| request.id.map(str::to_owned)).collect();
         Lists::To { ids, batch, framing: self.head.framing }
     }
 

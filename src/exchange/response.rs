@@ -5,7 +5,7 @@
 use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
 use crate::bounds::MAX_LIST_BYTES;
 use crate::listing::{Filtered, filter};
-use crate::mcp::headers::Framing;
+use crate::mcp::headers::{Events, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::mcp::sse::{EventStream, Verdict};
 use crate::policy::compiled::{Config, Policy};
@@ -14,6 +14,9 @@ use crate::reply::{framed_body, list_unreadable_object};
 
 /// Counts that are given back if the server answers a call with an error, by the call's id.
 pub(super) type Refunds = Vec<(String, Vec<Reservation>)>;
+
+/// A body that changes has another length than its header says.
+const UNMEASURED: HeaderEdit = HeaderEdit::Remove("content-length");
 
 /// What the response is needed for.
 #[derive(Debug, Default)]
@@ -38,7 +41,7 @@ pub(super) enum Lists {
         framing: Framing,
     },
     /// A GET: a stream can bring answers to any request (MCP 2024-11-05; resumed streams since 2025-03-26).
-    Any,
+    Any(Events),
 }
 
 /// A response on its way through.
@@ -57,6 +60,8 @@ enum Form {
     Untouched,
     /// One JSON text, kept until it is whole; this much of it is buffered.
     Json(usize),
+    /// A page about an error, kept in the same way: it may be JSON under another name.
+    Page(usize),
     /// Events, judged one by one.
     Events(EventStream),
     /// Something that cannot be read: this takes its place, and then nothing more passes.
@@ -64,8 +69,12 @@ enum Form {
 }
 
 impl Expected {
+    pub(super) fn has_lists(&self) -> bool {
+        !matches!(self.lists, Lists::None)
+    }
+
     pub(super) fn is_nothing(&self) -> bool {
-        self.refunds.is_empty() && matches!(self.lists, Lists::None)
+        self.refunds.is_empty() && !self.has_lists()
     }
 }
 
@@ -90,7 +99,7 @@ impl Response {
             .then(|| Observer::new(body, refunds.iter().map(|(id, _)| id.clone()).collect()));
         let (form, edits) = match lists {
             Lists::None => (Form::Untouched, Vec::new()),
-            Lists::To { .. } | Lists::Any => lists.form(policy, body, head),
+            Lists::To { .. } | Lists::Any(_) => lists.form(policy, body, head),
         };
         if head.ends || (observer.is_none() && matches!(form, Form::Untouched)) {
             return None;
@@ -107,7 +116,7 @@ impl Response {
         length: usize,
         chunk: Chunk,
     ) -> BodyAction {
-        if let Form::Json(buffered) = &mut self.form {
+        if let Form::Json(buffered) | Form::Page(buffered) = &mut self.form {
             *buffered = length;
             if length > MAX_LIST_BYTES {
                 let error = self.lists.error();
@@ -123,7 +132,10 @@ impl Response {
         let policy = self.policy.and_then(|at| config.policy_at(at));
         match &mut self.form {
             Form::Untouched => BodyAction::Continue,
-            Form::Json(_) => match bytes.map(|bytes| json(policy, &bytes)) {
+            Form::Page(_) if bytes.as_deref().is_some_and(|page| !may_be_json(page)) => {
+                BodyAction::Continue
+            }
+            Form::Json(_) | Form::Page(_) => match bytes.map(|bytes| json(policy, &bytes)) {
                 Some(Filtered::Unchanged) => BodyAction::Continue,
                 Some(Filtered::Changed(text)) => BodyAction::Replace(text.into_bytes()),
                 Some(Filtered::Unreadable) | None => BodyAction::Replace(self.lists.error()),
@@ -131,7 +143,11 @@ impl Response {
             Form::Events(stream) => match bytes {
                 Some(bytes) => {
                     let lists = &self.lists;
-                    let out = stream.push(&bytes, &mut |data| event(policy, lists, data));
+                    let mut judge = |data: Option<&[u8]>| event(policy, lists, data);
+                    let mut out = stream.push(&bytes, &mut judge);
+                    if chunk == Chunk::Last {
+                        out.extend(stream.finish(&mut judge));
+                    }
                     if out == bytes { BodyAction::Continue } else { BodyAction::Replace(out) }
                 }
                 None => BodyAction::Replace(Vec::new()),
@@ -143,7 +159,9 @@ impl Response {
     /// Trailers: where they come, the body never says that it has ended.
     pub(super) fn trailers<E: Environment>(&mut self, config: &Config, env: &E) -> BodyAction {
         match self.form {
-            Form::Json(buffered) => self.body(config, env, buffered, Chunk::Last),
+            Form::Json(buffered) | Form::Page(buffered) => {
+                self.body(config, env, buffered, Chunk::Last)
+            }
             // Nothing can be added here.
             Form::Untouched | Form::Events(_) | Form::Withheld(_) => {
                 self.observe(config, env, Some(&[]), Chunk::Last);
@@ -182,41 +200,58 @@ impl Lists {
         body: BodyForm,
         head: ResponseHead<'_>,
     ) -> (Form, Vec<HeaderEdit>) {
-        let length = HeaderEdit::Remove("content-length");
         let success = (200..300).contains(&head.status);
-        match (self, body.encoded(head), head.status) {
+        let whole = head.status == 200 || !success;
+        let governed = policy.is_some();
+        let events = || Form::Events(EventStream::new(MAX_LIST_BYTES));
+        let form = match (self, body) {
+            (Lists::None, _) => return (Form::Untouched, Vec::new()),
             // The 2024-11-05 transport: the answer comes on the stream, and what is here is courtesy.
-            (Lists::To { .. }, _, 202) => (Form::Withheld(Vec::new()), vec![length]),
-            (Lists::To { .. }, Readable::Json, status) if status == 200 || !success => {
-                (Form::Json(0), vec![length])
+            (Lists::To { .. }, _) if head.status == 202 => Form::Withheld(Vec::new()),
+            (Lists::To { .. }, BodyForm::Json) if whole => Form::Json(0),
+            (Lists::To { .. } | Lists::Any(_), BodyForm::EventStream) if whole && governed => {
+                events()
             }
-            (_, Readable::Events, status) if policy.is_some() && (status == 200 || !success) => {
-                (Form::Events(EventStream::new(MAX_LIST_BYTES)), vec![length])
-            }
-            // Pages about an error, and whatever else a GET may bring.
-            (Lists::To { .. }, Readable::Other, _) if !success => (Form::Untouched, Vec::new()),
-            (Lists::Any, Readable::Other | Readable::Json, _) => (Form::Untouched, Vec::new()),
-            (Lists::None, ..) => (Form::Untouched, Vec::new()),
-            (Lists::To { .. } | Lists::Any, ..) => {
-                let (status, media) = match self {
-                    Lists::To { framing, .. } => ("200", framing.media()),
-                    Lists::Any | Lists::None => ("502", Framing::Json.media()),
-                };
-                let mut edits = vec![length, HeaderEdit::Remove("content-encoding")];
-                edits.push(HeaderEdit::Set("content-type", media.into()));
-                if success {
-                    edits.push(HeaderEdit::Set(":status", status.into()));
+            (Lists::To { .. }, BodyForm::Opaque) if !success && !head.encoded => Form::Page(0),
+            // Some clients read as events whatever comes where they want them (TypeScript SDK 1.x).
+            (Lists::Any(Events::Wanted), BodyForm::Json | BodyForm::Opaque) if success => {
+                match (body, head.encoded || !governed) {
+                    (_, true) => return self.withheld(success),
+                    (BodyForm::Json, false) => Form::Json(0),
+                    (BodyForm::EventStream | BodyForm::OddEvents | BodyForm::Opaque, false) => {
+                        events()
+                    }
                 }
-                (Form::Withheld(self.error()), edits)
             }
+            (Lists::Any(_), BodyForm::Json | BodyForm::Opaque) => {
+                return (Form::Untouched, Vec::new());
+            }
+            (Lists::To { .. } | Lists::Any(_), _) => return self.withheld(success),
+        };
+        (form, vec![UNMEASURED])
+    }
+
+    /// Replaces a response that cannot be read by an error.
+    fn withheld(&self, success: bool) -> (Form, Vec<HeaderEdit>) {
+        let (status, media) = match self {
+            Lists::To { framing, .. } => ("200", framing.media()),
+            Lists::Any(_) | Lists::None => ("502", Framing::Json.media()),
+        };
+        let mut edits = vec![UNMEASURED, HeaderEdit::Remove("content-encoding")];
+        edits.push(HeaderEdit::Set("content-type", media.into()));
+        if success {
+            edits.push(HeaderEdit::Set(":status", status.into()));
         }
+        (Form::Withheld(self.error()), edits)
     }
 
     /// The body that takes the place of one that cannot be read.
     fn error(&self) -> Vec<u8> {
         match self {
+            // Nobody waits for an answer to notifications.
+            Lists::To { ids, .. } if ids.is_empty() => Vec::new(),
             Lists::To { framing, .. } => framed_body(*framing, &self.error_object()),
-            Lists::Any | Lists::None => list_unreadable_object("null").into_bytes(),
+            Lists::Any(_) | Lists::None => list_unreadable_object("null").into_bytes(),
         }
     }
 
@@ -224,29 +259,6 @@ impl Lists {
         let Lists::To { ids, batch, .. } = self else { return String::new() };
         let errors: Vec<String> = ids.iter().map(|id| list_unreadable_object(id)).collect();
         if *batch { format!("[{}]", errors.join(",")) } else { errors.concat() }
-    }
-}
-
-/// What can be made of a body.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Readable {
-    Json,
-    Events,
-    /// Encoded, though it says that it is JSON or events.
-    Encoded,
-    Other,
-}
-
-impl BodyForm {
-    fn encoded(self, head: ResponseHead<'_>) -> Readable {
-        match self {
-            BodyForm::Json => Readable::Json,
-            BodyForm::EventStream => Readable::Events,
-            BodyForm::Opaque => match BodyForm::of(head.content_type, false) {
-                BodyForm::Opaque => Readable::Other,
-                BodyForm::Json | BodyForm::EventStream => Readable::Encoded,
-            },
-        }
     }
 }
 
@@ -262,7 +274,8 @@ fn json(policy: Option<&Policy>, bytes: &[u8]) -> Filtered {
 /// Events that are no JSON at all, such as the address that the 2024-11-05 transport begins with, hold no list.
 fn event(policy: Option<&Policy>, lists: &Lists, data: Option<&[u8]>) -> Verdict {
     let filtered = match data {
-        Some(data) if !may_be_json(data) => Filtered::Unchanged,
+        // Of several lines a reader may look at one alone.
+        Some(data) if !may_be_json(data) && !data.contains(&b'\n') => Filtered::Unchanged,
         Some(data) => json(policy, data),
         None => Filtered::Unreadable,
     };
@@ -270,7 +283,7 @@ fn event(policy: Option<&Policy>, lists: &Lists, data: Option<&[u8]>) -> Verdict
         (Filtered::Unchanged, _) => Verdict::Pass,
         (Filtered::Changed(text), _) => Verdict::Replace(text),
         (Filtered::Unreadable, Lists::To { .. }) => Verdict::Replace(lists.error_object()),
-        (Filtered::Unreadable, Lists::Any | Lists::None) => Verdict::Drop,
+        (Filtered::Unreadable, Lists::Any(_) | Lists::None) => Verdict::Drop,
     }
 }
 

@@ -188,16 +188,20 @@ fn pass(action: BodyAction, length: usize) -> Flow {
 }
 
 fn response_head<'h>(headers: &[Header<'h>]) -> ResponseHead<'h> {
-    let value =
-        |wanted: &[u8]| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    let values = |wanted: &'static [u8]| {
+        headers.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value)
+    };
     let status =
-        value(b":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        values(b":status").next().and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    // Envoy joins repeated content types with a comma, and leaves repeated encodings apart.
+    let content_type = values(b"content-type").next();
+    let encoded = values(b"content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
     ResponseHead {
         status: status.unwrap_or(0),
-        content_type: value(b"content-type"),
-        encoded: value(b"content-encoding").is_some_and(|encoding| encoding != b"identity"),
+        content_type,
+        encoded,
         conclusive: false,
-        session: value(b"mcp-session-id"),
+        session: values(b"mcp-session-id").next(),
         ends: false,
     }
 }

@@ -42,6 +42,20 @@ pub const LISTS: [(&str, &str, &str, Kind); 4] = [
     ("prompts/list", "prompts", "name", Kind::Prompt),
 ];
 
+/// The methods that are more to us than their name: a request whose method only resembles one of them could get round its rules.
+pub(super) const SENSITIVE: [&str; 10] = [
+    TOOLS_CALL,
+    "tools/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/get",
+    "prompts/list",
+    "completion/complete",
+    "subscriptions/listen",
+];
+
 impl Kind {
     /// The word in `error.data`, in the filter state and in sentences.
     #[must_use]

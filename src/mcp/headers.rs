@@ -50,13 +50,21 @@ impl Framing {
 pub enum Admission {
     /// A method that cannot carry a call: it passes.
     Pass,
-    /// A GET, whose response may be a stream of messages; `expected` if its headers ask for one.
-    Stream {
-        /// Whether the client accepts one.
-        expected: bool,
-    },
+    /// A GET, whose response may be a stream of messages.
+    Stream(Events),
     /// A POST: its body is to be judged.
     Judge(Box<Head>),
+}
+
+/// Whether the client of a GET expects a stream of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// It asks for one by name.
+    Wanted,
+    /// It accepts one.
+    Accepted,
+    /// It does not.
+    Unwanted,
 }
 
 /// The headers that mirror the body (MCP 2026-07-28, and the version header since 2025-06-18).
@@ -119,9 +127,7 @@ pub fn admit(
         (Some(b"POST"), _) => {
             read_post(headers, max_body).map(|head| Admission::Judge(Box::new(head)))
         }
-        (Some(b"GET"), Follows::Nothing) => {
-            Ok(Admission::Stream { expected: media::expects_events(headers) })
-        }
+        (Some(b"GET"), Follows::Nothing) => Ok(Admission::Stream(media::expected_events(headers))),
         (Some(b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
         (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Body) => {
             Err(Refusal::new(Reason::BodyNotAllowed, ""))

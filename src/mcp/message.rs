@@ -1,7 +1,7 @@
 //! From the bytes of a body to JSON-RPC messages, refusing everything that two parsers could read differently.
 
-use super::call::{Call, Kind};
-use super::{Refusal, TOOLS_CALL};
+use super::Refusal;
+use super::call::{Call, Kind, SENSITIVE};
 use crate::bounds::MAX_BATCH;
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
 use crate::matcher::fold::confusable;
@@ -159,8 +159,8 @@ fn read_envelope<'v>(
             );
         }
     };
-    if confusable(method, TOOLS_CALL) {
-        return refuse(Reason::InvalidMessage, "the method resembles tools/call");
+    if SENSITIVE.iter().any(|known| confusable(method, known)) {
+        return refuse(Reason::InvalidMessage, "the method resembles one of MCP's");
     }
     if envelope.get("id").is_some() && id.is_none() {
         return refuse(Reason::MissingId, "");

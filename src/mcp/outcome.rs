@@ -29,6 +29,8 @@ pub enum BodyForm {
     Json,
     /// Server-sent events.
     EventStream,
+    /// Events to some readers: compressed, in another charset than UTF-8, or of a media type like theirs.
+    OddEvents,
     /// Something in which no error can be found.
     Opaque,
 }
@@ -37,13 +39,22 @@ impl BodyForm {
     /// Reads the form from content type and content encoding.
     #[must_use]
     pub fn of(content_type: Option<&[u8]>, encoded: bool) -> BodyForm {
-        let media = content_type.and_then(|value| value.split(|&byte| byte == b';').next());
-        let media = media.unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        match &*media {
-            _ if encoded => BodyForm::Opaque,
+        let value = content_type.unwrap_or_default().to_ascii_lowercase();
+        let mut parts = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let form = match parts.next().unwrap_or_default() {
             b"application/json" => BodyForm::Json,
             b"text/event-stream" => BodyForm::EventStream,
-            _ => BodyForm::Opaque,
+            // Some clients look for this word anywhere (httpx-sse 0.4).
+            _ if contains(&value, b"event-stream") => return BodyForm::OddEvents,
+            _ => return BodyForm::Opaque,
+        };
+        // Some clients decode whatever charset is named (httpx): what is read here and there must be one text.
+        let utf8: [&[u8]; 2] = [b"charset=utf-8", b"charset=\"utf-8\""];
+        let other = parts.any(|part| contains(part, b"charset") && !utf8.contains(&part));
+        match form {
+            _ if !encoded && !other => form,
+            BodyForm::EventStream | BodyForm::OddEvents => BodyForm::OddEvents,
+            BodyForm::Json | BodyForm::Opaque => BodyForm::Opaque,
         }
     }
 }
@@ -67,7 +78,7 @@ impl Observer {
         let form = match form {
             BodyForm::Json => Form::Json(Vec::new()),
             BodyForm::EventStream => Form::EventStream(EventStream::new(MAX_OBSERVED_BYTES)),
-            BodyForm::Opaque => Form::Finished,
+            BodyForm::OddEvents | BodyForm::Opaque => Form::Finished,
         };
         Observer { form, waiting: ids }
     }
@@ -104,6 +115,10 @@ impl Observer {
         }
         failed
     }
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
 }
 
 /// Moves the ids that the message (or batch) answers out of `waiting`; those answered with an error into `failed`.
@@ -169,6 +184,26 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_conclusive(details.as_bytes()), expected, "{details}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_leaves_one_reading() {
+        for (value, encoded, expected) in [
+            ("application/json", false, BodyForm::Json),
+            ("Application/JSON ; Charset=UTF-8;v=1", false, BodyForm::Json),
+            ("text/event-stream;charset=\"utf-8\"", false, BodyForm::EventStream),
+            ("text/event-stream", true, BodyForm::OddEvents),
+            ("text/event-stream; charset=utf-16", false, BodyForm::OddEvents),
+            ("application/json; charset=utf-8; charset=utf-7", false, BodyForm::Opaque),
+            ("application/json; charset*=utf-16''x", false, BodyForm::Opaque),
+            ("application/json, text/event-stream", false, BodyForm::OddEvents),
+            ("x-text/event-stream", false, BodyForm::OddEvents),
+            ("text/plain", true, BodyForm::Opaque),
+            ("application/jsonx", false, BodyForm::Opaque),
+            ("", false, BodyForm::Opaque),
+        ] {
+            assert_eq!(BodyForm::of(Some(value.as_bytes()), encoded), expected, "{value}");
         }
     }
 

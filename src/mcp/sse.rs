@@ -2,6 +2,7 @@
 //!
 //! Lines end with LF, CR or CRLF, in any mixture and across any chunk boundary. Decoding happens per event, so a character
 //! that is split between chunks is no error. What is not judged passes line by line, at once; an event with data passes when it is complete.
+//! A line in which some reader finds data where others find none makes its event unreadable.
 
 /// What becomes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct EventStream {
     held: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
-    oversized: bool,
+    unreadable: bool,
     after_cr: bool,
     at_start: bool,
     bound: usize,
@@ -38,15 +39,15 @@ impl EventStream {
             held: Vec::new(),
             data: Vec::new(),
             has_data: false,
-            oversized: false,
+            unreadable: false,
             after_cr: false,
             at_start: true,
             bound,
         }
     }
 
-    /// Takes the next bytes, asks `judge` about the data of each event that they complete (`None` where it exceeds the bound),
-    /// and returns what passes. An event that the stream does not complete is none, and never passes.
+    /// Takes the next bytes, asks `judge` about the data of each event that they complete (`None` where it exceeds the bound,
+    /// or could be read in two ways), and returns what passes.
     pub fn push(
         &mut self,
         chunk: &[u8],
@@ -59,7 +60,7 @@ impl EventStream {
             match byte {
                 // The line has ended with its CR.
                 _ if ends_crlf => self.pass(b"\n", &mut out),
-                b'\n' | b'\r' => self.end_line(byte, judge, &mut out),
+                b'\n' | b'\r' => self.end_line(&[byte], judge, &mut out),
                 _ if self.line.len() < self.bound => self.line.push(byte),
                 _ => self.give_up(),
             }
@@ -67,9 +68,31 @@ impl EventStream {
         out
     }
 
+    /// Takes the end of the stream, and returns what passes of an event that has none of its own. To most readers it is no
+    /// event, so what must not pass is all that matters here.
+    pub fn finish(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.line.is_empty() {
+            self.end_line(&[], judge, &mut out);
+        }
+        let mut changed = false;
+        self.end_event(
+            &mut |data| {
+                let verdict = judge(data);
+                changed = matches!(verdict, Verdict::Replace(_));
+                verdict
+            },
+            &mut out,
+        );
+        if changed {
+            out.extend_from_slice(b"\n\n");
+        }
+        out
+    }
+
     fn end_line(
         &mut self,
-        end: u8,
+        end: &[u8],
         judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
         out: &mut Vec<u8>,
     ) {
@@ -80,17 +103,17 @@ impl EventStream {
         }
         if text.is_empty() {
             self.end_event(judge, out);
-        } else if let Some(value) = data_of(text) {
+        } else if is_doubtful(text) {
+            self.give_up();
+        } else if let Some(value) = data_of(text)
+            && !self.unreadable
+        {
             if std::mem::replace(&mut self.has_data, true) {
                 self.data.push(b'\n');
             }
-            if self.held.len() + line.len() > self.bound {
-                self.give_up();
-            } else {
-                self.data.extend_from_slice(value);
-            }
+            self.data.extend_from_slice(value);
         }
-        line.push(end);
+        line.extend_from_slice(end);
         self.pass(&line, out);
         // The buffer is kept for the next line.
         self.line = line;
@@ -98,13 +121,13 @@ impl EventStream {
     }
 
     fn end_event(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict, out: &mut Vec<u8>) {
-        let oversized = std::mem::take(&mut self.oversized);
+        let unreadable = std::mem::take(&mut self.unreadable);
         let data = std::mem::take(&mut self.data);
         let held = std::mem::take(&mut self.held);
-        if !std::mem::take(&mut self.has_data) && !oversized {
+        if !std::mem::take(&mut self.has_data) && !unreadable {
             return;
         }
-        match judge((!oversized).then_some(&*data)) {
+        match judge((!unreadable).then_some(&*data)) {
             Verdict::Pass => out.extend_from_slice(&held),
             Verdict::Replace(data) => replace_data(&held, &data, out),
             Verdict::Drop => {}
@@ -113,15 +136,20 @@ impl EventStream {
 
     /// Lets bytes pass, or keeps them with the event that they belong to.
     fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if self.oversized {
+        if self.unreadable {
             return;
         }
-        let to = if self.has_data { &mut self.held } else { out };
-        to.extend_from_slice(bytes);
+        if !self.has_data {
+            out.extend_from_slice(bytes);
+        } else if self.held.len() + bytes.len() > self.bound {
+            self.give_up();
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
     }
 
     fn give_up(&mut self) {
-        self.oversized = true;
+        self.unreadable = true;
         self.held.clear();
         self.data.clear();
     }
@@ -131,11 +159,14 @@ impl EventStream {
 fn replace_data(held: &[u8], data: &str, out: &mut Vec<u8>) {
     let mut data = Some(data);
     let mut rest = held;
-    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let end = end.unwrap_or(rest.len());
         let crlf = rest.get(end..end + 2) == Some(b"\r\n");
         let next = end + if crlf { 2 } else { 1 };
         let (line, after) = rest.split_at_checked(next).unwrap_or((rest, &[]));
-        let (text, ending) = line.split_at_checked(end).unwrap_or((line, b"\n"));
+        let (text, ending) = line.split_at_checked(end).unwrap_or((line, &[]));
+        let ending = if ending.is_empty() { b"\n" } else { ending };
         rest = after;
         if data_of(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)).is_none() {
             out.extend_from_slice(line);
@@ -148,7 +179,7 @@ fn replace_data(held: &[u8], data: &str, out: &mut Vec<u8>) {
         }
     }
     if let (Some(data), true) = (data, held.is_empty()) {
-        // Nothing is left of an event that was too large.
+        // Nothing is left of an event that could not be read.
         out.extend_from_slice(format!("data: {data}\n").as_bytes());
     }
 }
@@ -161,6 +192,33 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     }
     let value = rest.strip_prefix(b":")?;
     Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// Whether some reader finds data in a line where others find none: behind bytes that it skips, or behind what it takes for
+/// the end of a line (httpx-sse before 0.4.2 splits where `str.splitlines` does; eventsource-parser skips `ï»¿`).
+fn is_doubtful(line: &[u8]) -> bool {
+    let field = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    let resembles = field != b"data" && field.trim_ascii().eq_ignore_ascii_case(b"data");
+    // A zero is half of a character in other encodings.
+    if resembles || line.contains(&0) {
+        return true;
+    }
+    let mut starts = true;
+    for (at, byte) in line.iter().enumerate() {
+        let rest = line.get(at..).unwrap_or_default();
+        if matches!(
+            rest,
+            [0x0b | 0x0c | 0x1c..=0x1e, ..] | [0xc2, 0x85, ..] | [0xe2, 0x80, 0xa8 | 0xa9, ..]
+        ) {
+            starts = true;
+        } else if byte.is_ascii_graphic() {
+            if starts && at > 0 && rest.starts_with(b"data") {
+                return true;
+            }
+            starts = false;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -222,6 +280,72 @@ mod tests {
                 assert_eq!(found, expected, "{stream:?} by {chunk}");
                 assert_eq!(out, passed.unwrap_or(stream), "{stream:?} by {chunk}");
             }
+        }
+    }
+
+    #[test]
+    fn a_line_with_two_readings_spoils_its_event() {
+        for line in [
+            "\u{feff}\u{feff}data: a",
+            "\u{ef}\u{bb}\u{bf}data: a",
+            " data: a",
+            "\0data: a",
+            ": x\u{b}data: a",
+            "event: x\u{2028}\u{2028}data: a",
+            "data: 1\u{85} data: a",
+            "data : a",
+            "Data: a",
+            ":\0",
+        ] {
+            for chunk in 1..8 {
+                let stream = format!("{line}\ndata: b\n\ndata: c\n\n");
+                let (found, out) = pass(&stream, chunk, |_| Verdict::Pass);
+                assert_eq!(found, ["too large", "c"], "{line:?}");
+                assert_eq!(out, "\ndata: c\n\n", "{line:?}");
+            }
+        }
+        for line in ["event: data", "metadata: x", ": \u{e9} data", "data: \u{2028}datum"] {
+            let stream = format!("{line}\n\n");
+            let (found, out) = pass(&stream, 3, |_| Verdict::Pass);
+            assert!(!found.contains(&"too large".to_owned()), "{line:?}");
+            assert_eq!(out, stream);
+        }
+    }
+
+    #[test]
+    fn no_event_grows_without_bound() {
+        for lines in ["data: a\n".repeat(99), format!("data: a\n{}", ": x\n".repeat(99))] {
+            for start in ["", "data: 0123456789012345678901234567890123456789\n"] {
+                let stream = format!("{start}{lines}");
+                let mut events = EventStream::new(40);
+                assert_eq!(events.push(stream.as_bytes(), &mut |_| Verdict::Pass), b"");
+                assert!(events.held.len() + events.data.len() <= 80, "{stream}");
+                let mut found = Vec::new();
+                let out = events.push(b"\n", &mut |data| {
+                    found.push(data.is_none());
+                    Verdict::Pass
+                });
+                assert_eq!((found, &*out), (vec![true], &b"\n"[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_without_an_end_is_judged_too() {
+        for (stream, verdict, expected) in [
+            ("data: a", Verdict::Pass, "data: a"),
+            ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
+            ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n\n\n"),
+            ("data: a\n", Verdict::Drop, ""),
+            (": a", Verdict::Drop, ": a"),
+            (" data: a", Verdict::Replace("x".into()), "data: x\n\n\n"),
+            ("data: a\n\n", Verdict::Drop, ""),
+            ("", Verdict::Drop, ""),
+        ] {
+            let mut events = EventStream::new(40);
+            events.push(stream.as_bytes(), &mut |_| Verdict::Drop);
+            let out = events.finish(&mut |_| verdict.clone());
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{stream:?}");
         }
     }
 

@@ -26,11 +26,11 @@ PATIENCE = 8.0
 Parts = Any
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Reads nothing but null and integers from plain scalars: a corpus of odd numbers needs them as text."""
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [pair for pair in pairs if pair[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:int", "tag:yaml.org,2002:merge")]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -144,9 +144,9 @@ def load(path: Path = CORPUS) -> Corpus:
     """Reads the corpus and fills in its variables."""
     text = path.read_text()
     policies = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["policies"]
-    document = yaml.load(text, Loader=_Loader)
+    document = yaml.load(text, Loader=Loader)
     bodies: dict[str, Parts] = document["bodies"]
-    attempts = [_attempt(row, bodies) for group in document["groups"] for row in _rows(group)]
+    attempts = [_attempt(row, bodies) for group in document["groups"] for row in rows(group, _FIELDS)]
     names = [str(attempt) for attempt in attempts]
     assert len(set(names)) == len(names), {name for name in names if names.count(name) > 1}
     assert {attempt.policy for attempt in attempts} <= set(policies)
@@ -156,14 +156,14 @@ def load(path: Path = CORPUS) -> Corpus:
 _FIELDS = {"policy", "listener", "over", "request", "expect", "control"}
 
 
-def _rows(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(group: dict[str, Any], known: set[str]) -> Iterator[dict[str, Any]]:
     defaults = {key: value for key, value in group.items() if key != "rows"}
     for row in group["rows"]:
         merged = _merge(defaults, {key: value for key, value in row.items() if key != "each"})
         for label, value in row.get("each", {None: {}}).items():
             fields = value if isinstance(value, dict) and not _is_part(value) else {"x": value}
-            overrides = {key: part for key, part in fields.items() if key in _FIELDS}
-            own = {key: part for key, part in fields.items() if key not in _FIELDS}
+            overrides = {key: part for key, part in fields.items() if key in known}
+            own = {key: part for key, part in fields.items() if key not in known}
             variables = {"x": label, "fields": own, **own}
             filled = _fill(_merge(merged, overrides), variables)
             filled["name"] = _fill(merged["name"], {**variables, "x": str(label)})
@@ -216,10 +216,10 @@ _REQUEST = {"method", "path", "headers", "body", "encode", "framing", "cut", "tr
 
 def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Request:
     assert set(row) <= _REQUEST, set(row) - _REQUEST
-    pieces = [_bytes(part, bodies) for part in _listed(row.get("body", []))]
+    pieces = [bytes_of(part, bodies) for part in listed(row.get("body", []))]
     body = b"".join(pieces)
     for codec in row.get("encode", []):
-        body = _CODECS[codec](body)
+        body = CODECS[codec](body)
     cut = row.get("cut")
     if cut is None:
         pieces = []
@@ -227,21 +227,21 @@ def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Reques
         offsets = cut if isinstance(cut, list) else list(range(cut, len(body), cut))
         pieces = [body[start:end] for start, end in zip([0, *offsets], [*offsets, len(body)])]
         pieces = [piece for piece in pieces if piece]
-    companion = _bytes({"use": "allowed"}, bodies)
+    companion = bytes_of({"use": "allowed"}, bodies)
     head = b"POST /companion HTTP/1.1\r\nhost: mcp.test\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
         companion
     )
     given = row.get("headers", {})
     return Request(
         method=row.get("method", "POST"),
-        path=_bytes(row.get("path", "/mcp"), bodies, "latin-1").decode("latin-1"),
+        path=bytes_of(row.get("path", "/mcp"), bodies, "latin-1").decode("latin-1"),
         headers=_headers(given, over, bodies),
         given=given,
         body=body,
         pieces=pieces if cut is not None else None,
         framing=row.get("framing", "length"),
-        trailers=_fields(row["trailers"], bodies) if "trailers" in row else None,
-        raw=_bytes(row["raw"], bodies, "latin-1") if "raw" in row else None,
+        trailers=fields_of(row["trailers"], bodies) if "trailers" in row else None,
+        raw=bytes_of(row["raw"], bodies, "latin-1") if "raw" in row else None,
         half_close=bool(row.get("half_close")),
         pipelined=row.get("pipelined"),
         companion=head + companion,
@@ -250,33 +250,33 @@ def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Reques
 
 def _headers(given: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Headers:
     defaults = {"host": "mcp.test", "content-type": "application/json", "accept": "application/json, text/event-stream"}
-    return _fields({**defaults, **given}, bodies)
+    return fields_of({**defaults, **given}, bodies)
 
 
-def _fields(fields: dict[str, Any], bodies: dict[str, Parts]) -> Headers:
+def fields_of(fields: dict[str, Any], bodies: dict[str, Parts]) -> Headers:
     pairs: Headers = []
     for name, values in fields.items():
         # A list of texts is a header for each; a list that holds a part is one long value.
         several = isinstance(values, list) and all(isinstance(value, str) for value in values)
         for value in values if several else [values]:
             if value is not None:
-                pairs.append((name.encode("latin-1"), _bytes(value, bodies, "latin-1")))
+                pairs.append((name.encode("latin-1"), bytes_of(value, bodies, "latin-1")))
     return pairs
 
 
-def _listed(parts: Parts) -> list[Parts]:
+def listed(parts: Parts) -> list[Parts]:
     return parts if isinstance(parts, list) else [parts]
 
 
-def _bytes(part: Parts, bodies: dict[str, Parts], encoding: str = "utf-8") -> bytes:
+def bytes_of(part: Parts, bodies: dict[str, Parts], encoding: str = "utf-8") -> bytes:
     if isinstance(part, list):
-        return b"".join(_bytes(each, bodies, encoding) for each in part)
+        return b"".join(bytes_of(each, bodies, encoding) for each in part)
     if not isinstance(part, dict):
         return str(part).encode(encoding)
     if "hex" in part:
         return bytes.fromhex(str(part["hex"]))
     if "use" in part:
-        return _bytes(bodies[part["use"]], bodies)
+        return bytes_of(bodies[part["use"]], bodies)
     text, times = part["repeat"], int(part["times"])
     if "<<n>>" in text:
         return "".join(text.replace("<<n>>", str(number)) for number in range(times)).encode(encoding)
@@ -307,12 +307,13 @@ def _brotli(body: bytes) -> bytes:
 
 def _zstd(body: bytes) -> bytes:
     """One frame of RFC 8878 with a single raw block and no checksum."""
-    assert len(body) < 256
+    assert len(body) < 65536
+    size = b"\x20" + bytes([len(body)]) if len(body) < 256 else b"\x60" + (len(body) - 256).to_bytes(2, "little")
     block = len(body) << 3 | 1
-    return b"\x28\xb5\x2f\xfd" + b"\x20" + bytes([len(body)]) + block.to_bytes(3, "little") + body
+    return b"\x28\xb5\x2f\xfd" + size + block.to_bytes(3, "little") + body
 
 
-_CODECS: dict[str, Callable[[bytes], bytes]] = {
+CODECS: dict[str, Callable[[bytes], bytes]] = {
     "utf-8-sig": lambda body: b"\xef\xbb\xbf" + body,
     "utf-16-le": _text("utf-16-le"),
     "utf-16-be": _text("utf-16-be"),

@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -289,9 +289,13 @@ class H2:
 
     def receive(self, stream: int) -> Response:
         """Reads the answer on this stream."""
+        return self.until(stream, lambda _: False)
+
+    def until(self, stream: int, enough: Callable[[Response], bool]) -> Response:
+        """Reads the answer on this stream until there is enough of it, or all."""
         response = self._responses[stream]
         try:
-            while not self._is_over(stream):
+            while not self._is_over(stream) and not enough(response):
                 if not self._read():
                     response.fault = response.fault or "closed by the peer"
                     break

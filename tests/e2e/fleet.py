@@ -84,8 +84,8 @@ class Fleet:
 def assert_healthy(envoy: rig.Envoy) -> None:
     """No VM trapped or was loaded anew, and the process serves."""
     assert envoy.admin("/ready").startswith("LIVE")
-    reloads = {name: count for name, count in envoy.stats(r"^wasm\..*vm_reload").items() if count}
-    assert not reloads, f"a filter VM died and was loaded anew: {reloads}\n{envoy.log_tail(60)}"
+    failures = {name: count for name, count in envoy.stats(r"^wasm\..*(vm_reload|fail)").items() if count}
+    assert not failures, f"a filter VM died and was loaded anew: {failures}\n{envoy.log_tail(60)}"
     traps = [line for line in envoy.log().splitlines() if _TRAPS.search(line)]
     assert not traps, "a filter VM trapped:\n" + "\n".join(traps[:10])
 
@@ -137,6 +137,8 @@ def answering(status: int, body: str) -> Change:
 
     def change(config: rig.Config) -> None:
         direct = {"match": {"prefix": "/"}, "direct_response": {"status": status, "body": {"inline_string": body}}}
+        media = {"key": "content-type", "value": "application/json"}
+        direct["response_headers_to_add"] = [{"header": media, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
         rig.hcm(config)["route_config"]["virtual_hosts"][0]["routes"] = [direct]
 
     return change

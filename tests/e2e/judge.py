@@ -46,6 +46,24 @@ _DENIALS = {
     "limit_reached": (200, 429),
     "counters_unavailable": (200, 429),
     "batch_refused": (200, 403),
+    "resource_hidden": (200, -32602),
+    "resource_not_allowed": (200, 403),
+    "resource_denied": (200, 403),
+    "prompt_hidden": (200, -32602),
+    "prompt_not_allowed": (200, 403),
+    "prompt_denied": (200, 403),
+    "rpc_method_hidden": (200, -32601),
+    "rpc_method_not_allowed": (200, 403),
+    "rpc_method_denied": (200, 403),
+    "name_unreadable": (200, 403),
+    "list_unreadable": (200, -32603),
+}
+# What is hidden is answered as what does not exist, without data: the text tells what it is.
+_HIDDEN = {
+    "Unknown tool: ": "tool_hidden",
+    "Unknown prompt: ": "prompt_hidden",
+    "Resource not found: ": "resource_hidden",
+    "Method not found": "rpc_method_hidden",
 }
 REASONS = _FRONT_DOOR | _DENIALS
 
@@ -115,8 +133,8 @@ def _error(text: str) -> dict[str, Any]:
     need("\n" not in error["message"] or len(error["message"]) < 2000, "an unreadable message")
     data = error.get("data", {})
     need(isinstance(data, dict), f"data {data!r}")
-    # A hidden tool answers as the server would, without data.
-    reason = data.get("reason", "tool_hidden" if error["code"] == -32602 else None)
+    hidden = [reason for start, reason in _HIDDEN.items() if error["message"].startswith(start)]
+    reason = data["reason"] if "reason" in data else hidden[0] if hidden else None
     return {"id": raw_member(text, "id"), "reason": reason, "data": data, **error}
 
 

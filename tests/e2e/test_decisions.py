@@ -16,7 +16,7 @@ import pytest
 import rig
 import yaml
 
-from client import H1, post_bytes
+from client import H1, Response, post_bytes
 from fleet import Listener, answering, silent
 from gateway import Gateway, call, serving
 from judge import REASONS, error_of
@@ -85,8 +85,8 @@ def test_the_filter_decides_as_the_corpus_says(gateway: Gateway, number: int) ->
 
 
 def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
-    """What is wrong with the answer to one call; empty if nothing is."""
-    body = call(each["tool"], each["arguments"]) if "arguments" in each else _without_arguments(each["tool"])
+    """What is wrong with the answer to one request; empty if nothing is."""
+    body = _body(each)
     connection.send(post_bytes(body, [("authorization", each["caller"])] if each.get("caller") else []))
     response, expect = connection.receive(), each["expect"]
     place = f"call {at}, {body[:200]}: expected {expect}, got {response}"
@@ -94,13 +94,43 @@ def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
         return "" if RAN in response.body else place
     if RAN in response.body or response.fault:
         return place
+    if each.get("request", {}).get("notification"):
+        return "" if (response.status, response.body) == (202, b"") else place
+    if "as" in expect:
+        return "" if _result_says(response, expect) else place
     error = error_of(response)
-    said = {"reason": error["reason"], "message": error["message"], "rule": error["data"].get("rule")}
+    said = {"reason": error["reason"], "message": error["message"], "rule": error["data"].get("rule", "")}
     # A hidden tool answers without data.
     wanted = {name: expect[name] for name in said if name in expect and (name != "rule" or error["data"])}
     right = wanted.items() <= said.items() and (response.status, error["code"]) == REASONS[error["reason"]]
     return "" if right else place
 
 
-def _without_arguments(tool: str) -> str:
-    return json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool}})
+def _result_says(response: Response, expect: dict[str, Any]) -> bool:
+    """Whether a denial that is a tool's result is what it must be, member by member."""
+    message = json.loads(response.body)
+    result = message["result"]
+    data = result["_meta"]["mcp-policy/denial"]
+    kinds = {"result": set(), "modern result": {"resultType"}}[expect["as"]]
+    return (
+        (message["jsonrpc"], message["id"], set(message)) == ("2.0", 7, {"jsonrpc", "id", "result"})
+        and set(result) == {"content", "isError", "_meta"} | kinds
+        and result["isError"] is True
+        and result.get("resultType", "complete") == "complete"
+        and result["content"] == [{"type": "text", "text": expect.get("message", result["content"][0]["text"])}]
+        and (data["reason"], data.get("rule", "")) == (expect["reason"], expect["rule"])
+        and (response.status, response.header("content-type")) == (200, "application/json")
+    )
+
+
+def _body(each: dict[str, Any]) -> str:
+    if "tool" in each:
+        arguments = each.get("arguments")
+        return call(each["tool"], arguments) if arguments else _request("tools/call", json.dumps({"name": each["tool"]}))
+    request = each["request"]
+    return _request(request["method"], request.get("params"), "" if request.get("notification") else '"id":7,')
+
+
+def _request(method: str, params: str | None, id: str = '"id":7,') -> str:
+    given = f',"params":{params}' if params is not None else ""
+    return f'{{"jsonrpc":"2.0",{id}"method":{json.dumps(method)}{given}}}'

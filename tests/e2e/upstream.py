@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -86,9 +87,12 @@ class Gate:
 class Reply:
     """How a handler answers one request. What is sent to a peer that has gone is dropped."""
 
-    def __init__(self, arrival: Arrival) -> None:
+    protocol = ""
+
+    def __init__(self, arrival: Arrival, transport: asyncio.Transport) -> None:
         self.gone = asyncio.Event()
         self.arrival = arrival
+        self.transport = transport
 
     async def whole(self, status: int, body: bytes, content_type: str = "application/json", headers: Fields = ()) -> None:
         """Answers in one piece, with a content-length."""
@@ -118,20 +122,32 @@ class Reply:
         """Cuts the connection (HTTP/1) or the stream (HTTP/2)."""
         raise NotImplementedError
 
+    async def close(self) -> None:
+        """Ends an answer that the end of the connection ends."""
+        raise NotImplementedError
+
+    async def taken(self) -> None:
+        """Returns once the peer has read all that was sent, so that what comes next is a read of its own."""
+        deadline = time.monotonic() + 10
+        while not self.gone.is_set() and _unread(self.transport):
+            assert time.monotonic() < deadline, "the peer does not read"
+            await asyncio.sleep(0)
+
     async def stream(self) -> None:
         """Starts an event stream."""
         self.start(200, [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")])
 
 
 class _H1Reply(Reply):
+    protocol = "h1"
+
     def __init__(self, arrival: Arrival, transport: asyncio.Transport) -> None:
-        super().__init__(arrival)
-        self._transport = transport
+        super().__init__(arrival, transport)
         self._bodyless = arrival.method == b"HEAD"
 
     def _send(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def start(self, status: int, headers: Fields, *, framed: bool = True) -> None:
         lines = [b"HTTP/1.1 %d Answer" % status, *(name + b": " + value for name, value in headers)]
@@ -149,12 +165,17 @@ class _H1Reply(Reply):
             self._send(b"0\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in trailers) + b"\r\n")
 
     def reset(self) -> None:
-        self._transport.abort()
+        self.transport.abort()
+
+    async def close(self) -> None:
+        self.transport.close()
 
 
 class _H2Reply(Reply):
+    protocol = "h2"
+
     def __init__(self, arrival: Arrival, connection: _H2Connection, stream: int) -> None:
-        super().__init__(arrival)
+        super().__init__(arrival, connection.transport)
         self._connection = connection
         self._stream = stream
 
@@ -168,7 +189,9 @@ class _H2Reply(Reply):
 
     def write(self, data: bytes, *, framed: bool = True) -> None:
         self.arrival.answer += data
-        self._send(lambda machine: machine.send_data(self._stream, data))
+        # Envoy's window is wider than any answer of ours, its frames are not.
+        for at in range(0, len(data), 16384):
+            self._send(lambda machine, at=at: machine.send_data(self._stream, data[at : at + 16384]))
 
     def end(self, trailers: Fields = (), *, framed: bool = True) -> None:
         if trailers:
@@ -178,6 +201,22 @@ class _H2Reply(Reply):
 
     def reset(self) -> None:
         self._send(lambda machine: machine.reset_stream(self._stream, h2.errors.ErrorCodes.INTERNAL_ERROR))
+
+
+_SOCKETS = Path("/proc/net/tcp")
+
+
+def _unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes that were sent to a local peer still lie in a queue. Where the kernel does not tell: no."""
+    if transport.get_write_buffer_size():
+        return True
+    own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+    if peer is None or not _SOCKETS.exists():
+        return False
+    wanted = f"0100007F:{peer[1]:04X} 0100007F:{own[1]:04X} ".encode()
+    row = next((line for line in _SOCKETS.read_bytes().splitlines() if wanted in line), None)
+    # local, remote, state, then transmit and receive queue as tx:rx.
+    return row is not None and not row.split()[4].endswith(b":00000000")
 
 
 class _Connection(asyncio.Protocol):

@@ -17,11 +17,13 @@ pub(crate) struct Row {
     pub(crate) calls: Vec<Case>,
 }
 
-/// One call and what must become of it.
+/// One request and what must become of it: a call of a tool, or whatever `request` says.
 pub(crate) struct Case {
-    pub(crate) tool: String,
-    /// The JSON text of `arguments`; none if the call has no such member.
-    pub(crate) arguments: Option<String>,
+    pub(crate) method: String,
+    /// The JSON text of `params`; none if the request has no such member.
+    pub(crate) params: Option<String>,
+    /// Whether nobody waits for an answer.
+    pub(crate) notification: bool,
     /// The `authorization` value; empty for anonymous callers.
     pub(crate) caller: String,
     /// Milliseconds since the epoch.
@@ -37,6 +39,19 @@ pub(crate) struct Expect {
     pub(crate) rule: Option<String>,
     /// The exact text that the agent reads, where the row says it.
     pub(crate) message: Option<String>,
+    /// `result` or `modern result` where the denial is a tool's result, not an error.
+    pub(crate) form: Option<String>,
+}
+
+impl Case {
+    /// The request as a body with this id.
+    pub(crate) fn body(&self, id: &str) -> String {
+        let id = if self.notification { String::new() } else { format!("\"id\":{id},") };
+        let params =
+            self.params.as_ref().map_or(String::new(), |text| format!(",\"params\":{text}"));
+        let method = Value::from(&*self.method);
+        format!(r#"{{"jsonrpc":"2.0",{id}"method":{method}{params}}}"#)
+    }
 }
 
 /// All rows of all files, in the order of the files' names.
@@ -73,25 +88,42 @@ fn row(file: &str, row: &Value) -> Row {
 }
 
 fn case(place: &str, call: &Value) -> Case {
-    known(place, call, "tool arguments caller at expect");
+    known(place, call, "tool arguments request caller at expect");
     let (at, expect) = (&call["at"], &call["expect"]);
-    known(place, expect, "decision reason rule message");
+    known(place, expect, "decision reason rule message as");
     let expect = Expect {
         decision: text(place, expect, "decision").expect(place),
         reason: text(place, expect, "reason"),
         rule: text(place, expect, "rule"),
         message: text(place, expect, "message"),
+        form: text(place, expect, "as"),
     };
-    let told = (&expect.reason, &expect.rule, &expect.message);
+    let told = (&expect.reason, &expect.rule, &expect.message, &expect.form);
     let complete = match expect.decision.as_str() {
-        "allow" => told == (&None, &None, &None),
+        "allow" => told == (&None, &None, &None, &None),
         decision => decision == "deny" && told.0.is_some() && told.1.is_some(),
     };
     assert!(complete, "{place}: deny with reason and rule, or allow");
     assert!(at.is_null() || at.is_u64(), "{place}: not a time: {at}");
+    let (method, params) = match text(place, call, "tool") {
+        Some(tool) => {
+            assert!(call.get("request").is_none(), "{place}: a tool and a request");
+            let arguments = text(place, call, "arguments");
+            let arguments =
+                arguments.map_or(String::new(), |text| format!(",\"arguments\":{text}"));
+            let params = format!("{{\"name\":{}{arguments}}}", Value::from(tool));
+            ("tools/call".to_owned(), Some(params))
+        }
+        None => {
+            known(place, &call["request"], "method params notification");
+            let request = |key| text(place, &call["request"], key);
+            (request("method").expect(place), request("params"))
+        }
+    };
     Case {
-        tool: text(place, call, "tool").expect(place),
-        arguments: text(place, call, "arguments"),
+        method,
+        params,
+        notification: call["request"]["notification"] == true,
         caller: text(place, call, "caller").unwrap_or_default(),
         at: at.as_u64().unwrap_or(0),
         expect,

@@ -21,15 +21,8 @@ fn engine_agrees_with_the_corpus_and_the_oracle() {
         let mut oracle = Oracle::new(row.policy.clone());
         for (at, case) in row.calls.iter().enumerate() {
             calls += 1;
-            let arguments = case.arguments.as_deref();
-            let decided = engine.call(&case.tool, arguments, &case.caller, case.at);
-            let verdict = oracle.decide(&Call {
-                tool: &case.tool,
-                arguments: arguments
-                    .map_or(serde_json::Value::Null, |text| serde_json::from_str(text).unwrap()),
-                caller: &case.caller,
-                at_ms: case.at,
-            });
+            let decided = engine.request(&case.body("1"), &case.caller, case.at);
+            let verdict = oracle.decide(&Call::of(case));
             let expect = &case.expect;
             let matches = decided.allowed == (expect.decision == "allow")
                 && decided.allowed == (verdict.decision == "allow")
@@ -37,11 +30,12 @@ fn engine_agrees_with_the_corpus_and_the_oracle() {
                 && decided.rule == verdict.rule
                 && (expect.reason.is_none() || decided.reason == expect.reason.as_deref())
                 && (expect.rule.is_none() || decided.rule == expect.rule)
-                && (expect.message.is_none() || decided.message == expect.message);
+                && (expect.message.is_none() || decided.message == expect.message)
+                && decided.form == expect.form.as_deref();
             if !matches {
                 wrong.push(format!(
-                    "{place}, call {at} of {} {:?}\n  expected {expect:?}\n  engine   {decided:?}\n  oracle   {} {:?} {:?}",
-                    case.tool, case.arguments, verdict.decision, verdict.reason, verdict.rule
+                    "{place}, call {at}: {}\n  expected {expect:?}\n  engine   {decided:?}\n  oracle   {} {:?} {:?}",
+                    case.body("1"), verdict.decision, verdict.reason, verdict.rule
                 ));
             }
         }

@@ -18,6 +18,10 @@ mod decisions;
 #[cfg(test)]
 mod properties;
 
+/// Lists, and responses on their way through.
+#[cfg(test)]
+mod lists;
+
 /// One exchange, under every way in which its bytes can arrive.
 #[cfg(test)]
 mod exchanges;

@@ -89,7 +89,7 @@ fn entry() -> impl Strategy<Value = serde_json::Value> {
         })
 }
 
-fn policy() -> impl Strategy<Value = serde_json::Value> {
+pub(crate) fn policy() -> impl Strategy<Value = serde_json::Value> {
     let key = prop::sample::select(vec!["t", "tool", "to*", "*l", "t?ol", "*"]);
     let hide = proptest::collection::vec(prop::sample::select(vec!["secret", "to?l", "x*"]), 0..2);
     (prop::sample::select(vec!["allow", "deny"]), proptest::collection::btree_map(key, entry(), 0..4), hide).prop_map(
@@ -117,9 +117,9 @@ fn arguments() -> impl Strategy<Value = serde_json::Value> {
         .prop_map(|members| json!(members))
 }
 
-type Calls = Vec<(&'static str, serde_json::Value, &'static str, u64)>;
+pub(crate) type Calls = Vec<(&'static str, serde_json::Value, &'static str, u64)>;
 
-fn calls() -> impl Strategy<Value = Calls> {
+pub(crate) fn calls() -> impl Strategy<Value = Calls> {
     let tool = prop::sample::select(vec!["t", "tool", "Tool", "toil", "x1", "secret", "tool "]);
     let caller = prop::sample::select(vec!["", "Bearer a", "Bearer b"]);
     let at = prop::sample::select(vec![0u64, 59_999, 60_000, 3_600_000]);
@@ -179,7 +179,7 @@ proptest! {
         let mut oracle = Oracle::new(policy.clone());
         for (tool, arguments, caller, at_ms) in &calls {
             let ours = engine.call(tool, Some(&arguments.to_string()), caller, *at_ms);
-            let theirs = oracle.decide(&Call { tool, arguments: arguments.clone(), caller, at_ms: *at_ms });
+            let theirs = oracle.decide(&Call::tool(tool, arguments, caller, *at_ms));
             prop_assert_eq!(
                 (ours.allowed, ours.reason, ours.rule),
                 (theirs.decision == "allow", theirs.reason, theirs.rule),

@@ -274,28 +274,47 @@ fn the_corpus_of_decisions_holds_in_the_built_filter() {
         let mut vm = Vm::configured(&Arc::default(), &row.policy.to_string());
         for (at, case) in row.calls.iter().enumerate() {
             vm.at(case.at);
-            let body = tools_call("1", &case.tool, case.arguments.as_deref());
-            let context = vm.send(&Request::post(&case.caller, &body));
+            let context = vm.send(&Request::post(&case.caller, &case.body("1")));
             let stream = vm.close(context);
-            let told = vm.told(&stream);
             let expect = &case.expect;
-            let error = stream.reply.as_ref().map(|reply| reply.json()["error"].clone());
-            let said = |key: &str| error.as_ref().and_then(|error| error["data"][key].as_str());
-            // A hidden tool is answered as one that does not exist: without data.
-            let hidden = expect.reason.as_deref() == Some("tool_hidden") && told == "200 -32602";
-            let message = error.as_ref().and_then(|error| error["message"].as_str());
+            if case.notification && expect.decision == "deny" {
+                let reply = stream.reply.as_ref();
+                if reply.map(|reply| (reply.status, reply.body.len())) != Some((202, 0)) {
+                    wrong.push(format!("{}: {}, call {at}: {reply:?}", row.file, row.name));
+                }
+                continue;
+            }
+            let told = vm.told(&stream);
+            let answer = stream.reply.as_ref().map(|reply| reply.json()).unwrap_or_default();
+            let (error, result) = (&answer["error"], &answer["result"]);
+            let data = [&error["data"], &result["_meta"]["mcp-policy/denial"]];
+            let said = |key: &str| data.iter().find_map(|data| data[key].as_str());
+            // What is hidden is answered as what does not exist: without data.
+            let hidden = match expect.reason.as_deref() {
+                Some("tool_hidden" | "resource_hidden" | "prompt_hidden") => told == "200 -32602",
+                Some("rpc_method_hidden") => told == "200 -32601",
+                _ => false,
+            };
+            let message = error["message"].as_str().or(result["content"][0]["text"].as_str());
+            let form = match (&result["isError"], &result["resultType"]) {
+                (serde_json::Value::Null, _) => None,
+                (_, serde_json::Value::Null) => Some("result"),
+                _ => Some("modern result"),
+            };
             let holds = match &*expect.decision {
                 "allow" => told == "passed",
                 _ => {
-                    (hidden
-                        || (said("reason") == expect.reason.as_deref()
-                            && said("rule") == expect.rule.as_deref()))
+                    form == expect.form.as_deref()
+                        && (hidden
+                            || (said("reason") == expect.reason.as_deref()
+                                && said("rule").unwrap_or_default()
+                                    == expect.rule.as_deref().unwrap_or_default()))
                         && (expect.message.is_none() || message == expect.message.as_deref())
                 }
             };
             if !holds {
                 wrong.push(format!(
-                    "{}: {}, call {at}: {told} {error:?}\n  expected {expect:?}",
+                    "{}: {}, call {at}: {told} {answer}\n  expected {expect:?}",
                     row.file, row.name
                 ));
             }

@@ -21,6 +21,8 @@ pub(crate) struct Decided {
     pub(crate) rule: Option<String>,
     pub(crate) message: Option<String>,
     pub(crate) code: Option<i32>,
+    /// `result` or `modern result` where a denial is a tool's result.
+    pub(crate) form: Option<&'static str>,
 }
 
 /// A policy with its counters.
@@ -43,7 +45,11 @@ impl Engine {
         caller: &str,
         at: u64,
     ) -> Decided {
-        let body = tools_call("1", tool, arguments);
+        self.request(&tools_call("1", tool, arguments), caller, at)
+    }
+
+    /// The same with any request.
+    pub(crate) fn request(&self, body: &str, caller: &str, at: u64) -> Decided {
         let head = head(caller);
         let value = parse_body(body.as_bytes()).unwrap();
         let message = match Body::read(&value) {
@@ -55,7 +61,17 @@ impl Engine {
 
     fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
         let limiter = Limiter::new(&self.store, self.config.counters.shards);
-        let governed = Governed::of(&self.config.policy, request).expect("tools are governed");
+        let allowed = Decided {
+            allowed: true,
+            reason: None,
+            rule: None,
+            message: None,
+            code: None,
+            form: None,
+        };
+        let Some(governed) = Governed::of(&self.config.policy, request) else {
+            return allowed;
+        };
         match enforce(
             &self.config,
             &self.config.policy,
@@ -64,19 +80,26 @@ impl Engine {
             &limiter,
             UnixMillis(at),
         ) {
-            Outcome::Permitted(..) => {
-                Decided { allowed: true, reason: None, rule: None, message: None, code: None }
-            }
+            Outcome::Permitted(..) => allowed,
             Outcome::Denied(denial) => {
                 let (policy, form) = (&self.config.policy.name, self.config.denials);
                 let reply = Reply::denial(request, &denial, &Context { policy, head, form });
-                let error: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+                // Nobody waits for an answer to a notification.
+                assert_eq!(request.id.is_none(), (reply.status, &*reply.body) == (202, b""));
+                let body = if reply.body.is_empty() { b"null" } else { &*reply.body };
+                let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
+                let result = &answer["result"];
+                let told = answer["error"]["message"].as_str();
+                let modern = result.get("resultType").is_some();
+                let form =
+                    result.get("isError").map(|_| if modern { "modern result" } else { "result" });
                 Decided {
                     allowed: false,
                     reason: Some(denial.reason.label()),
                     rule: Some(denial.rule.to_owned()),
-                    message: error["error"]["message"].as_str().map(str::to_owned),
+                    message: told.or(result["content"][0]["text"].as_str()).map(str::to_owned),
                     code: Some(denial.reason.code()),
+                    form,
                 }
             }
         }

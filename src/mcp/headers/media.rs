@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding as _};
 
-use super::{Framing, Header};
+use super::{Events, Framing, Header};
 
 /// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
 /// execute: some decode other charsets, so the type must leave no choice.
@@ -48,16 +48,20 @@ impl Accept {
     }
 }
 
-/// Whether the client of a GET accepts events, expressly or by accepting everything.
-pub(super) fn expects_events(headers: &[Header<'_>]) -> bool {
-    let mut accepts = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
-    if accepts.peek().is_none() {
-        return true;
-    }
-    accepts.any(|(_, value)| {
+/// What the client of a GET says of events; without a word it accepts them.
+pub(super) fn expected_events(headers: &[Header<'_>]) -> Events {
+    let mut expected = None;
+    for (_, value) in headers.iter().filter(|(name, _)| *name == b"accept") {
         let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-        ["text/event-stream", "text/*", "*/*"].iter().any(|media| text.contains(media))
-    })
+        if text.contains("text/event-stream") {
+            return Events::Wanted;
+        }
+        let any = ["text/*", "*/*"].iter().any(|media| text.contains(media));
+        if any || expected.is_none() {
+            expected = Some(if any { Events::Accepted } else { Events::Unwanted });
+        }
+    }
+    expected.unwrap_or(Events::Accepted)
 }
 
 /// Standard base64 with padding, nothing lenient.

@@ -15,7 +15,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
     all.extend(list(pairs));
     match admit(&all, Follows::Body, 1000) {
         Ok(Admission::Judge(head)) => Ok(*head),
-        Ok(Admission::Pass | Admission::Stream { .. }) => Err("pass".into()),
+        Ok(Admission::Pass | Admission::Stream(_)) => Err("pass".into()),
         Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail).trim().into()),
     }
 }
@@ -34,7 +34,7 @@ fn methods() {
     ] {
         let outcome = match admit(&list(&[(":method", method.as_bytes())]), follows, 1) {
             Ok(Admission::Pass) => "pass",
-            Ok(Admission::Stream { .. }) => "stream",
+            Ok(Admission::Stream(_)) => "stream",
             Ok(Admission::Judge(_)) => "judge",
             Err(refusal) => refusal.reason.label(),
         };

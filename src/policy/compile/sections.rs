@@ -132,7 +132,7 @@ fn spelled_as_matched(text: &str, place: &Place, reader: &mut Reader) -> Option<
         _ if open => return Some(()),
         Some(uri) if uri == plain => return Some(()),
         Some(uri) if plain == text => format!("write `{uri}`"),
-        Some(_) => "write scheme and host in lower case, plain characters unescaped, without default port".to_owned(),
+        Some(_) => "write scheme and host in lower case, what can stand plain unescaped, a path after a host, and no default port".to_owned(),
         None => "an absolute URI such as `file:///data/*`, without dot segments, fragment, spaces or encoded slashes".to_owned(),
     };
     let message = format!("no URI is matched in this spelling: `{}`", text.escape_debug());

@@ -1,0 +1,373 @@
+//! Lists and responses: what is shown is what can be called, kept as it was, however the bytes come; and no bytes can do harm.
+
+use std::rc::Rc;
+
+use mcp_policy::exchange::{Action, BodyAction, Chunk, Exchange, Hold, ResponseHead};
+use mcp_policy::listing::{Filtered, filter};
+use mcp_policy::mcp::headers::{Follows, Header};
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::rate::memory::MemoryStore;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::oracle::Oracle;
+use crate::properties::{Calls, calls, policy};
+use crate::world::{Engine, World, post_headers};
+
+const NAMES: [&str; 9] =
+    ["t", "tool", "Tool", "toil", "x1", "secret", "tool ", "other", "se\u{ad}cret"];
+
+/// A policy in which one of the sections is the generated one.
+fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
+    let mut placed = policy.clone();
+    placed["tools_list"] = listing.into();
+    if kind == "prompt" {
+        let mut section = policy["tools"].clone();
+        for (_, entry) in section.as_object_mut().unwrap() {
+            entry.as_object_mut().unwrap().remove("decode_json_strings");
+        }
+        section["default"] = policy["default"].clone();
+        section["hide"] = policy["hide"].clone();
+        placed["prompts"] = section;
+        placed["tools"] = json!({});
+        placed["hide"] = json!([]);
+    }
+    placed
+}
+
+/// The answer to a list of one kind, and what is left of it; none if nothing is taken away.
+fn filtered(engine: &Engine, text: &str) -> Option<String> {
+    match filter(&engine.config.policy, text.as_bytes()) {
+        Filtered::Unchanged => None,
+        Filtered::Changed(text) => Some(text),
+        Filtered::Unreadable => panic!("unreadable: {text}"),
+    }
+}
+
+/// Items in all their spellings, with what stands between them.
+fn items() -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = prop::sample::select(NAMES.to_vec());
+    let form = prop::sample::select(vec![
+        "{\"name\":<>}",
+        "{ \"name\" : <> }",
+        "{\"title\":\"secret\",\"name\":<>,\"x\":[1e3,{\"name\":\"x\"}]}",
+        "{\"\\u006eame\":<>,\"é\":\"\\ud83d\\ude00\"}",
+    ]);
+    let item = (name, form, any::<bool>()).prop_map(|(name, form, escape)| {
+        let mut text = Value::from(name).to_string();
+        if escape {
+            text = text.replace('e', "\\u0065").replace('t', "\\u0074");
+        }
+        (name.to_owned(), form.replace("<>", &text))
+    });
+    proptest::collection::vec(item, 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_can_be_called_is_shown_and_what_does_not_exist_is_not(
+        policy in policy(), calls in calls(),
+        kind in prop::sample::select(vec!["tool", "prompt"]),
+        listing in prop::sample::select(vec!["listed", "callable", "all"]),
+    ) {
+        let policy = placed(&policy, kind, listing);
+        let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
+        let calls: Calls = calls;
+        for (name, arguments, caller, at) in &calls {
+            let method = if kind == "tool" { "tools/call" } else { "prompts/get" };
+            let params = json!({"name": name, "arguments": arguments});
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+            let decided = engine.request(&body.to_string(), caller, *at);
+            let list = json!({"result": {format!("{kind}s"): [{"name": name}]}}).to_string();
+            let shown = filtered(&engine, &list).is_none();
+            prop_assert!(!decided.allowed || shown, "{name} can be called, and is not shown");
+            let unknown = decided.reason.is_some_and(|reason| reason.ends_with("_hidden") || reason.ends_with("_not_allowed"));
+            let hidden = decided.reason.is_some_and(|reason| reason.ends_with("_hidden"));
+            prop_assert!(!(hidden || unknown && listing != "all") || !shown, "{name} is {:?}, and shown", decided.reason);
+        }
+    }
+
+    #[test]
+    fn engine_and_oracle_show_the_same_and_keep_its_bytes(
+        policy in policy(), items in items(),
+        kind in prop::sample::select(vec!["tool", "prompt"]),
+        listing in prop::sample::select(vec!["listed", "callable", "all"]),
+        space in prop::sample::select(vec!["", " ", "\n\t"]),
+    ) {
+        let policy = placed(&policy, kind, listing);
+        let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
+        let oracle = Oracle::new(policy);
+        let all: Vec<&str> = items.iter().map(|(_, text)| &**text).collect();
+        let kept: Vec<&str> =
+            items.iter().filter(|(name, _)| oracle.shows(kind, name)).map(|(_, text)| &**text).collect();
+        let answer = |list: String| format!("{{\"id\":1,{space}\"result\":{{\"{kind}s\":{list},\"other\":{{\"{kind}s\":[{{\"name\":\"secret\"}}]}}}}{space}}}");
+        let full = answer(format!("{space}[{}]", all.join(&format!("{space},{space}"))));
+        let found = filtered(&engine, &full);
+        if kept.len() == all.len() {
+            prop_assert_eq!(found, None);
+        } else {
+            let expected = answer(format!("{space}[{}]", kept.join(",")));
+            prop_assert_eq!(found.as_ref(), Some(&expected));
+            prop_assert_eq!(filtered(&engine, &expected), None, "once more changes nothing");
+        }
+    }
+
+    #[test]
+    fn no_bytes_get_a_hidden_name_past_a_reader(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 0..4),
+        bytes in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let engine = Engine::new(POLICY).unwrap();
+        let mut text = LIST.as_bytes().to_vec();
+        for (at, (remove, insert)) in &damage {
+            let at = at.index(text.len());
+            text.splice(at..(at + remove).min(text.len()), insert.iter().copied());
+        }
+        for bytes in [&text, &bytes] {
+            let shown = match filter(&engine.config.policy, bytes) {
+                Filtered::Unreadable => continue,
+                Filtered::Unchanged => bytes.clone(),
+                Filtered::Changed(text) => text.into_bytes(),
+            };
+            prop_assert!(!tells(&shown), "{}", shown.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_event_gets_a_hidden_name_past_a_reader(
+        pieces in proptest::collection::vec(piece(), 0..12), sizes in sizes(), get in any::<bool>(),
+    ) {
+        let stream = pieces.concat();
+        let request = if get { Asked::Stream } else { Asked::List };
+        let out = receive(request, "text/event-stream", stream.as_bytes(), &sizes, End::Body);
+        for event in events(&out) {
+            prop_assert!(!tells(event.as_bytes()), "{}\nof {}", out.escape_ascii(), stream.escape_default());
+        }
+    }
+
+    #[test]
+    fn no_chunking_changes_what_the_client_gets(
+        pieces in proptest::collection::vec(piece(), 0..12), json in prop::sample::select(JSON.to_vec()), sizes in sizes(),
+    ) {
+        let stream = pieces.concat();
+        for (media, body) in [("text/event-stream", &*stream), ("application/json", json), ("text/plain", json)] {
+            for request in [Asked::List, Asked::Stream, Asked::Call] {
+                for ends in [[End::Body, End::EmptyChunk].as_slice(), &[End::Trailers]] {
+                    let whole = receive(request, media, body.as_bytes(), &[], ends[0]);
+                    for end in ends {
+                        let cut = receive(request, media, body.as_bytes(), &sizes, *end);
+                        prop_assert_eq!(cut.escape_ascii().to_string(), whole.escape_ascii().to_string(), "{:?} {:?} {}", request, end, media);
+                    }
+                    if request == Asked::Call {
+                        prop_assert_eq!(&whole, body.as_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
+
+const POLICY: &str = r#"{"version":"1","default":"allow","hide":["secret"],"tools":{}}"#;
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"},{"name":"secret"},{"name":"read","x":[]}],"nextCursor":"2"}}"#;
+const JSON: [&str; 8] = [
+    LIST,
+    r#"[{"id":1,"result":{"tools":[{"name":"secret"}]}},{"id":2,"result":{}}]"#,
+    r#"{"id":1,"result":{"tools":[{"name":"é😀"},{"name":"\u0073ecret"}]}}"#,
+    r#"{"id":1,"error":{"code":1,"message":"no"}}"#,
+    r#"{"id":1,"result":{"tools":[{"name":"secret"}"#,
+    "\u{feff}{}",
+    "an error page, no JSON",
+    "",
+];
+
+/// How many bytes go, and which come in their place.
+fn damage() -> impl Strategy<Value = (usize, Vec<u8>)> {
+    let inserted = prop::sample::select(vec![
+        "",
+        "\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\\",
+        "\0",
+        "\u{feff}",
+        "\u{200b}",
+        "T",
+        "name",
+        "\"tools\":",
+        "\"tools\":[{\"name\":\"secret\"}],",
+        "\"result\":{},",
+        "\\u0073ecret",
+        "//",
+        "1e999",
+        "-",
+        "null",
+    ]);
+    prop_oneof![
+        4 => (0usize..3, inserted.prop_map(|text| text.as_bytes().to_vec())),
+        1 => (0usize..20, proptest::collection::vec(any::<u8>(), 0..3)),
+    ]
+}
+
+/// A piece of a stream of events, whole lines mostly.
+fn piece() -> impl Strategy<Value = String> {
+    let line = prop::sample::select(vec![
+        format!("data: {LIST}"),
+        format!("data:{LIST}"),
+        format!("data : {LIST}"),
+        format!("\u{feff}data: {LIST}"),
+        format!(": {LIST}"),
+        format!("event: x\u{2028}data: {LIST}"),
+        "data: {\"id\":1,".to_owned(),
+        "data: \"result\":{\"tools\":[{\"name\":\"secret\"}]}}".to_owned(),
+        "data: [".to_owned(),
+        "data: ]".to_owned(),
+        "data".to_owned(),
+        "data: é".to_owned(),
+        "data: {}".to_owned(),
+        ": hi".to_owned(),
+        "id: 1".to_owned(),
+        "retry: 2".to_owned(),
+        "\u{feff}".to_owned(),
+        String::new(),
+    ]);
+    let end =
+        prop::sample::select(vec!["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", "\n\r\n", ""]);
+    (line, end).prop_map(|(line, end)| format!("{line}{end}"))
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(prop_oneof![1usize..4, 1usize..200], 0..60)
+}
+
+/// Whether a reader finds the hidden tool in a message. It takes the last of repeated keys, and skips a byte order mark.
+fn tells(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let Ok(message) = serde_json::from_slice::<Value>(text) else { return false };
+    let messages = message.as_array().cloned().unwrap_or_else(|| vec![message]);
+    let named = |item: &Value| item["name"] == "secret";
+    messages.iter().any(|message| {
+        message["result"]["tools"].as_array().is_some_and(|tools| tools.iter().any(named))
+    })
+}
+
+/// The data of a stream's events, as the specification reads them.
+fn events(stream: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stream).replace("\r\n", "\n").replace('\r', "\n");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut found = Vec::new();
+    for event in text.split("\n\n") {
+        let data: Vec<&str> =
+            event.split('\n').filter_map(|line| line.strip_prefix("data:")).collect();
+        let data: Vec<&str> =
+            data.into_iter().map(|data| data.strip_prefix(' ').unwrap_or(data)).collect();
+        found.push(data.join("\n"));
+    }
+    found
+}
+
+/// What the response is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    List,
+    Stream,
+    Call,
+}
+
+/// How a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Body,
+    EmptyChunk,
+    Trailers,
+}
+
+/// What the client gets of a response that comes in pieces of these sizes.
+fn receive(asked: Asked, media: &str, body: &[u8], sizes: &[usize], end: End) -> Vec<u8> {
+    let store = MemoryStore::default();
+    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+    let config = Config::load(POLICY.as_bytes(), "test").unwrap().config;
+    let mut exchange = Exchange::new(Rc::new(config));
+    if asked == Asked::Stream {
+        let headers: [Header<'_>; 2] = [(b":method", b"GET"), (b"accept", b"text/event-stream")];
+        assert_eq!(
+            exchange.request_headers(&world, &headers, Follows::Nothing, Hold::Yes),
+            Action::Continue
+        );
+    } else {
+        let method = if asked == Asked::List { "tools/list" } else { "ping" };
+        world.body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#).into_bytes();
+        exchange.request_headers(&world, &post_headers(""), Follows::Body, Hold::Yes);
+        let action = exchange.request_body(&world, world.body.len(), Chunk::Last);
+        assert_eq!(action, Action::Continue);
+    }
+    let content_type = Some(media.as_bytes());
+    let head = ResponseHead {
+        status: 200,
+        content_type,
+        encoded: false,
+        conclusive: true,
+        ends: false,
+        session: None,
+    };
+    exchange.response_headers(&world, head);
+    let mut received = Vec::new();
+    let mut rest = body;
+    let mut sizes = sizes.iter().copied();
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(sizes.next().unwrap_or(rest.len()).min(rest.len()));
+        rest = after;
+        world.chunk.extend_from_slice(piece);
+        let last = rest.is_empty() && end == End::Body;
+        pass(
+            &mut exchange,
+            &mut world,
+            &mut received,
+            if last { Chunk::Last } else { Chunk::More },
+        );
+    }
+    match end {
+        End::EmptyChunk => pass(&mut exchange, &mut world, &mut received, Chunk::Last),
+        End::Trailers => {
+            let action = exchange.response_trailers(&world);
+            perform(action, &mut world, &mut received);
+        }
+        End::Body if body.is_empty() => pass(&mut exchange, &mut world, &mut received, Chunk::Last),
+        End::Body => {}
+    }
+    assert!(world.chunk.is_empty(), "nothing stays behind");
+    received
+}
+
+fn pass(exchange: &mut Exchange, world: &mut World<'_>, received: &mut Vec<u8>, chunk: Chunk) {
+    let action = exchange.response_body(world, world.chunk.len(), chunk);
+    perform(action, world, received);
+}
+
+/// What Envoy does with what is there.
+fn perform(action: BodyAction, world: &mut World<'_>, received: &mut Vec<u8>) {
+    match action {
+        BodyAction::Pause => return,
+        BodyAction::Continue => received.extend_from_slice(&world.chunk),
+        BodyAction::Replace(bytes) => received.extend(bytes),
+    }
+    world.chunk.clear();
+}
+
+#[test]
+fn readers_find_what_is_not_filtered() {
+    assert!(tells(LIST.as_bytes()));
+    assert_eq!(events(b"data: a\r\ndata:b\r\rdata: c\n\n"), ["a\nb", "c", ""]);
+    for asked in [Asked::List, Asked::Stream] {
+        let body = format!("id: 1\ndata: {LIST}\n\n");
+        let out = receive(asked, "text/event-stream", body.as_bytes(), &[], End::Body);
+        let expected = body.replace("{\"name\":\"secret\"},", "");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
