@@ -1,47 +1,67 @@
 //! Arguments and exit codes.
 
+mod explain;
+mod input;
+mod out;
+mod replay;
+mod report;
+mod table;
+mod test;
 mod validate;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
     /// As hoped.
     Ok = 0,
-    /// A document is not valid.
-    Invalid = 1,
-    /// A file cannot be read, or the arguments are wrong.
+    /// The answer is no: a document is not valid, a call is denied, a test failed, decisions differ.
+    No = 1,
+    /// There is no answer: a file cannot be read, a policy cannot be used, the arguments are wrong.
     Unusable = 2,
+}
+
+/// For whom the output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Text for people, in colour on a terminal.
+    Human,
+    /// One JSON document on standard output, for machines.
+    Json,
 }
 
 /// Decides which MCP tool calls an AI agent may make.
 #[derive(Parser)]
 #[command(name = "mcp-policy", version, about)]
 struct Arguments {
+    /// For whom the output is.
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    format: Format,
+
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check policies and plugin configurations, and print every problem.
-    #[command(after_help = "Example:\n  mcp-policy validate policies/*.json\n\n\
-        Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
-    Validate {
-        /// JSON or YAML files (by their ending: .yaml, .yml); `-` is standard input, read as JSON.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
+    Validate(validate::Arguments),
+    Explain(Box<explain::Arguments>),
+    Test(test::Arguments),
+    Replay(replay::Arguments),
 }
 
 /// Runs the command.
 pub(crate) fn run() -> ExitCode {
-    let exit = match Arguments::parse().command {
-        Command::Validate { files } => validate::run(&files),
+    let arguments = Arguments::parse();
+    let format = arguments.format;
+    let exit = match arguments.command {
+        Command::Validate(arguments) => validate::run(&arguments, format),
+        Command::Explain(arguments) => explain::run(&arguments, format),
+        Command::Test(arguments) => test::run(&arguments, format),
+        Command::Replay(arguments) => replay::run(&arguments, format),
     };
     ExitCode::from(exit as u8)
 }

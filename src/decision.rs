@@ -175,7 +175,9 @@ fn not_allowed(kind: Kind) -> Reason {
     }
 }
 
-fn denied(kind: Kind) -> Reason {
+/// The reason for what an entry denies.
+#[must_use]
+pub fn denied(kind: Kind) -> Reason {
     match kind {
         Kind::Tool => Reason::ToolDenied,
         Kind::Resource => Reason::ResourceDenied,
@@ -255,7 +257,9 @@ impl<'p> Decision<'p> {
     }
 }
 
-fn by_name<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
+/// The denial of a name by itself: hidden, not exact, or not listed.
+#[must_use]
+pub fn by_name<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
     let kind = section.kind;
     let denial =
         |reason, rule| Some(Denial { reason, kind, rule, text: None, detail: Detail::None });
@@ -328,7 +332,11 @@ impl Check {
 }
 
 impl Condition {
-    fn holds(
+    /// Whether the condition holds; `count` as in [`by_check`].
+    ///
+    /// # Errors
+    /// [`CounterUnread`] where `count` fails.
+    pub fn holds(
         &self,
         (call, caller): (&Call<'_>, &Caller),
         decode: Decode,

@@ -74,6 +74,12 @@ impl<'v> Governed<'v> {
     pub fn calls(&self) -> &[Call<'v>] {
         &self.calls
     }
+
+    /// What is only referred to.
+    #[must_use]
+    pub fn references(&self) -> &[Call<'v>] {
+        &self.references
+    }
 }
 
 /// Decides a request and counts it.
@@ -294,7 +300,11 @@ impl<'p> Due<'p> {
     }
 }
 
-fn amount<'p>(
+/// How much a call counts.
+///
+/// # Errors
+/// Which argument had which type, where it is no number that can be counted.
+pub fn amount<'p>(
     amount: &'p Amount,
     arguments: Option<&Value<'_>>,
     decode: Decode,

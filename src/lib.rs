@@ -20,6 +20,12 @@
 //! [`exchange`] drives 2 to 7 as a state machine without input or output of its own. The host module, which exists only for
 //! wasm32, carries events from Envoy to it and its actions back.
 //!
+//! ## The command
+//!
+//! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for wasm32: [`yaml`]
+//! and [`source`] read documents with their lines and columns, `policy::lint` warns, [`rehearsal`] sends requests through an
+//! exchange at times that are set, and [`trace`] says why a call is decided as it is.
+//!
 //! ## Input safety
 //!
 //! Everything that callers send is bounded by [`bounds`], refused where it could be read in two ways, and never indexed or
@@ -51,6 +57,15 @@ pub mod exchange;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod yaml;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod source;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod rehearsal;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod trace;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

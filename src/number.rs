@@ -146,6 +146,28 @@ impl std::fmt::Display for Micros {
     }
 }
 
+impl std::fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        let digits = self.mantissa.to_string();
+        let point = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
+        if self.mantissa == 0 {
+            return formatter.write_str("0");
+        }
+        match self.exponent {
+            0 => write!(formatter, "{sign}{digits}"),
+            1..=20 => write!(formatter, "{sign}{digits}{}", "0".repeat(point)),
+            -20..=-1 => {
+                let padded = format!("{digits:0>width$}", width = point + 1);
+                let (whole, fraction) =
+                    padded.split_at_checked(padded.len() - point).unwrap_or_default();
+                write!(formatter, "{sign}{whole}.{fraction}")
+            }
+            exponent => write!(formatter, "{sign}{digits}e{exponent}"),
+        }
+    }
+}
+
 /// Exponents beyond any magnitude that we accept need no exact value.
 fn saturating_exponent(text: &str) -> i64 {
     let (sign, digits) = match text.strip_prefix('-') {
@@ -182,6 +204,21 @@ mod tests {
         ] {
             let order = Decimal::parse(left).unwrap().cmp(&Decimal::parse(right).unwrap());
             assert_eq!(order, expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn prints_what_it_reads() {
+        for (text, expected) in [
+            ("10000", "10000"),
+            ("-0", "0"),
+            ("2.50", "2.5"),
+            ("-0.05", "-0.05"),
+            ("1e22", "1e22"),
+            ("1e-25", "1e-25"),
+            ("9007199254740992", "9007199254740992"),
+        ] {
+            assert_eq!(Decimal::parse(text).unwrap().to_string(), expected, "{text}");
         }
     }
 

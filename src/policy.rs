@@ -8,7 +8,9 @@ pub mod callers;
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
-mod reader;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod lint;
+pub(crate) mod reader;
 pub mod section;
 pub mod sessions;
 mod suggest;
@@ -88,7 +90,7 @@ impl Config {
 
 /// Whether the bytes begin like a serialised `google.protobuf.Struct`: a map entry (field 1) that holds its key (field 1 again)
 /// and then its value (field 2).
-fn looks_like_struct(bytes: &[u8]) -> bool {
+pub(crate) fn looks_like_struct(bytes: &[u8]) -> bool {
     let Some((0x0a, rest)) = bytes.split_first() else { return false };
     let length = rest.iter().take_while(|&&byte| byte >= 0x80).count();
     let Some([0x0a, key, entry @ ..]) = rest.get(length + 1..) else { return false };

@@ -1,71 +1,178 @@
-//! `mcp-policy validate`: what the filter would say of a configuration.
+//! `mcp-policy validate`: what the filter would say of a configuration, and what it would not.
 
-use std::fs::File;
-use std::io::{Read, stdin};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use mcp_policy::policy::Loaded;
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::diagnostic::{Code, Diagnostic};
+use mcp_policy::policy::lint::fit::{self, Tool};
+use mcp_policy::rehearsal::suite::Suite;
+use mcp_policy::source::{Problem, Source};
+use serde::Serialize;
 
-use super::Exit;
+use super::input::{self, Trouble};
+use super::report::{self, Finding};
+use super::{Exit, Format};
+use crate::cli::out::{err, out};
 
-/// Policies are written by people; a larger file is another one.
-const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Check policies and plugin configurations, and print every problem.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  mcp-policy validate policies/*.json
+  mcp-policy validate --deny-warnings --tools tools.json policy.yaml
+
+`tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages. With it, a policy that
+names unknown tools or arguments, or compares them with values that they never have, draws warnings.
+
+Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
+Files named `*.test.yaml` are checked as policy tests.
+Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
+pub(super) struct Arguments {
+    /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+
+    /// Check the policies against a server's tools and their schemas.
+    #[arg(long, value_name = "FILE")]
+    tools: Option<PathBuf>,
+
+    /// The policy that is checked against the tools, where there are several.
+    #[arg(long = "policy", value_name = "NAME", requires = "tools")]
+    policy_name: Option<String>,
+
+    /// Take warnings for errors.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// One file, as `--format json` has it.
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    problems: Vec<Finding>,
+}
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
-pub(super) fn run(files: &[impl AsRef<Path>]) -> Exit {
-    files.iter().map(|file| check(file.as_ref())).max().unwrap_or(Exit::Ok)
+pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
+    match &arguments.tools {
+        None => check_all(arguments, &[], format),
+        Some(file) => with_tools(file, |tools| check_all(arguments, tools, format)).unwrap_or_else(
+            |trouble| {
+                trouble.tell();
+                Exit::Unusable
+            },
+        ),
+    }
 }
 
-fn check(file: &Path) -> Exit {
-    let name = file.display();
-    let bytes = match read(file) {
-        Ok(bytes) => bytes,
-        Err(problem) => {
-            eprintln!("{name}: {problem}");
-            return Exit::Unusable;
+/// Reads the tools of a server from a file, for as long as they are needed.
+fn with_tools<T>(file: &Path, go: impl FnOnce(&[Tool<'_>]) -> T) -> Result<T, Trouble> {
+    let source = input::source(file)?;
+    let value = input::value(&source)?;
+    let tools = fit::tools(&value);
+    match tools {
+        Ok(tools) if tools.is_empty() => {
+            Err(Trouble::Line(format!("{}: there is no tool in it", source.name)))
         }
-    };
-    match load(file, &bytes) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("{name}: {warning}");
+        Ok(tools) => Ok(go(&tools)),
+        Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
+    }
+}
+
+fn check_all(arguments: &Arguments, tools: &[Tool<'_>], format: Format) -> Exit {
+    let mut reports = Vec::new();
+    let mut worst = Exit::Ok;
+    for file in &arguments.files {
+        let (report, exit) = check(file, tools, arguments, format);
+        reports.push(report);
+        worst = worst.max(exit);
+    }
+    if format == Format::Json {
+        report::json(&reports);
+    }
+    worst
+}
+
+fn check(file: &Path, tools: &[Tool<'_>], arguments: &Arguments, format: Format) -> (Report, Exit) {
+    let name = input::name(file);
+    let (source, problems) = match input::source(file) {
+        Ok(source) => {
+            if input::tested(file).is_some() {
+                let problems = tests(&source);
+                (source, problems)
+            } else if tools.is_empty() {
+                let problems = source.compile().1;
+                (source, problems)
+            } else {
+                let policy = arguments.policy_name.as_deref();
+                let (config, problems) = source.compile_for(tools, policy);
+                if let Some(line) = config.and_then(|config| unchosen(&config, policy)) {
+                    return unusable(name.clone(), format!("{name}: {line}"));
+                }
+                (source, problems)
             }
-            println!("{name}: valid");
-            Exit::Ok
         }
-        Err(problems) => {
-            for problem in &problems {
-                eprintln!("{name}: {problem}");
-            }
-            Exit::Invalid
-        }
-    }
-}
-
-fn load(file: &Path, bytes: &[u8]) -> Result<Loaded, Vec<Diagnostic>> {
-    let yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    if !yaml {
-        return Config::load(bytes, "");
-    }
-    let not_yaml = |message: String| vec![Diagnostic::error(Code::NotJson, String::new(), message)];
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| not_yaml("the file is not UTF-8".to_owned()))?;
-    let value = mcp_policy::yaml::read(text).map_err(|fault| not_yaml(fault.to_string()))?;
-    Config::compile(&value, "")
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
-    } else {
-        File::open(file).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        Err(Trouble::Document(source, problems)) => (*source, problems),
+        Err(Trouble::Line(line)) => return unusable(name, line),
     };
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("longer than {MAX_FILE_BYTES} bytes: not a policy"));
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let warnings = problems.len() - errors;
+    let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
+    if format == Format::Human {
+        report::problems(&source, &problems);
+        let counts = counts(errors, warnings);
+        match (valid, counts.is_empty()) {
+            (true, true) => out!("{name}: valid"),
+            (true, false) => out!("{name}: valid, with {counts}"),
+            (false, _) => err!("{name}: not valid: {counts}"),
+        }
     }
-    Ok(bytes)
+    let problems = match format {
+        Format::Human => Vec::new(),
+        Format::Json => report::findings(&source, &problems),
+    };
+    let exit = if valid { Exit::Ok } else { Exit::No };
+    (Report { file: name, valid, error: None, problems }, exit)
+}
+
+/// Why it is not known which policy is to be compared with the tools.
+fn unchosen(config: &Config, chosen: Option<&str>) -> Option<String> {
+    let names = || {
+        let names = config.policies().map(|policy| policy.name.escape_debug().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match chosen {
+        None if config.others.is_empty() => None,
+        None => {
+            Some(format!("say which policy these tools are for: --policy with one of {}", names()))
+        }
+        Some(name) if config.policies().any(|policy| *policy.name == *name) => None,
+        Some(name) => {
+            Some(format!("there is no policy `{}`; there is {}", name.escape_debug(), names()))
+        }
+    }
+}
+
+fn unusable(file: String, line: String) -> (Report, Exit) {
+    report::trouble(&line);
+    (Report { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
+}
+
+/// What is wrong with a document of policy tests.
+fn tests(source: &Source) -> Vec<Problem> {
+    match source.value().map(|value| Suite::read(&value, None)) {
+        Ok(Ok(_)) => Vec::new(),
+        Ok(Err(problems)) => source.locate(problems),
+        Err(problem) => vec![*problem],
+    }
+}
+
+fn counts(errors: usize, warnings: usize) -> String {
+    let counted = [(errors, "error"), (warnings, "warning")].into_iter();
+    let words = counted.filter(|(count, _)| *count > 0).map(|(count, word)| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }

@@ -58,6 +58,18 @@ impl Pattern {
     }
 }
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Pattern::Exact(text) => formatter.write_str(text),
+            Pattern::Any => formatter.write_str("*"),
+            Pattern::Prefix(text) => write!(formatter, "{text}*"),
+            Pattern::Suffix(text) => write!(formatter, "*{text}"),
+            Pattern::Glob(pattern) => formatter.write_str(&pattern.iter().collect::<String>()),
+        }
+    }
+}
+
 /// Greedy matching with one point of return, the last star: at most pattern × name steps, no allocation.
 fn glob(pattern: &[char], name: &str) -> bool {
     let mut rest = name.chars();

@@ -10,10 +10,14 @@ pub struct Path {
     steps: Box<[Step]>,
 }
 
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
+    /// Into a member of an object.
     Key(Box<str>),
+    /// Into an element of an array.
     Index(usize),
+    /// Into any element of an array.
     Each,
 }
 
@@ -39,6 +43,12 @@ impl Path {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The steps, from the arguments on; the first is a key.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Whether a `[*]` step is in it.

@@ -89,6 +89,18 @@ impl Matcher {
 }
 
 impl Test {
+    /// The values that `eq` and `in` compare with; none for other operators.
+    #[must_use]
+    pub fn scalars(&self) -> &[Scalar] {
+        match self {
+            Test::Equal(scalar) => std::slice::from_ref(scalar),
+            Test::OneOf(scalars) => scalars,
+            Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => &[],
+            Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
+            Test::StartsWith(_) | Test::EndsWith(_) | Test::Present => &[],
+        }
+    }
+
     /// Whether a number can be tested.
     #[must_use]
     pub fn fits_numbers(&self) -> bool {

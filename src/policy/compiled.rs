@@ -290,19 +290,31 @@ impl Config {
 }
 
 impl Policy {
+    /// Every section: that for tools, and those that are there of the others.
+    pub fn sections(&self) -> impl Iterator<Item = &Section> {
+        std::iter::once(&self.tools).chain(&self.others)
+    }
+
     /// The rules for names of this kind, where there are any.
     #[must_use]
     pub fn section(&self, kind: Kind) -> Option<&Section> {
-        std::iter::once(&self.tools).chain(&self.others).find(|section| section.kind == kind)
+        self.sections().find(|section| section.kind == kind)
+    }
+
+    /// The entries of every section.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sections().flat_map(|section| section.entries())
+    }
+
+    /// The limits of every entry, and then of every tool call.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        self.entries().flat_map(|entry| &entry.limits).chain(&self.all_limits)
     }
 
     /// Whether any count can be given back, so that responses have to be looked at.
     #[must_use]
     pub fn needs_responses(&self) -> bool {
-        let sections = std::iter::once(&self.tools).chain(&self.others);
-        let entries = sections.flat_map(|section| section.entries());
-        let limits = entries.flat_map(|entry| &entry.limits).chain(&self.all_limits);
-        limits.into_iter().any(|limit| limit.refund == Refund::OnError)
+        self.limits().any(|limit| limit.refund == Refund::OnError)
     }
 
     /// Whether lists of this kind are filtered.
@@ -320,6 +332,19 @@ impl Policy {
 }
 
 impl Entry {
+    /// Its pointer.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        self.action_pointer.strip_suffix("/action").unwrap_or(&self.action_pointer)
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let token = self.pointer().rsplit('/').next().unwrap_or_default();
+        token.replace("~1", "/").replace("~0", "~")
+    }
+
     /// Whether the entry lists the names that it matches under `default: deny`.
     #[must_use]
     pub fn lists(&self) -> bool {

@@ -15,6 +15,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The earlier place that it contradicts, where there is one.
+    pub earlier: Option<String>,
 }
 
 /// How bad a problem is.
@@ -84,19 +86,49 @@ codes! {
     UnknownKey = "P018",
     /// A positive operator on `[*]` in an assertion binds one element, not all.
     AnyElement = "P101",
+    /// An entry, a check or a limit that no call can reach.
+    Unreachable = "P102",
+    /// A counter that nothing limits or reads.
+    IdleCounter = "P103",
+    /// A pattern that permits a path or URL wherever it occurs in it.
+    Unanchored = "P104",
+    /// Every call is allowed.
+    AllowsEverything = "P105",
+    /// A list that is there and empty.
+    EmptyList = "P106",
+    /// A limit that no call can keep.
+    ImpossibleLimit = "P107",
+    /// A text for the agent that is blank.
+    EmptyText = "P108",
+    /// A tool's name with white space or invisible characters around it.
+    OuterSpace = "P109",
+    /// A limit by session where sessions are not trusted.
+    UntrustedSession = "P110",
+    /// A field that changes nothing here.
+    Redundant = "P111",
+    /// The server has no such tool.
+    UnknownTool = "P201",
+    /// The tool has no such argument.
+    UnknownArgument = "P202",
+    /// The argument's type never fits the operator.
+    ArgumentType = "P203",
+    /// The argument's schema leaves the condition always or never true.
+    ArgumentValue = "P204",
+    /// The argument is optional, or required, against what the condition supposes.
+    ArgumentPresence = "P205",
 }
 
 impl Diagnostic {
     /// A problem that refuses the document.
     #[must_use]
     pub fn error(code: Code, place: String, message: String) -> Diagnostic {
-        Diagnostic { code, severity: Severity::Error, place, message, help: None }
+        Diagnostic { code, severity: Severity::Error, place, message, help: None, earlier: None }
     }
 
     /// A problem that does not.
     #[must_use]
     pub fn warning(code: Code, place: String, message: String) -> Diagnostic {
-        Diagnostic { code, severity: Severity::Warning, place, message, help: None }
+        Diagnostic { code, severity: Severity::Warning, place, message, help: None, earlier: None }
     }
 
     /// The same problem, with a cure.

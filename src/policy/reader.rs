@@ -1,24 +1,26 @@
 //! Strict reading of a document: every value is asked for by type, every field by name, and whatever was not asked for is
 //! reported.
 
+use std::collections::HashMap;
+
 use super::diagnostic::{Code, Diagnostic};
 use super::suggest::nearest;
-use crate::json::{Object, Value};
+use crate::json::{Member, Object, Value};
 use crate::number::{Decimal, Micros};
 
 /// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    pub(super) text: String,
-    pub(super) pointer: String,
+pub(crate) struct Place {
+    pub(crate) text: String,
+    pub(crate) pointer: String,
 }
 
 /// Collects what is wrong, and the names that the document speaks of.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    pub(super) diagnostics: Vec<Diagnostic>,
+pub(crate) struct Reader {
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// The names of `identity.keys`.
-    pub(super) keys: Vec<Box<str>>,
+    pub(crate) keys: Vec<Box<str>>,
     /// The headers that requests are searched for, in lower case.
     pub(super) headers: Vec<Box<str>>,
     /// Those of them that conditions read, by index.
@@ -26,7 +28,7 @@ pub(super) struct Reader {
 }
 
 /// An object whose fields are asked for one by one.
-pub(super) struct Fields<'v> {
+pub(crate) struct Fields<'v> {
     place: Place,
     object: &'v Object<'v>,
     asked: Vec<&'static str>,
@@ -34,33 +36,19 @@ pub(super) struct Fields<'v> {
 
 /// A value with its place.
 #[derive(Clone)]
-pub(super) struct Field<'v> {
-    pub(super) value: &'v Value<'v>,
-    pub(super) place: Place,
+pub(crate) struct Field<'v> {
+    pub(crate) value: &'v Value<'v>,
+    pub(crate) place: Place,
 }
 
 impl Place {
-    pub(super) fn key(&self, key: &str) -> Place {
-        let plain = !key.is_empty()
-            && key
-                .chars()
-                .all(|character| character.is_alphanumeric() || "_-/*?:".contains(character));
+    pub(crate) fn key(&self, key: &str) -> Place {
         let mut text = self.text.clone();
-        if plain {
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.push_str(key);
-        } else {
-            text.push('[');
-            crate::json::write_string(&mut text, key);
-            text.push(']');
-        }
-        let escaped = key.replace('~', "~0").replace('/', "~1");
-        Place { text, pointer: format!("{}/{escaped}", self.pointer) }
+        push_key(&mut text, key);
+        Place { text, pointer: format!("{}/{}", self.pointer, escaped(key)) }
     }
 
-    pub(super) fn index(&self, index: usize) -> Place {
+    pub(crate) fn index(&self, index: usize) -> Place {
         Place {
             text: format!("{}[{index}]", self.text),
             pointer: format!("{}/{index}", self.pointer),
@@ -69,11 +57,11 @@ impl Place {
 }
 
 impl Reader {
-    pub(super) fn error(&mut self, code: Code, place: &Place, message: String) {
+    pub(crate) fn error(&mut self, code: Code, place: &Place, message: String) {
         self.diagnostics.push(Diagnostic::error(code, place.text.clone(), message));
     }
 
-    pub(super) fn error_with_help(
+    pub(crate) fn error_with_help(
         &mut self,
         code: Code,
         place: &Place,
@@ -84,18 +72,25 @@ impl Reader {
         self.diagnostics.push(diagnostic.with_help(help));
     }
 
-    pub(super) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
+    /// Adds to the last problem the earlier place that it contradicts.
+    pub(crate) fn last_contradicts(&mut self, earlier: &Place) {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.earlier = Some(earlier.text.clone());
+        }
+    }
+
+    pub(crate) fn warn(&mut self, code: Code, place: &Place, message: &str, help: &str) {
         let diagnostic = Diagnostic::warning(code, place.text.clone(), message.to_owned());
         self.diagnostics.push(diagnostic.with_help(help.to_owned()));
     }
 
-    pub(super) fn wrong_type<T>(&mut self, field: &Field<'_>, expected: &str) -> Option<T> {
+    pub(crate) fn wrong_type<T>(&mut self, field: &Field<'_>, expected: &str) -> Option<T> {
         let message = format!("expected {expected}, found {}", describe(field.value));
         self.error(Code::WrongType, &field.place, message);
         None
     }
 
-    pub(super) fn fields<'v>(&mut self, field: &Field<'v>) -> Option<Fields<'v>> {
+    pub(crate) fn fields<'v>(&mut self, field: &Field<'v>) -> Option<Fields<'v>> {
         let Value::Object(object) = field.value else {
             return self.wrong_type(field, "an object");
         };
@@ -107,10 +102,8 @@ impl Reader {
         if !object.has_duplicate() {
             return;
         }
-        for (at, member) in object.0.iter().enumerate() {
-            let earlier =
-                object.0.iter().take(at).filter(|earlier| earlier.key == member.key).count();
-            if earlier == 1 {
+        for (member, before) in repeats(object) {
+            if before == 1 {
                 let message = format!("duplicate key `{}`", shortened(&member.key));
                 self.error_with_help(
                     Code::DuplicateKey,
@@ -122,7 +115,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn list<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
+    pub(crate) fn list<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
         let Value::Array(items) = field.value else {
             self.wrong_type::<()>(field, "a list");
             return Vec::new();
@@ -135,21 +128,21 @@ impl Reader {
             .collect()
     }
 
-    pub(super) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
+    pub(crate) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
         if let Value::String(text) = field.value {
             return Some(text);
         }
         self.wrong_type(field, "a string")
     }
 
-    pub(super) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
+    pub(crate) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
         if let Value::Bool(flag) = field.value {
             return Some(*flag);
         }
         self.wrong_type(field, "a boolean")
     }
 
-    pub(super) fn number(&mut self, field: &Field<'_>) -> Option<Decimal> {
+    pub(crate) fn number(&mut self, field: &Field<'_>) -> Option<Decimal> {
         let Value::Number(text) = field.value else {
             return self.wrong_type(field, "a number");
         };
@@ -164,7 +157,7 @@ impl Reader {
     }
 
     /// A non-negative number with at most six decimals.
-    pub(super) fn amount(&mut self, field: &Field<'_>) -> Option<Micros> {
+    pub(crate) fn amount(&mut self, field: &Field<'_>) -> Option<Micros> {
         let number = self.number(field)?;
         let micros = number.micros_exact();
         if micros.is_none() {
@@ -176,7 +169,7 @@ impl Reader {
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn whole(&mut self, field: &Field<'_>, least: u32, most: u32) -> Option<u32> {
+    pub(crate) fn whole(&mut self, field: &Field<'_>, least: u32, most: u32) -> Option<u32> {
         let micros = self.number(field)?.micros_exact();
         let whole = micros.filter(|micros| micros.0 % 1_000_000 == 0);
         let number = whole.and_then(|micros| u32::try_from(micros.0 / 1_000_000).ok());
@@ -192,7 +185,7 @@ impl Reader {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&mut self, field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(field)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -201,7 +194,7 @@ impl Reader {
         found.map(|(_, meaning)| *meaning)
     }
 
-    pub(super) fn unknown_word<'w>(
+    pub(crate) fn unknown_word<'w>(
         &mut self,
         place: &Place,
         found: &str,
@@ -221,7 +214,7 @@ impl Reader {
     }
 
     /// The index of a key of `identity.keys`.
-    pub(super) fn key(&mut self, name: &str, place: &Place) -> Option<usize> {
+    pub(crate) fn key(&mut self, name: &str, place: &Place) -> Option<usize> {
         let at = self.keys.iter().position(|key| **key == *name);
         if at.is_none() {
             let message = format!("`identity.keys` has no `{}`", shortened(name));
@@ -260,11 +253,9 @@ impl Reader {
     }
 
     /// Closes an object: every field that nobody asked for is unknown.
-    pub(super) fn close(&mut self, fields: &Fields<'_>) {
-        for member in &fields.object.0 {
-            let first = fields.object.member(&member.key);
-            let again = !first.is_some_and(|first| std::ptr::eq(first, member));
-            if again || fields.asked.contains(&&*member.key) {
+    pub(crate) fn close(&mut self, fields: &Fields<'_>) {
+        for (member, before) in repeats(fields.object) {
+            if before > 0 || fields.asked.contains(&&*member.key) {
                 continue;
             }
             let place = fields.place.key(&member.key);
@@ -279,17 +270,23 @@ impl Reader {
 }
 
 impl<'v> Fields<'v> {
-    pub(super) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
         self.asked.push(key);
         let value = self.object.get(key)?;
         Some(Field { value, place: self.place.key(key) })
     }
 
-    pub(super) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
+    /// Whether a field is there.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.object.get(key).is_some()
+    }
+
+    pub(crate) fn require(&mut self, key: &'static str, reader: &mut Reader) -> Option<Field<'v>> {
         let field = self.take(key);
         if field.is_none() {
             let message = format!("missing field `{key}`");
@@ -299,22 +296,53 @@ impl<'v> Fields<'v> {
     }
 
     /// All members, for objects whose keys are the author's own. Of a duplicate, the first.
-    pub(super) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
-        let mut members: Vec<(&'v str, Field<'v>)> = Vec::new();
-        for member in &self.object.0 {
-            let first =
-                self.object.member(&member.key).is_some_and(|first| std::ptr::eq(first, member));
-            if first {
+    pub(crate) fn members(&self) -> Vec<(&'v str, Field<'v>)> {
+        let mut members = Vec::new();
+        for (member, before) in repeats(self.object) {
+            if before == 0 {
                 let place = self.place.key(&member.key);
-                members.push((&member.key, Field { value: &member.value, place }));
+                members.push((&*member.key, Field { value: &member.value, place }));
             }
         }
         members
     }
 }
 
+/// The members of an object, each with how many of its key stand before it. An object can have a hundred thousand of them.
+fn repeats<'o, 'v>(
+    object: &'o Object<'v>,
+) -> impl Iterator<Item = (&'o Member<'v>, usize)> + use<'o, 'v> {
+    let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+    object.0.iter().map(move |member| {
+        let before = seen.get(&*member.key).copied().unwrap_or_default();
+        seen.insert((*member.key).into(), before + 1);
+        (member, before)
+    })
+}
+
+/// A key as a token of a JSON Pointer (RFC 6901).
+pub(crate) fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Appends a key to the text of a place: `.key`, or `["odd key"]`.
+pub(crate) fn push_key(text: &mut String, key: &str) {
+    let plain = !key.is_empty()
+        && key.chars().all(|character| character.is_alphanumeric() || "_-/*?:".contains(character));
+    if plain {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(key);
+    } else {
+        text.push('[');
+        crate::json::write_string(text, key);
+        text.push(']');
+    }
+}
+
 /// A value, short enough for a message.
-pub(super) fn describe(value: &Value<'_>) -> String {
+pub(crate) fn describe(value: &Value<'_>) -> String {
     match value {
         Value::Bool(flag) => format!("`{flag}`"),
         Value::Number(text) => format!("the number `{}`", shortened(text)),

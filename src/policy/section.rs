@@ -58,7 +58,7 @@ impl Section {
         for (at, entry) in entries.iter().enumerate() {
             if let Pattern::Exact(name) = &entry.pattern {
                 exact.insert(name.clone(), at);
-                let pointer = entry.action_pointer.trim_end_matches("/action").into();
+                let pointer = entry.pointer().into();
                 exact_names.push(ExactName { text: name.clone(), pointer, hides: false });
             } else {
                 wild.push(at);

@@ -1,10 +1,17 @@
 //! The nearest known word.
 
+/// Longest text for which a word is looked for, in bytes.
+const MAX_WORD_BYTES: usize = 256;
+
 /// The word among `known` that `found` most likely means, if any is near: one edit for each three characters.
 pub(super) fn nearest<'w>(
     found: &str,
     known: impl IntoIterator<Item = &'w str>,
 ) -> Option<&'w str> {
+    // No known word is as long, and the comparison takes time for each character.
+    if found.len() > MAX_WORD_BYTES {
+        return None;
+    }
     let found = found.to_lowercase();
     let bound = found.chars().count().div_ceil(3);
     known

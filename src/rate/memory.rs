@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 
 /// A store of one thread.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     last_version: Cell<u32>,

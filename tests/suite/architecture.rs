@@ -12,11 +12,14 @@ const LAYERS: &[&[&str]] = &[
     &["matcher"],
     &["mcp", "rate", "session"],
     &["policy", "yaml"],
+    &["source"],
     &["decision", "identity"],
     &["enforce", "listing"],
     &["reply"],
     &["record"],
     &["exchange"],
+    &["rehearsal"],
+    &["trace"],
     &["host"],
 ];
 

@@ -1,73 +1,261 @@
 //! The command as a user runs it: what it prints, where, and with which exit code.
+//!
+//! Each `tests/data/cli/*.txt` is a transcript: lines that start with `$` are commands, run in `tests/data/cli/files`; what
+//! follows is what they print. `make bless` rewrites what follows.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-policy"));
+    command.args(arguments).current_dir(root().join("tests/data/cli/files"));
+    command
+}
+
+/// Exit code, standard output and standard error.
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mcp-policy")).args(arguments).output().unwrap();
+    let output = command(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// A file with this text, in a folder of this test's own.
-fn file(name: &str, text: &[u8]) -> PathBuf {
+/// The words of a command line; single quotes keep a word together.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    for (at, piece) in line.split('\'').enumerate() {
+        if at % 2 == 1 {
+            words.push(piece);
+        } else {
+            words.extend(piece.split_whitespace());
+        }
+    }
+    words
+}
+
+/// What a command prints, as the transcripts have it.
+fn transcript(line: &str) -> String {
+    let words = words(line);
+    assert_eq!(words[..2], ["$", "mcp-policy"], "{line}");
+    let (code, out, err) = run(&words[2..]);
+    let part = |name: &str, text: &str| {
+        let trimmed: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+        if text.is_empty() { String::new() } else { format!("{name}\n{}\n", trimmed.join("\n")) }
+    };
+    format!("{line}\n{}{}exit {code}\n\n", part("[out]", &out), part("[err]", &err))
+}
+
+#[test]
+fn transcripts() {
+    let bless = std::env::var_os("MCP_POLICY_BLESS").is_some();
+    let folder = root().join("tests/data/cli");
+    let mut transcripts = 0;
+    let mut wrong = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|item| item.unwrap().path()) {
+        if path.extension().is_none_or(|end| end != "txt") {
+            continue;
+        }
+        transcripts += 1;
+        let expected = fs::read_to_string(&path).unwrap();
+        let commands = expected.lines().filter(|line| line.starts_with("$ "));
+        let found: String = commands.map(transcript).collect();
+        if bless {
+            fs::write(&path, &found).unwrap();
+        } else if found != expected {
+            let mut lines = found.lines().zip(expected.lines()).enumerate();
+            let differs = lines.find(|(_, (found, expected))| found != expected);
+            wrong.push(format!("{}: {differs:#?}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "see `make bless`: {wrong:#?}");
+    assert!(transcripts >= 4, "the transcripts are there");
+}
+
+#[test]
+fn the_policies_that_we_ship_pass_their_tests_which_cover_them() {
+    let policies = fs::read_dir(root().join("policies")).unwrap().map(|file| file.unwrap().path());
+    let policies: Vec<String> = policies
+        .map(|path| path.to_string_lossy().into_owned())
+        .filter(|path| path.ends_with(".json"))
+        .collect();
+    assert!(policies.len() >= 7);
+    let with = |before: &[&'static str]| -> (i32, String, String) {
+        let policies = policies.iter().map(String::as_str);
+        run(&before.iter().copied().chain(policies).collect::<Vec<_>>())
+    };
+    let (code, out, err) = with(&["validate", "--deny-warnings"]);
+    assert_eq!((code, &*err), (0, ""), "{out}");
+    let (code, out, err) = with(&["test", "--require-coverage", "100"]);
+    assert_eq!((code, &*err), (0, ""), "{out}");
+    assert_eq!(out.matches("(100 %)").count(), policies.len(), "{out}");
+}
+
+/// A file of this test's own.
+fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cli");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
-    fs::write(&path, text).unwrap();
+    fs::write(&path, bytes).unwrap();
     path
 }
 
+/// Runs a shell line with the command as `$0`, within a little memory and time.
+fn bounded(line: &str, path: &Path) -> (i32, String) {
+    let line = format!("ulimit -v 400000; {line}");
+    let output = Command::new("timeout")
+        .args(["20", "bash", "-c", &line, env!("CARGO_BIN_EXE_mcp-policy")])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+fn start(text: &str) -> String {
+    text.chars().take(2000).collect()
+}
+
 #[test]
-fn validate() {
-    let good = r#"{"version":"1","default":"deny","tools":{"a":{"rate_limit":"5/hour"}}}"#;
-    let bad = r#"{"version":"1","default":"denny","tools":{"a":{"rate_limit":"5/hours"}}}"#;
-    for (name, text, code, out, err) in [
-        ("good.json", good.as_bytes(), 0, "valid", ""),
-        ("good.yaml", b"version: '1'\ntools: {a: {rules: [{rate_limit: 5/hour}]}}", 0, "valid", ""),
-        ("bad.json", bad.as_bytes(), 1, "", "error[P007] at default: unknown word `denny`"),
-        ("bad.json", bad.as_bytes(), 1, "", "error[P011] at tools.a.rate_limit"),
-        ("bad.yaml", b"version: '1'\ndefault: &x deny", 1, "", "anchors are not read"),
-        ("tabs.yaml", b"version: '1'\n\tdefault: deny", 1, "", "not YAML"),
-        ("binary.json", b"\x00\xff\xfe", 1, "", "not JSON text in UTF-8"),
-        ("binary.yaml", b"\x00\xff\xfe", 1, "", "not UTF-8"),
-        ("empty.json", b"", 1, "", "the configuration is empty"),
+fn what_is_no_policy_ends_in_one_clear_message() {
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n";
+    let deep = "[".repeat(1 << 16);
+    let wide = "- 1\n".repeat(140_000);
+    let long = format!("version: \"{}\"", "x".repeat(1 << 20));
+    let many =
+        format!("{{\"version\":\"1\",\"tools\":{{{}\"z\":1}}}}", "\"a\":{},".repeat(1 << 17));
+    let twice = format!(
+        "{{\"version\":\"1\",\"default\":\"deny\",\"tools\":{{{}}}}}",
+        ["\"a\":{}"; 20_000].join(",")
+    );
+    let key = format!("{{\"{}\": 1}}", "k".repeat(1 << 20));
+    let big = "a: 1\n".repeat(10 << 20);
+    for (name, bytes, code, message) in [
+        ("binary.yaml", &b"\x7fELF\x02\x01\x01\x00"[..], 1, "the file is binary"),
+        ("latin.yaml", b"version: \xe9", 1, "not UTF-8 at line 1, column 10"),
+        ("empty.yaml", b" \n\n", 1, "the document is blank"),
+        ("bomb.yaml", bomb.as_bytes(), 1, "anchors are not read"),
+        ("cycle.yaml", b"a: &a\n  b: *a", 1, "anchors are not read"),
+        ("merge.yaml", b"a: {}\n<<: *x", 1, "not YAML: while parsing node, found unknown anchor"),
+        ("tabs.yaml", b"version: '1'\n\tdefault: deny", 1, "indent with spaces"),
+        ("deep.yaml", deep.as_bytes(), 1, "not YAML: recursion limit exceeded"),
+        ("deep.json", deep.as_bytes(), 1, "nested deeper than 64 levels"),
+        ("wide.yaml", wide.as_bytes(), 1, "too many values"),
+        ("long.yaml", long.as_bytes(), 1, "expected the string `1`"),
+        ("many.json", many.as_bytes(), 1, "more than 131072 values"),
+        ("twice.json", twice.as_bytes(), 1, "duplicate key `a`"),
+        ("key.json", key.as_bytes(), 1, "unknown field `kkkk"),
+        ("big.yaml", big.as_bytes(), 2, "longer than 16 MiB"),
+        ("big.json", big.as_bytes(), 2, "longer than 16 MiB"),
     ] {
-        let path = file(name, text);
-        let (status, stdout, stderr) = run(&["validate", path.to_str().unwrap()]);
-        assert_eq!(status, code, "{name}: {stdout}{stderr}");
-        assert!(stdout.contains(out) && stderr.contains(err), "{name}: {stdout}{stderr}");
-        assert_eq!(stdout.is_empty(), code != 0, "problems go to stderr: {name}");
+        let path = file(name, bytes);
+        let (found, text) = bounded("$0 validate $1", &path);
+        let started = text.matches("error").count();
+        assert!(found == code && text.contains(message), "{name}: {found} {}", start(&text));
+        assert!((1..=4).contains(&started) && text.len() < 1 << 18, "{name}: {}", text.len());
+        // As test, as call, as counters: never worse.
+        let policy = file("policy.json", br#"{"version":"1","default":"deny","tools":{"a":{}}}"#);
+        for line in [
+            "explain $POLICY --call $1",
+            "explain $POLICY --tool a --counters $1",
+            "validate $POLICY --tools $1",
+        ] {
+            // A JSON array is a batch: the filter itself refuses this one.
+            if name == "deep.json" && line.contains("--call") {
+                continue;
+            }
+            let line = format!("POLICY={}; $0 {line}", policy.display());
+            let (found, text) = bounded(&line, &path);
+            assert_eq!(found, 2, "{name}: {line}: {}", start(&text));
+            assert!(text.starts_with("error"), "{name}: {line}: {}", start(&text));
+        }
     }
 }
 
 #[test]
-fn exit_codes() {
-    let good = file("exit.json", br#"{"version":"1","default":"deny","tools":{}}"#);
-    let good = good.to_str().unwrap();
-    for (arguments, code) in [
-        (&["validate", good][..], 0),
-        (&["validate", good, "missing.json"], 2),
-        (&["validate", env!("CARGO_MANIFEST_DIR")], 2),
-        (&["validate"], 2),
-        (&["valdate", good], 2),
-        (&["--version"], 0),
-        (&["validate", "--help"], 0),
+fn streams_are_read_like_files() {
+    let good = br#"{"version":"1","default":"deny","tools":{"a":{}}}"#;
+    let path = file("stream.json", good);
+    for (line, code, message) in [
+        ("$0 validate - < $1", 0, ""),
+        ("$0 validate <(cat $1)", 0, ""),
+        ("printf 'version: \"1\"\\ndefault: deny\\ntools: {a: {}}' | $0 validate -", 0, ""),
+        ("printf '{\"version\"' | $0 validate -", 1, "this `{` is not closed"),
+        ("$0 validate - < /dev/null", 1, "standard input: not valid"),
+        ("$0 validate /dev/zero", 2, "longer than 16 MiB"),
+        ("$0 replay $1 --log /dev/zero", 2, "not a log of calls"),
+        ("yes '{\"tool\":\"a\"}' | head -n 20000 | $0 replay $1 --log -", 0, ""),
+        ("yes | head -n 20000 | $0 replay $1 --log -", 2, "20000 lines in all could not be read"),
+        ("echo '{\"tool\":\"a\"}' | $0 explain $1 --call -", 0, ""),
+        (
+            "$0 validate $1 > /dev/full",
+            2,
+            "error: standard output cannot be written: No space left",
+        ),
     ] {
-        assert_eq!(run(arguments).0, code, "{arguments:?}");
+        let (found, text) = bounded(line, &path);
+        assert!(found == code && text.contains(message), "{line}: {found} {text}");
     }
 }
 
 #[test]
-fn the_policies_that_we_ship_are_valid() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let policies: Vec<PathBuf> =
-        files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
-    assert!(policies.len() >= 7);
-    for policy in policies {
-        let (code, out, err) = run(&["validate", policy.to_str().unwrap()]);
-        assert_eq!((code, &*err), (0, ""), "{out}");
+fn logs_are_put_in_order_of_time_within_reason() {
+    let line = |at: u64, tool: &str| format!("{{\"time\":{at},\"tool\":\"{tool}\"}}\n");
+    let policy = file(
+        "order.json",
+        br#"{"version":"1","default":"deny","tools":{"a":{"rate_limit":"1/second"}}}"#,
+    );
+    // Neighbours are swapped, so that in order of lines the second call of a second would come before its first.
+    let mixed: String =
+        (0..500).flat_map(|at| [line(at * 1000 + 500, "a"), line(at * 1000, "b")]).collect();
+    let path = file("mixed.jsonl", mixed.as_bytes());
+    let (code, out, _) =
+        run(&["replay", policy.to_str().unwrap(), "--log", path.to_str().unwrap()]);
+    assert!(code == 0 && out.contains("500  allow     a"), "{out}");
+    let far: String = (0..3000).map(|at| line(3_000_000 - at * 1000, "a")).collect();
+    let path = file("far.jsonl", far.as_bytes());
+    let (code, _, err) =
+        run(&["replay", policy.to_str().unwrap(), "--log", path.to_str().unwrap()]);
+    assert!(code == 2 && err.contains("goes back in time: sort the log by time first"), "{err}");
+}
+
+#[test]
+fn junit_is_what_ci_servers_read() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("junit.xml");
+    let junit = path.to_str().unwrap();
+    let (code, _, _) =
+        run(&["test", "wrong.test.yaml", "--require-coverage", "50", "--junit", junit]);
+    let found = fs::read_to_string(&path).unwrap();
+    let golden = root().join("tests/data/cli/junit.xml");
+    if std::env::var_os("MCP_POLICY_BLESS").is_some() {
+        fs::write(&golden, &found).unwrap();
     }
+    assert_eq!((code, found), (1, fs::read_to_string(golden).unwrap()), "see `make bless`");
+}
+
+#[test]
+fn colour_is_for_terminals() {
+    let coloured = |variable: &str| {
+        let mut command = command(&["validate", "invalid.json"]);
+        let output = command.env(variable, "1").output().unwrap();
+        output.stderr.contains(&0x1b)
+    };
+    assert!(coloured("CLICOLOR_FORCE"));
+    assert!(!coloured("NO_COLOR"));
+    assert!(!coloured("X"), "not into a pipe");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure_to_tell() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(&["validate", "refunds.json"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(2), Vec::new()));
+    let mut child = command(&["validate", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"version\"").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

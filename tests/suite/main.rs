@@ -38,9 +38,9 @@ mod allocations;
 #[cfg(test)]
 mod policies;
 
-/// The policies that we ship.
+/// Where problems are, and what the command warns of.
 #[cfg(test)]
-mod shipped;
+mod places;
 
 /// The command as a user runs it.
 #[cfg(test)]

@@ -168,7 +168,8 @@ fn every_fixture_meets_the_code_it_is_named_after() {
 fn every_code_has_a_fixture_and_every_golden_its_document() {
     let documents = Document::invalid();
     let mut wrong = Vec::new();
-    for code in Code::ALL {
+    // What the command warns of beyond that has its documents in `warned`: see `places`.
+    for code in Code::ALL.iter().filter(|code| code.text() <= "P101") {
         if !documents.iter().any(|document| document.code() == code.text()) {
             wrong.push(format!("no fixture is named after {} ({code:?})", code.text()));
         }

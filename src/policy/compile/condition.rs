@@ -86,7 +86,8 @@ pub(super) fn read(
 
 fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -> Option<Subject> {
     if text.starts_with("state.") || text.starts_with("state[") {
-        let found = state_path(text).map(|(tool, name)| book.find(&tool, &name));
+        let named = state_path(text);
+        let found = named.as_ref().map(|(tool, name)| book.find(tool, name));
         return match found.as_deref() {
             Some([counter]) => Some(Subject::Counter(*counter)),
             Some([_, _, ..]) => {
@@ -95,6 +96,7 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -
                 reader.error_with_help(Code::UnknownCounter, place, message, help.to_owned());
                 None
             }
+            Some([]) if named.is_some_and(|(tool, name)| book.was_refused(&tool, &name)) => None,
             Some([]) | None => {
                 unknown_counter(text, place, reader, book);
                 None

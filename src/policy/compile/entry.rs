@@ -244,16 +244,20 @@ fn rule_state(
     let scope = limit::scope(&mut fields, reader, Scope::Global);
     let amount = limit::amount(&mut fields, reader);
     reader.close(&fields);
-    let name = name?;
-    let share = Share {
+    let share = name.clone().zip(window).zip(scope);
+    let share = share.map(|((name, window), scope)| Share {
         key: format!("state\0{tool}\0{name}"),
-        name: name.clone(),
-        window: window?,
-        scope: scope?,
+        name,
+        window,
+        scope,
         algorithm: Algorithm::Fixed,
         tool: tool.to_owned(),
+    });
+    let counter = share.and_then(|share| book.index(share, &field.place, reader));
+    let Some((name, counter)) = name.clone().zip(counter) else {
+        book.refuse(tool, name);
+        return None;
     };
-    let counter = book.index(share, &field.place, reader)?;
     Some((name, counter, amount?))
 }
 

@@ -1,5 +1,6 @@
 //! Limits and the counters that they share.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,8 @@ const ONE: Micros = Micros(1_000_000);
 pub(super) struct CounterBook {
     prefix: String,
     rows: Vec<Row>,
+    /// Tool and counter of what was refused and reported; without a counter, any of the tool's.
+    refused: Vec<(String, Option<String>)>,
 }
 
 struct Row {
@@ -49,7 +52,11 @@ pub(super) struct Share {
 
 impl CounterBook {
     pub(super) fn new(namespace: &str, policy: &str) -> CounterBook {
-        CounterBook { prefix: format!("{namespace}\0{policy}\0"), rows: Vec::new() }
+        CounterBook {
+            prefix: format!("{namespace}\0{policy}\0"),
+            rows: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// The index of a counter; limits that share a key must agree on everything that counts.
@@ -65,13 +72,20 @@ impl CounterBook {
             let known =
                 (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
             if known != (window, scope, algorithm) {
-                let message = format!(
-                    "counter `{name}` is used with another window, scope or algorithm at {}",
-                    row.first.text
-                );
+                let differ = [
+                    (known.0 != window, "window"),
+                    (known.1 != scope, "scope"),
+                    (known.2 != algorithm, "algorithm"),
+                ];
+                let differ: Vec<&str> =
+                    differ.iter().filter(|(differs, _)| *differs).map(|(_, what)| *what).collect();
+                let first = &row.first.text;
+                let message =
+                    format!("counter `{name}` has another {} at {first}", differ.join(" and "));
                 let help = "limits that share a name share the count; give this one another name"
                     .to_owned();
                 reader.error_with_help(Code::CounterConflict, place, message, help);
+                reader.last_contradicts(&row.first);
                 return None;
             }
             row.readers.push(tool);
@@ -82,6 +96,19 @@ impl CounterBook {
         let counter = NamedCounter { name: name.into(), scope, counter };
         self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
+    }
+
+    /// Notes a counter that was refused, so that conditions on it are not reported too.
+    pub(super) fn refuse(&mut self, tool: &str, name: Option<String>) {
+        self.refused.push((tool.to_owned(), name));
+    }
+
+    /// Whether `state.<tool>.<name>` may mean a counter that was refused.
+    pub(super) fn was_refused(&self, tool: &str, name: &str) -> bool {
+        let tool = if tool == "*" { GLOBAL } else { tool };
+        self.refused.iter().any(|(of, refused)| {
+            of == tool && refused.as_ref().is_none_or(|refused| refused == name)
+        })
     }
 
     /// The counters that `state.<tool>.<name>` could mean.
@@ -99,8 +126,9 @@ impl CounterBook {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
-        let paths = self.rows.iter().flat_map(names);
-        paths.filter(|path| !path.contains('\0')).collect()
+        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
+        paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
     }
 
     pub(super) fn into_counters(self) -> Box<[NamedCounter]> {
@@ -140,16 +168,19 @@ pub(super) fn native(
     };
     let on_deny = text(&mut fields, "on_deny", reader);
     reader.close(&fields);
-    let name = name?;
-    let share = Share {
+    let share = name.clone().zip(window).zip(scope.zip(algorithm));
+    let share = share.map(|((name, window), (scope, algorithm))| Share {
         key: format!("limit\0{name}"),
         name,
-        window: window?,
-        scope: scope?,
-        algorithm: algorithm?,
+        window,
+        scope,
+        algorithm,
         tool: tool.to_owned(),
+    });
+    let Some(counter) = share.and_then(|share| book.index(share, &field.place, reader)) else {
+        book.refuse(tool, name);
+        return None;
     };
-    let counter = book.index(share, &field.place, reader)?;
     let pointer = field.place.pointer.as_str().into();
     Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, on_deny, pointer })
 }

@@ -1,0 +1,186 @@
+//! An explanation, to be read in five seconds: the decision, its rule, what the agent reads, and then all rules.
+
+use jiff::Timestamp;
+use mcp_policy::rehearsal::{Request, Verdict};
+use mcp_policy::source::Source;
+use mcp_policy::source::spans::Spans;
+use mcp_policy::time::UnixMillis;
+use mcp_policy::trace::{Compared, Counted, Rule, Trace};
+
+use crate::cli::out::out;
+use crate::cli::report::{bad, doubtful, good, quiet};
+
+/// Where the rules of a policy are.
+pub(super) struct Places<'s> {
+    source: &'s Source,
+    spans: Spans,
+    root: String,
+}
+
+impl<'s> Places<'s> {
+    pub(super) fn new(source: &'s Source, policy: &str) -> Places<'s> {
+        Places { source, spans: source.spans(), root: source.root(policy) }
+    }
+
+    /// The line of a rule.
+    pub(super) fn line(&self, rule: &str) -> Option<usize> {
+        let named = !rule.is_empty();
+        named.then(|| self.spans.line(&format!("{}{rule}", self.root))).flatten()
+    }
+
+    fn place(&self, rule: &str) -> String {
+        match self.line(rule) {
+            Some(line) => format!("{}:{line}", self.source.name),
+            None => self.source.name.clone(),
+        }
+    }
+}
+
+/// A time as RFC 3339 writes it.
+pub(super) fn time(at: UnixMillis) -> String {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(millis).map_or_else(|_| at.0.to_string(), |time| time.to_string())
+}
+
+pub(super) fn human(
+    places: &Places<'_>,
+    request: &Request,
+    verdict: &Verdict,
+    (trace, governed_by): (&Trace, Option<&str>),
+) {
+    let word = match &*verdict.decision {
+        "deny" => bad("DENY"),
+        "refuse" => bad("REFUSE"),
+        "would_deny" => doubtful("ALLOW, in shadow: would deny"),
+        "allow" => good("ALLOW"),
+        _ => good("PASS"),
+    };
+    let caller = request.caller().unwrap_or("anonymous").escape_debug();
+    let what = match (&*trace.call, &*verdict.decision) {
+        (_, "refuse") => "not let in".to_owned(),
+        ("", _) => "not a single request".to_owned(),
+        (call, _) => call.escape_debug().to_string(),
+    };
+    out!("{word}  {what}  {}", quiet(&format!("by {caller}, at {}", time(request.at))));
+    if !verdict.reason.is_empty() {
+        let place = match (&*verdict.rule, &*verdict.decision) {
+            ("", "refuse") => "the strict front door, before any rule".to_owned(),
+            ("", _) => "before any rule".to_owned(),
+            (rule, _) => format!("{}  {rule}", places.place(rule)),
+        };
+        let name = trace.rules.iter().find(|rule| rule.kind == "name");
+        let resembled = name.map(|rule| format!(" (it resembles `{}`)", key(&rule.rule)));
+        let resembled = resembled.unwrap_or_default();
+        out!("  because  {}{resembled}: {place}", verdict.reason);
+    }
+    if let Some(policy) = governed_by {
+        out!("  policy   {}", policy.escape_debug());
+    }
+    if let Some(message) = &verdict.message {
+        let status = verdict.status.unwrap_or_default();
+        let form = match verdict.code {
+            Some(code) => format!("(HTTP {status}, code {code})"),
+            None => format!("(HTTP {status}, a tool result)"),
+        };
+        out!("  reads    \"{message}\"  {}", quiet(&form));
+    }
+    let mut section = None;
+    for rule in &trace.rules {
+        if rule.kind == "name" || rule.kind == "hide" || rule.kind == "default" {
+            continue;
+        }
+        let name = rule.rule.split('/').nth(1).unwrap_or_default();
+        if section != Some((name, &rule.entry)) {
+            section = Some((name, &rule.entry));
+            match &rule.entry {
+                Some(key) => out!("\n{name}.{key}"),
+                None => out!("\n{name}"),
+            }
+        }
+        print_rule(verdict, rule);
+    }
+}
+
+fn print_rule(verdict: &Verdict, rule: &Rule) {
+    let decides = rule.denies && rule.rule == verdict.rule && rule.reason == Some(&*verdict.reason);
+    let word = match (rule.denies, rule.shadow, decides) {
+        (false, ..) => good("  ok  "),
+        (true, _, true) => bad("> deny"),
+        (true, true, false) => doubtful(" would"),
+        (true, false, false) => doubtful("  deny"),
+    };
+    let line = rule.line.map(|line| format!("line {line}")).unwrap_or_default();
+    let reason = rule.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
+    out!("{word}  {}{reason}  {}", label(rule), quiet(&line));
+    for compared in &rule.conditions {
+        print_compared(compared);
+    }
+    if let Some(counted) = &rule.count {
+        print_counted(counted);
+    }
+}
+
+/// The last key of a pointer.
+fn key(pointer: &str) -> String {
+    let token = pointer.rsplit('/').next().unwrap_or_default();
+    token.replace("~1", "/").replace("~0", "~")
+}
+
+/// The rule within its entry, such as `require[0]`.
+fn label(rule: &Rule) -> String {
+    let mut tokens = rule.rule.rsplit('/');
+    match (rule.kind, tokens.next(), tokens.next()) {
+        ("action", ..) => match rule.reason {
+            Some("approval_required") => "action: require_approval".to_owned(),
+            Some(_) => "action: deny".to_owned(),
+            None => "action: allow".to_owned(),
+        },
+        (_, Some(index), Some(list)) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{list}[{index}]")
+        }
+        (_, Some(name), _) => name.to_owned(),
+        (kind, None, _) => kind.to_owned(),
+    }
+}
+
+fn print_compared(compared: &Compared) {
+    let Compared { path, op, value, found, outcome, expected } = compared;
+    let found = found.join(", ");
+    let needs = match (*outcome, expected) {
+        ("undecidable", Some(expected)) => format!(", needs {expected}"),
+        _ => String::new(),
+    };
+    out!("          {path} {op} {value} is {outcome}: found {found}{needs}");
+}
+
+fn print_counted(counted: &Counted) {
+    let Counted { counter, scope, used, amount, problem, max, window_seconds, retry_after_ms } =
+        counted;
+    let used = used.as_deref().unwrap_or("an unreadable count");
+    let max = max.as_deref().map(|max| format!(" of {max}")).unwrap_or_default();
+    let call = match (amount, problem) {
+        (Some(amount), _) => format!("this call counts {amount}"),
+        (None, Some(problem)) => problem.clone(),
+        (None, None) => "this call cannot be counted".to_owned(),
+    };
+    let retry = match retry_after_ms {
+        Some(millis) => format!("; room again in {} s", millis.div_ceil(1000)),
+        None => String::new(),
+    };
+    out!(
+        "          {counter} ({scope}): {used}{max} used in {}; {call}{retry}",
+        window(*window_seconds)
+    );
+}
+
+fn window(seconds: u64) -> String {
+    match seconds {
+        1 => "this second".to_owned(),
+        60 => "this minute".to_owned(),
+        3600 => "this hour".to_owned(),
+        86_400 => "this day".to_owned(),
+        604_800 => "this week".to_owned(),
+        seconds if (28 * 86_400..=31 * 86_400).contains(&seconds) => "this month".to_owned(),
+        seconds => format!("these {seconds} s"),
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading what the user names: bounded, and with one clear message where it cannot be.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, stdin};
+use std::path::Path;
+
+use mcp_policy::json::Value;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::source::{Problem, Source};
+
+use super::report;
+
+/// Policies are written by people; a larger file is another one.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The name of standard input, on the command line.
+const STDIN: &str = "-";
+
+/// Why something that was named cannot be used: it has been said, or is to be said in one line.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// One line, with the name of what is in trouble.
+    Line(String),
+    /// What is wrong with a document.
+    Document(Box<Source>, Vec<Problem>),
+}
+
+/// Reads a file, or standard input, as bytes.
+pub(super) fn bytes(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new(STDIN) {
+        stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| {
+            if file.metadata()?.len() > MAX_FILE_BYTES {
+                return Err(ErrorKind::FileTooLarge.into());
+            }
+            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
+        })
+    };
+    match read {
+        Ok(_) if bytes.len() as u64 <= MAX_FILE_BYTES => Ok(bytes),
+        Err(error) if error.kind() != ErrorKind::FileTooLarge => {
+            Err(unreadable_line(&name(file), &error))
+        }
+        Ok(_) | Err(_) => {
+            let most = MAX_FILE_BYTES >> 20;
+            Err(format!("{}: longer than {most} MiB, which no policy is", name(file)))
+        }
+    }
+}
+
+/// Reads a document.
+pub(super) fn source(file: &Path) -> Result<Source, Trouble> {
+    let bytes = bytes(file).map_err(Trouble::Line)?;
+    Source::new(&name(file), bytes).map_err(|problem| {
+        let source = Source::not_text(&name(file));
+        Trouble::Document(Box::new(source), vec![*problem])
+    })
+}
+
+/// Reads the text of a document.
+pub(super) fn value(source: &Source) -> Result<Value<'_>, Trouble> {
+    source.value().map_err(|problem| Trouble::Document(Box::new(source.clone()), vec![*problem]))
+}
+
+/// Reads a policy that is to be used. Its warnings are left to `validate`.
+pub(super) fn policy(file: &Path) -> Result<(Source, Config), Trouble> {
+    let source = source(file)?;
+    let (config, problems) = source.compile();
+    match config {
+        Some(config) => Ok((source, config)),
+        None => Err(Trouble::Document(Box::new(source), problems)),
+    }
+}
+
+/// The endings of documents.
+pub(super) const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The name of the policy that a file has the tests of, without its ending; none if the file is not named as tests are.
+pub(super) fn tested(file: &Path) -> Option<&str> {
+    let name = file.file_name()?.to_str()?;
+    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)?.strip_suffix(".test."))
+}
+
+/// How a file is called in messages.
+pub(super) fn name(file: &Path) -> String {
+    if file == Path::new(STDIN) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+impl Trouble {
+    /// Tells it on standard error.
+    pub(super) fn tell(&self) {
+        match self {
+            Trouble::Line(line) => report::trouble(line),
+            Trouble::Document(source, problems) => report::problems(source, problems),
+        }
+    }
+}
+
+/// The trouble of a file that cannot be read.
+pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Trouble {
+    Trouble::Line(unreadable_line(name, error))
+}
+
+fn unreadable_line(name: &str, error: &std::io::Error) -> String {
+    format!("{name}: cannot be read: {}", error)
+}

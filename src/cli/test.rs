@@ -1,0 +1,325 @@
+//! `mcp-policy test`: policy tests, and what they cover.
+
+mod junit;
+
+use std::path::{Path, PathBuf};
+
+use mcp_policy::policy::diagnostic::Diagnostic;
+use mcp_policy::rehearsal::Stage;
+use mcp_policy::rehearsal::coverage::Coverage;
+use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};
+use mcp_policy::source::Source;
+use serde::Serialize;
+
+use super::input::{self, ENDINGS, Trouble};
+use super::{Exit, Format, report};
+use crate::cli::out::out;
+
+/// Run policy tests: calls, and what must become of them.
+#[derive(clap::Args)]
+#[command(after_help = "\
+The tests of `stripe.json` stand beside it in `stripe.test.yaml`:
+
+  tests:
+    - name: a refund over $100 needs a person
+      call: {tool: create_refund, arguments: {amount: 25000}}
+      expect: {decision: deny, reason: requirement_not_met, rule: /tools/create_refund/require/0}
+    - name: twenty refunds a day
+      caller: alice
+      steps:
+        - {call: {tool: create_refund, arguments: {amount: 1}}, repeat: 20, expect: allow}
+        - {call: {tool: create_refund, arguments: {amount: 1}}, expect: {decision: deny, reason: limit_reached}}
+        - {after: 24h, call: {tool: create_refund, arguments: {amount: 1}}, expect: allow}
+
+policies/README.md names every field. Examples:
+  mcp-policy test policies/*.json
+  mcp-policy test --require-coverage 100 --junit target/policies.xml stripe.json
+
+Exit codes: 0 all pass, 1 a test fails or too little is covered, 2 a file cannot be used.")]
+pub(super) struct Arguments {
+    /// Policies with tests beside them, or test files (`*.test.yaml`) with a policy beside them.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+
+    /// Print the rules that no test covers: entries that no call met, and checks and limits that denied none.
+    #[arg(long)]
+    coverage: bool,
+
+    /// Fail if less than this share of a policy's rules is covered.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    require_coverage: Option<u8>,
+
+    /// Also write the results as JUnit XML.
+    #[arg(long, value_name = "FILE", value_parser = output)]
+    junit: Option<PathBuf>,
+}
+
+/// The tests of one file, run.
+#[derive(Serialize)]
+struct Report {
+    policy: String,
+    tests_file: String,
+    tests: Vec<TestReport>,
+    coverage: CoverageReport,
+}
+
+#[derive(Serialize)]
+struct TestReport {
+    name: String,
+    line: Option<usize>,
+    passed: bool,
+    failures: Vec<FailureReport>,
+}
+
+#[derive(Serialize)]
+struct FailureReport {
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repetition: Option<u32>,
+    expected: String,
+    found: String,
+}
+
+#[derive(Serialize)]
+struct CoverageReport {
+    rules: usize,
+    covered: usize,
+    percent: usize,
+    missing: Vec<Missing>,
+}
+
+#[derive(Serialize)]
+struct Missing {
+    /// The name of the policy, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    rule: String,
+    line: Option<usize>,
+}
+
+/// A policy with its tests.
+#[derive(PartialEq, Eq)]
+struct Pair {
+    policy: PathBuf,
+    tests: PathBuf,
+}
+
+/// Runs all tests. The worst of them decides the exit code.
+pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
+    let mut worst = Exit::Ok;
+    let mut reports = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for file in &arguments.files {
+        match pair(file) {
+            // `policies/*.yaml` names a policy and its tests.
+            Ok(pair) if pairs.contains(&pair) => {}
+            Ok(pair) => pairs.push(pair),
+            Err(trouble) => {
+                trouble.tell();
+                worst = Exit::Unusable;
+            }
+        }
+    }
+    for pair in &pairs {
+        match check(pair, arguments, format) {
+            Ok(report) => {
+                worst = worst.max(if report.passes(arguments) { Exit::Ok } else { Exit::No });
+                reports.push(report);
+            }
+            Err(trouble) => {
+                trouble.tell();
+                worst = Exit::Unusable;
+            }
+        }
+    }
+    if format == Format::Json {
+        report::json(&reports);
+    }
+    if let Some(path) = &arguments.junit
+        && let Err(error) = junit::write(path, &reports, arguments.require_coverage)
+    {
+        report::trouble(&format!("{}: cannot be written: {error}", path.display()));
+        worst = Exit::Unusable;
+    }
+    worst
+}
+
+/// The policy and the tests that a name on the command line stands for.
+fn pair(file: &Path) -> Result<Pair, Trouble> {
+    if let Some(stem) = input::tested(file) {
+        let source = input::source(file)?;
+        let named = source.value().ok().and_then(|value| {
+            value.as_object().and_then(|value| value.get("policy")?.as_str().map(str::to_owned))
+        });
+        let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.{ending}")));
+        let policy = match named {
+            Some(named) => Some(file.with_file_name(named)),
+            None => beside.into_iter().find(|path| path.exists()),
+        };
+        let missing = || {
+            Trouble::Line(format!(
+                "{}: there is no policy `{stem}.json` beside it; name one in `policy`",
+                input::name(file)
+            ))
+        };
+        return Ok(Pair { policy: policy.ok_or_else(missing)?, tests: file.to_owned() });
+    }
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.test.{ending}")));
+    match beside.into_iter().find(|path| path.exists()) {
+        Some(tests) => Ok(Pair { policy: file.to_owned(), tests }),
+        // Whatever is wrong with the policy itself is said first.
+        None => input::policy(file).and_then(|_| {
+            Err(Trouble::Line(format!(
+                "{}: there are no tests: `{stem}.test.yaml` is not beside it",
+                input::name(file)
+            )))
+        }),
+    }
+}
+
+fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, Trouble> {
+    let (policy, config) = input::policy(&pair.policy)?;
+    let source = input::source(&pair.tests)?;
+    let suite = match Suite::read(&input::value(&source)?, Some(&config)) {
+        Ok(suite) => suite,
+        Err(diagnostics) => return Err(refused(&source, diagnostics)),
+    };
+    let stage = Stage::new(config);
+    let mut coverage = Coverage::of(&stage.config);
+    let spans = source.spans();
+    let line = |pointer: &str| spans.line(pointer);
+    let mut tests = Vec::new();
+    for test in &suite.tests {
+        let failures = test.run(&stage, &mut coverage);
+        if format == Format::Human {
+            failures.iter().for_each(|failure| draw(&source, &test.name, failure));
+        }
+        let failures: Vec<FailureReport> = failures
+            .iter()
+            .map(|failure| FailureReport {
+                line: line(&failure.pointer),
+                repetition: failure.repetition,
+                expected: expected(&failure.expected),
+                found: found(failure),
+            })
+            .collect();
+        let passed = failures.is_empty();
+        tests.push(TestReport {
+            name: test.name.clone(),
+            line: line(&test.pointer),
+            passed,
+            failures,
+        });
+    }
+    let (rules, covered) = coverage.totals();
+    let spans = policy.spans();
+    let several = !stage.config.others.is_empty();
+    let missing = coverage.missing().map(|(name, rule)| Missing {
+        policy: several.then(|| name.to_owned()),
+        rule: rule.to_owned(),
+        line: spans.line(&format!("{}{rule}", policy.root(name))),
+    });
+    let coverage =
+        CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
+    let report = Report { policy: policy.name, tests_file: source.name, tests, coverage };
+    if format == Format::Human {
+        report.print(arguments);
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn failed(&self) -> usize {
+        self.tests.iter().filter(|test| !test.passed).count()
+    }
+
+    fn covers(&self, required: Option<u8>) -> bool {
+        required.is_none_or(|required| self.coverage.percent >= usize::from(required))
+    }
+
+    fn passes(&self, arguments: &Arguments) -> bool {
+        self.failed() == 0 && self.covers(arguments.require_coverage)
+    }
+
+    fn print(&self, arguments: &Arguments) {
+        let word = if self.passes(arguments) { report::good("ok  ") } else { report::bad("FAIL") };
+        let tests = match (self.failed(), self.tests.len()) {
+            (0, 1) => "1 test".to_owned(),
+            (0, all) => format!("{all} tests"),
+            (failed, all) => format!("{failed} of {all} tests failed"),
+        };
+        let CoverageReport { rules, covered, percent, .. } = self.coverage;
+        let required = match arguments.require_coverage {
+            Some(required) if !self.covers(Some(required)) => format!(", {required} % required"),
+            Some(_) | None => String::new(),
+        };
+        out!(
+            "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %){required}",
+            self.tests_file
+        );
+        if arguments.coverage || !self.covers(arguments.require_coverage) {
+            for missing in &self.coverage.missing {
+                let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();
+                let policy = missing.policy.as_ref().map(|name| format!("{name} "));
+                let policy = policy.unwrap_or_default();
+                out!("     not covered: {}{line}  {policy}{}", self.policy, missing.rule);
+            }
+        }
+    }
+}
+
+/// Standard output has the other results already.
+fn output(text: &str) -> Result<PathBuf, String> {
+    if text == "-" { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn refused(source: &Source, diagnostics: Vec<Diagnostic>) -> Trouble {
+    let problems = source.locate(diagnostics);
+    Trouble::Document(Box::new(source.clone()), problems)
+}
+
+fn draw(source: &Source, test: &str, failure: &Failure) {
+    let title = match failure.repetition {
+        Some(repetition) => format!("{test}: call {repetition} of this step is not as expected"),
+        None => format!("{test}: not as expected"),
+    };
+    let notes = [
+        format!("expected {}", expected(&failure.expected)),
+        format!("found    {}", found(failure)),
+    ];
+    report::failure(source, &failure.pointer, &title, &notes);
+}
+
+fn expected(expect: &Expect) -> String {
+    let mut text = expect.decision.to_owned();
+    for (name, value) in [
+        ("reason", &expect.reason),
+        ("rule", &expect.rule),
+        ("policy", &expect.policy),
+        ("message with", &expect.message),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!(", {name} {value}"));
+        }
+    }
+    text
+}
+
+/// What was found, as far as the expectation asks, and what explains a difference.
+fn found(failure: &Failure) -> String {
+    let found = &failure.found;
+    let mut text = found.decision.clone();
+    for (name, value) in [("reason", &found.reason), ("rule", &found.rule)] {
+        if !value.is_empty() {
+            text.push_str(&format!(", {name} {value}"));
+        }
+    }
+    if failure.expected.policy.is_some() {
+        text.push_str(&format!(", policy {}", found.policy));
+    }
+    if let Some(message) = &found.message {
+        text.push_str(&format!(", message {message}"));
+    }
+    text
+}

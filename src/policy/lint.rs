@@ -1,0 +1,346 @@
+//! Warnings on a configuration that holds: what is legal, but surely not meant. For the command only.
+//!
+//! Not here: what the compiler warns of itself, and what needs the server's tools (see [`fit`]).
+
+pub mod fit;
+mod schema;
+mod text;
+
+use std::collections::{HashMap, HashSet};
+
+use super::compiled::{
+    Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Subject,
+};
+use super::diagnostic::{Code, Diagnostic};
+use super::reader::push_key;
+use super::section::{Hidden, Section};
+use crate::json::Value;
+use crate::matcher::name::Pattern;
+use crate::matcher::value::{Scalar, Side, Test};
+use crate::mcp::call::Kind;
+use crate::rate::limiter::Force;
+
+/// Most globs that each entry is compared with: nobody writes more by hand.
+const MOST_COMPARED: usize = 256;
+
+/// Finds what is surely not meant in a configuration, given the document that it was compiled from.
+#[must_use]
+pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
+    config.policies().flat_map(|policy| of_policy(config, policy, document)).collect()
+}
+
+fn of_policy(config: &Config, policy: &Policy, document: &Value<'_>) -> Vec<Diagnostic> {
+    let Some(text) = PolicyText::of(policy, document) else { return Vec::new() };
+    let mut lint = Lint { policy, text, found: Vec::new() };
+    text::lint(config, &mut lint);
+    lint.everything();
+    for section in policy.sections() {
+        lint.lists_all(section);
+        lint.reach(section);
+        for entry in section.entries() {
+            lint.entry(section, entry);
+        }
+    }
+    for limit in policy.limits() {
+        lint.limit(limit);
+    }
+    lint.idle_counters();
+    lint.found
+}
+
+/// A policy as it is written, and where it stands in its document.
+pub(super) struct PolicyText<'d> {
+    policy: &'d Value<'d>,
+    name: Option<&'d str>,
+    tools: HashMap<&'d str, &'d Value<'d>>,
+}
+
+struct Lint<'l> {
+    policy: &'l Policy,
+    text: PolicyText<'l>,
+    found: Vec<Diagnostic>,
+}
+
+impl<'d> PolicyText<'d> {
+    pub(super) fn of(policy: &Policy, document: &'d Value<'d>) -> Option<PolicyText<'d>> {
+        let (written, name) = match document.as_object()?.get("policies") {
+            None => (document, None),
+            Some(policies) => {
+                let member = policies.as_object()?.member(&policy.name)?;
+                (&member.value, Some(&*member.key))
+            }
+        };
+        let tools = written.as_object()?.get("tools").and_then(Value::as_object);
+        let mut by_key = HashMap::new();
+        for member in tools.iter().flat_map(|tools| &tools.0) {
+            by_key.entry(&*member.key).or_insert(&member.value);
+        }
+        Some(PolicyText { policy: written, name, tools: by_key })
+    }
+
+    /// The place that a JSON Pointer into the policy means; of its nearest parent where there is none.
+    pub(super) fn place(&self, pointer: &str) -> String {
+        let mut place = String::new();
+        if let Some(name) = self.name {
+            place.push_str("policies");
+            push_key(&mut place, name);
+        }
+        let mut value = self.policy;
+        for (depth, token) in pointer.split('/').skip(1).enumerate() {
+            let key = token.replace("~1", "/").replace("~0", "~");
+            let inner = match value {
+                // A policy can have thousands of tools.
+                Value::Object(_) if depth == 1 && pointer.starts_with("/tools/") => {
+                    self.tools.get(&*key).copied().inspect(|_| push_key(&mut place, &key))
+                }
+                Value::Object(object) => object.get(&key).inspect(|_| push_key(&mut place, &key)),
+                Value::Array(items) => {
+                    let item = key.parse().ok().and_then(|index: usize| items.get(index));
+                    item.inspect(|_| place.push_str(&format!("[{key}]")))
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            };
+            let Some(inner) = inner else { break };
+            value = inner;
+        }
+        place
+    }
+}
+
+impl Lint<'_> {
+    fn warn(&mut self, code: Code, pointer: &str, message: String, help: &str) {
+        let diagnostic = Diagnostic::warning(code, self.text.place(pointer), message);
+        self.found.push(diagnostic.with_help(help.to_owned()));
+    }
+
+    /// A policy that lets every call pass.
+    fn everything(&mut self) {
+        let policy = self.policy;
+        let idle = policy.all_limits.is_empty()
+            && policy.entries().all(is_free)
+            && policy
+                .sections()
+                .all(|section| section.hide.is_empty() && section.default == Default::Allow);
+        if idle && policy.force == Force::Enforced {
+            let help =
+                "set `default` to \"deny\" and list the tools that may be called, or add limits";
+            self.warn(
+                Code::AllowsEverything,
+                "/default",
+                "this allows every call".to_owned(),
+                help,
+            );
+        }
+    }
+
+    /// An entry that takes all meaning from `default: deny`.
+    fn lists_all(&mut self, section: &Section) {
+        for entry in section.entries() {
+            let all =
+                entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
+            if all && section.default == Default::Deny && is_free(entry) {
+                let kind = section.kind.word();
+                let message = format!("this lists every {kind}, and `default: deny` denies none");
+                let help = format!("list {kind}s by name, or by a glob with some literal text");
+                self.warn(Code::AllowsEverything, entry.pointer(), message, &help);
+            }
+        }
+    }
+
+    /// Entries that no call can reach: hidden, unlisted, or denied by another one.
+    fn reach(&mut self, section: &Section) {
+        let unlisted =
+            section.default == Default::Deny && !section.entries().iter().any(Entry::lists);
+        if unlisted {
+            let kind = section.kind.word();
+            let message = format!(
+                "no entry lists a {kind}, and `default: deny` denies the rest: no call gets here"
+            );
+            let help = format!("list {kind}s by name or by glob; `*` alone does not list one");
+            for entry in section.entries() {
+                self.warn(Code::Unreachable, entry.pointer(), message.clone(), &help);
+            }
+            if section.kind == Kind::Tool && !self.policy.all_limits.is_empty() {
+                self.warn(Code::Unreachable, "/all_tools", message, &help);
+            }
+            return;
+        }
+        let (names, wild): (Vec<&Hidden>, Vec<&Hidden>) =
+            section.hide.iter().partition(|hidden| matches!(hidden.pattern, Pattern::Exact(_)));
+        let names: HashMap<String, &Hidden> =
+            names.into_iter().map(|hidden| (hidden.pattern.to_string(), hidden)).collect();
+        // An entry without wildcards is about one name, which no other entry is.
+        let deniers: Vec<&Entry> = section
+            .entries()
+            .iter()
+            .filter(|entry| entry.force == Force::Enforced && always_denies(entry).is_some())
+            .filter(|entry| !matches!(entry.pattern, Pattern::Exact(_)))
+            .take(MOST_COMPARED)
+            .collect();
+        for entry in section.entries() {
+            let name = entry.key();
+            let stand_ins = stand_ins(&name);
+            let by_glob = || {
+                let mut wild = wild.iter().take(MOST_COMPARED);
+                wild.find(|hidden| covers(&hidden.pattern, &stand_ins)).copied()
+            };
+            if let Some(hidden) = names.get(&name).copied().or_else(by_glob) {
+                let place = self.text.place(&hidden.pointer);
+                let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
+                let help =
+                    "what is hidden answers as if it did not exist; remove it here, or from `hide`";
+                self.warn(Code::Unreachable, entry.pointer(), message, help);
+                continue;
+            }
+            if always_denies(entry).is_some() {
+                continue;
+            }
+            if let Some(denier) = deniers.iter().find(|other| covers(&other.pattern, &stand_ins)) {
+                let denier = denier.key();
+                let message = format!("`{denier}` denies every call that this entry is about");
+                let help = "all entries that match a call apply, and none undoes another's denial; narrow the other one";
+                self.warn(Code::Unreachable, entry.pointer(), message, help);
+            }
+        }
+    }
+
+    fn entry(&mut self, section: &Section, entry: &Entry) {
+        // What an entry in shadow denies, its limits count nevertheless.
+        if let Some(by) = always_denies(entry).filter(|_| entry.force == Force::Enforced) {
+            let later = entry.checks.iter().skip_while(|check| *check.pointer != *by).skip(1);
+            let checks: Vec<&Check> = if entry.action == Action::Deny {
+                entry.checks.iter().collect()
+            } else {
+                later.collect()
+            };
+            let rest = checks
+                .iter()
+                .map(|check| &*check.pointer)
+                .chain(entry.limits.iter().map(|limit| &*limit.pointer));
+            let mut seen = HashSet::from([by]);
+            for pointer in rest {
+                if seen.insert(pointer) {
+                    let message =
+                        "no call gets here: the entry denies every call before".to_owned();
+                    let help = "remove it, or give what denies some conditions";
+                    self.warn(Code::Unreachable, pointer, message, help);
+                }
+            }
+        }
+        let does =
+            entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
+        if !does && section.default == Default::Allow {
+            let kind = section.kind.word();
+            let message =
+                format!("this entry does nothing: `default: allow` allows the {kind} anyway");
+            let help = "remove it, or set `default` to \"deny\"";
+            self.warn(Code::Redundant, entry.pointer(), message, help);
+        }
+        if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
+            let pointer = format!("{}/mode", entry.pointer());
+            let message = "the whole policy is in shadow already".to_owned();
+            self.warn(Code::Redundant, &pointer, message, "leave it out");
+        }
+        if entry.decode == crate::matcher::path::Decode::JsonStrings && entry.paths.is_empty() {
+            let pointer = format!("{}/decode_json_strings", entry.pointer());
+            let message = "no condition of this entry looks at an argument".to_owned();
+            self.warn(Code::Redundant, &pointer, message, "leave it out");
+        }
+        for check in &entry.checks {
+            self.unanchored(check);
+        }
+    }
+
+    fn unanchored(&mut self, check: &Check) {
+        for condition in &check.conditions {
+            let Subject::Argument(path) = &condition.subject else { continue };
+            let permits = (check.side() == Side::DenyIf) == condition.matcher.negated;
+            if !permits || !text::names_a_path(path.text()) {
+                continue;
+            }
+            let test = &condition.matcher.test;
+            let loose = matches!(test, Test::Regex(regex) if !text::is_anchored(regex.as_str()));
+            // In a list, `contains` means an element.
+            let piece = matches!(test, Test::Contains(Scalar::String(_)));
+            let found = loose || (piece && !path.text().ends_with('s'));
+            if found {
+                let message = format!("this is met wherever it occurs in `{}`", path.text());
+                let help = "begin the pattern with ^ (or use `starts_with`): `/tmp/x/data/` contains `/data/`";
+                self.warn(Code::Unanchored, &condition_pointer(check, condition), message, help);
+            }
+        }
+    }
+
+    fn limit(&mut self, limit: &Limit) {
+        let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
+        if *amount > max {
+            let message =
+                format!("one call counts {amount}, and {max} is the most: every call is denied");
+            let help = "raise `max`, or deny the tool with `action: deny`";
+            self.warn(Code::ImpossibleLimit, &limit.pointer, message, help);
+        }
+    }
+
+    fn idle_counters(&mut self) {
+        let policy = self.policy;
+        let read: HashSet<usize> = policy
+            .entries()
+            .flat_map(|entry| &entry.checks)
+            .flat_map(|check| &check.conditions)
+            .filter_map(|condition| match condition.subject {
+                Subject::Counter(counter) => Some(counter),
+                Subject::Argument(_) | Subject::Identity(_) | Subject::Header(_) => None,
+            })
+            .collect();
+        let limited: HashSet<usize> = policy
+            .limits()
+            .filter(|limit| limit.max.is_some())
+            .map(|limit| limit.counter)
+            .collect();
+        for limit in policy.limits() {
+            if !read.contains(&limit.counter) && !limited.contains(&limit.counter) {
+                let name = policy.counters.get(limit.counter).map_or("", |counter| &counter.name);
+                let message = format!("nothing limits or reads what `{name}` counts");
+                let help = "add a `lte` condition on the counter, or remove `state`";
+                self.warn(Code::IdleCounter, &limit.pointer, message, help);
+            }
+        }
+    }
+}
+
+/// Whether an entry lets every call pass.
+fn is_free(entry: &Entry) -> bool {
+    entry.action == Action::Allow
+        && entry.checks.is_empty()
+        && entry.limits.iter().all(|limit| limit.max.is_none())
+}
+
+/// The pointer of the first thing in an entry that denies every call, if there is one.
+fn always_denies(entry: &Entry) -> Option<&str> {
+    if entry.action == Action::Deny {
+        return Some(&entry.action_pointer);
+    }
+    entry.checks.iter().find(|check| check.denies_always()).map(|check| &*check.pointer)
+}
+
+/// The pointer of a condition: of its check, where they do not stand one for one in the document.
+fn condition_pointer(check: &Check, condition: &Condition) -> String {
+    let at = check.conditions.iter().position(|other| std::ptr::eq(other, condition));
+    let rule = check.pointer.rsplit('/').nth(1) == Some("rules");
+    match at {
+        Some(at) if !rule => format!("{}/conditions/{at}", check.pointer),
+        Some(_) | None => check.pointer.to_string(),
+    }
+}
+
+/// Names that stand for all that a key, a name or a glob, matches: `*` as nothing, as one character, and as several.
+fn stand_ins(key: &str) -> Vec<String> {
+    let stand_in = |run: &str| key.replace('*', run).replace('?', "\u{1}");
+    let runs = if key.contains('*') { &["", "\u{1}", "\u{1}\u{2}\u{1}\u{2}"][..] } else { &[""] };
+    runs.iter().map(|run| stand_in(run)).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a pattern matches every name that a key does.
+fn covers(pattern: &Pattern, stand_ins: &[String]) -> bool {
+    stand_ins.iter().all(|name| pattern.matches(name))
+}

@@ -1,0 +1,334 @@
+//! The filter on a stage: whole exchanges against an in-memory store, at times that the caller names. For the command only.
+//!
+//! Nothing is decided here: every request goes the way it goes in Envoy, through [`Exchange`].
+
+pub mod body;
+pub mod coverage;
+pub mod names;
+pub mod suite;
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::exchange::{Action, Chunk, Environment, Exchange, Hold, ResponseHead};
+use crate::identity::Caller;
+use crate::json::{Duplicates, Value, parse};
+use crate::mcp::Refusal;
+use crate::mcp::headers::facts::Facts;
+use crate::mcp::headers::{Follows, Header};
+use crate::number::Micros;
+use crate::policy::compiled::{Config, NamedCounter, Policy};
+use crate::policy::sessions::Sessions;
+use crate::rate::limiter::{Charge, Force, Limiter};
+use crate::rate::memory::MemoryStore;
+use crate::time::UnixMillis;
+use names::{GRANT, Name};
+
+/// A configuration with its counters.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The configuration, changed so that callers can be named and sessions need no seal.
+    pub config: Rc<Config>,
+    /// What has been counted.
+    pub store: MemoryStore,
+}
+
+/// One request as the filter would see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The JSON-RPC message.
+    pub body: String,
+    /// Who calls, by which names. One whom neither `grant` nor a header names is anonymous.
+    pub names: Vec<Name>,
+    /// The MCP session.
+    pub session: Option<String>,
+    /// Where it goes.
+    pub target: Target,
+    /// Further headers, their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// When.
+    pub at: UnixMillis,
+    /// What the server answers, if it is asked.
+    pub response: Response,
+}
+
+/// Where a request goes, for bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The host; `localhost` by default.
+    pub host: Option<String>,
+    /// The path; `/mcp` by default.
+    pub path: Option<String>,
+    /// The name of Envoy's route.
+    pub route: Option<String>,
+}
+
+/// What the server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// A result.
+    Result,
+    /// An error, so that counts of successes are given back.
+    Error,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// `allow`, `deny`, `would_deny` (in shadow), `refuse` (by the strict front door), or `pass` (no call).
+    pub decision: String,
+    /// Why not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// JSON Pointer to the line of the policy that decided.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// The policy that governs the request; empty where none does, or the front door refuses it.
+    #[serde(skip)]
+    pub policy: String,
+    /// The HTTP status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The JSON-RPC error code of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i64>,
+    /// The text that the agent reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Stage {
+    /// A stage on which nothing has been counted.
+    #[must_use]
+    pub fn new(mut config: Config) -> Stage {
+        names::prepend(&mut config.callers);
+        if matches!(config.sessions, Sessions::Pinned(_)) {
+            // A session id here is the one that the seal would hold.
+            config.sessions = Sessions::Trusted;
+        }
+        Stage { config: Rc::new(config), store: MemoryStore::default() }
+    }
+
+    /// The same stage, with nothing counted.
+    #[must_use]
+    pub fn afresh(&self) -> Stage {
+        Stage { config: Rc::clone(&self.config), store: MemoryStore::default() }
+    }
+
+    /// The policy that governs a request; `None` where none does, or the front door refuses it.
+    #[must_use]
+    pub fn policy_for(&self, request: &Request) -> Option<&Policy> {
+        self.policy_named(&self.clone().send(request).policy)
+    }
+
+    /// The policy of a name.
+    #[must_use]
+    pub fn policy_named(&self, name: &str) -> Option<&Policy> {
+        self.config.policies().find(|policy| *policy.name == *name)
+    }
+
+    /// Sends a request, and what the server answers if it is forwarded.
+    #[must_use]
+    pub fn send(&self, request: &Request) -> Verdict {
+        let world = World { stage: self, request };
+        let mut exchange = Exchange::new(Rc::clone(&self.config));
+        let sent = request.headers();
+        let headers = borrowed(&sent);
+        let mut action = exchange.request_headers(&world, &headers, Follows::Body, Hold::Yes);
+        if action == Action::Pause {
+            action = exchange.request_body(&world, request.body.len(), Chunk::Last);
+        }
+        let mut verdict = Verdict::default();
+        if let Some(record) = exchange.take_record() {
+            verdict.decision = record.decision.to_owned();
+            verdict.reason = record.reason.to_owned();
+            verdict.rule = record.rule;
+            verdict.policy = record.policy;
+        }
+        match action {
+            Action::Reply(reply) => verdict.read_reply(reply.status, &reply.body),
+            Action::Continue | Action::Pause => {
+                let status = if request.response == Response::Error { 500 } else { 200 };
+                exchange.response_headers(
+                    &world,
+                    ResponseHead {
+                        status,
+                        content_type: None,
+                        encoded: false,
+                        conclusive: true,
+                        session: None,
+                        ends: true,
+                    },
+                );
+            }
+        }
+        verdict
+    }
+
+    /// Puts a count on a counter, as if it had been made at this time.
+    ///
+    /// # Errors
+    /// As [`Stage::caller`].
+    pub fn preset(
+        &self,
+        counter: &NamedCounter,
+        request: &Request,
+        amount: Micros,
+    ) -> Result<(), Refusal> {
+        let charge = Charge {
+            counter: counter.counter,
+            caller: self.caller(request)?.counted_as(counter.scope),
+            amount,
+            max: None,
+            force: Force::Enforced,
+        };
+        // Without a maximum only a broken store refuses, and this one is in memory.
+        let _ = self.limiter().reserve(&[charge], request.at);
+        Ok(())
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// The refusal of one whose names cannot be read.
+    pub fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
+        let sent = request.headers();
+        let headers = borrowed(&sent);
+        let facts = Facts::of(&headers, &self.config.headers);
+        let world = World { stage: self, request };
+        let caller = Caller::read(&self.config, &facts, &|path| world.attribute(path))?;
+        let session = facts.session.value("mcp-session-id")?;
+        Ok(caller.in_session(&self.config.sessions, session))
+    }
+
+    /// The limiter over the stage's store.
+    #[must_use]
+    pub fn limiter(&self) -> Limiter<'_, MemoryStore> {
+        Limiter::new(&self.store, self.config.counters.shards)
+    }
+}
+
+impl Request {
+    /// A request by an anonymous caller, that the server answers with a result.
+    #[must_use]
+    pub fn new(body: String, at: UnixMillis) -> Request {
+        Request {
+            body,
+            names: Vec::new(),
+            session: None,
+            target: Target::default(),
+            headers: Vec::new(),
+            at,
+            response: Response::Result,
+        }
+    }
+
+    /// The same, called by this one.
+    #[must_use]
+    pub fn by(mut self, caller: Option<String>) -> Request {
+        self.names.extend(caller.map(|name| (GRANT.to_owned(), Value::String(name.into()))));
+        self
+    }
+
+    /// The name of the caller.
+    #[must_use]
+    pub fn caller(&self) -> Option<&str> {
+        self.names.iter().find(|(key, _)| key == GRANT).and_then(|(_, name)| name.as_str())
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let host = self.target.host.as_deref().unwrap_or("localhost");
+        let path = self.target.path.as_deref().unwrap_or("/mcp");
+        let mut headers = vec![
+            (":method", "POST"),
+            (":authority", host),
+            (":path", path),
+            ("content-type", "application/json"),
+        ];
+        headers.extend(self.session.iter().map(|session| ("mcp-session-id", &**session)));
+        headers.retain(|(name, _)| !self.headers.iter().any(|(own, _)| own == name));
+        headers.extend(self.headers.iter().map(|(name, value)| (&**name, &**value)));
+        headers
+    }
+}
+
+fn borrowed<'h>(headers: &[(&'h str, &'h str)]) -> Vec<Header<'h>> {
+    headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+}
+
+/// Lets one policy govern every request; false where there is none of this name.
+pub fn let_govern(config: &mut Config, name: &str) -> bool {
+    if *config.policy.name != *name {
+        let mut others = config.others.iter_mut();
+        let Some(other) = others.find(|policy| *policy.name == *name) else { return false };
+        std::mem::swap(&mut config.policy, other);
+    }
+    config.bindings = None;
+    true
+}
+
+impl Verdict {
+    /// Whether the call gets to the server.
+    #[must_use]
+    pub fn is_forwarded(&self) -> bool {
+        matches!(&*self.decision, "allow" | "would_deny" | "pass")
+    }
+
+    fn read_reply(&mut self, status: u16, body: &[u8]) {
+        self.status = Some(status);
+        let Some(Ok(reply)) =
+            std::str::from_utf8(body).ok().map(|text| parse(text, Duplicates::Keep))
+        else {
+            return;
+        };
+        let member = |key| reply.as_object().and_then(|reply| reply.get(key)?.as_object());
+        let Some(error) = member("error") else {
+            // `denials.as: tool_result`: one piece of text.
+            if let Some(Value::Array(content)) = member("result").and_then(|it| it.get("content")) {
+                let text = content.first().and_then(Value::as_object);
+                let text = text.and_then(|piece| piece.get("text")?.as_str());
+                self.message = text.map(str::to_owned);
+            }
+            return;
+        };
+        if let Some(Value::Number(code)) = error.get("code") {
+            self.code = code.parse().ok();
+        }
+        self.message = error.get("message").and_then(Value::as_str).map(str::to_owned);
+    }
+}
+
+/// What an exchange sees of the stage.
+struct World<'w> {
+    stage: &'w Stage,
+    request: &'w Request,
+}
+
+impl Environment for World<'_> {
+    type Store = MemoryStore;
+
+    fn now(&self) -> Option<UnixMillis> {
+        Some(self.request.at)
+    }
+
+    fn store(&self) -> &MemoryStore {
+        &self.stage.store
+    }
+
+    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
+        match path {
+            ["metadata"] => Some(names::metadata(&self.stage.config.callers, &self.request.names)),
+            ["xds", "route_name"] => self.request.target.route.clone().map(String::into_bytes),
+            _ => None,
+        }
+    }
+
+    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
+        self.request.body.as_bytes().get(..length).map(<[u8]>::to_vec)
+    }
+
+    fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {
+        None
+    }
+}
