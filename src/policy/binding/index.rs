@@ -11,9 +11,11 @@ use crate::matcher::name::Pattern;
 /// Bindings by what they name; rows are in the order of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    named: Vec<(Fact, HashMap<Box<str>, Vec<usize>>)>,
+    named: Vec<(Fact, ByText)>,
     anywhere: Vec<usize>,
 }
+
+type ByText = HashMap<Box<str>, Vec<usize>>;
 
 /// What a binding can name exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
