@@ -225,6 +225,7 @@ def binding_variants() -> list[Variant]:
         BASE,
         NATIVE,
         named_callers(AUTHN),
+        named_callers("mcp-policy, callers by credential, no bindings", policy=alone | {"identity": {}}),
         named_callers("mcp-policy, tokens, no bindings", policy=alone),
         named_callers(ONE_BINDING, policy=many(1, by_path)),
         named_callers("mcp-policy, tokens, 10 bindings by path", policy=many(10, by_path)),

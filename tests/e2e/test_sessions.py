@@ -7,7 +7,7 @@ import base64
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +98,11 @@ def server(ids: Iterator[str]) -> Any:
 
 @dataclass
 class Sessions:
-    gateway: Gateway
+    """Clients of a listener by name."""
+
+    port: Callable[[str], int]
+    upstream: Upstream
+    gateway: Gateway | None = None
 
     def request(self, listener: str, agent: str, session: str | bytes | list[str] | None = None, **how: Any) -> Response:
         """One request; by default a call."""
@@ -111,7 +115,7 @@ class Sessions:
         head = "\r\n".join(lines).encode()
         for each in sessions:
             head += b"\r\nmcp-session-id: " + (each.encode() if isinstance(each, str) else each)
-        with H1(self.gateway.port(listener)) as connection:
+        with H1(self.port(listener)) as connection:
             connection.send(head + b"\r\n\r\n" + body.encode())
             return connection.receive(method)
 
@@ -126,6 +130,7 @@ class Sessions:
 
     def served(self, since: int) -> list[tuple[bytes, list[bytes]]]:
         """Method and session ids of what has arrived."""
+        assert self.gateway
         return [(each.method, each.header("mcp-session-id")) for each in self.gateway.arrivals(since)]
 
 
@@ -146,7 +151,7 @@ def sessions(upstream: Upstream) -> Iterator[Sessions]:
         "untrusted": Listener({key: value for key, value in PINNED.items() if key != "sessions"}),
     }
     with serving(upstream, listeners) as gateway:
-        yield Sessions(gateway)
+        yield Sessions(gateway.port, upstream, gateway)
         written = gateway.envoy.log() + gateway.envoy.stdout_path.read_text()
         assert FIRST not in written and SECOND not in written
 
@@ -155,7 +160,7 @@ def sessions(upstream: Upstream) -> Iterator[Sessions]:
 def test_the_client_has_a_sealed_id_and_the_server_its_own(sessions: Sessions, kind: str) -> None:
     sealed, own = sessions.initialize("pinned", "alice", kind)
     assert sealed != own and own not in sealed and sealed.isascii() and sealed.isprintable()
-    before = sessions.gateway.upstream.count()
+    before = sessions.upstream.count()
     for _ in range(2):
         response = sessions.request("pinned", "alice", sealed)
         assert RAN in response.body and response.header("mcp-session-id") == sealed, "the same in every answer"
@@ -217,7 +222,7 @@ def stolen(sessions: Sessions) -> dict[str, tuple[str, str, Any]]:
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 def test_an_id_that_is_not_the_callers_opens_nothing(sessions: Sessions, method: str) -> None:
     wrong = stolen(sessions)
-    before = sessions.gateway.upstream.count()
+    before = sessions.upstream.count()
     for name, (listener, agent, session) in wrong.items():
         response = sessions.request(listener, agent, session, method=method)
         assert (response.status, response.fault) == (404, ""), f"{name}: {response}"
@@ -230,7 +235,7 @@ def test_an_id_that_is_not_the_callers_opens_nothing(sessions: Sessions, method:
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 def test_of_two_ids_none_is_chosen(sessions: Sessions, method: str) -> None:
     sealed, own = sessions.initialize("pinned", "alice")
-    before = sessions.gateway.upstream.count()
+    before = sessions.upstream.count()
     for pair in ([sealed, sealed], [sealed, own], [own, sealed], ["", sealed]):
         response = sessions.request("pinned", "alice", pair, method=method)
         assert (response.status, error_of(response)["reason"]) == (400, "repeated_header")
@@ -260,11 +265,11 @@ def test_http2_is_no_way_around(sessions: Sessions) -> None:
     usual = [(b":scheme", b"http"), (b":authority", b"mcp.test"), (b":path", b"/mcp"), (b"content-type", b"application/json")]
 
     def ask(*fields: tuple[bytes, bytes]) -> Response:
-        with H2(sessions.gateway.port("pinned")) as connection:
+        with H2(sessions.port("pinned")) as connection:
             return connection.receive(connection.request([(b":method", b"POST"), *usual, *fields], [body]))
 
     agent, session = (b"x-agent-id", b"alice"), (b"mcp-session-id", sealed.encode())
-    before = sessions.gateway.upstream.count()
+    before = sessions.upstream.count()
     assert RAN in ask(agent, session).body
     assert sessions.served(before) == [(b"POST", [own.encode()])]
     assert ask(agent, session, session).status == 400
@@ -279,8 +284,8 @@ def test_a_server_that_gives_two_ids_gives_one(sessions: Sessions) -> None:
     async def odd(_arrival: Arrival, reply: Reply) -> None:
         await reply.json({"jsonrpc": "2.0", "id": 7, "result": "ran"}, headers=[(b"mcp-session-id", b"a b\xff")])
 
-    sessions.gateway.upstream.answer("/two", two)
-    sessions.gateway.upstream.answer("/odd", odd)
+    sessions.upstream.answer("/two", two)
+    sessions.upstream.answer("/odd", odd)
     sealed = sessions.request("pinned", "alice", path="/two").header("mcp-session-id")
     assert sealed and base64.urlsafe_b64decode(sealed.split(".")[0] + "==") == b"a"
     # What cannot be sealed is not handed out.
@@ -291,8 +296,8 @@ def test_a_forgiving_path_is_no_way_around(sessions: Sessions) -> None:
     """Where unmatched paths pass, an id must not reach the server by a path that only a strict reader takes for another."""
     sealed, own = sessions.initialize("bound", "alice")
     for path in ("//mcp", "/mcp/", "/MCP", "/x/../mcp"):
-        sessions.gateway.upstream.answer(path, server(iter([])))
-        before = sessions.gateway.upstream.count()
+        sessions.upstream.answer(path, server(iter([])))
+        before = sessions.upstream.count()
         for method in ("GET", "DELETE"):
             assert sessions.request("bound", "mallory", own, method=method, path=path).status == 404, f"{method} {path}"
         assert sessions.served(before) == []
@@ -348,9 +353,7 @@ def test_without_a_good_secret_the_configuration_is_refused(dynamic: Dynamic, ca
 def test_a_new_secret_needs_no_restart(dynamic: Dynamic, upstream: Upstream) -> None:
     """Another environment is another VM for Envoy, though its counters are the same."""
     upstream.answer("/mcp", server(f"id-{number}" for number in itertools.count()))
-    fleet = Fleet(0)
-    fleet._ports["dynamic"] = dynamic.port
-    sessions = Sessions(Gateway(fleet, dynamic.envoy, upstream, None))  # type: ignore[arg-type]
+    sessions = Sessions(lambda _: dynamic.port, upstream)
 
     def renewed(sealed: str) -> str | None:
         return sessions.request("dynamic", "alice", sealed).header("mcp-session-id")
@@ -383,7 +386,7 @@ def test_a_secret_can_come_from_envoys_own_environment(upstream: Upstream, monke
     monkeypatch.setenv(VARIABLES[0], FIRST)
     upstream.answer("/mcp", server(f"id-{number}" for number in itertools.count()))
     with serving(upstream, {"pinned": Listener(PINNED, from_host)}) as gateway:
-        sessions = Sessions(gateway)
+        sessions = Sessions(gateway.port, upstream)
         sealed, own = sessions.initialize("pinned", "alice")
         assert sealed != own and RAN in sessions.request("pinned", "alice", sealed).body
         assert FIRST not in gateway.envoy.admin("/config_dump")
@@ -418,7 +421,7 @@ def sdk_server() -> Iterator[int]:
 
 
 def test_the_sdk_works_through_sealed_sessions() -> None:
-    with sdk_server() as port:
+    with sdk_server() as port, Upstream() as unused:
         fleet = Fleet(port)
         fleet.add("pinned", Listener(PINNED, secrets(FIRST)))
         with fleet.run():
@@ -426,7 +429,7 @@ def test_the_sdk_works_through_sealed_sessions() -> None:
             seen = asyncio.run(_session(url))
             # What the SDK's client had is nobody else's.
             sealed = seen["ids"].pop()
-            response = Sessions(Gateway(fleet, None, None, None)).request("pinned", "mallory", sealed)  # type: ignore[arg-type]
+            response = Sessions(fleet.port, unused).request("pinned", "mallory", sealed)
     assert seen["tools"] == ["double"] and seen["answers"] == ["42", "84"]
     assert not seen["ids"], "one id for the whole session"
     # The server's id, a dot, and a tag of 16 bytes.

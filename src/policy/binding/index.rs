@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use super::{Binding, RouteFact, Shown, texts};
 use crate::matcher::name::Pattern;
 
-/// Rows, by the text that they name.
-type Rows = HashMap<Box<str>, Vec<usize>>;
-
 /// Bindings by what they name; rows are in the order of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    named: Vec<(Fact, Rows)>,
+    named: Vec<(Fact, ByText)>,
     anywhere: Vec<usize>,
 }
+
+type ByText = HashMap<Box<str>, Vec<usize>>;
 
 /// What a binding can name exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
