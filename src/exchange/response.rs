@@ -207,7 +207,9 @@ impl Lists {
         let form = match (self, body) {
             (Lists::None, _) => return (Form::Untouched, Vec::new()),
             // The 2024-11-05 transport: the answer comes on the stream, and what is here is courtesy.
-            (Lists::To { .. }, _) if head.status == 202 => Form::Withheld(Vec::new()),
+            (Lists::To { .. }, _) if matches!(head.status, 202 | 204 | 205) => {
+                Form::Withheld(Vec::new())
+            }
             (Lists::To { .. }, BodyForm::Json) if whole => Form::Json(0),
             (Lists::To { .. } | Lists::Any(_), BodyForm::EventStream) if whole && governed => {
                 events()

@@ -38,7 +38,7 @@ class Answer:
     status: int
     headers: Headers
     pieces: list[bytes]
-    # length | chunked | close (HTTP/1 only) | short (says that it is longer than it is, then closes) | reset
+    # length | chunked | close (HTTP/1 only) | short (says that it is longer than it is, then closes) | reset | none
     framing: str
     trailers: Headers
 

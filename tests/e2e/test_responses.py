@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import rig
 
-from fleet import Change, Listener, held, silent, with_trailers, without_hold
+from fleet import Change, Listener, deserted, held, silent, with_trailers, without_hold
 from gateway import Gateway, serving
 from responses import Row, fault, load, tells
 from upstream import Arrival, Reply, Upstream
@@ -46,6 +46,11 @@ def trailing(config: rig.Config) -> None:
     rig.cluster(config)["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
 
 
+async def hangs_up(arrival: Arrival, reply: Reply) -> None:
+    """A server that takes a request and goes away."""
+    reply.reset()
+
+
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
     """One Envoy: a listener per policy and protocol of the server, and each without the filter."""
@@ -61,6 +66,10 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
                 how = "never" if without_hold in POLICIES.get(policy, []) else "always"
                 changes = [with_trailers, silent, *POLICIES.get(policy, []), *change]
                 listeners[f"{policy}/{name}"] = Listener(held(document, how), *changes)
+        for policy in ["no filter", *POLICIES]:
+            document = held(CORPUS.policies[policy]) if policy in CORPUS.policies else None
+            listeners[f"{policy}/deserted"] = Listener(document, silent, deserted)
+        upstream.answer("/hangs-up", hangs_up)
         with serving(upstream, listeners, change=trailing) as gateway:
             yield gateway
 
@@ -76,6 +85,18 @@ def _settings(row: Row) -> Iterator[tuple[str, str]]:
     for over, up in product(["h1", "h2"], ["up h1", "up h2"]):
         if {over, up} <= row.settings:
             yield over, up
+
+
+@pytest.mark.parametrize("over", ["h1", "h2"])
+@pytest.mark.parametrize("trouble", ["nobody listens", "the server hangs up"])
+def test_what_envoy_itself_says_passes(gateway: Gateway, trouble: str, over: str) -> None:
+    """A client that asks for a list learns of a server that is down as it would without us."""
+    row = next(row for row in CORPUS.rows if row.name == "a list")
+    listener = "deserted" if trouble == "nobody listens" else "up h1"
+    answers = [row.send(over, gateway.port(f"{policy}/{listener}"), "/hangs-up") for policy in ["no filter", *POLICIES]]
+    assert not any(each.fault for each in answers), answers
+    assert answers[0].status == 503 and answers[0].header("content-type") == "text/plain"
+    assert len({(each.status, each.header("content-type"), each.body) for each in answers}) == 1, answers
 
 
 @every_row
