@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import itertools
 import json
 import posixpath
@@ -379,6 +380,22 @@ def test_other_files_pass_whatever_their_path_looks_like(two: Two) -> None:
             with H1(two.gateway.port(listener)) as connection:
                 connection.send(f"GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\naccept: text/html\r\n\r\n".encode())
                 assert connection.receive("GET").body == b"<p>hello</p>", path
+
+
+@pytest.mark.parametrize("listener", ["deny", "pass", "hardened", "bare"])
+def test_json_that_is_no_list_passes_encoded_too(two: Two, listener: str) -> None:
+    """Such as OAuth's metadata, which clients fetch with a GET."""
+    body = gzip.compress(b'{"resource":"https://mcp.example.com/stripe/mcp"}')
+
+    async def metadata(_arrival: Arrival, reply: Any) -> None:
+        await reply.whole(200, body, headers=[(b"content-encoding", b"gzip")])
+
+    for path in ("/.well-known/oauth-protected-resource", "/stripe/mcp"):
+        two.servers["main"].answer(path, metadata)
+        with H1(two.gateway.port(listener)) as connection:
+            connection.send(f"GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\naccept: application/json\r\n\r\n".encode())
+            response = connection.receive("GET")
+        assert (response.status, response.body) == (200, body)
 
 
 def _post(two: Two, listener: str, path: str, body: str) -> Response:
