@@ -74,13 +74,10 @@ pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>, caller: &Caller) -> Decis
     let Some(section) = policy.section(call.kind) else {
         return Decision::default();
     };
-    let name = match readable(section, call) {
+    let name = match admitted(section, call) {
         Ok(name) => name,
         Err(denial) => return Decision { denial: Some(denial), would_deny: None },
     };
-    if let Some(denial) = by_name(section, name) {
-        return Decision { denial: Some(denial), would_deny: None };
-    }
     let mut decision = Decision::default();
     for entry in section.entries_for(name) {
         if decision.note(entry.force, by_entry(section, entry, call, caller)) {
@@ -103,11 +100,10 @@ pub fn decide_reference<'p>(policy: &'p Policy, call: &Call<'_>) -> Decision<'p>
     let Some(section) = policy.section(call.kind) else {
         return Decision::default();
     };
-    let name = match readable(section, call) {
-        Ok(name) => name,
-        Err(denial) => return Decision { denial: Some(denial), would_deny: None },
+    let denial = match admitted(section, call) {
+        Ok(name) => always(section, name),
+        Err(denial) => Some(denial),
     };
-    let denial = by_name(section, name).or_else(|| always(section, name));
     Decision { denial, would_deny: None }
 }
 
@@ -132,6 +128,12 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
         Some(_) => false,
         None => policy.listing != Listing::Callable || always(section, name).is_none(),
     }
+}
+
+/// The name of a call that may go on to the entries, or the denial by its name alone.
+fn admitted<'p, 'c>(section: &'p Section, call: &'c Call<'_>) -> Result<&'c str, Denial<'p>> {
+    let name = readable(section, call)?;
+    by_name(section, name).map_or(Ok(name), Err)
 }
 
 /// The name as it is matched, or the denial of one that could be read in two ways.

@@ -149,17 +149,19 @@ struct Tracer<'t> {
 }
 
 impl<'t> Tracer<'t> {
-    /// The section for what is called, and the name; none where the name could be read in two ways.
-    fn named(&self) -> Option<(&'t Section, &'t str)> {
-        self.policy.section(self.call.kind).zip(self.call.exact.as_deref())
+    /// The section and the name, of a name that is let in; else the rule that keeps it out, if there is one. It meets no entry.
+    fn admitted(&self) -> Result<(&'t Section, &'t str), Vec<Rule>> {
+        // A name that could be read in two ways meets nothing at all.
+        let named = self.policy.section(self.call.kind).zip(self.call.exact.as_deref());
+        let (section, name) = named.ok_or_else(Vec::new)?;
+        by_its_name(section, name).map_or(Ok((section, name)), |rule| Err(vec![rule]))
     }
 
     fn rules(&self) -> Vec<Rule> {
-        let Some((section, name)) = self.named() else { return Vec::new() };
-        // A name that is not let in meets no entry.
-        if let Some(rule) = by_its_name(section, name) {
-            return vec![rule];
-        }
+        let (section, name) = match self.admitted() {
+            Ok(admitted) => admitted,
+            Err(rules) => return rules,
+        };
         let mut rules = Vec::new();
         for entry in section.entries_for(name) {
             rules.push(of_entry(entry, action(entry, section.kind)));
@@ -175,10 +177,10 @@ impl<'t> Tracer<'t> {
 
     /// What is only referred to is denied where every call of it would be.
     fn of_reference(&self) -> Vec<Rule> {
-        let Some((section, name)) = self.named() else { return Vec::new() };
-        if let Some(rule) = by_its_name(section, name) {
-            return vec![rule];
-        }
+        let (section, name) = match self.admitted() {
+            Ok(admitted) => admitted,
+            Err(rules) => return rules,
+        };
         let mut rules = Vec::new();
         for entry in section.entries_for(name) {
             rules.push(of_entry(entry, action(entry, section.kind)));
