@@ -1,5 +1,8 @@
 //! Arguments and exit codes.
 
+mod convert;
+mod source;
+mod tree;
 mod validate;
 
 use std::path::PathBuf;
@@ -36,12 +39,15 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Write a policy in the other dialect, deciding the same.
+    Convert(convert::Arguments),
 }
 
 /// Runs the command.
 pub(crate) fn run() -> ExitCode {
     let exit = match Arguments::parse().command {
         Command::Validate { files } => validate::run(&files),
+        Command::Convert(arguments) => convert::run(&arguments),
     };
     ExitCode::from(exit as u8)
 }

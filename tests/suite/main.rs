@@ -42,6 +42,10 @@ mod shipped;
 #[cfg(test)]
 mod cli;
 
+/// `mcp-policy convert`: both dialects decide the same.
+#[cfg(test)]
+mod convert;
+
 /// The built filter in an embedded runtime.
 #[cfg(test)]
 mod wasm;

@@ -22,6 +22,13 @@ pub(crate) struct Decided {
     pub(crate) code: Option<i32>,
 }
 
+/// What the server says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Success,
+    Error,
+}
+
 /// A policy with its counters.
 pub(crate) struct Engine {
     pub(crate) config: Config,
@@ -42,6 +49,18 @@ impl Engine {
         caller: &str,
         at: u64,
     ) -> Decided {
+        self.call_answered(tool, arguments, caller, at, Answer::Success)
+    }
+
+    /// The same, with what the server says of the call if it gets there.
+    pub(crate) fn call_answered(
+        &self,
+        tool: &str,
+        arguments: Option<&str>,
+        caller: &str,
+        at: u64,
+        answer: Answer,
+    ) -> Decided {
         let body = tools_call("1", tool, arguments);
         let head = head(caller);
         let value = parse_body(body.as_bytes()).unwrap();
@@ -49,14 +68,17 @@ impl Engine {
             Ok(Body::Single(Message::Call(call))) => call,
             other => panic!("not a call: {other:?}"),
         };
-        self.decide(&message, &head, at)
+        self.decide(&message, &head, at, answer)
     }
 
-    fn decide(&self, call: &Call<'_>, head: &Head, at: u64) -> Decided {
+    fn decide(&self, call: &Call<'_>, head: &Head, at: u64, answer: Answer) -> Decided {
         let limiter = Limiter::new(&self.store, self.config.counters.shards);
         let caller = Caller::of(head, self.config.sessions);
         match enforce(&self.config, call, &caller, &limiter, UnixMillis(at)) {
-            Outcome::Permitted(..) => {
+            Outcome::Permitted(permit, _) => {
+                if answer == Answer::Error {
+                    limiter.give_back(permit.into_refundable().iter());
+                }
                 Decided { allowed: true, reason: None, rule: None, message: None, code: None }
             }
             Outcome::Denied(denial) => {
