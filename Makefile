@@ -35,7 +35,7 @@ check: wasm size ## Format, lints for both targets, size, unit and property test
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo test
 
-e2e: wasm venv ## The end-to-end tests, on a real Envoy
+e2e: wasm cli venv ## The end-to-end tests, on a real Envoy
 	$(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs

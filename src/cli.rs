@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 mod convert;
+mod render;
 mod source;
 mod tree;
 mod validate;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Write a policy in the other dialect, deciding the same.
     Convert(convert::Arguments),
+    /// Write a policy as a complete deployment file.
+    Render(render::Arguments),
 }
 
 /// Runs the command.
@@ -48,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
     let exit = match Arguments::parse().command {
         Command::Validate { files } => validate::run(&files),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
     };
     ExitCode::from(exit as u8)
 }

@@ -46,6 +46,10 @@ mod cli;
 #[cfg(test)]
 mod convert;
 
+/// `mcp-policy render`: deployment files.
+#[cfg(test)]
+mod render;
+
 /// The built filter in an embedded runtime.
 #[cfg(test)]
 mod wasm;
