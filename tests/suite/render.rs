@@ -131,8 +131,6 @@ fn what_goes_in_comes_out() {
             let after = embedded(target, &out);
             assert!(same(&before, &after), "{} for {target}:\n{out}", path.display());
             let hold = find(&after, "hold_headers").and_then(Value::as_str).map(str::to_owned);
-            let said =
-                find(&read(&text), "hold_headers").and_then(Value::as_str).map(str::to_owned);
             let expected = match target {
                 "envoy" | "istio-envoyfilter" => said.or(Some("always".to_owned())),
                 _ => said,
