@@ -1,7 +1,9 @@
 //! Arguments and exit codes.
 
+mod completions;
 mod convert;
 mod render;
+mod schema;
 mod source;
 mod tree;
 mod validate;
@@ -9,7 +11,7 @@ mod validate;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,10 @@ enum Command {
     Convert(convert::Arguments),
     /// Write a policy as a complete deployment file.
     Render(render::Arguments),
+    /// Write the JSON Schema of policies for editors, or the reference page.
+    Schema(schema::Arguments),
+    /// Write a completion script for a shell.
+    Completions(completions::Arguments),
 }
 
 /// Runs the command.
@@ -52,6 +58,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Validate { files } => validate::run(&files),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };
     ExitCode::from(exit as u8)
 }

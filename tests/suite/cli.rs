@@ -63,8 +63,11 @@ fn exit_codes() {
 fn the_policies_that_we_ship_are_valid() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let policies: Vec<PathBuf> =
-        files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    let policy = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with(".json") && !name.ends_with(".schema.json")
+    };
+    let policies: Vec<PathBuf> = files.filter(policy).collect();
     assert!(policies.len() >= 7);
     for policy in policies {
         let (code, out, err) = run(&["validate", policy.to_str().unwrap()]);

@@ -46,6 +46,10 @@ mod cli;
 #[cfg(test)]
 mod convert;
 
+/// The JSON Schemas, held to the compiler.
+#[cfg(test)]
+mod schema;
+
 /// `mcp-policy render`: deployment files.
 #[cfg(test)]
 mod render;

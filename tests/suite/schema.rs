@@ -1,0 +1,345 @@
+//! The JSON Schemas: they are what the command writes, and they know the same language as the compiler of policies, field by
+//! field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jsonschema::Validator;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::diagnostic::{Code, Diagnostic};
+use serde_json::{Value, json};
+
+use crate::corpus;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn written(what: &str) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mcp-policy")).args(["schema", what]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn schema(what: &str) -> Value {
+    serde_json::from_str(&written(what)).unwrap()
+}
+
+fn validator(what: &str) -> Validator {
+    jsonschema::draft202012::new(&schema(what)).unwrap()
+}
+
+#[test]
+fn what_is_committed_is_what_the_command_writes() {
+    let bless = std::env::var_os("MCP_POLICY_BLESS").is_some();
+    for (what, file) in [
+        ("policy", "policies/policy.schema.json"),
+        ("plugin", "policies/plugin.schema.json"),
+        ("reference", "policies/REFERENCE.md"),
+    ] {
+        let found = written(what);
+        if bless {
+            fs::write(root().join(file), &found).unwrap();
+        }
+        let committed = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(committed == found, "{file} is stale: see `make bless`");
+    }
+}
+
+#[test]
+fn the_schemas_are_schemas() {
+    for what in ["policy", "plugin"] {
+        if let Err(error) = jsonschema::meta::validate(&schema(what)) {
+            panic!("{what}: {error}");
+        }
+    }
+}
+
+/// Documents of a folder that are JSON, by name.
+fn documents(folder: &str) -> BTreeMap<String, Value> {
+    let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
+    let named = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        let policy = name.ends_with(".json") && !name.ends_with(".schema.json");
+        let text = fs::read_to_string(&path).ok().filter(|_| policy)?;
+        Some((name, serde_json::from_str(&text).ok()?))
+    };
+    files.filter_map(named).collect()
+}
+
+fn loads(document: &Value) -> Result<(), Vec<Diagnostic>> {
+    Config::load(document.to_string().as_bytes(), "").map(|_| ())
+}
+
+/// Whatever loads must please the schemas: an editor must not underline what the filter takes.
+#[test]
+fn what_loads_is_valid() {
+    let (policy, plugin) = (validator("policy"), validator("plugin"));
+    let mut all = documents("policies");
+    all.extend(documents("tests/data/policies/valid"));
+    all.extend(documents("tests/data/policies/invalid"));
+    all.extend(
+        corpus::rows().into_iter().map(|row| (format!("{} {}", row.file, row.name), row.policy)),
+    );
+    let mut wrong = Vec::new();
+    let mut valid = 0;
+    for (name, document) in all.iter().filter(|(_, document)| loads(document).is_ok()) {
+        valid += 1;
+        let bare = document.get("policies").is_none();
+        for (which, validator) in [("policy", bare.then_some(&policy)), ("plugin", Some(&plugin))] {
+            let errors =
+                validator.into_iter().flat_map(|validator| validator.iter_errors(document));
+            wrong.extend(
+                errors.map(|error| {
+                    format!("{name}: {which}: {} at {}", error, error.instance_path())
+                }),
+            );
+        }
+    }
+    assert!(valid > 300, "{valid}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Problems of shape are found by the schema as by the filter. What needs more than a schema (counters that do not exist,
+/// numbers that do not fit, fields that do not go together) may pass it.
+#[test]
+fn what_has_a_bad_shape_is_not_valid() {
+    let plugin = validator("plugin");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (name, document) in documents("tests/data/policies/invalid") {
+        let Err(problems) = loads(&document) else { continue };
+        let shape = [
+            Code::WrongType,
+            Code::UnknownField,
+            Code::MissingField,
+            Code::UnknownWord,
+            Code::BadWindow,
+            Code::BadOperand,
+        ];
+        let shape = problems.iter().any(|problem| shape.contains(&problem.code));
+        // Which operators fit depends on whether the path is a counter's.
+        if shape && name != "P009-counter.json" {
+            seen += 1;
+            if plugin.is_valid(&document) {
+                wrong.push(name);
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Fields that the compiler knows and refuses as not supported yet.
+const NOT_YET: [(&str, &str); 10] = [
+    ("policy", "tools_list"),
+    ("settings", "identity"),
+    ("settings", "denials"),
+    ("settings", "methods"),
+    ("settings", "resources"),
+    ("settings", "prompts"),
+    ("plugin", "bindings"),
+    ("plugin", "unmatched"),
+    ("sessions", "pin"),
+    ("plugin", "policies"),
+];
+
+/// Walks every object of the schema, and asks the compiler at that very place which fields it knows.
+#[test]
+fn the_compiler_knows_the_same_fields() {
+    let schema = schema("plugin");
+    let mut walk = Walk { schema: &schema, seen: BTreeSet::new(), wrong: Vec::new(), objects: 0 };
+    walk.object("a policy", &schema["else"], &|hole| hole);
+    walk.object("the full form", &schema["then"], &|hole| hole);
+    assert!(walk.objects >= 14, "{} objects", walk.objects);
+    assert!(walk.wrong.is_empty(), "{:#?}", walk.wrong);
+}
+
+struct Walk<'s> {
+    schema: &'s Value,
+    seen: BTreeSet<String>,
+    wrong: Vec<String>,
+    objects: usize,
+}
+
+type Wrap<'w> = &'w dyn Fn(Value) -> Value;
+
+impl<'s> Walk<'s> {
+    /// `wrap` puts a value where this object stands in a document.
+    fn object(&mut self, name: &str, object: &'s Value, wrap: Wrap<'_>) {
+        self.objects += 1;
+        let properties = object["properties"].as_object().unwrap();
+        let ours: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+        let theirs = known_fields(name, &ours, wrap);
+        let refused = |field: &str| NOT_YET.iter().any(|(_, not_yet)| *not_yet == field);
+        for field in theirs.iter().filter(|field| !ours.contains(field.as_str()) && !refused(field))
+        {
+            self.wrong.push(format!("{name}: the schema lacks `{field}`"));
+        }
+        for field in ours.iter().filter(|field| !theirs.contains(**field)) {
+            self.wrong.push(format!("{name}: the compiler does not know `{field}`"));
+        }
+        for (field, property) in properties {
+            self.property(property, &|hole| wrap(json!({ field: hole })));
+        }
+    }
+
+    fn property(&mut self, property: &'s Value, wrap: Wrap<'_>) {
+        let schema = self.schema;
+        if let Some(id) = property["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
+            if self.seen.insert(id.to_owned()) {
+                self.object(id, &schema["$defs"][id], wrap);
+            }
+        }
+        if property["items"].is_object() {
+            self.property(&property["items"], &|hole| wrap(json!([hole])));
+        }
+        if property["additionalProperties"].is_object() {
+            self.property(&property["additionalProperties"], &|hole| wrap(json!({"search": hole})));
+        }
+        for either in property["anyOf"].as_array().into_iter().flatten() {
+            self.property(either, wrap);
+        }
+    }
+}
+
+/// The compiler's own list, which it tells where a field is like none of them.
+fn known_fields(name: &str, ours: &BTreeSet<&str>, wrap: Wrap<'_>) -> BTreeSet<String> {
+    let unlike = "qqqqqqqqqqqqqqqqqqqq";
+    let mut hole = json!({ unlike: null });
+    if name == "the full form" {
+        hole["policies"] = json!({});
+    }
+    let document = wrap(hole);
+    let problems = loads(&document).unwrap_err();
+    let told = problems
+        .iter()
+        .find(|problem| problem.code == Code::UnknownField && problem.message.contains(unlike));
+    let help = told.and_then(|problem| problem.help.as_deref()?.strip_prefix("known fields: "));
+    let help = help.unwrap_or_else(|| panic!("{name} {ours:?}: {document}: {problems:#?}"));
+    help.split(", ").map(str::to_owned).collect()
+}
+
+/// The list of refused fields does not outlive the refusal.
+#[test]
+fn what_is_not_supported_yet_is_refused() {
+    for (section, field) in NOT_YET.iter().filter(|(_, field)| *field != "policies") {
+        let document = match *section {
+            "policy" | "settings" => json!({"version": "1", "default": "deny", *field: {}}),
+            "plugin" => json!({"policies": {"a": {"version": "1", "default": "deny"}}, *field: {}}),
+            other => json!({"version": "1", "default": "deny", other: { *field: true }}),
+        };
+        let problems = loads(&document).err().unwrap_or_default();
+        let refused = problems.iter().any(|problem| problem.code == Code::NotSupported);
+        assert!(
+            refused,
+            "{section}.{field} is supported: put it into src/cli/schema/language.rs\n{problems:?}"
+        );
+    }
+}
+
+/// Every example of a field is taken by the compiler, in its place.
+#[test]
+fn the_examples_load() {
+    let schema = schema("plugin");
+    let mut wrong = Vec::new();
+    let mut examples = 0;
+    let with = |base: &Value, field: &str, example: &Value| {
+        let mut object = base.clone();
+        // What an example replaces, or does not go with.
+        let clash = match field {
+            "increment_from" => "increment",
+            "reason" => "on_deny",
+            _ => "",
+        };
+        object.as_object_mut().unwrap().shift_remove(clash);
+        object[field] = example.clone();
+        object
+    };
+    let condition = json!({"path": "args.a", "op": "lte", "value": 1});
+    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
+    let counted = json!({"counter": "spend", "window": "day"});
+    let spend = json!({"state": counted});
+    let places: Vec<(&str, Value, Box<dyn Fn(Value) -> Value>)> = vec![
+        ("policy", json!({"version": "1", "default": "deny"}), Box::new(|object| object)),
+        ("tool_entry", json!({"action": "deny"}), Box::new(tool)),
+        (
+            "requirement",
+            json!({"conditions": [condition]}),
+            Box::new(move |each| tool(json!({"require": [each]}))),
+        ),
+        (
+            "denial",
+            json!({"conditions": [condition]}),
+            Box::new(move |each| tool(json!({"deny_if": [each]}))),
+        ),
+        (
+            "condition",
+            condition.clone(),
+            Box::new(move |each| tool(json!({"require": [{"conditions": [each]}]}))),
+        ),
+        (
+            "limit",
+            json!({"counter": "a", "window": "day", "max": 1}),
+            Box::new(move |each| tool(json!({"limits": [each]}))),
+        ),
+        (
+            "rate_limit",
+            json!({"max": 1, "window": 1}),
+            Box::new(move |each| tool(json!({"rate_limit": each}))),
+        ),
+        (
+            "rule",
+            json!({}),
+            Box::new(move |each| {
+                let idle = ["name", "on_deny", "reason"].iter().any(|key| each.get(key).is_some());
+                let rule = if idle {
+                    let mut rule = each.clone();
+                    rule["action"] = json!("deny");
+                    rule
+                } else {
+                    each
+                };
+                tool(json!({"rules": [rule, spend]}))
+            }),
+        ),
+        ("state", counted.clone(), Box::new(move |each| tool(json!({"rules": [{"state": each}]})))),
+        (
+            "all_tools",
+            json!({}),
+            Box::new(|each| json!({"version": "1", "default": "deny", "all_tools": each})),
+        ),
+        (
+            "requests",
+            json!({}),
+            Box::new(|each| json!({"version": "1", "default": "deny", "requests": each})),
+        ),
+        (
+            "sessions",
+            json!({}),
+            Box::new(|each| json!({"version": "1", "default": "deny", "sessions": each})),
+        ),
+        (
+            "counters",
+            json!({}),
+            Box::new(|each| json!({"version": "1", "default": "deny", "counters": each})),
+        ),
+    ];
+    for (id, base, place) in places {
+        let object = if id == "policy" { &schema["else"] } else { &schema["$defs"][id] };
+        for (field, property) in object["properties"].as_object().unwrap() {
+            for example in property["examples"].as_array().unwrap() {
+                examples += 1;
+                let document = place(with(&base, field, example));
+                if let Err(problems) = loads(&document) {
+                    wrong.push(format!("{id}.{field}: {document}: {problems:?}"));
+                }
+            }
+        }
+    }
+    assert!(examples > 50, "{examples}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
