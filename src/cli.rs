@@ -3,6 +3,7 @@
 mod completions;
 mod convert;
 mod render;
+mod scan;
 mod schema;
 mod source;
 mod tree;
@@ -46,6 +47,8 @@ enum Command {
     Convert(convert::Arguments),
     /// Write a policy as a complete deployment file.
     Render(render::Arguments),
+    /// Write a first policy from a server's tools, or an inventory of everything that agents can call.
+    Scan(Box<scan::Arguments>),
     /// Write the JSON Schema of policies for editors, or the reference page.
     Schema(schema::Arguments),
     /// Write a completion script for a shell.
@@ -58,6 +61,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Validate { files } => validate::run(&files),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };

@@ -122,7 +122,7 @@ fn what_has_a_bad_shape_is_not_valid() {
         ];
         let shape = problems.iter().any(|problem| shape.contains(&problem.code));
         // Which operators fit depends on whether the path is a counter's.
-        if shape && name != "P009-counter.json" {
+        if shape && !["P009-counter.json", "P009-own-counter.json"].contains(&name.as_str()) {
             seen += 1;
             if plugin.is_valid(&document) {
                 wrong.push(name);
@@ -189,10 +189,9 @@ impl<'s> Walk<'s> {
 
     fn property(&mut self, property: &'s Value, wrap: Wrap<'_>) {
         let schema = self.schema;
-        if let Some(id) = property["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
-            if self.seen.insert(id.to_owned()) {
-                self.object(id, &schema["$defs"][id], wrap);
-            }
+        let id = property["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/"));
+        if let Some(id) = id.filter(|id| self.seen.insert((*id).to_owned())) {
+            self.object(id, &schema["$defs"][id], wrap);
         }
         if property["items"].is_object() {
             self.property(&property["items"], &|hole| wrap(json!([hole])));
@@ -247,93 +246,12 @@ fn the_examples_load() {
     let schema = schema("plugin");
     let mut wrong = Vec::new();
     let mut examples = 0;
-    let with = |base: &Value, field: &str, example: &Value| {
-        let mut object = base.clone();
-        // What an example replaces, or does not go with.
-        let clash = match field {
-            "increment_from" => "increment",
-            "reason" => "on_deny",
-            _ => "",
-        };
-        object.as_object_mut().unwrap().shift_remove(clash);
-        object[field] = example.clone();
-        object
-    };
-    let condition = json!({"path": "args.a", "op": "lte", "value": 1});
-    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
-    let counted = json!({"counter": "spend", "window": "day"});
-    let spend = json!({"state": counted});
-    let places: Vec<(&str, Value, Box<dyn Fn(Value) -> Value>)> = vec![
-        ("policy", json!({"version": "1", "default": "deny"}), Box::new(|object| object)),
-        ("tool_entry", json!({"action": "deny"}), Box::new(tool)),
-        (
-            "requirement",
-            json!({"conditions": [condition]}),
-            Box::new(move |each| tool(json!({"require": [each]}))),
-        ),
-        (
-            "denial",
-            json!({"conditions": [condition]}),
-            Box::new(move |each| tool(json!({"deny_if": [each]}))),
-        ),
-        (
-            "condition",
-            condition.clone(),
-            Box::new(move |each| tool(json!({"require": [{"conditions": [each]}]}))),
-        ),
-        (
-            "limit",
-            json!({"counter": "a", "window": "day", "max": 1}),
-            Box::new(move |each| tool(json!({"limits": [each]}))),
-        ),
-        (
-            "rate_limit",
-            json!({"max": 1, "window": 1}),
-            Box::new(move |each| tool(json!({"rate_limit": each}))),
-        ),
-        (
-            "rule",
-            json!({}),
-            Box::new(move |each| {
-                let idle = ["name", "on_deny", "reason"].iter().any(|key| each.get(key).is_some());
-                let rule = if idle {
-                    let mut rule = each.clone();
-                    rule["action"] = json!("deny");
-                    rule
-                } else {
-                    each
-                };
-                tool(json!({"rules": [rule, spend]}))
-            }),
-        ),
-        ("state", counted.clone(), Box::new(move |each| tool(json!({"rules": [{"state": each}]})))),
-        (
-            "all_tools",
-            json!({}),
-            Box::new(|each| json!({"version": "1", "default": "deny", "all_tools": each})),
-        ),
-        (
-            "requests",
-            json!({}),
-            Box::new(|each| json!({"version": "1", "default": "deny", "requests": each})),
-        ),
-        (
-            "sessions",
-            json!({}),
-            Box::new(|each| json!({"version": "1", "default": "deny", "sessions": each})),
-        ),
-        (
-            "counters",
-            json!({}),
-            Box::new(|each| json!({"version": "1", "default": "deny", "counters": each})),
-        ),
-    ];
-    for (id, base, place) in places {
+    for id in OBJECTS {
         let object = if id == "policy" { &schema["else"] } else { &schema["$defs"][id] };
         for (field, property) in object["properties"].as_object().unwrap() {
             for example in property["examples"].as_array().unwrap() {
                 examples += 1;
-                let document = place(with(&base, field, example));
+                let document = place(id, field, example);
                 if let Err(problems) = loads(&document) {
                     wrong.push(format!("{id}.{field}: {document}: {problems:?}"));
                 }
@@ -342,4 +260,51 @@ fn the_examples_load() {
     }
     assert!(examples > 50, "{examples}");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const OBJECTS: [&str; 13] = [
+    "policy",
+    "tool_entry",
+    "requirement",
+    "denial",
+    "condition",
+    "limit",
+    "rate_limit",
+    "rule",
+    "state",
+    "all_tools",
+    "requests",
+    "sessions",
+    "counters",
+];
+
+/// A document with this field of this object, and what the object needs beside it.
+fn place(id: &str, field: &str, example: &Value) -> Value {
+    let condition = json!({"path": "args.a", "op": "lte", "value": 1});
+    let counted = json!({"counter": "spend", "window": "day"});
+    let mut object = match id {
+        "policy" => json!({"version": "1", "default": "deny"}),
+        "tool_entry" => json!({"action": "deny"}),
+        "requirement" | "denial" => json!({"conditions": [condition]}),
+        "condition" => condition,
+        "limit" => json!({"counter": "a", "window": "day", "max": 1}),
+        "rate_limit" => json!({"max": 1, "window": 1}),
+        "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
+        "state" => counted.clone(),
+        _ => json!({}),
+    };
+    object[field] = example.clone();
+    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
+    match id {
+        "policy" => object,
+        "tool_entry" => tool(object),
+        "requirement" => tool(json!({"require": [object]})),
+        "denial" => tool(json!({"deny_if": [object]})),
+        "condition" => tool(json!({"require": [{"conditions": [object]}]})),
+        "limit" => tool(json!({"limits": [object]})),
+        "rate_limit" => tool(json!({"rate_limit": object})),
+        "rule" => tool(json!({"rules": [object, {"state": counted}]})),
+        "state" => tool(json!({"rules": [{"state": object}]})),
+        setting => json!({"version": "1", "default": "deny", setting: object}),
+    }
 }
