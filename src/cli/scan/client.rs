@@ -1,6 +1,5 @@
 //! An MCP client that connects, reads every page of `tools/list`, and leaves.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::process::Stdio;
@@ -11,8 +10,10 @@ use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, ProtocolVersion,
 };
-use rmcp::service::{ClientServiceExt as _, RunningService};
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::service::{ClientInitializeError, ClientServiceExt as _, RunningService, ServiceError};
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClientTransportConfig, StreamableHttpError,
+};
 use rmcp::transport::{IntoTransport, StreamableHttpClientTransport, TokioChildProcess};
 use rmcp::{ClientLifecycleMode, RoleClient};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -25,6 +26,9 @@ use super::tool::{Tool, one_line};
 /// More tools than any server has; a list that goes on is one that never ends.
 const MOST_TOOLS: usize = 10_000;
 const MOST_PAGES: usize = 1_000;
+
+/// How long a server may take to end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Longest text of an error that is shown.
 const MOST_ERROR: usize = 300;
@@ -45,16 +49,15 @@ pub(super) async fn tools(
             let (transport, stderr) = start(process)?;
             let last_words = tokio::spawn(last_line(stderr));
             let read = tokio::time::timeout(within, read(transport, progress)).await;
-            match read {
-                Ok(Ok(tools)) => Ok(tools),
-                Ok(Err(problem)) => {
-                    // The process is gone, or has said why it will be.
-                    let words = tokio::time::timeout(Duration::from_secs(1), last_words).await;
-                    let words = words.ok().and_then(Result::ok).flatten();
-                    Err(words
-                        .map_or(problem.clone(), |words| format!("{problem}; it wrote: {words}")))
-                }
-                Err(_) => Err(late()),
+            // What it started holds its standard error open, so this is also until all of it has ended: dropped, the
+            // transport kills the group, and for that the runtime must still run.
+            let words =
+                tokio::time::timeout(GRACE, last_words).await.ok().and_then(Result::ok).flatten();
+            match (read, words) {
+                (Ok(Ok(tools)), _) => Ok(tools),
+                (Ok(Err(problem)), Some(words)) => Err(format!("{problem}; it wrote: {words}")),
+                (Ok(Err(problem)), None) => Err(problem),
+                (Err(_), _) => Err(late()),
             }
         }
         Target::Remote(remote) => {
@@ -111,7 +114,7 @@ fn http_client(remote: &Remote) -> Result<reqwest::Client, String> {
         .redirect(same_server)
         .connect_timeout(Duration::from_secs(10))
         .build()
-        .map_err(|error| chain(&error))
+        .map_err(|error| cause(&error))
 }
 
 /// Starts the server in a process group of its own, which ends with us.
@@ -154,10 +157,10 @@ where
     let server = client
         .serve_with_lifecycle(transport, lifecycle)
         .await
-        .map_err(|error| format!("cannot connect: {}", chain(&error)))?;
+        .map_err(|error| unconnected(&error))?;
     let tools = pages(&server, progress).await;
     // What a server makes of our leaving is not our problem.
-    let _ = tokio::time::timeout(Duration::from_secs(2), server.cancel()).await;
+    let _ = tokio::time::timeout(GRACE, server.cancel()).await;
     tools
 }
 
@@ -170,10 +173,7 @@ async fn pages(
     let mut cursor: Option<String> = None;
     loop {
         let page = PaginatedRequestParams::default().with_cursor(cursor.clone());
-        let page = server
-            .list_tools(Some(page))
-            .await
-            .map_err(|error| format!("cannot read tools/list: {}", chain(&error)))?;
+        let page = server.list_tools(Some(page)).await.map_err(|error| unlisted(&error))?;
         let read =
             page.tools.iter().filter_map(|tool| Tool::read(serde_json::to_value(tool).ok()?));
         tools.extend(read);
@@ -193,22 +193,53 @@ async fn pages(
     }
 }
 
-/// An error with its causes, on one line, each said once.
-fn chain(error: &dyn Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
+/// Why a connection did not come about, in a few words.
+fn unconnected(error: &ClientInitializeError) -> String {
+    let words = match error {
+        ClientInitializeError::TransportError { error, .. } => of_transport(error.error.as_ref()),
+        // The older handshake came second, and is what a server without the newer one would have answered.
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => {
+            return unconnected(fallback);
         }
-        next = error.source();
-    }
-    let all = texts.join(": ");
-    let cure = if all.contains("Auth required") || all.contains("401") || all.contains("403") {
-        Cow::from("; --bearer-env or --header-env send credentials")
-    } else {
-        Cow::from("")
+        ClientInitializeError::ConnectionClosed(_) => {
+            "it closed the connection without an answer".to_owned()
+        }
+        ClientInitializeError::JsonRpcError(error) => {
+            format!("it answered with an error: {}", error.message)
+        }
+        other => other.to_string(),
     };
-    format!("{}{cure}", one_line(&all, MOST_ERROR))
+    format!("cannot connect: {}", one_line(&words, MOST_ERROR))
+}
+
+fn unlisted(error: &ServiceError) -> String {
+    let words = match error {
+        ServiceError::TransportSend(error) => of_transport(error.error.as_ref()),
+        ServiceError::TransportClosed => "it closed the connection".to_owned(),
+        ServiceError::McpError(error) => format!("it answered with an error: {}", error.message),
+        other => other.to_string(),
+    };
+    format!("cannot read tools/list: {}", one_line(&words, MOST_ERROR))
+}
+
+fn of_transport(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    type Http = StreamableHttpError<reqwest::Error>;
+    match error.downcast_ref::<Http>() {
+        Some(Http::Client(error)) => cause(error),
+        Some(Http::AuthRequired(_) | Http::InsufficientScope(_)) => {
+            "it asks for credentials; --bearer-env or --header-env send them".to_owned()
+        }
+        // The page that came with an HTTP status says no more than the status.
+        Some(other) => other.to_string().split(": <").next().unwrap_or_default().to_owned(),
+        None => cause(error),
+    }
+}
+
+/// The innermost cause, which is the one that a person can do something about.
+fn cause(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
