@@ -2,7 +2,7 @@
 
 use mcp_policy::json::{Duplicates, parse};
 
-use super::language::{Field, Keys, Kind, Presence, SECTIONS, SETTINGS, Section, section};
+use super::language::{Field, Keys, Kind, Presence, SETTINGS, Section, section, sections};
 use crate::cli::tree::{Map, Node};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -38,7 +38,7 @@ fn bare() -> Map {
 
 /// Every section that others refer to.
 fn definitions(without: &[&str]) -> Node {
-    let named = SECTIONS.iter().filter(|section| !without.contains(&section.id));
+    let named = sections().filter(|section| !without.contains(&section.id));
     Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))))
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_json() {
-        for section in SECTIONS {
+        for section in sections() {
             let of_fields = section.fields.iter().flat_map(|field| {
                 let default =
                     if let Presence::Default(text) = field.presence { Some(text) } else { None };

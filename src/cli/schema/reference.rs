@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::language::{Field, Keys, Kind, Presence, SECTIONS, Section, section};
+use super::language::{Field, Keys, Kind, Presence, Section, section, sections};
 
 const HEAD: &str = "# Fields of a policy\n\n\
     Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
@@ -13,10 +13,10 @@ const HEAD: &str = "# Fields of a policy\n\n\
 pub(super) fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push('\n');
-    for section in SECTIONS {
+    for section in sections() {
         line(&mut page, &format!("- [{}](#{})", section.title, anchor(section.title)));
     }
-    for section in SECTIONS {
+    for section in sections() {
         write_section(&mut page, section);
     }
     page
