@@ -54,6 +54,14 @@ mod schema;
 #[cfg(test)]
 mod render;
 
+/// `mcp-policy scan`, on a list of tools.
+#[cfg(test)]
+mod scan;
+
+/// What all sub-commands have in common.
+#[cfg(test)]
+mod desk;
+
 /// The built filter in an embedded runtime.
 #[cfg(test)]
 mod wasm;

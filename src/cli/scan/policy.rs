@@ -42,7 +42,7 @@ pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile)
         entries.0.push(Member {
             comments,
             key: tool.name.clone(),
-            value: Node::Map(profile.entry(judgement.class)),
+            value: Node::Map(profile.entry(judgement)),
         });
     }
     let mut policy = Map::default();
@@ -154,7 +154,6 @@ fn condition(name: &str, schema: &Value, class: Class) -> Option<(&'static str, 
             let most = most.or_else(|| counted.then_some(100))?;
             Some(("lte", Node::number(most)))
         }
-        "string" if named(&["sql"]) => Some(("regex", text("^(?i)\\s*select\\b"))),
         "string" if named(&["to", "recipient", "email"]) => {
             Some(("ends_with", text("@example.com")))
         }
@@ -252,7 +251,7 @@ mod tests {
     fn hints_are_conditions() {
         let table = json!({
             "path": {"type": "string"}, "target_url": {"type": "string"}, "amount": {"type": "integer"}, "n": {"type": "number", "maximum": 7},
-            "mode": {"type": "string", "enum": ["a", "b c", "d: e"]}, "sql": {"type": "string"}, "to": {"type": "string"},
+            "mode": {"type": "string", "enum": ["a", "b c", "d: e"]}, "to": {"type": "string"},
             "channel": {"type": "string"}, "odd name": {"type": "integer", "maximum": 1}, "a.count": {"type": "integer", "maximum": 1}
         });
         let mut checked = 0;
@@ -268,7 +267,7 @@ mod tests {
             ));
             checked += 1;
         }
-        assert_eq!(checked, 10);
+        assert_eq!(checked, 9);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::classify::Class;
+use super::classify::{Class, Judgement, Risk};
 use crate::cli::tree::{Map, Node};
 
 /// How much a first policy lets through.
@@ -42,10 +42,23 @@ impl Profile {
         }
     }
 
-    /// The entry of a tool of this class.
-    pub(super) fn entry(self, class: Class) -> Map {
+    /// What becomes of a tool: what its class says, unless reading it is itself a high risk.
+    fn of(self, judgement: &Judgement) -> Treatment {
+        let secret = judgement.class == Class::Read && judgement.risk >= Risk::High;
+        match self {
+            Profile::Cautious if secret => Treatment::Deny,
+            Profile::Balanced if secret => Treatment::Approve,
+            Profile::Cautious | Profile::Balanced | Profile::Open => {
+                self.treatment(judgement.class)
+            }
+        }
+    }
+
+    /// The entry of a tool.
+    pub(super) fn entry(self, judgement: &Judgement) -> Map {
+        let class = judgement.class;
         let mut entry = Map::default();
-        match self.treatment(class) {
+        match self.of(judgement) {
             Treatment::Deny => {
                 entry.push("action", Node::text("deny"));
                 entry.push("reason", Node::text(reason(class)));
@@ -86,7 +99,7 @@ impl Profile {
 
 fn reason(class: Class) -> &'static str {
     match class {
-        Class::Read => "Reading this is not allowed.",
+        Class::Read => "Secrets are not for an agent.",
         Class::Write => "Changing this is not allowed.",
         Class::Destructive => "What cannot be undone is not for an agent.",
         Class::Execute => "Running code or commands is not for an agent.",
