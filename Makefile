@@ -19,7 +19,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
-	cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
+	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+		cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
 	@mkdir -p target
 	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"

@@ -1,17 +1,25 @@
 //! Arguments and exit codes.
 
+mod completions;
+mod convert;
 mod explain;
 mod input;
 mod out;
+mod output;
+mod render;
 mod replay;
 mod report;
+mod scan;
+mod schema;
+mod server;
 mod table;
 mod test;
+mod tree;
 mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,10 +55,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Scan(Box<scan::Arguments>),
     Validate(validate::Arguments),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
+    Convert(convert::Arguments),
+    Render(render::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Runs the command.
@@ -58,10 +71,15 @@ pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let format = arguments.format;
     let exit = match arguments.command {
+        Command::Scan(arguments) => scan::run(&arguments, format),
         Command::Validate(arguments) => validate::run(&arguments, format),
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::Convert(arguments) => convert::run(&arguments, format),
+        Command::Render(arguments) => render::run(&arguments, format),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };
     ExitCode::from(exit as u8)
 }

@@ -20,7 +20,17 @@ macro_rules! err {
 pub(super) use {err, out};
 
 pub(super) fn stdout(line: fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(anstream::stdout(), "{line}") {
+    end_if_failed(writeln!(anstream::stdout(), "{line}"));
+}
+
+/// Prints a document on standard output, byte by byte as it is.
+pub(super) fn verbatim(text: &str) {
+    let mut out = std::io::stdout().lock();
+    end_if_failed(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+fn end_if_failed(written: std::io::Result<()>) {
+    if let Err(error) = written {
         if error.kind() != ErrorKind::BrokenPipe {
             err!("error: standard output cannot be written: {error}");
         }

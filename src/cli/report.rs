@@ -40,6 +40,12 @@ pub(super) fn warning(line: &str) {
     err!("{}", Renderer::styled().render(&report));
 }
 
+/// Says in one line on standard error what is worth knowing.
+pub(super) fn note(line: &str) {
+    let report = [Group::with_title(Level::NOTE.primary_title(line))];
+    err!("{}", Renderer::styled().render(&report));
+}
+
 /// Draws problems on standard error.
 pub(super) fn problems(source: &Source, problems: &[Problem]) {
     for problem in problems.iter().take(MOST) {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::lint::fit::{self, Tool};
 use mcp_policy::rehearsal::suite::Suite;
-use mcp_policy::source::{Problem, Source};
+use mcp_policy::source::{Problem, Source, Syntax};
 use serde::Serialize;
 
 use super::input::{self, Trouble};
 use super::report::{self, Finding};
+use super::server::target::Target;
+use super::server::{self, Access, connected};
 use super::{Exit, Format};
 use crate::cli::out::{err, out};
 
@@ -18,13 +20,15 @@ use crate::cli::out::{err, out};
 #[command(after_help = "Examples:
   mcp-policy validate policies/*.json
   mcp-policy validate --deny-warnings --tools tools.json policy.yaml
+  mcp-policy validate --server https://mcp.example.com/mcp --bearer-env TOKEN policy.yaml
 
-`tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages. With it, a policy that
-names unknown tools or arguments, or compares them with values that they never have, draws warnings.
+`tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages; `--server` asks the
+server itself. With them, a policy that names unknown tools or arguments, or compares them with values that they never have,
+draws warnings.
 
 Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
 Files named `*.test.yaml` are checked as policy tests.
-Exit codes: 0 all valid, 1 at least one is not, 2 a file cannot be read.")]
+Exit codes: 0 all valid, 1 at least one is not, 2 a file or the server cannot be read.")]
 pub(super) struct Arguments {
     /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
     #[arg(required = true)]
@@ -34,8 +38,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
 
+    /// Check the policies against the tools of a running server: its address (Streamable HTTP, or HTTP with SSE).
+    #[arg(long, value_name = "URL", conflicts_with = "tools")]
+    server: Option<String>,
+
+    #[command(flatten)]
+    access: Access,
+
     /// The policy that is checked against the tools, where there are several.
-    #[arg(long = "policy", value_name = "NAME", requires = "tools")]
+    #[arg(long = "policy", value_name = "NAME")]
     policy_name: Option<String>,
 
     /// Take warnings for errors.
@@ -55,29 +66,49 @@ struct Report {
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
-    match &arguments.tools {
-        None => check_all(arguments, &[], format),
-        Some(file) => with_tools(file, |tools| check_all(arguments, tools, format)).unwrap_or_else(
-            |trouble| {
-                trouble.tell();
-                Exit::Unusable
-            },
-        ),
-    }
+    checked(arguments, format).unwrap_or_else(|trouble| {
+        trouble.tell();
+        Exit::Unusable
+    })
 }
 
-/// Reads the tools of a server from a file, for as long as they are needed.
-fn with_tools<T>(file: &Path, go: impl FnOnce(&[Tool<'_>]) -> T) -> Result<T, Trouble> {
-    let source = input::source(file)?;
+fn checked(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+    let Some(source) = tools(arguments)? else {
+        if arguments.policy_name.is_some() {
+            return Err(Trouble::Line("--policy needs --tools or --server".to_owned()));
+        }
+        return Ok(check_all(arguments, &[], format));
+    };
     let value = input::value(&source)?;
-    let tools = fit::tools(&value);
-    match tools {
+    match fit::tools(&value) {
         Ok(tools) if tools.is_empty() => {
             Err(Trouble::Line(format!("{}: there is no tool in it", source.name)))
         }
-        Ok(tools) => Ok(go(&tools)),
+        Ok(tools) => Ok(check_all(arguments, &tools, format)),
         Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
     }
+}
+
+/// The tools of a server as a document, where the policies are checked against them.
+fn tools(arguments: &Arguments) -> Result<Option<Source>, Trouble> {
+    if let Some(url) = &arguments.server {
+        return listed(url, &arguments.access).map(Some).map_err(Trouble::Line);
+    }
+    if arguments.access.has_credentials() {
+        let line = "--header, --header-env and --bearer-env need --server";
+        return Err(Trouble::Line(line.to_owned()));
+    }
+    arguments.tools.as_deref().map(input::source).transpose()
+}
+
+/// Asks a server for its tools.
+fn listed(url: &str, access: &Access) -> Result<Source, String> {
+    let target = Target::Remote(access.remote(url)?);
+    let tools = connected(server::tools(&target, url, access.within(), &|_| ()))?
+        .map_err(|problem| format!("{url}: {problem}"))?;
+    let tools: Vec<&serde_json::Value> = tools.iter().map(|tool| &tool.raw).collect();
+    let text = serde_json::json!({ "tools": tools }).to_string();
+    Ok(Source { name: url.to_owned(), text, syntax: Syntax::Json })
 }
 
 fn check_all(arguments: &Arguments, tools: &[Tool<'_>], format: Format) -> Exit {

@@ -117,7 +117,7 @@ fn every_crate_in_the_filter_was_let_in() {
     let output = Command::new(env!("CARGO"))
         .args([
             "tree",
-            "--offline",
+            "--locked",
             "--target",
             "wasm32-wasip1",
             "--edges",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 use crate::properties::{Calls, calls, policy};
-use crate::world::{Engine, World, post_headers};
+use crate::world::{Answer, Engine, World, post_headers};
 
 const NAMES: [&str; 9] =
     ["t", "tool", "Tool", "toil", "x1", "secret", "tool ", "other", "se\u{ad}cret"];
@@ -79,7 +79,7 @@ proptest! {
             let method = if kind == "tool" { "tools/call" } else { "prompts/get" };
             let params = json!({"name": name, "arguments": arguments});
             let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-            let decided = engine.request(&body.to_string(), &post_headers(caller), *at);
+            let decided = engine.request(&body.to_string(), &post_headers(caller), *at, Answer::Success);
             let list = json!({"result": {format!("{kind}s"): [{"name": name}]}}).to_string();
             let shown = filtered(&engine, &list).is_none();
             prop_assert!(!decided.allowed || shown, "{name} can be called, and is not shown");

@@ -46,6 +46,26 @@ mod places;
 #[cfg(test)]
 mod cli;
 
+/// `mcp-policy convert`: both dialects decide the same.
+#[cfg(test)]
+mod convert;
+
+/// The JSON Schemas, held to the compiler.
+#[cfg(test)]
+mod schema;
+
+/// `mcp-policy render`: deployment files.
+#[cfg(test)]
+mod render;
+
+/// `mcp-policy scan`, on a list of tools.
+#[cfg(test)]
+mod scan;
+
+/// What all sub-commands have in common.
+#[cfg(test)]
+mod desk;
+
 /// The built filter in an embedded runtime.
 #[cfg(test)]
 mod wasm;

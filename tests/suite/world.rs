@@ -25,6 +25,13 @@ pub(crate) struct Decided {
     pub(crate) form: Option<&'static str>,
 }
 
+/// What the server says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Success,
+    Error,
+}
+
 /// A policy with its counters.
 pub(crate) struct Engine {
     pub(crate) config: Config,
@@ -45,11 +52,18 @@ impl Engine {
         caller: &str,
         at: u64,
     ) -> Decided {
-        self.request(&tools_call("1", tool, arguments), &post_headers(caller), at)
+        let body = tools_call("1", tool, arguments);
+        self.request(&body, &post_headers(caller), at, Answer::Success)
     }
 
-    /// The same with any request.
-    pub(crate) fn request(&self, body: &str, headers: &[Header<'_>], at: u64) -> Decided {
+    /// The same with any request, and what the server says of it if it gets there.
+    pub(crate) fn request(
+        &self,
+        body: &str,
+        headers: &[Header<'_>],
+        at: u64,
+        answer: Answer,
+    ) -> Decided {
         let head = match admit(headers, Follows::Body, usize::MAX) {
             Ok(Admission::Judge(head)) => *head,
             other => panic!("not a POST: {other:?}"),
@@ -61,10 +75,17 @@ impl Engine {
         };
         let facts = Facts::of(headers, &self.config.headers);
         let caller = Caller::read(&self.config, &facts, &|_| None).unwrap();
-        self.decide(&message, &head, &caller, at)
+        self.decide(&message, &head, &caller, at, answer)
     }
 
-    fn decide(&self, request: &Request<'_>, head: &Head, caller: &Caller, at: u64) -> Decided {
+    fn decide(
+        &self,
+        request: &Request<'_>,
+        head: &Head,
+        caller: &Caller,
+        at: u64,
+        answer: Answer,
+    ) -> Decided {
         let limiter = Limiter::new(&self.store, self.config.counters.shards);
         let allowed = Decided {
             allowed: true,
@@ -85,7 +106,12 @@ impl Engine {
             &limiter,
             UnixMillis(at),
         ) {
-            Outcome::Permitted(..) => allowed,
+            Outcome::Permitted(permit, _) => {
+                if answer == Answer::Error {
+                    limiter.give_back(permit.into_refundable().iter());
+                }
+                allowed
+            }
             Outcome::Denied(denial) => {
                 let (policy, form) = (&self.config.policy.name, self.config.denials);
                 let reply = Reply::denial(request, &denial, &Context { policy, head, form });

@@ -70,9 +70,15 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
     let peer = fields.take("peer");
     let credential = fields.take("credential");
     let address = fields.take("source");
-    let found = match (claim, header, peer, credential, address) {
+    let (payload, stated) = (fields.take("payload"), fields.take("use_remote_address"));
+    let before = reader.diagnostics.len();
+    reader.close(&fields);
+    let misspelt = reader.diagnostics.len() > before;
+    only_with("jwt_claim", claim.as_ref(), payload.as_ref(), reader);
+    only_with("source", address.as_ref(), stated.as_ref(), reader);
+    match (claim, header, peer, credential, address) {
         (Some(claim), None, None, None, None) => {
-            let payload = match fields.take("payload") {
+            let payload = match payload {
                 None => Some("jwt_payload"),
                 Some(field) => reader.text(&field),
             };
@@ -95,7 +101,6 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
         },
         (None, None, None, None, Some(address)) => {
             let ip = reader.word(&address, &[("ip", ())]);
-            let stated = fields.take("use_remote_address");
             let stated = stated.and_then(|field| reader.flag(&field)) == Some(true);
             if ip.is_some() && !stated {
                 let message = "without `use_remote_address: true` in Envoy's HTTP connection manager a client names any address in x-forwarded-for";
@@ -109,17 +114,25 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
             }
             ip.map(|()| Source::SourceIp)
         }
+        _ if misspelt => None,
         _ => {
             let message =
                 "expected exactly one of `jwt_claim`, `header`, `peer`, `credential`, `source`"
                     .to_owned();
             let help = "a further source is a further member of the list".to_owned();
             reader.error_with_help(Code::Contradiction, &field.place, message, help);
-            return None;
+            None
         }
-    };
-    reader.close(&fields);
-    found
+    }
+}
+
+/// Refuses a field that says something about another one, where that is not there.
+fn only_with(of: &str, there: Option<&Field<'_>>, field: Option<&Field<'_>>, reader: &mut Reader) {
+    if let (None, Some(field)) = (there, field) {
+        let message = format!("it says nothing without `{of}`");
+        let help = format!("leave it out, or add `{of}`");
+        reader.error_with_help(Code::NoEffect, &field.place, message, help);
+    }
 }
 
 /// A claim, with dots where it is nested, or as the list of its names: `act.sub`, `["kubernetes.io", "namespace"]`.

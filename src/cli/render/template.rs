@@ -1,0 +1,62 @@
+//! A shipped file, of which parts are replaced.
+
+/// A deployment file under construction.
+pub(super) struct Template {
+    head: String,
+    body: String,
+}
+
+impl Template {
+    /// The shipped file, with other words at its head.
+    pub(super) fn new(shipped: &str, how: &str) -> Template {
+        let body = shipped.lines().skip_while(|line| line.starts_with('#') || line.is_empty());
+        let body = body.map(|line| format!("{line}\n")).collect();
+        let head = how.lines().map(|line| format!("# {line}\n")).collect();
+        Template { head, body }
+    }
+
+    /// Replaces a text that is there once.
+    ///
+    /// # Errors
+    /// Where the shipped file does not have it once, which a test rules out.
+    pub(super) fn replace(&mut self, old: &str, new: &str) -> Result<(), String> {
+        if self.body.matches(old).count() != 1 {
+            return Err(format!("the template has not once `{old}`"));
+        }
+        self.body = self.body.replacen(old, new, 1);
+        Ok(())
+    }
+
+    /// Replaces what is indented deeper than the only line that says `line`.
+    ///
+    /// # Errors
+    /// As [`Template::replace`].
+    pub(super) fn replace_block(&mut self, line: &str, text: &str) -> Result<(), String> {
+        let lines: Vec<&str> = self.body.lines().collect();
+        let mut found = lines.iter().enumerate().filter(|(_, candidate)| candidate.trim() == line);
+        let (Some((at, header)), None) = (found.next(), found.next()) else {
+            return Err(format!("the template has not one line `{line}`"));
+        };
+        let (before, rest) = lines.split_at(at + 1);
+        let indent = indentation(header);
+        let deeper = |line: &&&str| line.trim().is_empty() || indentation(line) > indent;
+        let block: Vec<&&str> = rest.iter().take_while(deeper).collect();
+        // Blank lines after the block belong to what follows.
+        let blank = block.iter().rev().take_while(|line| line.trim().is_empty()).count();
+        let after = rest.iter().skip(block.len() - blank);
+        let new = text.lines().map(|line| format!("{:1$}{line}", "", indent + 2));
+        let all =
+            before.iter().map(ToString::to_string).chain(new).chain(after.map(ToString::to_string));
+        self.body = all.map(|line| line + "\n").collect();
+        Ok(())
+    }
+
+    /// The finished file.
+    pub(super) fn text(self) -> String {
+        format!("{}\n{}", self.head, self.body)
+    }
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}

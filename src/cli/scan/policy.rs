@@ -1,0 +1,288 @@
+//! A first policy: everything denied that is not listed, every tool listed with what is known of it, and limits by class.
+
+use std::collections::HashSet;
+
+use mcp_policy::matcher::path::Path;
+use serde_json::Value;
+
+use super::classify::{Class, Judgement};
+use super::profile::Profile;
+use crate::cli::server::tool::{Tool, one_line};
+use crate::cli::tree::print::print;
+use crate::cli::tree::{Map, Member, Node};
+use mcp_policy::source::Syntax;
+
+/// Longest line of a comment, in characters.
+const MOST_COMMENT: usize = 140;
+
+/// Most conditions that are suggested for one tool.
+const MOST_HINTS: usize = 5;
+
+/// A policy, and the tools that it cannot list.
+pub(super) struct Draft {
+    pub(super) text: String,
+    pub(super) notes: Vec<String>,
+}
+
+/// Writes a policy for the tools of a server.
+pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile) -> Draft {
+    let mut notes = Vec::new();
+    let mut entries = Map::default();
+    let mut seen = HashSet::new();
+    let mut sorted: Vec<&(Tool, Judgement)> = tools.iter().collect();
+    sorted.sort_by_key(|(_, judgement)| judgement.class);
+    for (tool, judgement) in sorted {
+        if let Err(why) = listable(&tool.name, &mut seen) {
+            notes.push(format!(
+                "`{}` is not in the policy, which denies it: {why}",
+                one_line(&tool.name, 80)
+            ));
+            continue;
+        }
+        let comments = comments(tool, judgement);
+        entries.0.push(Member {
+            comments,
+            key: tool.name.clone(),
+            value: Node::Map(profile.entry(judgement)),
+        });
+    }
+    let mut policy = Map::default();
+    policy.push("version", Node::text("1"));
+    policy.push("description", Node::Text(format!("A first policy for {}", one_line(server, 80))));
+    policy.push("default", Node::text("deny"));
+    policy.push("tools", Node::Map(entries));
+    if let Some(first) = policy.0.first_mut() {
+        first.comments = head(profile, &notes);
+    }
+    Draft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
+}
+
+fn head(profile: Profile, notes: &[String]) -> Vec<String> {
+    let mut head = vec![
+        "A first policy, written by `mcp-policy scan`. Read it through: what is known of a tool is what its server says.".to_owned(),
+        format!("Profile {}.", profile.about()),
+        "Lines that begin with `consider` are conditions for `require`, made from the arguments that the server names.".to_owned(),
+    ];
+    head.extend(notes.iter().map(|note| one_line(note, MOST_COMMENT)));
+    head
+}
+
+/// Whether a name can be a key: one that would match other tools, or none, cannot.
+fn listable(name: &str, seen: &mut HashSet<String>) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > mcp_policy::bounds::MAX_PATTERN_BYTES {
+        return Err("its name is empty or too long");
+    }
+    if name.contains(['*', '?']) {
+        return Err("its name has `*` or `?`, which in a policy match other tools too");
+    }
+    if name == "_global" {
+        return Err("the name is taken by the counters of the policy");
+    }
+    if !seen.insert(name.to_owned()) {
+        return Err("the server lists this name twice");
+    }
+    Ok(())
+}
+
+fn comments(tool: &Tool, judgement: &Judgement) -> Vec<String> {
+    let mut comments = Vec::new();
+    let description = one_line(&tool.description, MOST_COMMENT);
+    if !description.is_empty() {
+        comments.push(description);
+    }
+    let evidence = judgement.evidence.join("; ");
+    comments.push(one_line(
+        &format!("{}, {} risk: {evidence}", judgement.class, judgement.risk),
+        MOST_COMMENT,
+    ));
+    comments.extend(
+        hints(tool, judgement.class)
+            .into_iter()
+            .take(MOST_HINTS)
+            .map(|hint| format!("consider {hint}")),
+    );
+    comments
+}
+
+/// Conditions that suit the arguments, each on one line.
+fn hints(tool: &Tool, class: Class) -> Vec<String> {
+    let conditions = tool.arguments().filter_map(|(name, schema, _)| {
+        let path = argument_path(name)?;
+        let (op, value) = condition(name, schema, class)?;
+        Some(Node::list([Node::map([
+            ("path", Node::Text(path)),
+            ("op", Node::text(op)),
+            ("value", value),
+        ])]))
+    });
+    let lines = conditions.map(|condition| print(&condition, Syntax::Yaml, 0));
+    let hints =
+        lines.filter_map(|line| line.strip_prefix("- ").map(|line| line.trim_end().to_owned()));
+    // What does not fit on a line, or is not what it looks like, is left out.
+    hints.filter(|hint| !hint.contains('\n') && one_line(hint, MOST_COMMENT) == *hint).collect()
+}
+
+fn condition(name: &str, schema: &Value, class: Class) -> Option<(&'static str, Node)> {
+    let name = name.to_lowercase();
+    let named = |words: &[&str]| {
+        words.iter().any(|word| name == *word || name.ends_with(&format!("_{word}")))
+    };
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let text = |text: &str| Node::text(text);
+    if kind == "string"
+        && named(&["path", "file", "filename", "filepath", "directory", "dir", "folder"])
+    {
+        return Some(("regex", text("^/data/([^./][^/]*/)*[^./][^/]*$")));
+    }
+    if kind == "string" && named(&["url", "uri", "endpoint", "webhook"]) {
+        return Some(("starts_with", text("https://example.com/")));
+    }
+    if class == Class::Read {
+        return None;
+    }
+    let values = schema.get("enum").and_then(Value::as_array);
+    let texts: Option<Vec<Node>> =
+        values.map(|values| values.iter().filter_map(Value::as_str).map(Node::text).collect());
+    if let Some(texts) = texts.filter(|texts| !texts.is_empty()) {
+        return Some(("in", Node::list(texts)));
+    }
+    match kind {
+        "number" | "integer" => {
+            let most = schema.get("maximum").and_then(Value::as_u64);
+            let counted = named(&[
+                "amount", "price", "quantity", "count", "limit", "size", "replicas", "total",
+            ]);
+            let most = most.or_else(|| counted.then_some(100))?;
+            Some(("lte", Node::number(most)))
+        }
+        "string" if named(&["to", "recipient", "email"]) => {
+            Some(("ends_with", text("@example.com")))
+        }
+        "string"
+            if named(&[
+                "channel",
+                "repo",
+                "repository",
+                "owner",
+                "org",
+                "project",
+                "database",
+                "table",
+                "bucket",
+                "namespace",
+                "branch",
+                "workspace",
+                "environment",
+                "currency",
+                "cluster",
+            ]) =>
+        {
+            Some(("in", Node::list([text("first"), text("second")])))
+        }
+        _ => None,
+    }
+}
+
+/// The path to a top-level argument.
+fn argument_path(name: &str) -> Option<String> {
+    let plain = format!("args.{name}");
+    if !name.contains('.') && Path::new(&plain).is_some() {
+        return Some(plain);
+    }
+    let mut quoted = "args[".to_owned();
+    mcp_policy::json::write_string(&mut quoted, name);
+    quoted.push(']');
+    Path::new(&quoted).map(|_| quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_policy::policy::compiled::Config;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::scan::classify::Classifier;
+
+    fn judged(tools: Value) -> Vec<(Tool, Judgement)> {
+        let classifier = Classifier::new();
+        let tools = Tool::read_list(&tools.to_string()).unwrap();
+        tools
+            .into_iter()
+            .map(|tool| {
+                let judgement = classifier.judge(&tool);
+                (tool, judgement)
+            })
+            .collect()
+    }
+
+    fn loads(text: &str) -> Config {
+        let value = mcp_policy::yaml::read(text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+        Config::compile(&value, "").unwrap_or_else(|problems| panic!("{problems:?}\n{text}")).config
+    }
+
+    /// A server that wants its texts to become policy.
+    #[test]
+    fn no_text_of_a_server_becomes_policy() {
+        let tools = judged(json!([
+            {"name": "*"}, {"name": "a?"}, {"name": ""}, {"name": "_global"}, {"name": "twice"}, {"name": "twice"},
+            {"name": "delete_x", "description": "x\n  evil: {}\r\u{85}  evil2: {}\u{2028}  evil3: {}\u{0}"},
+            {"name": "odd\n\"key\": {}", "description": "- a: b"},
+            {"name": "x: {}\n# y"},
+            {"name": "write", "inputSchema": {"properties": {"mode": {"enum": ["a\n", "b: c", "#d", "\u{202e}e"]}, "a\nb": {"type": "number", "maximum": 3}}}}
+        ]));
+        let draft = draft("server\nname", &tools, Profile::Cautious);
+        let config = loads(&draft.text);
+        let names: Vec<String> =
+            config.policy.entries().map(|entry| format!("{:?}", entry.pattern)).collect();
+        assert_eq!(names.len(), 5, "{names:?}\n{}", draft.text);
+        assert_eq!(draft.notes.len(), 5, "{:?}", draft.notes);
+        assert!(!names.iter().any(|name| name.contains("evil")), "{names:?}");
+        assert!(
+            draft
+                .text
+                .lines()
+                .all(|line| !line.contains(|c: char| c.is_control() || c == '\u{202e}')),
+            "{}",
+            draft.text
+        );
+    }
+
+    /// What is suggested is a condition that loads.
+    #[test]
+    fn hints_are_conditions() {
+        let table = json!({
+            "path": {"type": "string"}, "target_url": {"type": "string"}, "amount": {"type": "integer"}, "n": {"type": "number", "maximum": 7},
+            "mode": {"type": "string", "enum": ["a", "b c", "d: e"]}, "to": {"type": "string"},
+            "channel": {"type": "string"}, "odd name": {"type": "integer", "maximum": 1}, "a.count": {"type": "integer", "maximum": 1}
+        });
+        let mut checked = 0;
+        for (name, schema) in table.as_object().unwrap() {
+            let tool =
+                Tool::read(json!({"name": "write", "inputSchema": {"properties": {name: schema}}}))
+                    .unwrap();
+            let hints = hints(&tool, Class::Write);
+            assert_eq!(hints.len(), 1, "{name}");
+            loads(&format!(
+                "version: \"1\"\ndefault: deny\ntools:\n  write:\n    require:\n      - conditions: [{}]\n",
+                hints[0]
+            ));
+            checked += 1;
+        }
+        assert_eq!(checked, 9);
+    }
+
+    #[test]
+    fn every_profile_loads_for_every_class() {
+        let tools = judged(
+            json!([{"name": "get"}, {"name": "write"}, {"name": "delete"}, {"name": "exec"}, {"name": "pay"}]),
+        );
+        let classes: Vec<Class> = tools.iter().map(|(_, judgement)| judgement.class).collect();
+        assert_eq!(
+            classes,
+            [Class::Read, Class::Write, Class::Destructive, Class::Execute, Class::Financial]
+        );
+        for profile in [Profile::Cautious, Profile::Balanced, Profile::Open] {
+            assert_eq!(loads(&draft("s", &tools, profile).text).policy.entries().count(), 5);
+        }
+    }
+}

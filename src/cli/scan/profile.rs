@@ -1,0 +1,108 @@
+//! What a first policy says of each class of tools.
+
+use clap::ValueEnum;
+
+use super::classify::{Class, Judgement, Risk};
+use crate::cli::tree::{Map, Node};
+
+/// How much a first policy lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Profile {
+    /// Reads pass; writes wait for a person; the rest is denied.
+    Cautious,
+    /// Reads and writes pass, within limits; what destroys or costs waits for a person; running code is denied.
+    Balanced,
+    /// Everything passes, within limits.
+    Open,
+}
+
+/// What becomes of the calls of one class.
+enum Treatment {
+    Deny,
+    Approve,
+    /// So many a minute for each tool.
+    Rate(u32),
+    /// So many a minute and a day, over all tools of the class.
+    Pool(u32, u32),
+}
+
+impl Profile {
+    fn treatment(self, class: Class) -> Treatment {
+        match (self, class) {
+            (Profile::Cautious, Class::Read) => Treatment::Rate(60),
+            (Profile::Cautious, Class::Write) => Treatment::Approve,
+            (Profile::Cautious, _) | (Profile::Balanced, Class::Execute) => Treatment::Deny,
+            (Profile::Balanced, Class::Read) => Treatment::Rate(120),
+            (Profile::Balanced, Class::Write) => Treatment::Pool(20, 200),
+            (Profile::Balanced, Class::Destructive | Class::Financial) => Treatment::Approve,
+            (Profile::Open, Class::Read) => Treatment::Rate(300),
+            (Profile::Open, Class::Write) => Treatment::Pool(60, 2000),
+            (Profile::Open, Class::Destructive | Class::Execute) => Treatment::Pool(10, 100),
+            (Profile::Open, Class::Financial) => Treatment::Pool(2, 20),
+        }
+    }
+
+    /// What becomes of a tool: what its class says, unless reading it is itself a high risk.
+    fn of(self, judgement: &Judgement) -> Treatment {
+        let secret = judgement.class == Class::Read && judgement.risk >= Risk::High;
+        match self {
+            Profile::Cautious if secret => Treatment::Deny,
+            Profile::Balanced if secret => Treatment::Approve,
+            Profile::Cautious | Profile::Balanced | Profile::Open => {
+                self.treatment(judgement.class)
+            }
+        }
+    }
+
+    /// The entry of a tool.
+    pub(super) fn entry(self, judgement: &Judgement) -> Map {
+        let class = judgement.class;
+        let mut entry = Map::default();
+        match self.of(judgement) {
+            Treatment::Deny => {
+                entry.push("action", Node::text("deny"));
+                entry.push("reason", Node::text(reason(class)));
+            }
+            Treatment::Approve => {
+                entry.push("action", Node::text("require_approval"));
+                entry.push("reason", Node::text("A person has to do this."));
+            }
+            Treatment::Rate(max) => entry.push("rate_limit", Node::Text(format!("{max}/minute"))),
+            Treatment::Pool(minute, day) => {
+                let limit = |window: &str, max: u32| {
+                    let counter = format!("{}_per_{window}", class.word());
+                    Node::map([
+                        ("counter", Node::Text(counter)),
+                        ("window", Node::text(window)),
+                        ("max", Node::number(max)),
+                    ])
+                };
+                entry.push("limits", Node::list([limit("minute", minute), limit("day", day)]));
+            }
+        }
+        entry
+    }
+
+    /// A sentence for the head of the policy.
+    pub(super) fn about(self) -> &'static str {
+        match self {
+            Profile::Cautious => {
+                "cautious: reads pass; writes wait for a person; the rest is denied"
+            }
+            Profile::Balanced => {
+                "balanced: reads and writes pass within limits; what destroys or costs waits for a person; running code is denied"
+            }
+            Profile::Open => "open: everything passes within limits",
+        }
+    }
+}
+
+fn reason(class: Class) -> &'static str {
+    match class {
+        Class::Read => "Secrets are not for an agent.",
+        Class::Write => "Changing this is not allowed.",
+        Class::Destructive => "What cannot be undone is not for an agent.",
+        Class::Execute => "Running code or commands is not for an agent.",
+        Class::Financial => "Moving money is not for an agent.",
+    }
+}

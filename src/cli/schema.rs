@@ -1,0 +1,48 @@
+//! `mcp-policy schema`: JSON Schemas for editors, and the reference page, all written from the tables in `language`.
+
+mod json_schema;
+mod language;
+mod reference;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Exit;
+use super::output::deliver;
+use super::tree::print::print;
+use mcp_policy::source::Syntax;
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+    mcp-policy schema > policy.schema.json\n\n\
+    With this line at its head, a policy in YAML gets completion and inline errors in VS Code (extension `YAML`):\n  \
+    # yaml-language-server: $schema=policy.schema.json\n\n\
+    Exit codes: 0 written, 2 it cannot be written.")]
+pub(super) struct Arguments {
+    /// What to write.
+    #[arg(value_enum, default_value = "policy")]
+    what: What,
+    /// Where to write it, instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// JSON Schema (2020-12) of a policy, with the settings that may stand beside its fields.
+    Policy,
+    /// JSON Schema of what the filter is configured with: a policy, or policies by name.
+    Plugin,
+    /// The reference page for authors, in Markdown.
+    Reference,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let text = match arguments.what {
+        What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
+        What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
+        What::Reference => reference::page(),
+    };
+    deliver(&text, arguments.output.as_deref())
+}

@@ -1,0 +1,176 @@
+//! The tables as JSON Schema 2020-12.
+
+use mcp_policy::json::{Duplicates, parse};
+
+use super::language::{Field, Keys, Kind, Presence, SETTINGS, Section, section, sections};
+use crate::cli::tree::{Map, Node};
+
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The schema of a policy with settings beside its fields.
+pub(super) fn policy() -> Node {
+    let mut schema = head("An mcp-policy policy");
+    schema.0.extend(bare().0);
+    schema.push("$defs", definitions(&["policy", "plugin", SETTINGS]));
+    Node::Map(schema)
+}
+
+/// The schema of a plugin configuration: either form.
+pub(super) fn plugin() -> Node {
+    let mut schema = head("The plugin configuration of mcp-policy");
+    schema.push("if", json(r#"{"required":["policies"]}"#));
+    schema.push("then", Node::Map(object(&[section("plugin"), section(SETTINGS)])));
+    schema.push("else", Node::Map(bare()));
+    schema.push("$defs", definitions(&["plugin", SETTINGS]));
+    Node::Map(schema)
+}
+
+fn head(title: &str) -> Map {
+    let mut schema = Map::default();
+    schema.push("$schema", Node::text(DIALECT));
+    schema.push("title", Node::text(title));
+    schema
+}
+
+fn bare() -> Map {
+    object(&[section("policy"), section(SETTINGS)])
+}
+
+/// Every section that others refer to.
+fn definitions(without: &[&str]) -> Node {
+    let named = sections().filter(|section| !without.contains(&section.id));
+    Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))))
+}
+
+/// An object with the fields of these sections, and no others.
+fn object(sections: &[Option<&Section>]) -> Map {
+    let sections: Vec<&Section> = sections.iter().copied().flatten().collect();
+    let fields = || sections.iter().flat_map(|section| section.fields());
+    let mut schema = Map::default();
+    schema.push("type", Node::text("object"));
+    if let Some(first) = sections.first() {
+        schema.push("description", Node::text(first.about));
+    }
+    schema.push("properties", Node::map(fields().map(|field| (field.name, property(field)))));
+    let required = fields().filter(|field| field.presence == Presence::Required);
+    let required: Vec<Node> = required.map(|field| Node::text(field.name)).collect();
+    if !required.is_empty() {
+        schema.push("required", Node::list(required));
+    }
+    let others = sections.iter().find_map(|section| section.others);
+    let others = others.map_or(Node::Plain("false".to_owned()), reference);
+    schema.push("additionalProperties", others);
+    for section in &sections {
+        merge(&mut schema, section.rules);
+    }
+    schema
+}
+
+/// Adds what must hold between fields; `properties` among it adds to those of the same name.
+fn merge(schema: &mut Map, rules: &str) {
+    let Node::Map(rules) = json(rules) else { return };
+    for rule in rules.0 {
+        let (Some(Node::Map(known)), Node::Map(more)) = (schema.get_mut(&rule.key), &rule.value)
+        else {
+            schema.push(rule.key, rule.value);
+            continue;
+        };
+        for member in &more.0 {
+            match (known.get_mut(&member.key), &member.value) {
+                (Some(Node::Map(property)), Node::Map(more)) => {
+                    property.0.extend(more.0.iter().cloned())
+                }
+                _ => known.push(member.key.clone(), member.value.clone()),
+            }
+        }
+    }
+}
+
+fn property(field: &Field) -> Node {
+    let mut schema = kind(&field.kind);
+    schema.push("description", Node::text(field.about));
+    if let Presence::Default(value) = field.presence {
+        schema.push("default", json(value));
+    }
+    schema.push("examples", Node::list([json(field.example)]));
+    Node::Map(schema)
+}
+
+fn kind(kind: &Kind) -> Map {
+    let node = match kind {
+        Kind::Text => json(r#"{"type":"string"}"#),
+        Kind::Flag => json(r#"{"type":"boolean"}"#),
+        Kind::Amount => json(r#"{"type":"number","minimum":0}"#),
+        Kind::Increment => json(r#"{"type":"number","exclusiveMinimum":0}"#),
+        Kind::Whole(least, most) => {
+            json(&format!(r#"{{"type":"integer","minimum":{least},"maximum":{most}}}"#))
+        }
+        Kind::Words(words) => {
+            Node::map([("enum", Node::list(words.iter().map(|word| Node::text(*word))))])
+        }
+        Kind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
+        Kind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
+        Kind::Path => json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#),
+        Kind::Scope => json(
+            r#"{"anyOf":[{"enum":["grant","session","global"]},{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}]}"#,
+        ),
+        Kind::Window => json(
+            r#"{"anyOf":[{"enum":["second","minute","hour","day","week","month"]},{"type":"string","pattern":"^[0-9]+[smh]$"},{"type":"integer","minimum":1,"maximum":31622400}]}"#,
+        ),
+        Kind::Rate => json(
+            r#"{"type":"string","pattern":"^[0-9]+/(second|minute|hour|day|week|month|[0-9]+[smh])$"}"#,
+        ),
+        Kind::Operand => json(
+            r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
+        ),
+        Kind::Object(id) => reference(id),
+        Kind::Objects(id) => Node::map([("type", Node::text("array")), ("items", reference(id))]),
+        Kind::List(items) => {
+            Node::map([("type", Node::text("array")), ("items", Node::Map(self::kind(items)))])
+        }
+        Kind::Named(members, keys) => Node::Map(named(members, *keys)),
+        Kind::Either(kinds) => {
+            Node::map([("anyOf", Node::list(kinds.iter().map(|each| Node::Map(self::kind(each)))))])
+        }
+    };
+    if let Node::Map(map) = node { map } else { Map::default() }
+}
+
+fn named(members: &Kind, keys: Keys) -> Map {
+    let mut schema = Map::default();
+    schema.push("type", Node::text("object"));
+    if keys == Keys::Tools {
+        schema.push("propertyNames", Node::Map(kind(&Kind::Pattern)));
+    }
+    schema.push("additionalProperties", Node::Map(kind(members)));
+    schema
+}
+
+fn reference(id: &str) -> Node {
+    Node::map([("$ref", Node::Text(format!("#/$defs/{id}")))])
+}
+
+/// JSON of the tables, which a test reads too.
+fn json(text: &str) -> Node {
+    parse(text, Duplicates::Refuse).map_or(Node::Map(Map::default()), |value| Node::from(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_json() {
+        for section in sections() {
+            let of_fields = section.fields().flat_map(|field| {
+                let default =
+                    if let Presence::Default(text) = field.presence { Some(text) } else { None };
+                std::iter::once(field.example).chain(default)
+            });
+            let rules = Some(section.rules).filter(|rules| !rules.is_empty());
+            for text in of_fields.chain(rules) {
+                assert!(parse(text, Duplicates::Refuse).is_ok(), "{}: {text}", section.id);
+            }
+        }
+    }
+}

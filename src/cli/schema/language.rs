@@ -1,0 +1,126 @@
+//! The language as tables: every object, its fields, their types and what they mean. The JSON Schemas and the reference page
+//! are written from here; tests hold the tables to what the compiler of policies accepts.
+
+mod callers;
+mod counting;
+mod policy;
+mod settings;
+
+/// An object of the language.
+pub(super) struct Section {
+    /// Its name in the schema, and its anchor in the reference.
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    /// What it is, in Markdown.
+    pub(super) about: &'static str,
+    pub(super) fields: &'static [Field],
+    /// Fields that it has beyond those of objects like it.
+    pub(super) more: &'static [Field],
+    /// What every other member is, by its section, where names are the author's own.
+    pub(super) others: Option<&'static str>,
+    /// What must hold between its fields: members of a JSON Schema, as JSON; may be empty.
+    pub(super) rules: &'static str,
+}
+
+/// A section without anything unusual.
+const PLAIN: Section =
+    Section { id: "", title: "", about: "", fields: &[], more: &[], others: None, rules: "" };
+
+impl Section {
+    /// All of its fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().chain(self.more)
+    }
+}
+
+/// A field of an object.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) presence: Presence,
+    /// What it means, in Markdown.
+    pub(super) about: &'static str,
+    /// A value, as JSON.
+    pub(super) example: &'static str,
+}
+
+/// Whether a field must be there, and what holds where it is not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Required,
+    /// May be left out; then nothing is said.
+    Optional,
+    /// May be left out; then this holds, as JSON.
+    Default(&'static str),
+}
+
+/// What a field holds.
+pub(super) enum Kind {
+    Text,
+    Flag,
+    /// Zero or more, at most six decimals.
+    Amount,
+    /// More than zero, at most six decimals.
+    Increment,
+    Whole(u32, u32),
+    Words(&'static [&'static str]),
+    /// A name, or a glob of names.
+    Pattern,
+    /// `args.…`
+    ArgumentPath,
+    /// `args.…`, `state.…`, `identity.…` or `header.…`
+    Path,
+    /// Who counts together.
+    Scope,
+    Window,
+    /// `10/minute`
+    Rate,
+    /// What a condition compares with.
+    Operand,
+    /// An object, by its section.
+    Object(&'static str),
+    /// A list of objects, by their section.
+    Objects(&'static str),
+    List(&'static Kind),
+    /// An object with keys of the author's own.
+    Named(&'static Kind, Keys),
+    Either(&'static [Kind]),
+}
+
+/// What the author's own keys are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    Tools,
+    Policies,
+    /// Keys of `identity.keys`.
+    Identity,
+    /// Namespaces and keys of metadata.
+    Metadata,
+}
+
+/// The settings that stand beside a policy, or beside `policies`.
+pub(super) const SETTINGS: &str = "settings";
+
+/// The object of this name.
+pub(super) fn section(id: &str) -> Option<&'static Section> {
+    sections().find(|section| section.id == id)
+}
+
+const fn field(
+    name: &'static str,
+    kind: Kind,
+    presence: Presence,
+    about: &'static str,
+    example: &'static str,
+) -> Field {
+    Field { name, kind, presence, about, example }
+}
+
+/// Everything, in the order of the reference.
+pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
+    policy::SECTIONS
+        .iter()
+        .chain(counting::SECTIONS)
+        .chain(settings::SECTIONS)
+        .chain(callers::SECTIONS)
+}

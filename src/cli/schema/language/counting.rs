@@ -1,0 +1,152 @@
+//! Limits, and rules with what they count.
+
+use super::Presence::{Default, Optional, Required};
+use super::{Kind, PLAIN, Section, field};
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        id: "limit",
+        title: "A limit",
+        about: "A call is admitted if the count and its increment are not more than `max`. All limits of a call are counted, or none.",
+        fields: &[
+            field(
+                "counter",
+                Kind::Text,
+                Required,
+                "Its name. Limits of one policy that share a name share the count, and must agree on window, scope and algorithm.",
+                r#""refunds""#,
+            ),
+            field(
+                "window",
+                Kind::Window,
+                Required,
+                "`second`, `minute`, `hour`, `day`, `week` or `month` (calendar, UTC), whole seconds, or a length such as `90s`, `5m`, `12h`.",
+                r#""day""#,
+            ),
+            field("max", Kind::Amount, Required, "The most that the window admits.", "20"),
+            field(
+                "scope",
+                Kind::Scope,
+                Default(r#""grant""#),
+                "Who counts together: each caller for himself; each MCP session, where `sessions.pin` or `sessions.trusted` is set; all callers; or all callers of one name, by a key of `identity.keys`.",
+                r#""global""#,
+            ),
+            field("increment", Kind::Increment, Default("1"), "How much a call counts.", "5"),
+            field(
+                "increment_from",
+                Kind::ArgumentPath,
+                Optional,
+                "Counts the number in this argument instead; a call where it is no number of zero or more is denied.",
+                r#""args.amount""#,
+            ),
+            field(
+                "count",
+                Kind::Words(&["attempts", "successes"]),
+                Default(r#""attempts""#),
+                "`successes`: given back when the server answers with an error.",
+                r#""successes""#,
+            ),
+            field(
+                "algorithm",
+                Kind::Words(&["fixed", "sliding"]),
+                Default(r#""fixed""#),
+                "`sliding`: the previous window counts with the share of it that still lies within one window's length.",
+                r#""sliding""#,
+            ),
+            field(
+                "on_deny",
+                Kind::Text,
+                Optional,
+                "What the agent reads when the limit is reached.",
+                r#""Twenty refunds a day are enough.""#,
+            ),
+        ],
+        rules: r#"{"not":{"required":["increment","increment_from"]}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "rate_limit",
+        title: "A rate",
+        about: "The long form of `10/minute`.",
+        fields: &[
+            field("max", Kind::Amount, Required, "The most that the window admits.", "10"),
+            field("window", Kind::Window, Required, "As in a limit.", "60"),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "rule",
+        title: "A rule",
+        about: "One of `rules`: an assertion, something that counts, or both. What a rule counts is given back when the server answers with an error.",
+        fields: &[
+            field("name", Kind::Text, Optional, "What people call it.", r#""daily cap""#),
+            field(
+                "action",
+                Kind::Words(&["evaluate", "deny"]),
+                Default(r#""evaluate""#),
+                "`deny`: always denies, and has nothing else but a text.",
+                r#""deny""#,
+            ),
+            field(
+                "conditions",
+                Kind::Objects("condition"),
+                Optional,
+                "All must hold, else the call is denied. A `lt` or `lte` on the rule's own counter is that counter's limit, checked after the increment.",
+                r#"[{"path": "state.create_charge.spend", "op": "lte", "value": 1000000}]"#,
+            ),
+            field(
+                "state",
+                Kind::Object("state"),
+                Optional,
+                "What the rule counts.",
+                r#"{"counter": "spend", "window": "day", "increment_from": "args.amount"}"#,
+            ),
+            field(
+                "rate_limit",
+                Kind::Either(&[Kind::Rate, Kind::Object("rate_limit")]),
+                Optional,
+                "A limit of the rule's own, over all callers. It goes with neither `conditions` nor `state`.",
+                r#""5/hour""#,
+            ),
+            field(
+                "on_deny",
+                Kind::Text,
+                Optional,
+                "What the agent reads when the rule denies.",
+                r#""The day's budget is spent.""#,
+            ),
+            field("reason", Kind::Text, Optional, "Another word for `on_deny`.", r#""Tomorrow.""#),
+        ],
+        rules: r#"{"anyOf":[{"required":["state"]},{"required":["rate_limit"]},{"required":["conditions"],"properties":{"conditions":{"minItems":1}}},{"required":["action"],"properties":{"action":{"const":"deny"}}}],
+            "allOf":[{"not":{"required":["on_deny","reason"]}},
+            {"if":{"required":["rate_limit"]},"then":{"properties":{"conditions":false,"state":false}}},
+            {"if":{"required":["action"],"properties":{"action":{"const":"deny"}}},"then":{"properties":{"conditions":false,"state":false,"rate_limit":false}}}]}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "state",
+        title: "A rule's counter",
+        about: "Belongs to the tool key, so that conditions read it as `state.<tool key>.<counter>`; one under `\"*\"` belongs to the whole policy, as `state._global.<counter>`.",
+        fields: &[
+            field("counter", Kind::Text, Required, "Its name.", r#""spend""#),
+            field("window", Kind::Window, Required, "As in a limit.", r#""day""#),
+            field("increment", Kind::Increment, Default("1"), "How much a call counts.", "5"),
+            field(
+                "increment_from",
+                Kind::ArgumentPath,
+                Optional,
+                "Counts the number in this argument instead.",
+                r#""args.amount""#,
+            ),
+            field(
+                "scope",
+                Kind::Scope,
+                Default(r#""global""#),
+                "Who counts together, as in a limit.",
+                r#""grant""#,
+            ),
+        ],
+        rules: r#"{"not":{"required":["increment","increment_from"]}}"#,
+        ..PLAIN
+    },
+];

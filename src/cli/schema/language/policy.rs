@@ -1,0 +1,309 @@
+//! A policy, its entries, and their conditions.
+
+use super::Presence::{Default, Optional, Required};
+use super::{Field, Keys, Kind, PLAIN, Section, field};
+
+/// What entries of every section have.
+const ENTRY: &[Field] = &[
+    field(
+        "action",
+        Kind::Words(&["allow", "deny", "require_approval"]),
+        Default(r#""allow""#),
+        "What the entry does before anything else is looked at.",
+        r#""deny""#,
+    ),
+    field(
+        "reason",
+        Kind::Text,
+        Optional,
+        "What the agent reads when `action` denies or asks for approval.",
+        r#""Deleting is not an agent's job.""#,
+    ),
+    field(
+        "mode",
+        Kind::Words(&["enforce", "shadow"]),
+        Default(r#""enforce""#),
+        "`shadow`: what this entry denies is recorded, and passes.",
+        r#""shadow""#,
+    ),
+    field(
+        "require",
+        Kind::Objects("requirement"),
+        Optional,
+        "Requirements: each one's conditions must all hold.",
+        r#"[{"conditions": [{"path": "args.amount", "op": "lte", "value": 10000}]}]"#,
+    ),
+    field(
+        "deny_if",
+        Kind::Objects("denial"),
+        Optional,
+        "Denials: a call for which all conditions of one hold is denied.",
+        r#"[{"conditions": [{"path": "args.force", "op": "eq", "value": true}]}]"#,
+    ),
+    field(
+        "limits",
+        Kind::Objects("limit"),
+        Optional,
+        "How often, or how much.",
+        r#"[{"counter": "refunds", "window": "day", "max": 20}]"#,
+    ),
+    field(
+        "rate_limit",
+        Kind::Either(&[Kind::Rate, Kind::Object("rate_limit")]),
+        Optional,
+        "A limit on a counter of this entry's own, with scope `session`.",
+        r#""10/minute""#,
+    ),
+];
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        id: "policy",
+        title: "The policy",
+        about: "Says which tools an agent may call, with which arguments, and how often.",
+        fields: &[
+            field(
+                "version",
+                Kind::Words(&["1"]),
+                Required,
+                "The version of the language.",
+                r#""1""#,
+            ),
+            field(
+                "description",
+                Kind::Text,
+                Optional,
+                "Free text.",
+                r#""What the billing agents may do.""#,
+            ),
+            field(
+                "default",
+                Kind::Words(&["allow", "deny"]),
+                Optional,
+                "What becomes of tools that no entry lists. Required, unless every entry of `tools` has `rules` and nothing else; then it is `allow`.",
+                r#""deny""#,
+            ),
+            field(
+                "mode",
+                Kind::Words(&["enforce", "shadow"]),
+                Default(r#""enforce""#),
+                "`shadow`: decide, count and record what would be denied, but let the call pass. Malformed requests are refused even so.",
+                r#""shadow""#,
+            ),
+            field(
+                "hide",
+                Kind::List(&Kind::Pattern),
+                Optional,
+                "Tools that answer as if they did not exist.",
+                r#"["delete_account", "internal_*"]"#,
+            ),
+            field(
+                "tools_list",
+                Kind::Words(&["listed", "callable", "all"]),
+                Default(r#""listed""#),
+                "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
+                r#""callable""#,
+            ),
+            field(
+                "all_tools",
+                Kind::Object("all_tools"),
+                Optional,
+                "What every call counts against.",
+                r#"{"limits": [{"counter": "calls", "window": "minute", "max": 100}]}"#,
+            ),
+            field(
+                "tools",
+                Kind::Named(&Kind::Object("tool_entry"), Keys::Tools),
+                Optional,
+                "An entry for each tool, by its exact name, by a glob (`*` any run of characters, `?` exactly one), or `\"*\"` for every tool. All entries that match a call apply, and any of them can deny.",
+                r#"{"search": {}, "delete_*": {"action": "deny"}}"#,
+            ),
+            field(
+                "methods",
+                Kind::Object("section"),
+                Optional,
+                "What holds for requests and notifications by their method, before the other sections: `tools/call`, `initialize`, `tasks/*`, …",
+                r#"{"tasks/*": {"action": "deny"}}"#,
+            ),
+            field(
+                "resources",
+                Kind::Object("section"),
+                Optional,
+                "What holds for reading and subscribing to resources, by their URI.",
+                r#"{"default": "deny", "file:///data/*": {}}"#,
+            ),
+            field(
+                "prompts",
+                Kind::Object("section"),
+                Optional,
+                "What holds for prompts, by their name.",
+                r#"{"hide": ["internal_*"], "review": {"rate_limit": "10/minute"}}"#,
+            ),
+        ],
+        rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "tool_entry",
+        title: "A tool entry",
+        about: "What holds for calls of one tool. `{}` lists the tool, and allows it.",
+        fields: ENTRY,
+        more: &[
+            field(
+                "rules",
+                Kind::Objects("rule"),
+                Optional,
+                "The same in the rules dialect: a list in which the order of checks is free.",
+                r#"[{"rate_limit": "5/hour"}]"#,
+            ),
+            field(
+                "decode_json_strings",
+                Kind::Flag,
+                Default("false"),
+                "`true`: a top-level argument that is a string holding a JSON object or array is read as that.",
+                "true",
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "section",
+        title: "Another section",
+        about: "`methods`, `resources` and `prompts`. Every member but these two is an entry, by the name or a glob of names of what it is about. Without the section everything that it would be about passes.",
+        fields: &[
+            field(
+                "default",
+                Kind::Either(&[Kind::Words(&["allow", "deny"]), Kind::Object("entry")]),
+                Default(r#""allow""#),
+                "What becomes of what no entry lists; with an object it is an entry of that name.",
+                r#""deny""#,
+            ),
+            field(
+                "hide",
+                Kind::Either(&[Kind::List(&Kind::Pattern), Kind::Object("entry")]),
+                Optional,
+                "What answers as if it did not exist; with an object it is an entry of that name.",
+                r#"["file:///data/keys/*"]"#,
+            ),
+        ],
+        others: Some("entry"),
+        ..PLAIN
+    },
+    Section {
+        id: "entry",
+        title: "An entry of another section",
+        about: "As a tool entry, but for rules and arguments in strings.",
+        fields: ENTRY,
+        ..PLAIN
+    },
+    Section {
+        id: "requirement",
+        title: "A requirement",
+        about: "One of `require`.",
+        fields: &[
+            field(
+                "conditions",
+                Kind::Objects("condition"),
+                Required,
+                "All must hold, else the call is denied. At least one.",
+                r#"[{"path": "args.reason", "op": "exists", "value": true}]"#,
+            ),
+            field(
+                "on_deny",
+                Kind::Text,
+                Optional,
+                "What the agent reads then.",
+                r#""Refunds over $100.00 need a person.""#,
+            ),
+        ],
+        rules: r#"{"properties":{"conditions":{"minItems":1}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "denial",
+        title: "A denial",
+        about: "One of `deny_if`.",
+        fields: &[
+            field(
+                "conditions",
+                Kind::Objects("condition"),
+                Required,
+                "The call is denied if all hold; without any, always.",
+                r#"[{"path": "args.paths[*]", "op": "not_regex", "value": "^/data/"}]"#,
+            ),
+            field(
+                "on_deny",
+                Kind::Text,
+                Optional,
+                "What the agent reads then.",
+                r#""Only files below /data.""#,
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "condition",
+        title: "A condition",
+        about: "A comparison of an argument, a counter, a name of the caller or a header with a value. It is true, false or undecidable (another type than the operator needs); undecidable denies.",
+        fields: &[
+            field(
+                "path",
+                Kind::Path,
+                Required,
+                "`args.<name>` with further `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]` steps, `state.<tool key>.<counter>`, `identity.<key>` of `identity.keys`, `identity.grant`, or `header.<name>` of the request.",
+                r#""args.items[0].price""#,
+            ),
+            field(
+                "op",
+                Kind::Words(&[
+                    "eq",
+                    "neq",
+                    "in",
+                    "not_in",
+                    "lt",
+                    "lte",
+                    "gt",
+                    "gte",
+                    "regex",
+                    "not_regex",
+                    "contains",
+                    "not_contains",
+                    "exists",
+                    "starts_with",
+                    "ends_with",
+                    "glob",
+                ]),
+                Required,
+                "The operator. `regex` searches (unanchored, RE2 syntax); `glob` matches the whole; `contains` looks for a substring, or for an element of a list.",
+                r#""lte""#,
+            ),
+            field(
+                "value",
+                Kind::Operand,
+                Required,
+                "What the operator compares with: a number for `lt` `lte` `gt` `gte`, a list for `in` and `not_in`, a boolean for `exists`, a string for `regex`, `glob` and their like.",
+                "10000",
+            ),
+        ],
+        rules: r#"{"allOf":[
+            {"if":{"properties":{"op":{"enum":["lt","lte","gt","gte"]}},"required":["op"]},"then":{"properties":{"value":{"type":"number"}}}},
+            {"if":{"properties":{"op":{"enum":["in","not_in"]}},"required":["op"]},"then":{"properties":{"value":{"type":"array","minItems":1}}}},
+            {"if":{"properties":{"op":{"enum":["regex","not_regex","starts_with","ends_with","glob"]}},"required":["op"]},"then":{"properties":{"value":{"type":"string"}}}},
+            {"if":{"properties":{"op":{"enum":["eq","neq","contains","not_contains"]}},"required":["op"]},"then":{"properties":{"value":{"type":["string","number","boolean"]}}}},
+            {"if":{"properties":{"op":{"const":"exists"}},"required":["op"]},"then":{"properties":{"value":{"type":"boolean"}}}}]}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "all_tools",
+        title: "What holds for all tools",
+        about: "For every call, whatever its tool.",
+        fields: &[field(
+            "limits",
+            Kind::Objects("limit"),
+            Optional,
+            "Limits that every call counts against.",
+            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
+        )],
+        ..PLAIN
+    },
+];

@@ -1,0 +1,176 @@
+//! What stands beside a policy.
+
+use super::Presence::{Default, Optional, Required};
+use super::{Keys, Kind, PLAIN, SETTINGS, Section, field};
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        id: "plugin",
+        title: "The plugin configuration",
+        about: "What the filter is configured with: a policy with the settings beside its own fields, or this form with the settings beside `policies`.",
+        fields: &[
+            field(
+                "policies",
+                Kind::Named(&Kind::Object("policy"), Keys::Policies),
+                Required,
+                "Policies, by names of your choice, which replies and logs tell.",
+                r#"{"billing": {"version": "1", "default": "deny"}}"#,
+            ),
+            field(
+                "bindings",
+                Kind::Objects("binding"),
+                Optional,
+                "Which policy governs which request. Required where there are several policies; without it the only one governs all.",
+                r#"[{"match": {"path": "/billing/*"}, "policy": "billing"}]"#,
+            ),
+            field(
+                "unmatched",
+                Kind::Words(&["deny", "pass"]),
+                Default(r#""deny""#),
+                "What becomes of requests that no binding matches. Only with `bindings`.",
+                r#""pass""#,
+            ),
+        ],
+        rules: r#"{"properties":{"policies":{"minProperties":1}},"dependentRequired":{"unmatched":["bindings"]},
+            "if":{"properties":{"policies":{"minProperties":2}}},"then":{"required":["bindings"]}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: SETTINGS,
+        title: "Settings",
+        about: "How requests are read and counts are kept. They stand beside the fields of a policy, or beside `policies`.",
+        fields: &[
+            field(
+                "requests",
+                Kind::Object("requests"),
+                Optional,
+                "How requests are read.",
+                r#"{"batch": "deny"}"#,
+            ),
+            field(
+                "sessions",
+                Kind::Object("sessions"),
+                Optional,
+                "Whether MCP sessions can be told apart.",
+                r#"{"pin": true}"#,
+            ),
+            field(
+                "counters",
+                Kind::Object("counters"),
+                Optional,
+                "Where counts are kept.",
+                r#"{"on_error": "allow"}"#,
+            ),
+            field(
+                "denials",
+                Kind::Object("denials"),
+                Optional,
+                "How a denied tool call is answered.",
+                r#"{"as": "tool_result"}"#,
+            ),
+            field(
+                "identity",
+                Kind::Object("identity"),
+                Optional,
+                "Where the names of callers come from; by default a caller is the digest of his `authorization` header.",
+                r#"{"grant": {"jwt_claim": "client_id"}}"#,
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "requests",
+        title: "Requests",
+        about: "How requests are read.",
+        fields: &[
+            field(
+                "max_body_bytes",
+                Kind::Whole(1, 16_777_216),
+                Default("1048576"),
+                "The longest body that is read; a longer one is refused.",
+                "65536",
+            ),
+            field(
+                "batch",
+                Kind::Words(&["decide", "deny"]),
+                Default(r#""decide""#),
+                "Whether each element of a batch is decided, or all batches are refused.",
+                r#""deny""#,
+            ),
+            field(
+                "hold_headers",
+                Kind::Words(&["auto", "always", "never"]),
+                Default(r#""auto""#),
+                "Whether a request's headers wait until its body is judged; see `envoy/README.md`.",
+                r#""always""#,
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "sessions",
+        title: "Sessions",
+        about: "Whether MCP sessions can be told apart.",
+        fields: &[
+            field(
+                "pin",
+                Kind::Flag,
+                Default("false"),
+                "`true`: a session id works only for the caller to whom the server gave it. Needs a secret in the environment of the VM.",
+                "true",
+            ),
+            field(
+                "secrets",
+                Kind::List(&Kind::Text),
+                Default(r#"["MCP_POLICY_SESSION_SECRET", "MCP_POLICY_SESSION_SECRET_OLD"]"#),
+                "With `pin`: the environment variables that hold secrets; the first one seals, all of them open.",
+                r#"["SESSION_SECRET"]"#,
+            ),
+            field(
+                "trusted",
+                Kind::Flag,
+                Default("false"),
+                "The server refuses session ids that it did not issue, so limits of scope `session` may count by them. Not with `pin`.",
+                "true",
+            ),
+        ],
+        rules: r#"{"properties":{"secrets":{"minItems":1,"items":{"pattern":"^[A-Za-z0-9_]+$"}}},"dependentRequired":{"secrets":["pin"]},
+            "not":{"required":["pin","trusted"],"properties":{"pin":{"const":true},"trusted":{"const":true}}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "counters",
+        title: "Counters",
+        about: "Where counts are kept.",
+        fields: &[
+            field(
+                "max_entries",
+                Kind::Whole(1, 2_097_152),
+                Default("65536"),
+                "How many pairs of caller and counter are kept apart; each may take about 130 bytes of shared memory.",
+                "4096",
+            ),
+            field(
+                "on_error",
+                Kind::Words(&["deny", "allow"]),
+                Default(r#""deny""#),
+                "What becomes of a call whose counter cannot be changed.",
+                r#""allow""#,
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "denials",
+        title: "Denials",
+        about: "How a denied tool call is answered.",
+        fields: &[field(
+            "as",
+            Kind::Words(&["error", "tool_result"]),
+            Required,
+            "`error`: with a JSON-RPC error; `tool_result`: with a result that has `isError`, which more agents show to the model.",
+            r#""tool_result""#,
+        )],
+        ..PLAIN
+    },
+];

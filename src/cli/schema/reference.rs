@@ -1,0 +1,107 @@
+//! The tables as a page for authors.
+
+use std::fmt::Write as _;
+
+use super::language::{Field, Keys, Kind, Presence, Section, section, sections};
+
+const HEAD: &str = "# Fields of a policy\n\n\
+    Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
+    order a call is decided. This page is written by `mcp-policy schema reference`; the same tables make\n\
+    [policy.schema.json](policy.schema.json) and [plugin.schema.json](plugin.schema.json), so that an editor knows them too.\n";
+
+/// The whole page.
+pub(super) fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page.push('\n');
+    for section in sections() {
+        line(&mut page, &format!("- [{}](#{})", section.title, anchor(section.title)));
+    }
+    for section in sections() {
+        write_section(&mut page, section);
+    }
+    page
+}
+
+fn write_section(page: &mut String, section: &Section) {
+    line(page, &format!("\n## {}\n\n{}\n", section.title, section.about));
+    line(page, "| field | type | if absent | meaning |\n|---|---|---|---|");
+    for field in section.fields() {
+        let absent = match field.presence {
+            Presence::Required => "**required**".to_owned(),
+            Presence::Optional => String::new(),
+            Presence::Default(value) => format!("`{value}`"),
+        };
+        let cell = |text: &str| text.replace('|', "\\|");
+        let Field { name, about, .. } = field;
+        line(
+            page,
+            &format!("| `{name}` | {} | {absent} | {} |", cell(&kind(&field.kind)), cell(about)),
+        );
+    }
+    if let Some(others) = section.others {
+        line(page, &format!("| any other | {} | | |", link(others)));
+    }
+    line(page, "\n```json");
+    for field in section.fields() {
+        line(page, &format!("\"{}\": {}", field.name, field.example));
+    }
+    line(page, "```");
+}
+
+fn line(page: &mut String, text: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(page, "{text}");
+}
+
+fn kind(kind: &Kind) -> String {
+    match kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Flag => "`true` or `false`".to_owned(),
+        Kind::Amount => "number, 0 or more, at most six decimals".to_owned(),
+        Kind::Increment => "number, more than 0, at most six decimals".to_owned(),
+        Kind::Whole(least, most) => format!("whole number, {least} to {most}"),
+        Kind::Words(words) => {
+            words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" ")
+        }
+        Kind::Pattern => "name or glob".to_owned(),
+        Kind::ArgumentPath => "`args.` path".to_owned(),
+        Kind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
+        Kind::Scope => {
+            "`\"grant\"` `\"session\"` `\"global\"`, or a key of `identity.keys`".to_owned()
+        }
+        Kind::Window => "window".to_owned(),
+        Kind::Rate => "rate such as `\"10/minute\"`".to_owned(),
+        Kind::Operand => "text, number, boolean, or a list of these".to_owned(),
+        Kind::Object(id) => link(id),
+        Kind::Objects(id) => format!("list, each {}", link(id)),
+        Kind::List(items) => format!("list, each {}", self::kind(items)),
+        Kind::Named(members, keys) => {
+            let keys = match keys {
+                Keys::Tools => "tool key",
+                Keys::Policies => "name",
+                Keys::Identity => "key of `identity.keys`",
+                Keys::Metadata => "key",
+            };
+            format!("{keys} → {}", self::kind(members))
+        }
+        Kind::Either(kinds) => kinds.iter().map(self::kind).collect::<Vec<_>>().join(", or "),
+    }
+}
+
+/// A section by its title.
+fn link(id: &str) -> String {
+    let title = section(id).map_or(id, |section| section.title);
+    let words = title.chars().next().map(|first| first.to_lowercase().collect::<String>());
+    let rest = title.get(title.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default();
+    format!("[{}{rest}](#{})", words.unwrap_or_default(), anchor(title))
+}
+
+/// As Markdown renderers make anchors of titles.
+fn anchor(title: &str) -> String {
+    let kept = title
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-')
+        .collect::<String>();
+    kept.replace(' ', "-")
+}

@@ -1,0 +1,259 @@
+//! Trees as YAML or JSON text, short things on one line.
+
+use mcp_policy::source::Syntax;
+
+use super::{Item, Map, Member, Node};
+
+/// Lines are broken where they would be longer.
+const WIDTH: usize = 100;
+
+/// Prints a whole document, each line indented by so many spaces, with a line break at its end.
+pub(in crate::cli) fn print(node: &Node, syntax: Syntax, indent: usize) -> String {
+    let mut printer = Printer { syntax, out: String::new() };
+    printer.start_line(indent);
+    match syntax {
+        Syntax::Json => printer.json(node, indent),
+        Syntax::Yaml => printer.yaml(node, indent),
+    }
+    printer.out.push('\n');
+    printer.out
+}
+
+/// A JSON string that is also a YAML one: what YAML takes for a line break or does not allow is escaped.
+pub(in crate::cli) fn quoted(text: &str) -> String {
+    let mut json = String::new();
+    mcp_policy::json::write_string(&mut json, text);
+    let awkward = |c: char| {
+        matches!(
+            c,
+            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
+    };
+    let escape =
+        |c: char| if awkward(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    if json.contains(awkward) { json.chars().map(escape).collect() } else { json }
+}
+
+struct Printer {
+    syntax: Syntax,
+    out: String,
+}
+
+impl Printer {
+    fn start_line(&mut self, indent: usize) {
+        self.out.extend(std::iter::repeat_n(' ', indent));
+    }
+
+    fn new_line(&mut self, indent: usize) {
+        self.out.push('\n');
+        self.start_line(indent);
+    }
+
+    /// The node on one line, where it is flat and short enough for what is left of this one.
+    fn on_one_line(&self, node: &Node) -> Option<String> {
+        let line = self.out.rsplit('\n').next().unwrap_or_default();
+        let text = (height(node)? <= 2).then(|| inline(node, self.syntax))?;
+        (line.chars().count() + text.chars().count() < WIDTH).then_some(text)
+    }
+
+    fn json(&mut self, node: &Node, indent: usize) {
+        if let Some(line) = self.on_one_line(node).filter(|_| !self.out.trim().is_empty()) {
+            self.out.push_str(&line);
+            return;
+        }
+        match node {
+            Node::List(items) if !items.is_empty() => {
+                self.out.push('[');
+                for (at, item) in items.iter().enumerate() {
+                    self.out.push_str(if at == 0 { "" } else { "," });
+                    self.new_line(indent + 2);
+                    self.json(&item.value, indent + 2);
+                }
+                self.new_line(indent);
+                self.out.push(']');
+            }
+            Node::Map(Map(members)) if !members.is_empty() => {
+                self.out.push('{');
+                for (at, member) in members.iter().enumerate() {
+                    self.out.push_str(if at == 0 { "" } else { "," });
+                    self.new_line(indent + 2);
+                    self.out.push_str(&quoted(&member.key));
+                    self.out.push_str(": ");
+                    self.json(&member.value, indent + 2);
+                }
+                self.new_line(indent);
+                self.out.push('}');
+            }
+            Node::Plain(_) | Node::Text(_) | Node::List(_) | Node::Map(_) => {
+                self.out.push_str(&inline(node, Syntax::Json));
+            }
+        }
+    }
+
+    fn yaml(&mut self, node: &Node, indent: usize) {
+        match node {
+            Node::List(items) if !items.is_empty() => {
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        self.new_line(indent);
+                    }
+                    self.comments(&item.comments, indent);
+                    self.out.push_str("- ");
+                    match self.on_one_line(&item.value) {
+                        // A short mapping is as clear in a line as in several; anything else of a list too.
+                        Some(line) => self.out.push_str(&line),
+                        None => self.yaml(&item.value, indent + 2),
+                    }
+                }
+            }
+            Node::Map(Map(members)) if !members.is_empty() => {
+                for (at, member) in members.iter().enumerate() {
+                    if at > 0 {
+                        self.new_line(indent);
+                    }
+                    self.comments(&member.comments, indent);
+                    self.out.push_str(&scalar(&member.key, Place::Flow));
+                    self.out.push(':');
+                    self.yaml_member(&member.value, indent);
+                }
+            }
+            Node::Plain(text) => self.out.push_str(text),
+            Node::Text(text) => self.out.push_str(&scalar(text, Place::Block)),
+            Node::List(_) | Node::Map(_) => self.out.push_str(&inline(node, Syntax::Yaml)),
+        }
+    }
+
+    fn yaml_member(&mut self, value: &Node, indent: usize) {
+        self.out.push(' ');
+        if let Node::Text(text) = value {
+            self.out.push_str(&scalar(text, Place::Block));
+            return;
+        }
+        if let Some(line) = self.on_one_line(value) {
+            self.out.push_str(&line);
+            return;
+        }
+        let long = matches!(value, Node::List(items) if !items.is_empty())
+            || matches!(value, Node::Map(Map(members)) if !members.is_empty());
+        if long {
+            self.out.pop();
+            self.new_line(indent + 2);
+        }
+        self.yaml(value, indent + 2);
+    }
+
+    fn comments(&mut self, comments: &[String], indent: usize) {
+        for comment in comments {
+            self.out.push_str(if comment.is_empty() { "#" } else { "# " });
+            self.out.push_str(comment);
+            self.new_line(indent);
+        }
+    }
+}
+
+/// How many containers are within each other; `None` where a comment needs a line of its own.
+fn height(node: &Node) -> Option<usize> {
+    let inner =
+        |value: &Node, comments: &[String]| if comments.is_empty() { height(value) } else { None };
+    let highest =
+        |heights: Option<Vec<usize>>| Some(heights?.into_iter().max().map_or(0, |most| most + 1));
+    match node {
+        Node::Plain(_) | Node::Text(_) => Some(0),
+        Node::List(items) => {
+            highest(items.iter().map(|Item { comments, value }| inner(value, comments)).collect())
+        }
+        Node::Map(Map(members)) => highest(
+            members.iter().map(|Member { comments, value, .. }| inner(value, comments)).collect(),
+        ),
+    }
+}
+
+fn inline(node: &Node, syntax: Syntax) -> String {
+    let text = |text: &str| match syntax {
+        Syntax::Json => quoted(text),
+        Syntax::Yaml => scalar(text, Place::Flow),
+    };
+    match node {
+        Node::Plain(plain) => plain.clone(),
+        Node::Text(string) => text(string),
+        Node::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| inline(&item.value, syntax)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Node::Map(Map(members)) if members.is_empty() => "{}".to_owned(),
+        Node::Map(Map(members)) => {
+            let member = |member: &Member| {
+                format!("{}: {}", text(&member.key), inline(&member.value, syntax))
+            };
+            let members: Vec<String> = members.iter().map(member).collect();
+            match syntax {
+                Syntax::Json => format!("{{ {} }}", members.join(", ")),
+                Syntax::Yaml => format!("{{{}}}", members.join(", ")),
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Block,
+    Flow,
+}
+
+/// A string as YAML: plain where every reader of YAML 1.1 and 1.2 takes it for the same string, else as JSON.
+fn scalar(text: &str, place: Place) -> String {
+    const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
+    let also = if place == Place::Block { " _-./+@$()'\",;!?=<>%" } else { "_-./+@$ " };
+    let fits = |character: char| character.is_ascii_alphanumeric() || also.contains(character);
+    let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(fits)
+        && !text.ends_with(' ')
+        && text != "n"
+        && text != "N"
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_policy::json::{Duplicates, parse};
+    use proptest::prelude::*;
+
+    use super::{Node, Syntax, print};
+
+    fn node() -> impl Strategy<Value = Node> {
+        let text = prop_oneof![
+            "\\PC{0,12}",
+            "[a-zA-Z0-9 :#'\"{}\\[\\],&*!|>%@`?~\n\t\\\\-]{0,12}",
+            prop::sample::select(vec![
+                "yes", "No", "~", "1", "0x1", ".5", "- a", "a: b", "a #b", "\u{85}", "\u{2028}",
+                "\u{feff}", "", " "
+            ])
+            .prop_map(str::to_owned),
+        ];
+        let leaf = prop_oneof![
+            text.clone().prop_map(Node::Text),
+            prop::sample::select(vec!["null", "true", "1", "-2.50", "1e3"])
+                .prop_map(|plain| Node::Plain(plain.to_owned())),
+        ];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Node::list),
+                proptest::collection::btree_map(text.clone(), inner, 0..5).prop_map(Node::map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(node in node()) {
+            let node = Node::map([("root", node)]);
+            let json = print(&node, Syntax::Json, 0);
+            prop_assert_eq!(&Node::from(&parse(&json, Duplicates::Refuse).unwrap()), &node, "{}", json);
+            let yaml = print(&node, Syntax::Yaml, 2);
+            let read = mcp_policy::yaml::read(&yaml);
+            prop_assert!(read.is_ok(), "{:?}\n{}", read, yaml);
+            prop_assert_eq!(&Node::from(&read.unwrap()), &node, "{}", yaml);
+        }
+    }
+}

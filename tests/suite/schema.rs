@@ -1,0 +1,310 @@
+//! The JSON Schemas: they are what the command writes, and they know the same language as the compiler of policies, field by
+//! field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jsonschema::Validator;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::diagnostic::{Code, Diagnostic};
+use serde_json::{Value, json};
+
+use crate::corpus;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn written(what: &str) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mcp-policy")).args(["schema", what]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn schema(what: &str) -> Value {
+    serde_json::from_str(&written(what)).unwrap()
+}
+
+fn validator(what: &str) -> Validator {
+    jsonschema::draft202012::new(&schema(what)).unwrap()
+}
+
+#[test]
+fn what_is_committed_is_what_the_command_writes() {
+    let bless = std::env::var_os("MCP_POLICY_BLESS").is_some();
+    for (what, file) in [
+        ("policy", "policies/policy.schema.json"),
+        ("plugin", "policies/plugin.schema.json"),
+        ("reference", "policies/REFERENCE.md"),
+    ] {
+        let found = written(what);
+        if bless {
+            fs::write(root().join(file), &found).unwrap();
+        }
+        let committed = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(committed == found, "{file} is stale: see `make bless`");
+    }
+}
+
+#[test]
+fn the_schemas_are_schemas() {
+    for what in ["policy", "plugin"] {
+        if let Err(error) = jsonschema::meta::validate(&schema(what)) {
+            panic!("{what}: {error}");
+        }
+    }
+}
+
+/// Documents of a folder that are JSON, by name.
+fn documents(folder: &str) -> BTreeMap<String, Value> {
+    let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
+    let named = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        let policy = name.ends_with(".json") && !name.ends_with(".schema.json");
+        let text = fs::read_to_string(&path).ok().filter(|_| policy)?;
+        Some((name, serde_json::from_str(&text).ok()?))
+    };
+    files.filter_map(named).collect()
+}
+
+fn loads(document: &Value) -> Result<(), Vec<Diagnostic>> {
+    Config::load(document.to_string().as_bytes(), "").map(|_| ())
+}
+
+/// Whatever loads must please the schemas: an editor must not underline what the filter takes.
+#[test]
+fn what_loads_is_valid() {
+    let (policy, plugin) = (validator("policy"), validator("plugin"));
+    let mut all = documents("policies");
+    all.extend(documents("tests/data/policies/valid"));
+    all.extend(documents("tests/data/policies/invalid"));
+    all.extend(
+        corpus::rows().into_iter().map(|row| (format!("{} {}", row.file, row.name), row.policy)),
+    );
+    let mut wrong = Vec::new();
+    let mut valid = 0;
+    for (name, document) in all.iter().filter(|(_, document)| loads(document).is_ok()) {
+        valid += 1;
+        let bare = document.get("policies").is_none();
+        for (which, validator) in [("policy", bare.then_some(&policy)), ("plugin", Some(&plugin))] {
+            let errors =
+                validator.into_iter().flat_map(|validator| validator.iter_errors(document));
+            wrong.extend(
+                errors.map(|error| {
+                    format!("{name}: {which}: {} at {}", error, error.instance_path())
+                }),
+            );
+        }
+    }
+    assert!(valid > 300, "{valid}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Problems of shape are found by the schema as by the filter. What needs more than a schema (counters that do not exist,
+/// numbers that do not fit, fields that do not go together) may pass it.
+#[test]
+fn what_has_a_bad_shape_is_not_valid() {
+    let plugin = validator("plugin");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (name, document) in documents("tests/data/policies/invalid") {
+        let Err(problems) = loads(&document) else { continue };
+        let shape = [
+            Code::WrongType,
+            Code::UnknownField,
+            Code::MissingField,
+            Code::UnknownWord,
+            Code::BadWindow,
+            Code::BadOperand,
+        ];
+        let shape = problems.iter().any(|problem| shape.contains(&problem.code));
+        // Which operators fit depends on whether the path is a counter's.
+        if shape && !["P009-counter.json", "P009-own-counter.json"].contains(&name.as_str()) {
+            seen += 1;
+            if plugin.is_valid(&document) {
+                wrong.push(name);
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Walks every object of the schema, and asks the compiler at that very place which fields it knows.
+#[test]
+fn the_compiler_knows_the_same_fields() {
+    let schema = schema("plugin");
+    let mut walk = Walk { schema: &schema, seen: BTreeSet::new(), wrong: Vec::new(), objects: 0 };
+    walk.object("a policy", &schema["else"], &|hole| hole);
+    let full = |mut hole: Value| {
+        hole.as_object_mut().unwrap().entry("policies").or_insert(json!({}));
+        hole
+    };
+    walk.object("the full form", &schema["then"], &full);
+    assert!(walk.objects >= 22, "{} objects", walk.objects);
+    assert!(walk.wrong.is_empty(), "{:#?}", walk.wrong);
+}
+
+struct Walk<'s> {
+    schema: &'s Value,
+    seen: BTreeSet<String>,
+    wrong: Vec<String>,
+    objects: usize,
+}
+
+type Wrap<'w> = &'w dyn Fn(Value) -> Value;
+
+impl<'s> Walk<'s> {
+    /// `wrap` puts a value where this object stands in a document.
+    fn object(&mut self, name: &str, object: &'s Value, wrap: Wrap<'_>) {
+        self.objects += 1;
+        let properties = object["properties"].as_object().unwrap();
+        let ours: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+        // Where every other member has a name of the author's own, no field is unknown.
+        let others = &object["additionalProperties"];
+        let theirs = if others.is_object() {
+            self.property(others, &|hole| wrap(json!({ "search": hole })));
+            properties.keys().cloned().collect()
+        } else {
+            known_fields(&ours, wrap)
+        };
+        for field in theirs.iter().filter(|field| !ours.contains(field.as_str())) {
+            self.wrong.push(format!("{name}: the schema lacks `{field}`"));
+        }
+        for field in ours.iter().filter(|field| !theirs.contains(**field)) {
+            self.wrong.push(format!("{name}: the compiler does not know `{field}`"));
+        }
+        for (field, property) in properties {
+            self.property(property, &|hole| wrap(json!({ field: hole })));
+        }
+    }
+
+    fn property(&mut self, property: &'s Value, wrap: Wrap<'_>) {
+        let schema = self.schema;
+        let id = property["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/"));
+        if let Some(id) = id.filter(|id| self.seen.insert((*id).to_owned())) {
+            self.object(id, &schema["$defs"][id], wrap);
+        }
+        if property["items"].is_object() {
+            self.property(&property["items"], &|hole| wrap(json!([hole])));
+        }
+        if property["additionalProperties"].is_object() {
+            self.property(&property["additionalProperties"], &|hole| wrap(json!({"search": hole})));
+        }
+        for either in property["anyOf"].as_array().into_iter().flatten() {
+            self.property(either, wrap);
+        }
+    }
+}
+
+/// The compiler's own list, which it tells where a field is like none of them.
+fn known_fields(ours: &BTreeSet<&str>, wrap: Wrap<'_>) -> BTreeSet<String> {
+    let unlike = "qqqqqqqqqqqqqqqqqqqq";
+    let document = wrap(json!({ unlike: null }));
+    let problems = loads(&document).unwrap_err();
+    let told = problems
+        .iter()
+        .find(|problem| problem.code == Code::UnknownField && problem.message.contains(unlike));
+    let help = told.and_then(|problem| problem.help.as_deref()?.strip_prefix("known fields: "));
+    let help = help.unwrap_or_else(|| panic!("{ours:?}: {document}: {problems:#?}"));
+    help.split(", ").map(str::to_owned).collect()
+}
+
+/// Every example of a field is taken by the compiler, in its place.
+#[test]
+fn the_examples_load() {
+    let schema = schema("plugin");
+    let mut wrong = Vec::new();
+    let mut examples = 0;
+    for id in OBJECTS {
+        let object = match id {
+            "policy" => &schema["else"],
+            "plugin" => &schema["then"],
+            other => &schema["$defs"][other],
+        };
+        for (field, property) in object["properties"].as_object().unwrap() {
+            for example in property["examples"].as_array().unwrap() {
+                examples += 1;
+                let document = place(id, field, example);
+                if let Err(problems) = loads(&document) {
+                    wrong.push(format!("{id}.{field}: {document}: {problems:?}"));
+                }
+            }
+        }
+    }
+    assert!(examples > 50, "{examples}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const OBJECTS: [&str; 21] = [
+    "policy",
+    "plugin",
+    "binding",
+    "match",
+    "identity",
+    "source",
+    "denials",
+    "section",
+    "entry",
+    "tool_entry",
+    "requirement",
+    "denial",
+    "condition",
+    "limit",
+    "rate_limit",
+    "rule",
+    "state",
+    "all_tools",
+    "requests",
+    "sessions",
+    "counters",
+];
+
+/// A document with this field of this object, and what the object needs beside it.
+fn place(id: &str, field: &str, example: &Value) -> Value {
+    let condition = json!({"path": "args.a", "op": "lte", "value": 1});
+    let counted = json!({"counter": "spend", "window": "day"});
+    let mut object = match id {
+        "policy" => json!({"version": "1", "default": "deny"}),
+        "tool_entry" | "entry" => json!({"action": "deny"}),
+        "requirement" | "denial" => json!({"conditions": [condition]}),
+        "condition" => condition,
+        "limit" => json!({"counter": "a", "window": "day", "max": 1}),
+        "rate_limit" => json!({"max": 1, "window": 1}),
+        "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
+        "state" => counted.clone(),
+        "plugin" => {
+            json!({"policies": {"billing": {"version": "1", "default": "deny"}}, "bindings": [{"match": {}, "policy": "billing"}]})
+        }
+        "binding" => json!({"match": {}, "policy": "payments"}),
+        "source" if field == "payload" => json!({"jwt_claim": "sub"}),
+        "source" if ["source", "use_remote_address"].contains(&field) => {
+            json!({"source": "ip", "use_remote_address": true})
+        }
+        "sessions" if field == "secrets" => json!({"pin": true}),
+        _ => json!({}),
+    };
+    object[field] = example.clone();
+    let bound = |binding: Value| json!({"policies": {"payments": {"version": "1", "default": "deny"}}, "bindings": [binding], "identity": {"keys": {"team": {"header": "x-team"}}}});
+    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
+    match id {
+        "policy" | "plugin" => object,
+        "binding" => bound(object),
+        "match" => bound(json!({"match": object, "policy": "payments"})),
+        "source" => json!({"version": "1", "default": "deny", "identity": {"grant": object}}),
+        "section" => json!({"version": "1", "default": "deny", "resources": object}),
+        "entry" => json!({"version": "1", "default": "deny", "prompts": {"create_charge": object}}),
+        "tool_entry" => tool(object),
+        "requirement" => tool(json!({"require": [object]})),
+        "denial" => tool(json!({"deny_if": [object]})),
+        "condition" => tool(json!({"require": [{"conditions": [object]}]})),
+        "limit" => tool(json!({"limits": [object]})),
+        "rate_limit" => tool(json!({"rate_limit": object})),
+        "rule" => tool(json!({"rules": [object, {"state": counted}]})),
+        "state" => tool(json!({"rules": [{"state": object}]})),
+        setting => json!({"version": "1", "default": "deny", setting: object}),
+    }
+}
