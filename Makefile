@@ -37,8 +37,9 @@ check: wasm size ## Format, lints for both targets, size, unit and property test
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo test
 
-e2e: wasm venv prometheus clients rmcp-client ## The end-to-end tests, on a real Envoy
-	$(VENV_PY) -m pytest tests/e2e
+e2e: wasm cargo venv prometheus clients rmcp-client ## The end-to-end tests, on a real Envoy
+	cargo build --bin mcp-policy
+	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy $(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs
 

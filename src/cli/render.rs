@@ -3,6 +3,7 @@
 //! The files in `envoy/` are the templates, so what is rendered is what the tests run; only their policies, names and
 //! addresses are replaced.
 
+mod needs;
 mod template;
 mod value;
 
@@ -13,9 +14,8 @@ use clap::{Args, ValueEnum};
 use mcp_policy::source::Syntax;
 
 use super::input::Trouble;
-use super::output::Notes;
-use super::tree::print::print;
-use super::tree::{Map, Node};
+use super::tree::Node;
+use super::tree::print::{print, quoted};
 use super::{Exit, Format, input};
 use template::Template;
 use value::{Address, Name};
@@ -82,86 +82,106 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 fn render(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
-    let (source, _) = input::policy(&arguments.file)?;
-    let mut document = Node::from(&input::value(&source)?);
+    let (source, config) = input::policy(&arguments.file)?;
+    let mut policy = Node::from(&input::value(&source)?);
     let refused = |problem: String| Trouble::Line(format!("{}: {problem}", source.name));
+    let notes = needs::meet(&mut policy, &config, arguments.target).map_err(refused)?;
     let name = arguments.name.clone().unwrap_or_else(|| Name::after(&arguments.file));
-    let mut notes = Notes::default();
-    if let Some(note) = hold(&mut document, arguments.target).map_err(refused)? {
-        notes.add("requests.hold_headers", note);
-    }
     let wasm = module(arguments).map_err(refused)?;
+    let secrets = needs::secrets(&config);
+    let deployment = Deployment { arguments, policy, name, wasm, secrets };
     let text = match arguments.target {
-        Target::Json => Ok(print(&document, Syntax::Json, 0)),
-        Target::Envoy => envoy(arguments, &document, &name, &wasm),
-        Target::IstioWasmplugin => wasmplugin(arguments, &document, &name, &wasm),
-        Target::IstioEnvoyfilter => envoyfilter(arguments, &document, &name, &wasm),
+        Target::Json => Ok(print(&deployment.policy, Syntax::Json, 0)),
+        Target::Envoy => deployment.envoy(),
+        Target::IstioWasmplugin => deployment.wasmplugin(),
+        Target::IstioEnvoyfilter => deployment.envoyfilter(),
     };
     let text = text.map_err(refused)?;
     Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))
 }
 
-fn envoy(arguments: &Arguments, policy: &Node, name: &Name, wasm: &str) -> Result<String, String> {
-    let how = "mcp-policy before an MCP server, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
-    let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), how);
-    let socket = |address: &str, port: &str| {
-        format!("socket_address: {{ address: {address}, port_value: {port} }}")
-    };
-    for (old, new) in
-        [("10000", &arguments.listen), ("8000", &arguments.upstream), ("9901", &arguments.admin)]
-    {
-        template.replace(
-            &socket("127.0.0.1", old),
-            &socket(&new.host_as_yaml(), &new.port.to_string()),
-        )?;
+/// What is put into a template.
+struct Deployment<'r> {
+    arguments: &'r Arguments,
+    policy: Node,
+    name: Name,
+    /// Where the filter is, as a YAML string.
+    wasm: String,
+    /// The environment variables that the filter reads.
+    secrets: &'r [Box<str>],
+}
+
+impl Deployment<'_> {
+    fn envoy(&self) -> Result<String, String> {
+        let how = "mcp-policy before an MCP server, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
+        let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), how);
+        let Arguments { listen, upstream, admin, .. } = self.arguments;
+        let socket = |address: &str, port: &str| {
+            format!("socket_address: {{ address: {address}, port_value: {port} }}")
+        };
+        for (old, new) in [("10000", listen), ("8000", upstream), ("9901", admin)] {
+            template.replace(
+                &socket("127.0.0.1", old),
+                &socket(&new.host_as_yaml(), &new.port.to_string()),
+            )?;
+        }
+        if !upstream.is_ip() {
+            template.replace("type: STATIC", "type: STRICT_DNS")?;
+        }
+        template
+            .replace("filename: target/mcp_policy.wasm", &format!("filename: {}", self.wasm))?;
+        self.vm(&mut template)?;
+        template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))?;
+        Ok(template.text())
     }
-    if !arguments.upstream.is_ip() {
-        template.replace("type: STATIC", "type: STRICT_DNS")?;
+
+    fn wasmplugin(&self) -> Result<String, String> {
+        let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-wasmplugin` writes it.";
+        let mut template = Template::new(include_str!("../../envoy/istio-wasmplugin.yaml"), how);
+        self.istio(&mut template)?;
+        template.replace("number: 8000", &format!("number: {}", self.arguments.port))?;
+        template.replace(&format!("url: {MODULE}"), &format!("url: {}", self.wasm))?;
+        if !self.secrets.is_empty() {
+            let of_host = |name| format!("{{ name: {}, valueFrom: HOST }}", quoted(name));
+            let variables: Vec<String> = self.secrets.iter().map(|name| of_host(name)).collect();
+            let line = format!("vmConfig: {{ env: [{}] }}", variables.join(", "));
+            template.add_below("failStrategy: FAIL_RELOAD", &line)?;
+        }
+        template.replace_block("pluginConfig:", &print(&self.policy, Syntax::Yaml, 0))?;
+        Ok(template.text())
     }
-    template.replace("filename: target/mcp_policy.wasm", &format!("filename: {wasm}"))?;
-    template.replace("vm_id: mcp_policy", &format!("vm_id: {}", name.vm_id()))?;
-    template.replace_block("value: |", &print(policy, Syntax::Json, 0))?;
-    Ok(template.text())
-}
 
-fn wasmplugin(
-    arguments: &Arguments,
-    policy: &Node,
-    name: &Name,
-    wasm: &str,
-) -> Result<String, String> {
-    let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-wasmplugin` writes it.";
-    let mut template = Template::new(include_str!("../../envoy/istio-wasmplugin.yaml"), how);
-    istio(&mut template, arguments, name)?;
-    template.replace("number: 8000", &format!("number: {}", arguments.port))?;
-    template.replace(&format!("url: {MODULE}"), &format!("url: {wasm}"))?;
-    template.replace_block("pluginConfig:", &print(policy, Syntax::Yaml, 0))?;
-    Ok(template.text())
-}
+    fn envoyfilter(&self) -> Result<String, String> {
+        let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-envoyfilter` writes it.\n\
+            Needs a proxy built on Envoy 1.35 or newer.";
+        let mut template = Template::new(include_str!("../../envoy/istio-envoyfilter.yaml"), how);
+        self.istio(&mut template)?;
+        template.replace("portNumber: 8000", &format!("portNumber: {}", self.arguments.port))?;
+        template.replace(&format!("uri: \"{MODULE}\""), &format!("uri: {}", self.wasm))?;
+        self.vm(&mut template)?;
+        template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))?;
+        Ok(template.text())
+    }
 
-fn envoyfilter(
-    arguments: &Arguments,
-    policy: &Node,
-    name: &Name,
-    wasm: &str,
-) -> Result<String, String> {
-    let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-envoyfilter` writes it.\n\
-        Needs a proxy built on Envoy 1.35 or newer.";
-    let mut template = Template::new(include_str!("../../envoy/istio-envoyfilter.yaml"), how);
-    istio(&mut template, arguments, name)?;
-    template.replace("portNumber: 8000", &format!("portNumber: {}", arguments.port))?;
-    template.replace(&format!("uri: \"{MODULE}\""), &format!("uri: {wasm}"))?;
-    template.replace("vm_id: mcp_policy", &format!("vm_id: {}", name.vm_id()))?;
-    template.replace_block("value: |", &print(policy, Syntax::Json, 0))?;
-    Ok(template.text())
-}
+    /// What Envoy's `vm_config` says: the scope of the counters, and which variables the filter can read.
+    fn vm(&self, template: &mut Template) -> Result<(), String> {
+        if !self.secrets.is_empty() {
+            let names: Vec<String> = self.secrets.iter().map(|name| quoted(name)).collect();
+            let line =
+                format!("environment_variables: {{ host_env_keys: [{}] }}", names.join(", "));
+            template.add_below("vm_id: mcp_policy", &line)?;
+        }
+        template.replace("vm_id: mcp_policy", &format!("vm_id: {}", self.name.vm_id()))
+    }
 
-/// What both of Istio's resources say of where they belong.
-fn istio(template: &mut Template, arguments: &Arguments, name: &Name) -> Result<(), String> {
-    template.replace("  name: mcp-policy\n", &format!("  name: {}\n", name.of_resource()))?;
-    template
-        .replace("namespace: mcp\n", &format!("namespace: {}\n", arguments.namespace.as_yaml()))?;
-    template.replace("app: image-mcp-server", &format!("app: {}", arguments.app.as_yaml()))
+    /// What both of Istio's resources say of where they belong.
+    fn istio(&self, template: &mut Template) -> Result<(), String> {
+        let Arguments { namespace, app, .. } = self.arguments;
+        let name = self.name.of_resource();
+        template.replace("  name: mcp-policy\n", &format!("  name: {name}\n"))?;
+        template.replace("namespace: mcp\n", &format!("namespace: {}\n", namespace.as_yaml()))?;
+        template.replace("app: image-mcp-server", &format!("app: {}", app.as_yaml()))
+    }
 }
 
 /// The address of the filter in Istio's templates.
@@ -186,26 +206,5 @@ fn module(arguments: &Arguments) -> Result<String, String> {
         (_, Some(text)) => text,
         (Target::Json, None) => "",
     };
-    Ok(super::tree::print::quoted(text))
-}
-
-/// Whether the filter holds headers: the templates say the flag that lets it, or have no place for the flag.
-fn hold(document: &mut Node, target: Target) -> Result<Option<&'static str>, String> {
-    let Some(root) = document.as_map_mut() else { return Ok(None) };
-    let said = root.get("requests").and_then(|requests| requests.as_map()?.text("hold_headers"));
-    match (target, said) {
-        (Target::IstioWasmplugin, Some("always")) => Err("requests.hold_headers is `always`, which would refuse every call: a WasmPlugin cannot \
-            let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
-            .to_owned()),
-        (Target::Envoy | Target::IstioEnvoyfilter, None) => {
-            if root.get("requests").is_none() {
-                root.push("requests", Node::Map(Map::default()));
-            }
-            if let Some(requests) = root.get_mut("requests").and_then(Node::as_map_mut) {
-                requests.push("hold_headers", Node::text("always"));
-            }
-            Ok(Some("is `always` in the result, which lets Envoy hold headers"))
-        }
-        _ => Ok(None),
-    }
+    Ok(quoted(text))
 }

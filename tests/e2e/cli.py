@@ -14,7 +14,7 @@ BINARY = Path(os.environ.get("MCP_POLICY_CLI", rig.ROOT / "target" / "release" /
 def run(*arguments: str | Path, expect: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs `mcp-policy` with these arguments; another exit code than the expected one fails, with what it said."""
     if not BINARY.is_file():
-        raise rig.RigError(f"{BINARY} does not exist: build the command with `make cli`")
+        raise rig.RigError(f"{BINARY} does not exist: run `make e2e`, or build the command with `make cli`")
     done = subprocess.run(
         [BINARY, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=rig.ROOT, env={**os.environ, **(env or {})}
     )

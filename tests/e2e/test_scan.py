@@ -176,12 +176,47 @@ def test_what_was_scanned_can_be_scanned_again(tools: Path, tmp_path: Path) -> N
     assert sorted(names(cli.run("scan", "--tools", listed).stdout)) == sorted(ALL)
 
 
+POLICY = """version: "1"
+default: deny
+tools:
+  list_order: {}
+  refund_order: {require: [{conditions: [{path: args.amout, op: lte, value: 500}]}]}
+"""
+
+
+def test_a_policy_is_held_against_a_running_server(tools: Path, tmp_path: Path) -> None:
+    wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.yaml"
+    wrong.write_text(POLICY)
+    right.write_text(POLICY.replace("list_order:", "list_orders:").replace("amout", "amount"))
+    with serving(tools, tmp_path, "--token", "s3cret", "--page", "1") as port:
+        server = ["--server", f"http://127.0.0.1:{port}/mcp", "--bearer-env", "TOKEN"]
+        env = {"TOKEN": "s3cret"}
+        cli.run("validate", *server, "--deny-warnings", right, env=env)
+        told = cli.run("validate", *server, "--deny-warnings", wrong, env=env, expect=1).stderr
+        assert "P201" in told and "did you mean `list_orders`?" in told and "P202" in told and "args.amout" in told, told
+        refused = cli.run("validate", *server[:2], right, expect=2)
+        assert "asks for credentials" in refused.stderr and not refused.stdout
+    gone = cli.run("validate", *server, right, env=env, expect=2).stderr
+    assert "Connection refused" in gone and len(gone.strip().splitlines()) == 1
+
+
+CASES = """tests:
+  - {name: reads pass, call: {tool: list_orders}, expect: allow}
+  - {name: notes pass, call: {tool: create_note}, expect: allow}
+  - {name: deleting waits for a person, call: {tool: delete_order}, expect: {decision: deny, reason: approval_required}}
+  - {name: refunds wait for a person, call: {tool: refund_order, arguments: {amount: 1}}, expect: {decision: deny, reason: approval_required}}
+  - {name: nobody runs code, call: {tool: run_report}, expect: {decision: deny, reason: tool_denied}}
+"""
+
+
 def test_from_a_scan_to_a_denial(tools: Path, tmp_path: Path) -> None:
-    """The whole way: scan a running server, render the policy, and let a real Envoy deny with it."""
+    """The whole way: scan a running server, test and render the policy, and let a real Envoy deny with it."""
     with serving(tools, tmp_path) as port:
         policy = tmp_path / "shop.yaml"
         cli.run("scan", f"http://127.0.0.1:{port}/mcp", "--profile", "balanced", "--output", policy)
-        cli.run("validate", policy)
+        cli.run("validate", "--server", f"http://127.0.0.1:{port}/mcp", "--deny-warnings", policy)
+        (tmp_path / "shop.test.yaml").write_text(CASES)
+        assert "5 tests" in cli.run("test", policy).stdout
         listen, admin = rig.free_ports(2)
         where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--upstream", f"127.0.0.1:{port}"]
         config = tmp_path / "envoy.yaml"

@@ -27,18 +27,37 @@ impl Template {
         Ok(())
     }
 
+    /// Adds a line below the only one that says `line`, as far in.
+    ///
+    /// # Errors
+    /// As [`Template::replace`].
+    pub(super) fn add_below(&mut self, line: &str, new: &str) -> Result<(), String> {
+        let (at, header) = self.only(line)?;
+        let mut lines: Vec<String> = self.body.lines().map(str::to_owned).collect();
+        lines.insert(at + 1, format!("{:1$}{new}", "", indentation(&header)));
+        self.body = lines.into_iter().map(|line| line + "\n").collect();
+        Ok(())
+    }
+
+    /// The only line that says `line`, with its number.
+    fn only(&self, line: &str) -> Result<(usize, String), String> {
+        let mut found =
+            self.body.lines().enumerate().filter(|(_, candidate)| candidate.trim() == line);
+        match (found.next(), found.next()) {
+            (Some((at, header)), None) => Ok((at, header.to_owned())),
+            _ => Err(format!("the template has not one line `{line}`")),
+        }
+    }
+
     /// Replaces what is indented deeper than the only line that says `line`.
     ///
     /// # Errors
     /// As [`Template::replace`].
     pub(super) fn replace_block(&mut self, line: &str, text: &str) -> Result<(), String> {
+        let (at, header) = self.only(line)?;
         let lines: Vec<&str> = self.body.lines().collect();
-        let mut found = lines.iter().enumerate().filter(|(_, candidate)| candidate.trim() == line);
-        let (Some((at, header)), None) = (found.next(), found.next()) else {
-            return Err(format!("the template has not one line `{line}`"));
-        };
         let (before, rest) = lines.split_at(at + 1);
-        let indent = indentation(header);
+        let indent = indentation(&header);
         let deeper = |line: &&&str| line.trim().is_empty() || indentation(line) > indent;
         let block: Vec<&&str> = rest.iter().take_while(deeper).collect();
         // Blank lines after the block belong to what follows.

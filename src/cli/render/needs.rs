@@ -1,0 +1,89 @@
+//! What a policy needs of the deployment around it.
+
+use mcp_policy::policy::callers::{Peer, Source};
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::sessions::Sessions;
+
+use super::Target;
+use crate::cli::output::Notes;
+use crate::cli::tree::{Map, Node};
+
+/// Adds what the filter needs to know to the policy, and notes what the operator must see to.
+///
+/// # Errors
+/// Where the target cannot give what the policy asks for.
+pub(super) fn meet(document: &mut Node, config: &Config, target: Target) -> Result<Notes, String> {
+    let mut notes = Notes::default();
+    if let Some(note) = hold(document, target)? {
+        notes.add("requests.hold_headers", note);
+    }
+    if let Some(first) = secrets(config).first() {
+        notes.add(
+            "sessions.pin",
+            format!("needs a secret in the environment of Envoy, as `{first}`"),
+        );
+    }
+    for (place, source) in sources(config) {
+        let need = match source {
+            Source::JwtClaim { .. } => "needs Envoy's jwt_authn filter before this one",
+            Source::Peer(Peer::Spiffe | Peer::Subject | Peer::Digest) => {
+                "needs clients that come with certificates, which Envoy verifies"
+            }
+            Source::SourceIp if target != Target::Envoy => {
+                "needs `use_remote_address: true` in the HTTP connection manager"
+            }
+            Source::Header(_) | Source::Credential(_) | Source::SourceIp => continue,
+        };
+        notes.add(&place, need);
+    }
+    Ok(notes)
+}
+
+/// The environment variables that the filter reads.
+pub(super) fn secrets(config: &Config) -> &[Box<str>] {
+    match &config.sessions {
+        Sessions::Pinned(pins) => &pins.variables,
+        Sessions::Trusted | Sessions::Untrusted => &[],
+    }
+}
+
+/// The sources of names, each with its place; of those alike in one place, one.
+fn sources(config: &Config) -> Vec<(String, &Source)> {
+    let grant = ("identity.grant".to_owned(), &config.callers.grant);
+    let keys = config.callers.keys.iter();
+    let keys = keys.map(|key| (format!("identity.keys.{}", key.name), &key.sources));
+    let mut found: Vec<(String, &Source)> = Vec::new();
+    for (place, sources) in std::iter::once(grant).chain(keys) {
+        for source in sources {
+            let kind = std::mem::discriminant(source);
+            let known = |(at, other): &(String, &Source)| {
+                *at == place && std::mem::discriminant(*other) == kind
+            };
+            if !found.iter().any(known) {
+                found.push((place.clone(), source));
+            }
+        }
+    }
+    found
+}
+
+/// Whether the filter holds headers: the templates say the flag that lets it, or have no place for the flag.
+fn hold(document: &mut Node, target: Target) -> Result<Option<&'static str>, String> {
+    let Some(root) = document.as_map_mut() else { return Ok(None) };
+    let said = root.get("requests").and_then(|requests| requests.as_map()?.text("hold_headers"));
+    match (target, said) {
+        (Target::IstioWasmplugin, Some("always")) => Err("requests.hold_headers is `always`, which would refuse every call: a WasmPlugin cannot \
+            let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
+            .to_owned()),
+        (Target::Envoy | Target::IstioEnvoyfilter, None) => {
+            if root.get("requests").is_none() {
+                root.push("requests", Node::Map(Map::default()));
+            }
+            if let Some(requests) = root.get_mut("requests").and_then(Node::as_map_mut) {
+                requests.push("hold_headers", Node::text("always"));
+            }
+            Ok(Some("is `always` in the result, which lets Envoy hold headers"))
+        }
+        _ => Ok(None),
+    }
+}
