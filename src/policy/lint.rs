@@ -78,6 +78,13 @@ impl<'d> PolicyText<'d> {
         Some(PolicyText { policy: written, name, tools: by_key })
     }
 
+    /// Whether an entry is there to name its tool: in the rules dialect, files list every tool, with `rules: []`.
+    fn only_names(&self, pointer: &str) -> bool {
+        let key = pointer.strip_prefix("/tools/").map(unescaped);
+        let entry = key.and_then(|key| self.tools.get(&*key)?.as_object());
+        entry.is_some_and(|entry| entry.get("rules") == Some(&Value::Array(Vec::new())))
+    }
+
     /// The place that a JSON Pointer into the policy means; of its nearest parent where there is none.
     pub(super) fn place(&self, pointer: &str) -> String {
         let mut place = String::new();
@@ -87,7 +94,7 @@ impl<'d> PolicyText<'d> {
         }
         let mut value = self.policy;
         for (depth, token) in pointer.split('/').skip(1).enumerate() {
-            let key = token.replace("~1", "/").replace("~0", "~");
+            let key = unescaped(token);
             let inner = match value {
                 // A policy can have thousands of tools.
                 Value::Object(_) if depth == 1 && pointer.starts_with("/tools/") => {
@@ -105,6 +112,11 @@ impl<'d> PolicyText<'d> {
         }
         place
     }
+}
+
+/// A token of a JSON Pointer as the key that it means ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901), section 4).
+fn unescaped(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
 }
 
 impl Lint<'_> {
@@ -229,7 +241,7 @@ impl Lint<'_> {
         }
         let does =
             entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
-        if !does && section.default == Default::Allow {
+        if !does && section.default == Default::Allow && !self.text.only_names(entry.pointer()) {
             let kind = section.kind.word();
             let message =
                 format!("this entry does nothing: `default: allow` allows the {kind} anyway");

@@ -296,7 +296,7 @@ impl std::fmt::Debug for Sent {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_global_rejects: 40_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_global_rejects: 40_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_policy_is_decided_alike(policy in policy(), calls in sent()) {

@@ -13,8 +13,8 @@ use crate::policy::sessions::Sessions;
 /// The sections of a policy.
 const SECTIONS: [&str; 4] = ["tools", "methods", "resources", "prompts"];
 
-/// Lists that do nothing when they are empty.
-const LISTS: [&str; 5] = ["hide", "require", "deny_if", "rules", "limits"];
+/// Lists that do nothing when they are empty. Not `rules`: an entry of that dialect always has it.
+const LISTS: [&str; 4] = ["hide", "require", "deny_if", "limits"];
 
 pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
     let Some(policy) = lint.text.policy.as_object() else { return };
