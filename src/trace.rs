@@ -158,10 +158,15 @@ impl<'t> Tracer<'t> {
     }
 
     fn rules(&self) -> Vec<Rule> {
-        let (section, name) = match self.admitted() {
-            Ok(admitted) => admitted,
-            Err(rules) => return rules,
-        };
+        self.admitted().map_or_else(|rules| rules, |(section, name)| self.of_call(section, name))
+    }
+
+    /// What is only referred to is denied where every call of it would be.
+    fn of_reference(&self) -> Vec<Rule> {
+        self.admitted().map_or_else(|rules| rules, |(section, name)| self.always(section, name))
+    }
+
+    fn of_call(&self, section: &Section, name: &str) -> Vec<Rule> {
         let mut rules = Vec::new();
         for entry in section.entries_for(name) {
             rules.push(of_entry(entry, action(entry, section.kind)));
@@ -175,12 +180,7 @@ impl<'t> Tracer<'t> {
         rules
     }
 
-    /// What is only referred to is denied where every call of it would be.
-    fn of_reference(&self) -> Vec<Rule> {
-        let (section, name) = match self.admitted() {
-            Ok(admitted) => admitted,
-            Err(rules) => return rules,
-        };
+    fn always(&self, section: &Section, name: &str) -> Vec<Rule> {
         let mut rules = Vec::new();
         for entry in section.entries_for(name) {
             rules.push(of_entry(entry, action(entry, section.kind)));

@@ -214,19 +214,23 @@ def _attempt(row: dict[str, Any], bodies: dict[str, Parts]) -> Attempt:
 _REQUEST = {"method", "path", "headers", "body", "encode", "framing", "cut", "trailers", "raw", "half_close", "pipelined"}
 
 
-def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Request:
-    assert set(row) <= _REQUEST, set(row) - _REQUEST
-    pieces = [bytes_of(part, bodies) for part in listed(row.get("body", []))]
-    body = b"".join(pieces)
+def pieces_of(row: dict[str, Any], bodies: dict[str, Parts]) -> tuple[bytes, list[bytes]]:
+    """A row's body, encoded, and the pieces in which it is sent: all of it, its parts, or cut where the row says."""
+    parts = [bytes_of(part, bodies) for part in listed(row.get("body", []))]
+    body = b"".join(parts)
     for codec in row.get("encode", []):
         body = CODECS[codec](body)
     cut = row.get("cut")
-    if cut is None:
-        pieces = []
-    elif cut != "parts":
-        offsets = cut if isinstance(cut, list) else list(range(cut, len(body), cut))
-        pieces = [body[start:end] for start, end in zip([0, *offsets], [*offsets, len(body)])]
-        pieces = [piece for piece in pieces if piece]
+    if cut == "parts":
+        return body, parts
+    offsets = cut if isinstance(cut, list) else list(range(cut, len(body), cut)) if cut else []
+    pieces = [body[start:end] for start, end in zip([0, *offsets], [*offsets, len(body)])]
+    return body, [piece for piece in pieces if piece]
+
+
+def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Request:
+    assert set(row) <= _REQUEST, set(row) - _REQUEST
+    body, pieces = pieces_of(row, bodies)
     companion = bytes_of({"use": "allowed"}, bodies)
     head = b"POST /companion HTTP/1.1\r\nhost: mcp.test\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
         companion
@@ -238,7 +242,7 @@ def _request(row: dict[str, Any], over: str, bodies: dict[str, Parts]) -> Reques
         headers=_headers(given, over, bodies),
         given=given,
         body=body,
-        pieces=pieces if cut is not None else None,
+        pieces=pieces if row.get("cut") is not None else None,
         framing=row.get("framing", "length"),
         trailers=fields_of(row["trailers"], bodies) if "trailers" in row else None,
         raw=bytes_of(row["raw"], bodies, "latin-1") if "raw" in row else None,

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from attempts import CODECS, Loader, bytes_of, fields_of, listed, rows
+from attempts import Loader, bytes_of, fields_of, listed, pieces_of, rows
 from client import H1, H2, Response
 from judge import Wrong, error_of, need
 from upstream import Arrival, Headers, Reply
@@ -152,21 +152,12 @@ def _row(row: dict[str, Any], bodies: dict[str, Any]) -> Row:
 
 
 def _answer(row: dict[str, Any], bodies: dict[str, Any]) -> Answer:
-    pieces = [bytes_of(part, bodies) for part in listed(row.get("body", []))]
-    body = b"".join(pieces)
-    for codec in row.get("encode", []):
-        body = CODECS[codec](body)
-    cut = row.get("cut")
-    if cut is None:
-        pieces = [body] if body else []
-    elif cut != "parts":
-        offsets = cut if isinstance(cut, list) else list(range(cut, len(body), cut))
-        pieces = [body[start:end] for start, end in zip([0, *offsets], [*offsets, len(body)])]
+    _, pieces = pieces_of(row, bodies)
     return Answer(
         status=row.get("status", 200),
         headers=fields_of({"content-type": "application/json", **row.get("headers", {})}, bodies),
         pieces=[piece for piece in pieces if piece],
-        framing=row.get("framing", "length" if cut is None and "trailers" not in row else "chunked"),
+        framing=row.get("framing", "length" if row.get("cut") is None and "trailers" not in row else "chunked"),
         trailers=fields_of(row.get("trailers", {}), bodies),
     )
 

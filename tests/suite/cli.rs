@@ -4,25 +4,23 @@
 //! follows is what they print. `make bless` rewrites what follows.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::command::{self, Ran};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-policy"));
-    command.args(arguments).current_dir(root().join("tests/data/cli/files"));
+    let mut command = command::command(arguments);
+    command.current_dir(root().join("tests/data/cli/files"));
     command
 }
 
-/// Exit code, standard output and standard error.
-fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = command(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+fn run(arguments: &[&str]) -> Ran {
+    command::run(&mut command(arguments), b"")
 }
 
 /// The words of a command line; single quotes keep a word together.
@@ -260,11 +258,56 @@ fn colour_is_for_terminals() {
 
 #[test]
 fn a_closed_pipe_is_no_failure_to_tell() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = command(&["validate", "refunds.json"]).stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), output.stderr), (Some(2), Vec::new()));
-    let mut child = command(&["validate", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"{\"version\"").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    for arguments in [["validate", "refunds.json"], ["schema", "reference"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(2), Vec::new()));
+    }
+}
+
+#[test]
+fn standard_input_is_read_in_either_format() {
+    for text in ["{\"version\":\"1\",\"default\":\"deny\"}", "version: \"1\"\ndefault: deny\n"] {
+        let (code, out, err) =
+            command::run(&mut command(&["convert", "-", "--as", "json"]), text.as_bytes());
+        assert_eq!((code, &*err), (0, ""), "{text}");
+        assert_eq!(out, "{\n  \"version\": \"1\",\n  \"default\": \"deny\"\n}\n");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let (_, help, _) = run(&["--help"]);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        let (code, help, _) = run(&[command, "--help"]);
+        assert_eq!(code, 0, "{command}");
+        assert!(
+            help.contains("Example") && help.contains(&format!("mcp-policy {command}")),
+            "{command}: {help}"
+        );
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, err) = run(&["completions", shell]);
+        assert_eq!((code, &*err), (0, ""), "{shell}");
+        for word in ["validate", "convert", "render", "scan", "schema", "header-env"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    let (code, _, err) = run(&["completions", "tcsh"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("possible values: bash"), "{err}");
 }

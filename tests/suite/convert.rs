@@ -2,31 +2,20 @@
 //! server answers.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::command::{command, run};
 use crate::corpus;
 use crate::world::{Answer, Decided, Engine, post_headers, tools_call};
 
 /// Runs the command; the conversion, and what it notes.
 fn convert(document: &str, arguments: &[&str]) -> Result<(String, String), String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-policy"))
-        .args(["convert", "-"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, notes) = (text(output.stdout), text(output.stderr));
-    if output.status.success() { Ok((out, notes)) } else { Err(notes) }
+    let arguments = [&["convert", "-"], arguments].concat();
+    let (code, out, notes) = run(&mut command(&arguments), document.as_bytes());
+    if code == 0 { Ok((out, notes)) } else { Err(notes) }
 }
 
 /// What two dialects may say differently: which of the words for "the author denies this" it is, and a limit in numbers

@@ -46,6 +46,10 @@ mod places;
 #[cfg(test)]
 mod cli;
 
+/// Runs the built command.
+#[cfg(test)]
+mod command;
+
 /// `mcp-policy convert`: both dialects decide the same.
 #[cfg(test)]
 mod convert;
@@ -61,10 +65,6 @@ mod render;
 /// `mcp-policy scan`, on a list of tools.
 #[cfg(test)]
 mod scan;
-
-/// What all sub-commands have in common.
-#[cfg(test)]
-mod desk;
 
 /// The built filter in an embedded runtime.
 #[cfg(test)]

@@ -3,21 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use mcp_policy::json::{Duplicates, Value, parse};
 use mcp_policy::policy::compiled::Config;
 
+use crate::command::{Ran, command, run};
+
 const TARGETS: [&str; 4] = ["envoy", "istio-wasmplugin", "istio-envoyfilter", "json"];
 
-fn render(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mcp-policy"))
-        .arg("render")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+fn render(arguments: &[&str]) -> Ran {
+    run(&mut command(&[&["render"], arguments].concat()), b"")
 }
 
 fn policies() -> Vec<PathBuf> {

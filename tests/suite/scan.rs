@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use mcp_policy::policy::compiled::Config;
+
+use crate::command::{command, run};
 
 #[test]
 fn scans_read_as_their_goldens() {
@@ -20,15 +21,9 @@ fn scans_read_as_their_goldens() {
         ("shop-inventory.json", &["--format", "json"]),
         ("shop-inventory.md", &["--as", "markdown"]),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_mcp-policy"))
-            .args(["scan", "--tools", "tests/data/scan/shop.json"])
-            .args(arguments)
-            .current_dir(root)
-            .output()
-            .unwrap();
-        let found = String::from_utf8(output.stdout).unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let scan = [&["scan", "--tools", "tests/data/scan/shop.json"], arguments].concat();
+        let (code, found, said) = run(command(&scan).current_dir(root), b"");
+        assert_eq!(code, 0, "{said}");
         if Path::new(golden).extension().is_some_and(|end| end == "yaml") {
             let policy = mcp_policy::yaml::read(&found).unwrap();
             let loaded = Config::compile(&policy, "").unwrap();

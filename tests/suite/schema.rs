@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use jsonschema::Validator;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::{Code, Diagnostic};
 use serde_json::{Value, json};
 
+use crate::command::{command, run};
 use crate::corpus;
 
 fn root() -> &'static Path {
@@ -18,10 +18,9 @@ fn root() -> &'static Path {
 }
 
 fn written(what: &str) -> String {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_mcp-policy")).args(["schema", what]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let (code, out, err) = run(&mut command(&["schema", what]), b"");
+    assert_eq!(code, 0, "{err}");
+    out
 }
 
 fn schema(what: &str) -> Value {
