@@ -52,11 +52,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
                 self.head.agrees_with(&message)?;
                 match &message {
                     Message::Request(request) => self.of_request(request),
-                    Message::Response if self.turned_away().is_some() => {
-                        let record = self.policy_record("response", "deny");
-                        Ok(Verdict { record: Some(record), result: Err(Reply::nothing()) })
-                    }
-                    Message::Response => Ok(self.passes("response", Lists::None)),
+                    Message::Response => Ok(self.of_answers("response")),
                 }
             }
             Body::Batch(messages) => {
@@ -97,21 +93,27 @@ impl<'j, E: Environment> Judgement<'j, E> {
         Some(Denial { reason, kind: Kind::Method, rule: "", text: None, detail: Detail::None })
     }
 
-    /// Decides a request and counts it; `None` where the policy has no rules for it.
-    fn decided(&self, request: &Request<'_>) -> Result<Option<Outcome<'j>>, Refusal> {
+    /// Decides what the policy has rules for, and counts it; `None` where it has none.
+    fn decided(&self, governed: Option<&Governed<'_>>) -> Option<Outcome<'j>> {
         if let Some(denial) = self.turned_away() {
-            return Ok(Some(Outcome::Denied(denial)));
+            return Some(Outcome::Denied(denial));
         }
-        let (Some(policy), Some(governed)) = (self.policy, self.governed(request)?) else {
-            return Ok(None);
-        };
         let (caller, limiter) = (&self.caller, &self.limiter);
-        Ok(Some(enforce(self.config, policy, &governed, caller, limiter, self.now)))
+        Some(enforce(self.config, self.policy?, governed?, caller, limiter, self.now))
+    }
+
+    /// What only answers the server calls nothing; but who is turned away does not get to answer either.
+    fn of_answers(&self, name: &str) -> Verdict {
+        if self.turned_away().is_none() {
+            return self.passes(name, Lists::None);
+        }
+        let record = self.policy_record(name, "deny");
+        Verdict { record: Some(record), result: Err(Reply::nothing()) }
     }
 
     fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
         let lists = self.lists(std::iter::once(request), false);
-        let Some(outcome) = self.decided(request)? else {
+        let Some(outcome) = self.decided(self.governed(request)?.as_ref()) else {
             return Ok(self.passes(request.method, lists));
         };
         let record = Some(self.record(request, &outcome));
@@ -128,15 +130,17 @@ impl<'j, E: Environment> Judgement<'j, E> {
     fn of_batch(&self, messages: &[Message<'_>]) -> Result<Verdict, Refusal> {
         let requests = || messages.iter().filter_map(Message::request);
         // Nothing is counted before all of it could be read.
-        for request in requests() {
-            self.governed(request)?;
+        let read = requests().map(|request| Ok((request, self.governed(request)?)));
+        let read: Vec<(&Request<'_>, Option<Governed<'_>>)> = read.collect::<Result<_, _>>()?;
+        if read.is_empty() {
+            return Ok(self.of_answers("batch"));
         }
         let mut any_governed = false;
         let mut permits = Vec::new();
         let mut errors = Vec::new();
         let mut denied = None;
-        for request in requests() {
-            let Some(outcome) = self.decided(request)? else {
+        for (request, governed) in read {
+            let Some(outcome) = self.decided(governed.as_ref()) else {
                 errors.extend(request.id.map(batch_refused_object));
                 continue;
             };
@@ -170,8 +174,10 @@ impl<'j, E: Environment> Judgement<'j, E> {
 
     /// What of a request the policy has rules for, if it can be read without guessing.
     fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'v>>, Refusal> {
-        let Some(policy) = self.policy else { return Ok(None) };
-        let Some(governed) = Governed::of(policy, request) else {
+        let policy = self.policy.filter(|_| self.turned_away().is_none());
+        let Some((policy, governed)) =
+            policy.and_then(|policy| Some((policy, Governed::of(policy, request)?)))
+        else {
             return Ok(None);
         };
         let calls = || governed.calls().iter();

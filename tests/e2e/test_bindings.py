@@ -320,7 +320,9 @@ def test_what_no_binding_matches_is_denied(two: Two) -> None:
         error = error_of(response)
         assert (response.status, error["code"], error["reason"]) == (200, 403, "unmatched"), method
         assert error["data"].get("policy") in (None, ""), "a reply names no other policy"
-    assert _post(two, "deny", "/other", '{"jsonrpc":"2.0","method":"notifications/initialized"}').status == 202
+    answer = '{"jsonrpc":"2.0","id":1,"result":{}}'
+    for unanswered in ('{"jsonrpc":"2.0","method":"notifications/initialized"}', answer, f"[{answer}]"):
+        assert _post(two, "deny", "/other", unanswered).status == 202
     assert _post(two, "deny", "/other", "not JSON").status == 400
     assert two.arrivals() == []
     assert policy_of(two, "deny", "/stripe/mcp") == "payments"

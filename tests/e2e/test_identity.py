@@ -601,7 +601,11 @@ def test_an_identity_can_be_required(gateway: Gateway) -> None:
             response = connection.receive()
         error = error_of(response)
         assert (response.status, error["code"], error["reason"], error["id"]) == (200, 401, "identity_required", "7"), method
-    for body in ('{"jsonrpc":"2.0","method":"notifications/initialized"}', '{"jsonrpc":"2.0","id":1,"result":{}}'):
+    for body in (
+        '{"jsonrpc":"2.0","method":"notifications/initialized"}',
+        '{"jsonrpc":"2.0","id":1,"result":{}}',
+        '[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"x"}}]',
+    ):
         with H1(port) as connection:
             connection.send(post_bytes(body))
             response = connection.receive()

@@ -23,7 +23,7 @@ pub(super) struct SectionDraft<'v> {
     entries: Vec<Draft<'v>>,
 }
 
-/// Reads the sections. `default` with a word and `hide` with a list are the section's own; every other member is an entry.
+/// Reads the sections. `default` and `hide` are the section's own unless they are objects; every other member is an entry.
 pub(super) fn drafts<'v>(
     fields: &mut Fields<'v>,
     reader: &mut Reader,
@@ -53,12 +53,13 @@ fn draft<'v>(
         entries: Vec::new(),
     };
     for (key, field) in &members {
-        match (*key, field.value) {
-            ("default", Value::String(_)) => {
+        let own = !matches!(field.value, Value::Object(_));
+        match *key {
+            "default" if own => {
                 let words = [("allow", Default::Allow), ("deny", Default::Deny)];
                 draft.default.0 = reader.word(field, &words).unwrap_or(Default::Deny);
             }
-            ("hide", Value::Array(_)) => draft.hide = patterns(field, kind, reader),
+            "hide" if own => draft.hide = patterns(field, kind, reader),
             _ => draft.entries.extend(entry::limits(kind, key, field, reader, book)),
         }
     }
