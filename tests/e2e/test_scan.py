@@ -21,6 +21,7 @@ import yaml
 from mcp import Client, MCPError
 
 import cli
+import servers
 
 SERVER = Path(__file__).parent / "mcp_server.py"
 
@@ -84,6 +85,18 @@ def test_prometheus() -> None:
     )
     assert "execute_query" in done.stdout and "list_metrics" in done.stdout
     assert done.stdout.splitlines()[1].startswith("critical")
+
+
+def test_servers_of_other_sdks(tmp_path: Path) -> None:
+    """The TypeScript SDK's server-everything over its three transports, and the Python SDK's everything-server."""
+    everything = str(servers.NPM / "server-everything" / "dist" / "index.js")
+    found = [names(cli.run("scan", "--", servers.NODE, everything, "stdio").stdout)]
+    for transport, path in (("streamableHttp", "/mcp"), ("sse", "/sse")):
+        with servers.serving_typescript(tmp_path, transport) as port:
+            found.append(names(cli.run("scan", f"http://127.0.0.1:{port}{path}").stdout))
+    assert found[0] == found[1] == found[2] and {"echo", "get-env"} <= set(found[0]), found
+    with servers.serving_python(tmp_path) as port:
+        assert "test_simple_text" in names(cli.run("scan", f"http://127.0.0.1:{port}/mcp").stdout)
 
 
 def test_credentials(tools: Path, tmp_path: Path) -> None:
