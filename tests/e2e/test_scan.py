@@ -126,13 +126,44 @@ def test_what_goes_wrong_ends_in_one_line(tools: Path, tmp_path: Path) -> None:
             (["--", "sh", "-c", "echo no key >&2; exit 3"], "it wrote: no key"),
             (["--timeout", "1", "--", "sleep", "1000"], "no answer within 1 s"),
             (["--timeout", "2", "--", "yes"], "no answer within 2 s"),
+            (["--timeout", "2", "--", "cat", "/dev/zero"], "no answer within 2 s"),
+            (["--timeout", "2", "--", "sh", "-c", "cat /dev/zero >&2"], "no answer within 2 s"),
             (["ftp://x"], "http:// or https://"),
             (["--config", "/nonexistent.json"], "cannot be read"),
             (["--tools", str(SERVER)], "not JSON"),
         ]:
-            done = cli.run("scan", *arguments, expect=2)
+            done = cli.run("scan", *arguments, expect=2, memory=1_000_000)
             assert said in done.stderr, (arguments, done.stderr)
             assert len(done.stderr.strip().splitlines()) == 1 and not done.stdout, (arguments, done.stderr)
+
+
+ENDLESS = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream" if self.path == "/events" else "application/json")
+        self.end_headers()
+        self.wfile.write(b'data: "' if self.path == "/events" else b'"')
+        while True:
+            self.wfile.write(b"x" * 65536)
+
+    do_GET = do_POST
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("path", ["/events", "/json"])
+def test_a_server_that_never_ends_its_answer_fills_no_memory(tmp_path: Path, path: str) -> None:
+    [port] = rig.free_ports(1)
+    with rig.Process([sys.executable, "-c", ENDLESS, str(port)], tmp_path, name="endless") as process:
+        process.wait_until(lambda: rig.listens(port))
+        done = cli.run("scan", f"http://127.0.0.1:{port}{path}", expect=2, memory=1_000_000)
+    assert "cannot connect" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def test_a_server_that_does_not_end_is_ended(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::transport::{IntoTransport, StreamableHttpClientTransport, TokioChildProcess};
 use rmcp::{ClientLifecycleMode, RoleClient};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{ChildStderr, Command};
 
 use super::sse::SseTransport;
@@ -27,9 +27,13 @@ use super::tool::{Tool, one_line};
 /// More tools than any server has; a list that goes on is one that never ends.
 const MOST_TOOLS: usize = 10_000;
 const MOST_PAGES: usize = 1_000;
+pub(super) const MOST_BYTES: usize = 64 << 20;
 
 /// How long a server may take to end.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How much of what a process wrote last is kept, in bytes.
+const MOST_LAST_WORDS: usize = 4096;
 
 /// Longest text of an error that is shown.
 const MOST_ERROR: usize = 300;
@@ -133,13 +137,14 @@ fn start(process: &Process) -> Result<(TokioChildProcess, Option<ChildStderr>), 
 
 /// The last line that says something.
 async fn last_line(stderr: Option<ChildStderr>) -> Option<String> {
-    let mut lines = BufReader::new(stderr?).split(b'\n');
-    let mut last = None;
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = one_line(&String::from_utf8_lossy(&line), 200);
-        last = Some(line).filter(|line| !line.is_empty()).or(last);
+    let mut stderr = stderr?;
+    let mut tail = Vec::new();
+    while let Ok(1..) = stderr.read_buf(&mut tail).await {
+        let surplus = tail.len().saturating_sub(MOST_LAST_WORDS);
+        tail.drain(..surplus);
     }
-    last
+    let text = String::from_utf8_lossy(&tail);
+    text.lines().rev().map(|line| one_line(line, 200)).find(|line| !line.is_empty())
 }
 
 async fn read<T, E, A>(transport: T, progress: &dyn Fn(usize)) -> Result<Vec<Tool>, String>
@@ -172,19 +177,24 @@ async fn pages(
     let mut tools: Vec<Tool> = Vec::new();
     let mut cursors = HashSet::new();
     let mut cursor: Option<String> = None;
+    let mut bytes = 0;
     loop {
         let page = PaginatedRequestParams::default().with_cursor(cursor.clone());
         let page = server.list_tools(Some(page)).await.map_err(|error| unlisted(&error))?;
         let read =
             page.tools.iter().filter_map(|tool| Tool::read(serde_json::to_value(tool).ok()?));
-        tools.extend(read);
+        for tool in read {
+            bytes += tool.raw.to_string().len();
+            tools.push(tool);
+        }
         progress(tools.len());
         cursor = page.next_cursor.map(|cursor| cursor.to_string());
         let Some(next) = cursor.clone() else { return Ok(tools) };
+        bytes += next.len();
         if !cursors.insert(next) {
             return Err("tools/list never ends: it gave the same cursor twice".to_owned());
         }
-        if tools.len() > MOST_TOOLS || cursors.len() > MOST_PAGES {
+        if tools.len() > MOST_TOOLS || cursors.len() > MOST_PAGES || bytes > MOST_BYTES {
             return Err(format!(
                 "tools/list never ends: {} tools on {} pages so far",
                 tools.len(),

@@ -10,6 +10,8 @@ use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use sse_stream::{Sse, SseStream};
 
+use super::client::MOST_BYTES;
+
 /// A connection of this kind.
 pub(super) struct SseTransport {
     client: reqwest::Client,
@@ -50,7 +52,12 @@ impl SseTransport {
             ));
         }
         let base = response.url().clone();
-        let mut events = SseStream::from_bytes_stream(response.bytes_stream()).boxed();
+        let mut left = MOST_BYTES;
+        let bounded = response.bytes_stream().take_while(move |chunk| {
+            left = left.saturating_sub(chunk.as_ref().map_or(0, |bytes| bytes.len()));
+            std::future::ready(left > 0)
+        });
+        let mut events = SseStream::from_bytes_stream(bounded).boxed();
         while let Some(Ok(event)) = events.next().await {
             if event.event.as_deref() != Some("endpoint") {
                 continue;
