@@ -10,6 +10,7 @@ use mcp_policy::rehearsal::{Stage, Verdict};
 use serde::Serialize;
 
 use super::input::{self, Trouble};
+use super::report::counted;
 use super::{Exit, Format, report, table};
 use crate::cli::out::out;
 use log::{Call, Log};
@@ -243,7 +244,7 @@ impl Answer {
                 table::print(&["calls", "call", against, &self.policy, "first at"], rows.collect());
             }
         } else {
-            out!("{} calls through {}", self.calls, self.policy);
+            out!("{} through {}", counted(self.calls, "call"), self.policy);
             let rows = self.outcomes.iter().map(|row| {
                 let Kind { call, decision, reason, rule } = row.kind.clone();
                 vec![row.calls.to_string(), decision, call, reason, rule]

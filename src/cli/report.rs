@@ -96,6 +96,14 @@ pub(super) fn failure(source: &Source, pointer: &str, title: &str, notes: &[Stri
     err!("{}\n", Renderer::styled().render(&[group]));
 }
 
+/// A number of things: `1 tool`, `2 tools`.
+pub(super) fn counted<N: std::fmt::Display + From<u8> + PartialEq>(
+    count: N,
+    thing: &str,
+) -> String {
+    if count == N::from(1) { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 /// A word for what went well.
 pub(super) fn good(word: &str) -> String {
     styled(word, AnsiColor::Green.on_default().bold())

@@ -245,8 +245,7 @@ impl Report {
     fn print(&self, arguments: &Arguments) {
         let word = if self.passes(arguments) { report::good("ok  ") } else { report::bad("FAIL") };
         let tests = match (self.failed(), self.tests.len()) {
-            (0, 1) => "1 test".to_owned(),
-            (0, all) => format!("{all} tests"),
+            (0, all) => report::counted(all, "test"),
             (failed, all) => format!("{failed} of {all} tests failed"),
         };
         let CoverageReport { rules, covered, percent, .. } = self.coverage;

@@ -201,9 +201,7 @@ fn tests(source: &Source) -> Vec<Problem> {
 
 fn counts(errors: usize, warnings: usize) -> String {
     let counted = [(errors, "error"), (warnings, "warning")].into_iter();
-    let words = counted.filter(|(count, _)| *count > 0).map(|(count, word)| match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    });
+    let words = counted.filter(|(count, _)| *count > 0);
+    let words = words.map(|(count, word)| report::counted(count, word));
     words.collect::<Vec<_>>().join(", ")
 }

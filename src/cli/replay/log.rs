@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use mcp_policy::json::{Duplicates, Member, Object, Value, parse};
 use mcp_policy::rehearsal::body::body_of;
-use mcp_policy::rehearsal::names::Name;
 use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
 use mcp_policy::rehearsal::{Request, Response, Target};
 use mcp_policy::time::UnixMillis;
@@ -164,32 +163,61 @@ impl Lines {
             self.time = read_time(time).ok_or("`time` is RFC 3339 or milliseconds since 1970")?;
         }
         let (body, without_arguments) = body(text, object)?;
-        let word = |key| object.get(key).and_then(Value::as_str).map(str::to_owned);
         let response = match object.get("response").and_then(Value::as_str) {
             Some("error") => Response::Error,
-            Some(_) | None => Response::Result,
+            Some("result") | None => Response::Result,
+            Some(_) => return Err("`response` is `result` or `error`".to_owned()),
         };
-        let headers = members(object, "headers").iter().filter_map(|member| {
-            Some((member.key.to_ascii_lowercase(), member.value.as_str()?.to_owned()))
-        });
-        let names = members(object, "identity")
-            .iter()
-            .filter_map(|member| Some((member.key.to_string(), name_of(&member.value)?)));
+        let header = |member: &Member<'_>| {
+            let value =
+                member.value.as_str().ok_or_else(|| unusable("headers", member, "a text"))?;
+            Ok((member.key.to_ascii_lowercase(), value.to_owned()))
+        };
+        let name = |member: &Member<'_>| {
+            let expected = "a text, a number, a boolean or a list of texts";
+            let name = name_of(&member.value).ok_or_else(|| unusable("identity", member, expected));
+            Ok((member.key.to_string(), name?))
+        };
         let request = Request {
-            names: names.collect::<Vec<Name>>(),
-            session: word("session"),
-            headers: headers.collect(),
-            target: Target { host: word("host"), path: word("path"), route: word("route") },
+            names: members(object, "identity")?.iter().map(name).collect::<Result<_, String>>()?,
+            session: text_of(object, "session")?,
+            headers: members(object, "headers")?
+                .iter()
+                .map(header)
+                .collect::<Result<_, String>>()?,
+            target: Target {
+                host: text_of(object, "host")?,
+                path: text_of(object, "path")?,
+                route: text_of(object, "route")?,
+            },
             response,
             ..Request::new(body, self.time)
         };
-        let request = request.by(word("grant"));
+        let request = request.by(text_of(object, "grant")?);
         Ok(Call { request, place: place.to_owned(), without_arguments })
     }
 }
 
-fn members<'o, 'v>(object: &'o Object<'v>, key: &str) -> &'o [Member<'v>] {
-    object.get(key).and_then(Value::as_object).map_or(&[], |object| &object.0)
+/// The members of an object that may be there.
+fn members<'o, 'v>(object: &'o Object<'v>, key: &str) -> Result<&'o [Member<'v>], String> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Object(members)) => Ok(&members.0),
+        Some(other) => Err(format!("`{key}` is {}, not an object", other.kind())),
+    }
+}
+
+/// A text that may be there.
+fn text_of(object: &Object<'_>, key: &str) -> Result<Option<String>, String> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.to_string())),
+        Some(other) => Err(format!("`{key}` is {}, not a text", other.kind())),
+    }
+}
+
+fn unusable(key: &str, member: &Member<'_>, expected: &str) -> String {
+    format!("`{key}.{}` is {}, not {expected}", member.key.escape_debug(), member.value.kind())
 }
 
 /// The message of a line, and whether its arguments were not recorded.

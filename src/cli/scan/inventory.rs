@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::classify::Judgement;
+use crate::cli::report::counted;
 use crate::cli::server::tool::{Tool, one_line};
 
 /// What a scan of a server came to.
@@ -110,11 +111,7 @@ fn summary(servers: &[Server]) -> String {
     let scanned: Vec<usize> =
         servers.iter().filter_map(|server| Some(server.tools.as_ref().ok()?.len())).collect();
     let failed = servers.len() - scanned.len();
-    let counted = |count: usize, word: &str| match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    };
-    let tools = counted(scanned.iter().sum(), "tool");
+    let tools = counted(scanned.iter().sum::<usize>(), "tool");
     let mut summary = format!("{tools} of {}", counted(scanned.len(), "server"));
     if failed > 0 {
         // Writing to a String cannot fail.
