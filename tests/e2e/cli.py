@@ -10,6 +10,9 @@ import rig
 
 BINARY = Path(os.environ.get("MCP_POLICY_CLI", rig.ROOT / "target" / "release" / "mcp-policy"))
 
+# The policies for well-known servers.
+SHIPPED = sorted(file for file in (rig.ROOT / "policies").glob("*.json") if not file.name.endswith(".schema.json"))
+
 
 def run(*arguments: str | Path, expect: int = 0, env: dict[str, str] | None = None, memory: int | None = None) -> subprocess.CompletedProcess[str]:
     """Runs `mcp-policy` with these arguments; another exit code than the expected one fails, with what it said.

@@ -17,9 +17,8 @@ import yaml
 import cli
 
 CRDS = Path(__file__).parent / "data" / "istio-crds.yaml"
-SHIPPED = sorted(file for file in (rig.ROOT / "policies").glob("*.json") if not file.name.endswith(".schema.json"))
 # Everything that a deployment must provide for, such as the secret of pinned sessions.
-POLICIES = [*SHIPPED, rig.ROOT / "tests" / "data" / "policies" / "valid" / "full-form-everything.json"]
+POLICIES = [*cli.SHIPPED, rig.ROOT / "tests" / "data" / "policies" / "valid" / "full-form-everything.json"]
 SECRET = {"SESSION_SECRET": "0123456789abcdef0123456789abcdef"}
 
 
