@@ -11,7 +11,7 @@ import rig
 BINARY = Path(os.environ.get("MCP_POLICY_CLI", rig.ROOT / "target" / "release" / "mcp-policy"))
 
 # The policies for well-known servers.
-SHIPPED = sorted(file for file in (rig.ROOT / "policies").glob("*.json") if not file.name.endswith(".schema.json"))
+SHIPPED = sorted((rig.ROOT / "policies").glob("*.json"))
 
 
 def run(*arguments: str | Path, expect: int = 0, env: dict[str, str] | None = None, memory: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -27,8 +27,7 @@ impl Document {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let paths = fs::read_dir(folder).unwrap().map(|item| item.unwrap().path());
         let named = |path: &PathBuf| {
-            let schema = path.to_string_lossy().ends_with(".schema.json");
-            let end = path.extension().and_then(|end| end.to_str()).filter(|_| !schema);
+            let end = path.extension().and_then(|end| end.to_str());
             matches!(end, Some("json" | "bin"))
         };
         let mut documents: Vec<Document> = paths.filter(named).map(Document::read).collect();

@@ -20,11 +20,7 @@ fn policies() -> Vec<PathBuf> {
     let folders = ["policies", "tests/data/policies/valid"]
         .map(|folder| fs::read_dir(root.join(folder)).unwrap());
     let files = folders.into_iter().flatten().map(|file| file.unwrap().path());
-    let policy = |path: &PathBuf| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.ends_with(".json") && !name.ends_with(".schema.json")
-    };
-    files.filter(policy).collect()
+    files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
 }
 
 fn write(name: &str, text: &str) -> String {

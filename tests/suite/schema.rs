@@ -35,8 +35,8 @@ fn validator(what: &str) -> Validator {
 fn what_is_committed_is_what_the_command_writes() {
     let bless = std::env::var_os("MCP_POLICY_BLESS").is_some();
     for (what, file) in [
-        ("policy", "policies/policy.schema.json"),
-        ("plugin", "policies/plugin.schema.json"),
+        ("policy", "policies/schema/policy.schema.json"),
+        ("plugin", "policies/schema/plugin.schema.json"),
         ("reference", "policies/REFERENCE.md"),
     ] {
         let found = written(what);
@@ -62,8 +62,7 @@ fn documents(folder: &str) -> BTreeMap<String, Value> {
     let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
     let named = |path: PathBuf| {
         let name = path.file_name()?.to_str()?.to_owned();
-        let policy = name.ends_with(".json") && !name.ends_with(".schema.json");
-        let text = fs::read_to_string(&path).ok().filter(|_| policy)?;
+        let text = fs::read_to_string(&path).ok().filter(|_| name.ends_with(".json"))?;
         Some((name, serde_json::from_str(&text).ok()?))
     };
     files.filter_map(named).collect()

@@ -7,7 +7,7 @@ use super::language::{Field, Keys, Kind, Presence, Section, section, sections};
 const HEAD: &str = "# Fields of a policy\n\n\
     Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
     order a call is decided. This page is written by `mcp-policy schema reference`; the same tables make\n\
-    [policy.schema.json](policy.schema.json) and [plugin.schema.json](plugin.schema.json), so that an editor knows them too.\n";
+    [policy.schema.json](schema/policy.schema.json) and [plugin.schema.json](schema/plugin.schema.json), so that an editor knows them too.\n";
 
 /// The whole page.
 pub(super) fn page() -> String {
