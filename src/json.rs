@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::bounds::{MAX_DEPTH, MAX_VALUES};
 
 mod parser;
+pub mod pointer;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]

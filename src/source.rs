@@ -7,11 +7,11 @@ pub mod spans;
 
 use std::ops::Range;
 
+use crate::json::pointer::escaped;
 use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::lint::fit::{Tool, fit};
-use crate::policy::reader::escaped;
 use spans::Spans;
 
 /// How a text is written.

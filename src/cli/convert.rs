@@ -13,12 +13,13 @@ use clap::{Args, ValueEnum};
 use mcp_policy::json::{Duplicates, parse};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
-use mcp_policy::source::{Source, Syntax};
+use mcp_policy::source::Syntax;
 
+use super::input::Trouble;
 use super::output::Notes;
 use super::tree::print::print;
 use super::tree::{Map, Node};
-use super::{Exit, Format, input, report};
+use super::{Exit, Format, input};
 
 /// Write a policy in the other dialect, deciding the same.
 #[derive(Args)]
@@ -58,38 +59,32 @@ enum Written {
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
-    let (source, _) = match input::policy(&arguments.file) {
-        Ok(read) => read,
-        Err(trouble) => {
-            trouble.tell();
-            return Exit::Unusable;
+    convert(arguments, format).unwrap_or_else(|trouble| {
+        trouble.tell();
+        Exit::Unusable
+    })
+}
+
+fn convert(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+    let (source, _) = input::policy(&arguments.file)?;
+    let mut document = Node::from(&input::value(&source)?);
+    let mut notes = Notes::default();
+    for (place, policy) in policies(&mut document) {
+        match arguments.to {
+            Dialect::Native => to_native::policy(policy, &place, &mut notes),
+            Dialect::Rules => to_rules::policy(policy, &place, &mut notes),
         }
-    };
-    let (document, notes) = convert(&source, arguments.to);
-    if let Err(problem) = holds(&document) {
-        report::trouble(&format!("{}: the conversion is at fault: {problem}", source.name));
-        return Exit::Unusable;
     }
+    holds(&document).map_err(|problem| {
+        Trouble::Line(format!("{}: the conversion is at fault: {problem}", source.name))
+    })?;
     let syntax = match arguments.syntax {
         None => source.syntax,
         Some(Written::Yaml) => Syntax::Yaml,
         Some(Written::Json) => Syntax::Json,
     };
     let text = print(&document, syntax, 0);
-    notes.deliver(&source.name, &text, arguments.output.as_deref(), format)
-}
-
-/// The document in the other dialect, with what became of what it cannot say.
-fn convert(source: &Source, to: Dialect) -> (Node, Notes) {
-    let mut document = source.value().map_or(Node::Map(Map::default()), |value| Node::from(&value));
-    let mut notes = Notes::default();
-    for (place, policy) in policies(&mut document) {
-        match to {
-            Dialect::Native => to_native::policy(policy, &place, &mut notes),
-            Dialect::Rules => to_rules::policy(policy, &place, &mut notes),
-        }
-    }
-    (document, notes)
+    Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))
 }
 
 /// The policies of a document, each with the place of its tools.

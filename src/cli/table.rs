@@ -1,13 +1,25 @@
-//! A table of text: columns as wide as they need to be, the first one numbers.
+//! A table of text: columns as wide as they need to be.
 
 use crate::cli::out::out;
 
-/// Prints a table on standard output.
+/// What the first column holds, and so on which side it is flush.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    Number,
+    Word,
+}
+
+/// Prints a table, whose first column is numbers, on standard output.
 pub(super) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
     let shown =
         |text: &str| text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    out!("{}", lines(heads, &rows, First::Number).join("\n"));
+}
+
+/// The lines of a table.
+pub(super) fn lines(heads: &[&str], rows: &[Vec<String>], first: First) -> Vec<String> {
     let width = |column: usize, head: &str| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.max().unwrap_or_default().max(head.chars().count())
@@ -16,12 +28,12 @@ pub(super) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
         heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded = cells.zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            let right = column == 0 && first == First::Number;
+            if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
-        out!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    line(&mut heads.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(String::as_str));
-    }
+    let head = line(&mut heads.iter().copied());
+    let rows = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+    std::iter::once(head).chain(rows).collect()
 }

@@ -4,6 +4,7 @@ use super::binding::Bindings;
 use super::callers::Callers;
 use super::section::Section;
 use super::sessions::Sessions;
+use crate::json::pointer::last_key;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::{Matcher, Side};
@@ -341,8 +342,7 @@ impl Entry {
     /// Its key.
     #[must_use]
     pub fn key(&self) -> String {
-        let token = self.pointer().rsplit('/').next().unwrap_or_default();
-        token.replace("~1", "/").replace("~0", "~")
+        last_key(self.pointer())
     }
 
     /// Whether the entry lists the names that it matches under `default: deny`.

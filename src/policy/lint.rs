@@ -15,6 +15,7 @@ use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
 use super::section::{Hidden, Section};
 use crate::json::Value;
+use crate::json::pointer::unescaped;
 use crate::matcher::name::Pattern;
 use crate::matcher::value::{Scalar, Side, Test};
 use crate::mcp::call::Kind;
@@ -112,11 +113,6 @@ impl<'d> PolicyText<'d> {
         }
         place
     }
-}
-
-/// A token of a JSON Pointer as the key that it means ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901), section 4).
-fn unescaped(token: &str) -> String {
-    token.replace("~1", "/").replace("~0", "~")
 }
 
 impl Lint<'_> {

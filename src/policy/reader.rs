@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::suggest::nearest;
+use crate::json::pointer::escaped;
 use crate::json::{Member, Object, Value};
 use crate::number::{Decimal, Micros};
 
@@ -318,11 +319,6 @@ fn repeats<'o, 'v>(
         seen.insert((*member.key).into(), before + 1);
         (member, before)
     })
-}
-
-/// A key as a token of a JSON Pointer (RFC 6901).
-pub(crate) fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Appends a key to the text of a place: `.key`, or `["odd key"]`.

@@ -6,8 +6,9 @@ use std::ops::Range;
 use saphyr_parser::{Event, Parser, Span};
 
 use super::Problem;
+use crate::json::pointer::escaped;
 use crate::policy::diagnostic::{Code, Diagnostic};
-use crate::policy::reader::{escaped, push_key};
+use crate::policy::reader::push_key;
 
 /// The place of one value.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! An explanation, to be read in five seconds: the decision, its rule, what the agent reads, and then all rules.
 
 use jiff::Timestamp;
+use mcp_policy::json::pointer::last_key;
 use mcp_policy::rehearsal::{Request, Verdict};
 use mcp_policy::source::Source;
 use mcp_policy::source::spans::Spans;
@@ -69,7 +70,7 @@ pub(super) fn human(
             (rule, _) => format!("{}  {rule}", places.place(rule)),
         };
         let name = trace.rules.iter().find(|rule| rule.kind == "name");
-        let resembled = name.map(|rule| format!(" (it resembles `{}`)", key(&rule.rule)));
+        let resembled = name.map(|rule| format!(" (it resembles `{}`)", last_key(&rule.rule)));
         let resembled = resembled.unwrap_or_default();
         out!("  because  {}{resembled}: {place}", verdict.reason);
     }
@@ -118,12 +119,6 @@ fn print_rule(verdict: &Verdict, rule: &Rule) {
     if let Some(counted) = &rule.count {
         print_counted(counted);
     }
-}
-
-/// The last key of a pointer.
-fn key(pointer: &str) -> String {
-    let token = pointer.rsplit('/').next().unwrap_or_default();
-    token.replace("~1", "/").replace("~0", "~")
 }
 
 /// The rule within its entry, such as `require[0]`.

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::cli::tree::print::quoted;
+
 /// A name as Kubernetes takes it: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name(String);
@@ -56,7 +58,7 @@ impl Name {
 
     pub(super) fn as_yaml(&self) -> String {
         // All digits, or a word such as `on`, would not be a string.
-        super::super::tree::print::quoted(&self.0)
+        quoted(&self.0)
     }
 }
 

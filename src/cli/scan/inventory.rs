@@ -8,6 +8,7 @@ use serde_json::json;
 use super::classify::Judgement;
 use crate::cli::report::counted;
 use crate::cli::server::tool::{Tool, one_line};
+use crate::cli::table::{self, First};
 
 /// What a scan of a server came to.
 pub(super) struct Server {
@@ -38,24 +39,10 @@ fn rows(servers: &[Server]) -> Vec<Row<'_>> {
 /// For a terminal.
 pub(super) fn table(servers: &[Server]) -> String {
     let rows = rows(servers);
-    let cells: Vec<[String; 5]> = rows.iter().map(cells).collect();
-    let head = ["RISK", "CLASS", "SERVER", "TOOL", "WHY"].map(str::to_owned);
-    let width = |column: usize| {
-        let all = std::iter::once(&head).chain(&cells);
-        all.filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths = [width(0), width(1), width(2), width(3), 0];
-    let mut out = String::new();
-    for row in std::iter::once(&head).chain(&cells) {
-        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    let _ = writeln!(out, "\n{}", summary(servers));
-    out
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| cells(row).into()).collect();
+    let heads = ["RISK", "CLASS", "SERVER", "TOOL", "WHY"];
+    let lines = table::lines(&heads, &cells, First::Word);
+    format!("{}\n\n{}\n", lines.join("\n"), summary(servers))
 }
 
 /// For a page.

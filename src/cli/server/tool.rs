@@ -1,5 +1,6 @@
 //! A tool as a server describes it. Every text in it is the server's, and not to be trusted: not even to be printed as it is.
 
+use mcp_policy::matcher::fold::invisible;
 use serde_json::Value;
 
 /// What a server says of one of its tools.
@@ -68,7 +69,7 @@ impl Tool {
 /// take for something else: control characters, marks that turn the direction of text, invisible ones.
 pub(in crate::cli) fn one_line(text: &str, most: usize) -> String {
     let visible = text.chars().map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c });
-    let visible: String = visible.filter(|c| !is_invisible(*c)).collect();
+    let visible: String = visible.filter(|c| !invisible(*c)).collect();
     let words: Vec<&str> = visible.split_whitespace().collect();
     let line = words.join(" ");
     if line.chars().count() <= most {
@@ -77,12 +78,6 @@ pub(in crate::cli) fn one_line(text: &str, most: usize) -> String {
     let mut short: String = line.chars().take(most.saturating_sub(1)).collect();
     short.push('…');
     short
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a tool's inputSchema says of one argument: as much of JSON Schema as servers use, and no guess beyond it.
 
+use crate::json::pointer::unescaped;
 use crate::json::{Object, Value};
 use crate::matcher::path::Step;
 use crate::number::Decimal;
@@ -241,7 +242,7 @@ fn is_null(schema: &Value<'_>) -> bool {
 /// The value at a JSON Pointer.
 fn resolve<'s>(root: &'s Value<'s>, pointer: &str) -> Option<&'s Value<'s>> {
     pointer.split('/').skip(1).try_fold(root, |value, token| {
-        let key = token.replace("~1", "/").replace("~0", "~");
+        let key = unescaped(token);
         match value {
             Value::Object(object) => object.get(&key),
             Value::Array(items) => items.get(key.parse::<usize>().ok()?),

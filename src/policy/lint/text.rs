@@ -3,11 +3,11 @@
 use regex_syntax::hir::Look;
 
 use super::Lint;
+use crate::json::pointer::escaped;
 use crate::json::{Object, Value};
 use crate::matcher::fold::invisible;
 use crate::policy::compiled::Config;
 use crate::policy::diagnostic::Code;
-use crate::policy::reader::escaped;
 use crate::policy::sessions::Sessions;
 
 /// The sections of a policy.
