@@ -6,6 +6,7 @@ use clap_complete::{Shell, generate};
 use super::Exit;
 use super::output::deliver;
 
+/// Write a script that completes this command in a shell.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     mcp-policy completions bash > ~/.local/share/bash-completion/completions/mcp-policy\n  \

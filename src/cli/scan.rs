@@ -16,11 +16,13 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use mcp_policy::source::Syntax;
 
 use super::output::{Notes, deliver};
 use super::server::target::{Process, Target};
 use super::server::tool::{Tool, one_line};
 use super::server::{Access, connected, tools};
+use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
 use classify::{Classifier, Judgement};
 use config::Configured;
@@ -212,7 +214,8 @@ fn print(servers: &[Server], what: Report, arguments: &Arguments, format: Format
         }
         (Report::Tools, Some((_, tools))) => {
             let tools: Vec<&serde_json::Value> = tools.iter().map(|(tool, _)| &tool.raw).collect();
-            return deliver(&format!("{:#}\n", serde_json::json!({"tools": tools})), output);
+            let text = format!("{:#}\n", serde_json::json!({"tools": tools}));
+            return deliver(&escaped(&text, Syntax::Json), output);
         }
         (Report::Json, _) => return deliver(&inventory::json(servers), output),
         (Report::Markdown, _) => inventory::markdown(servers),
@@ -250,7 +253,8 @@ fn write_policies(folder: &Path, servers: &[Server], arguments: &Arguments) -> R
 
 /// A policy that somebody has worked on is not to be lost.
 fn unused(path: &Path) -> Result<(), String> {
-    if path.exists() {
+    // Without following links: what is written through one that leads nowhere yet ends up somewhere else.
+    if path.symlink_metadata().is_ok() {
         return Err(format!("{} is there already; --force replaces it", path.display()));
     }
     Ok(())

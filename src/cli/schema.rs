@@ -13,6 +13,7 @@ use super::output::deliver;
 use super::tree::print::print;
 use mcp_policy::source::Syntax;
 
+/// Write the JSON Schema of policies, for editors, or the reference of their fields.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
     mcp-policy schema > policy.schema.json\n\n\

@@ -9,13 +9,23 @@ pub(super) enum First {
     Word,
 }
 
+/// Most characters of a cell that are printed: callers choose the names in it, and `format!` takes no width over 65,535.
+const LONGEST_CELL: usize = 200;
+
 /// Prints a table, whose first column is numbers, on standard output.
 pub(super) fn print(heads: &[&str], rows: Vec<Vec<String>>) {
-    let shown =
-        |text: &str| text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     out!("{}", lines(heads, &rows, First::Number).join("\n"));
+}
+
+/// A text on one line, with escapes for what does not show.
+fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(LONGEST_CELL).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
 }
 
 /// The lines of a table.

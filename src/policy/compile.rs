@@ -161,7 +161,8 @@ fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
     if field.value.as_str() != Some("1") {
         let message =
             format!("expected the string `1`, found {}", super::reader::describe(field.value));
-        reader.error(Code::UnknownWord, &field.place, message);
+        let help = "write it in quotes, \"1\": it is the only version there is".to_owned();
+        reader.error_with_help(Code::UnknownWord, &field.place, message, help);
     }
 }
 

@@ -105,8 +105,8 @@ fn fits(limit: &Map) -> Result<(), &'static str> {
     if limit.text("count") != Some("successes") {
         return Err("rules count successes only");
     }
-    if limit.text("algorithm") == Some("sliding") {
-        return Err("rules have no sliding windows");
+    if !matches!(limit.text("algorithm"), None | Some("fixed")) {
+        return Err("rules have no other windows than fixed ones");
     }
     Ok(())
 }

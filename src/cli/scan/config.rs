@@ -1,5 +1,5 @@
-//! The configuration files of MCP clients: Claude Desktop, Cursor and `.mcp.json` (`mcpServers`), VS Code (`servers`, with
-//! comments), and VS Code's settings (`mcp.servers`).
+//! The configuration files of MCP clients: Claude Desktop, Cursor and `.mcp.json` (`mcpServers`), Claude Code's own
+//! (`mcpServers`, also in each of its `projects`), VS Code (`servers`, with comments), and VS Code's settings (`mcp.servers`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,18 +22,41 @@ pub(super) struct Configured {
 pub(super) fn read(text: &str, path: &Path) -> Result<Vec<Configured>, String> {
     let document: Value = serde_json::from_str(&without_comments(text))
         .map_err(|error| format!("not JSON: {error}"))?;
+    let mut found = Vec::new();
     let places = [&["mcpServers"][..], &["servers"], &["mcp", "servers"]];
-    let found = places.iter().find_map(|place| {
+    let of_all = places.iter().find_map(|place| {
         place.iter().try_fold(&document, |value, key| value.get(key))?.as_object()
     });
-    let servers =
-        found.ok_or("no servers in it: expected `mcpServers`, `servers` or `mcp.servers`")?;
-    let variables = Variables { workspace: workspace(path) };
-    let servers =
+    if let Some(servers) = of_all {
+        configured(servers, &workspace(path), "", &mut found);
+    }
+    let projects = document.get("projects").and_then(Value::as_object);
+    for (folder, project) in projects.into_iter().flatten() {
+        if let Some(servers) = project.get("mcpServers").and_then(Value::as_object) {
+            configured(servers, folder, &format!(" ({folder})"), &mut found);
+        }
+    }
+    if of_all.is_none() && found.is_empty() {
+        return Err(
+            "no servers in it: expected `mcpServers`, `servers` or `mcp.servers`".to_owned()
+        );
+    }
+    Ok(found)
+}
+
+/// Adds servers that are not disabled. `behind` tells those of one project from those of another.
+fn configured(
+    servers: &Map<String, Value>,
+    workspace: &str,
+    behind: &str,
+    found: &mut Vec<Configured>,
+) {
+    let enabled =
         servers.iter().filter(|(_, server)| server.get("disabled") != Some(&Value::Bool(true)));
-    Ok(servers
-        .map(|(name, server)| Configured { name: name.clone(), target: variables.target(server) })
-        .collect())
+    found.extend(enabled.map(|(name, server)| {
+        let variables = Variables { workspace: workspace.to_owned(), own: BTreeMap::new() };
+        Configured { name: format!("{name}{behind}"), target: variables.target(server) }
+    }));
 }
 
 /// The folder that `${workspaceFolder}` means: that of the file, or of the `.vscode` or `.cursor` folder in which it is.
@@ -47,10 +70,12 @@ fn workspace(path: &Path) -> String {
 
 struct Variables {
     workspace: String,
+    /// The server's own environment, once it has been read.
+    own: BTreeMap<String, String>,
 }
 
 impl Variables {
-    fn target(&self, server: &Value) -> Result<Target, String> {
+    fn target(mut self, server: &Value) -> Result<Target, String> {
         let server = server.as_object().ok_or("not an object")?;
         let text = |key: &str| server.get(key).and_then(Value::as_str);
         if let Some(url) = text("url").or_else(|| text("serverUrl")) {
@@ -59,17 +84,19 @@ impl Variables {
             remote.headers = self.texts(server, "headers")?.into_iter().collect();
             return Ok(Target::Remote(remote));
         }
+        let mut environment = match text("envFile") {
+            Some(file) => variables_of(&self.resolve(file)?)?,
+            None => BTreeMap::new(),
+        };
+        environment.extend(self.texts(server, "env")?);
+        // Claude Desktop hands arguments on as they are; programs such as mcp-remote fill them from the environment they get.
+        self.own.clone_from(&environment);
         let command = text("command").ok_or("it has neither `command` nor `url`")?;
         let arguments =
             server.get("args").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let arguments = arguments
             .iter()
             .map(|argument| self.resolve(argument.as_str().ok_or("an argument is not a text")?));
-        let mut environment = match text("envFile") {
-            Some(file) => variables_of(&self.resolve(file)?)?,
-            None => BTreeMap::new(),
-        };
-        environment.extend(self.texts(server, "env")?);
         Ok(Target::Process(Process {
             command: self.resolve(command)?,
             arguments: arguments.collect::<Result<_, String>>()?,
@@ -97,7 +124,7 @@ impl Variables {
         resolved.collect()
     }
 
-    /// Replaces `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${workspaceFolder}` and `${userHome}`.
+    /// Replaces `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${workspaceFolder}`, `${workspaceFolderBasename}` and `${userHome}`.
     fn resolve(&self, text: &str) -> Result<String, String> {
         let mut out = String::new();
         let mut rest = text;
@@ -115,6 +142,10 @@ impl Variables {
     fn variable(&self, name: &str) -> Result<String, String> {
         match name {
             "workspaceFolder" => return Ok(self.workspace.clone()),
+            "workspaceFolderBasename" => {
+                let name = Path::new(&self.workspace).file_name().unwrap_or_default();
+                return Ok(name.to_string_lossy().into_owned());
+            }
             "userHome" => return self.variable("HOME"),
             "pathSeparator" | "/" => return Ok(std::path::MAIN_SEPARATOR.to_string()),
             _ => {}
@@ -127,11 +158,10 @@ impl Variables {
         let name = name.strip_prefix("env:").unwrap_or(name);
         let (name, default) =
             name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
-        match (std::env::var(name), default) {
-            (Ok(value), _) => Ok(value),
-            (Err(_), Some(default)) => Ok(default.to_owned()),
-            (Err(_), None) => Err(format!("the variable `{name}` is not set")),
-        }
+        let value = self.own.get(name).cloned().or_else(|| std::env::var(name).ok());
+        value
+            .or_else(|| default.map(str::to_owned))
+            .ok_or_else(|| format!("the variable `{name}` is not set"))
     }
 }
 
@@ -235,6 +265,10 @@ mod tests {
                 r#"{"mcpServers":{"a":{"command":"${NOT_SET_ANYWHERE}"}}}"#,
                 Err("the variable `NOT_SET_ANYWHERE` is not set".to_owned()),
             ),
+            (
+                r#"{"mcpServers":{"a":{"command":"x","args":["k:${K}"],"env":{"K":"${workspaceFolderBasename}"}}}}"#,
+                process("x", &["k:w"], &[("K", "w")]),
+            ),
             (r#"{"mcpServers":{"a":{}}}"#, Err("it has neither `command` nor `url`".to_owned())),
             (r#"{"mcpServers":{"a":1}}"#, Err("not an object".to_owned())),
         ] {
@@ -244,6 +278,8 @@ mod tests {
             targets(r#"{"servers":{"a":{"url":"https://x","headers":{"k":"${input:key}"}}}}"#);
         assert!(input[0].1.as_ref().unwrap_err().contains("input `key`"), "{input:?}");
         assert!(targets(r#"{"mcpServers":{"a":{"command":"x","disabled":true}}}"#).is_empty());
+        let projects = r#"{"projects":{"/w/p":{"mcpServers":{"a":{"command":"${workspaceFolder}/x"}}},"/w/q":{}}}"#;
+        assert_eq!(targets(projects), [("a (/w/p)".to_owned(), process("/w/p/x", &[], &[]))]);
     }
 
     #[test]

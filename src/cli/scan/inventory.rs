@@ -3,12 +3,14 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use mcp_policy::source::Syntax;
 use serde_json::json;
 
 use super::classify::Judgement;
 use crate::cli::report::counted;
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::table::{self, First};
+use crate::cli::tree::print::escaped;
 
 /// What a scan of a server came to.
 pub(super) struct Server {
@@ -80,7 +82,7 @@ pub(super) fn json(servers: &[Server]) -> String {
     });
     let inventory =
         json!({"servers": servers.collect::<Vec<_>>(), "tools": tools.collect::<Vec<_>>()});
-    format!("{inventory:#}\n")
+    escaped(&format!("{inventory:#}\n"), Syntax::Json)
 }
 
 fn cells(row: &Row<'_>) -> [String; 5] {

@@ -33,24 +33,17 @@ impl Tool {
         })
     }
 
-    /// Reads a list of tools from a file: an answer to `tools/list`, its result, or the list alone.
+    /// Reads a list of tools from a file: an answer to `tools/list`, its result, the list alone, or a list of these, such as
+    /// its pages. `validate --tools` reads the same documents ([`mcp_policy::policy::lint::fit::tools`]).
     ///
     /// # Errors
     /// What is wrong with the document.
     pub(in crate::cli) fn read_list(text: &str) -> Result<Vec<Tool>, String> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        let result = document.get("result").unwrap_or(&document);
-        let list = result.get("tools").unwrap_or(result);
-        let Value::Array(items) = list else {
-            return Err(
-                "not a list of tools: expected {\"tools\": […]} as `tools/list` answers".to_owned()
-            );
-        };
-        let tools = items.iter().enumerate().map(|(at, item)| {
-            Tool::read(item.clone()).ok_or_else(|| format!("tools[{at}] has no name"))
-        });
-        tools.collect()
+        let mut found = Vec::new();
+        collect(document, &mut found)?;
+        Ok(found)
     }
 
     /// The arguments of its schema, in order: name, schema, whether it is required.
@@ -62,6 +55,23 @@ impl Tool {
                 required.is_some_and(|required| required.iter().any(|each| each == name.as_str()));
             (name.as_str(), schema, needed)
         })
+    }
+}
+
+fn collect(value: Value, found: &mut Vec<Tool>) -> Result<(), String> {
+    match value {
+        Value::Array(items) => items.into_iter().try_for_each(|item| collect(item, found)),
+        Value::Object(mut object) => {
+            if let Some(inner) = object.remove("result").or_else(|| object.remove("tools")) {
+                return collect(inner, found);
+            }
+            let tool = Tool::read(Value::Object(object));
+            found.push(tool.ok_or("not a list of tools: something in it has no `name`")?);
+            Ok(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            Err("not a list of tools: expected {\"tools\": […]} as `tools/list` answers".to_owned())
+        }
     }
 }
 
@@ -97,17 +107,32 @@ mod tests {
         }
     }
 
+    /// How many tools `scan` and `validate` find in a document.
+    fn counted(text: &str) -> [Option<usize>; 2] {
+        use mcp_policy::json::{Duplicates, parse};
+        use mcp_policy::policy::lint::fit;
+
+        let document = parse(text, Duplicates::Keep).ok();
+        let fitted = document.and_then(|document| Some(fit::tools(&document).ok()?.len()));
+        [Tool::read_list(text).ok().map(|tools| tools.len()), fitted]
+    }
+
     #[test]
-    fn lists_are_read_in_each_shape() {
-        for text in [
-            r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}]}}"#,
-            r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}"#,
-            r#"[{"name":"a","annotations":{"readOnlyHint":true}}]"#,
+    fn scan_and_validate_read_the_same_lists() {
+        for (text, expected) in [
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}]}}"#, Some(1)),
+            (r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}"#, Some(1)),
+            (r#"[{"name":"a","annotations":{"readOnlyHint":true}}]"#, Some(1)),
+            (r#"[{"result":{"tools":[{"name":"a"}]}},{"tools":[{"name":"b"}]}]"#, Some(2)),
+            (r#"{"tools":[]}"#, Some(0)),
+            ("", None),
+            ("{", None),
+            ("{}", None),
+            ("[1]", None),
+            (r#"{"tools":{}}"#, None),
+            (r#"{"tools":[{"name":1}]}"#, None),
         ] {
-            assert_eq!(Tool::read_list(text).unwrap().len(), 1, "{text}");
-        }
-        for text in ["", "{", "{}", "[1]", r#"{"tools":{}}"#, r#"{"tools":[{"name":1}]}"#] {
-            assert!(Tool::read_list(text).is_err(), "{text}");
+            assert_eq!(counted(text), [expected; 2], "{text}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Trees as YAML or JSON text, short things on one line.
 
+use std::fmt::Write as _;
+
+use mcp_policy::matcher::fold::invisible;
 use mcp_policy::source::Syntax;
 
 use super::{Item, Map, Member, Node};
@@ -19,19 +22,42 @@ pub(in crate::cli) fn print(node: &Node, syntax: Syntax, indent: usize) -> Strin
     printer.out
 }
 
-/// A JSON string that is also a YAML one: what YAML takes for a line break or does not allow is escaped.
+/// A string in quotes, as YAML has it: see [`quoted_as`].
 pub(in crate::cli) fn quoted(text: &str) -> String {
+    quoted_as(Syntax::Yaml, text)
+}
+
+/// A string in quotes. Escaped is also what YAML takes for a line break or does not allow, and what a reader of the file could
+/// not see: servers choose these texts.
+fn quoted_as(syntax: Syntax, text: &str) -> String {
     let mut json = String::new();
     mcp_policy::json::write_string(&mut json, text);
+    if json.is_ascii() { json } else { escaped(&json, syntax) }
+}
+
+/// Text in JSON or YAML, with every character that does not show as an escape: they can only stand in strings.
+pub(in crate::cli) fn escaped(text: &str, syntax: Syntax) -> String {
     let awkward = |c: char| {
-        matches!(
-            c,
-            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-        )
+        let odd =
+            matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
+        odd || (!c.is_ascii() && invisible(c))
     };
-    let escape =
-        |c: char| if awkward(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    if json.contains(awkward) { json.chars().map(escape).collect() } else { json }
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Writing to a String cannot fail.
+        let _ = match (awkward(character), syntax) {
+            (false, _) => out.write_char(character),
+            (true, Syntax::Yaml) if u32::from(character) > 0xffff => {
+                write!(out, "\\U{:08x}", u32::from(character))
+            }
+            (true, _) => {
+                let units = &mut [0; 2];
+                let units = character.encode_utf16(units);
+                units.iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
+            }
+        };
+    }
+    out
 }
 
 struct Printer {
@@ -77,7 +103,7 @@ impl Printer {
                 for (at, member) in members.iter().enumerate() {
                     self.out.push_str(if at == 0 { "" } else { "," });
                     self.new_line(indent + 2);
-                    self.out.push_str(&quoted(&member.key));
+                    self.out.push_str(&quoted_as(Syntax::Json, &member.key));
                     self.out.push_str(": ");
                     self.json(&member.value, indent + 2);
                 }
@@ -170,7 +196,7 @@ fn height(node: &Node) -> Option<usize> {
 
 fn inline(node: &Node, syntax: Syntax) -> String {
     let text = |text: &str| match syntax {
-        Syntax::Json => quoted(text),
+        Syntax::Json => quoted_as(Syntax::Json, text),
         Syntax::Yaml => scalar(text, Place::Flow),
     };
     match node {
@@ -226,8 +252,22 @@ mod tests {
             "\\PC{0,12}",
             "[a-zA-Z0-9 :#'\"{}\\[\\],&*!|>%@`?~\n\t\\\\-]{0,12}",
             prop::sample::select(vec![
-                "yes", "No", "~", "1", "0x1", ".5", "- a", "a: b", "a #b", "\u{85}", "\u{2028}",
-                "\u{feff}", "", " "
+                "yes",
+                "No",
+                "~",
+                "1",
+                "0x1",
+                ".5",
+                "- a",
+                "a: b",
+                "a #b",
+                "\u{85}",
+                "\u{2028}",
+                "\u{feff}",
+                "",
+                " ",
+                "a\u{202e}b\u{200b}",
+                "\u{1d173}\u{e0041}"
             ])
             .prop_map(str::to_owned),
         ];

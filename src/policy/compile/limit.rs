@@ -196,8 +196,7 @@ pub(super) fn shorthand(field: &Field<'_>, reader: &mut Reader) -> Option<(Micro
         if parsed.is_none() {
             let message =
                 format!("expected a rate such as `10/minute`, found {}", describe(field.value));
-            let help = "a whole number, a slash, and second, minute, hour, day, week, month, or a length such as 90s";
-            reader.error_with_help(Code::BadWindow, &field.place, message, help.to_owned());
+            reader.error_with_help(Code::BadWindow, &field.place, message, rate_help(text));
         }
         return parsed;
     }
@@ -210,6 +209,29 @@ pub(super) fn shorthand(field: &Field<'_>, reader: &mut Reader) -> Option<(Micro
     let window = fields.require("window", reader).and_then(|field| window(&field, reader));
     reader.close(&fields);
     Some((max?, window?))
+}
+
+/// The cure of a text that is no rate.
+fn rate_help(text: &str) -> String {
+    let (max, window) = text.split_once('/').unwrap_or_default();
+    let whole = !max.is_empty() && max.bytes().all(|byte| byte.is_ascii_digit());
+    let near = match window {
+        "m" if whole => {
+            let help = format!("`m` could be minutes or months: `{max}/minute` or `{max}/month`");
+            return help;
+        }
+        "s" | "sec" | "secs" => Some("second"),
+        "min" | "mins" => Some("minute"),
+        "h" | "hr" | "hrs" => Some("hour"),
+        "d" => Some("day"),
+        "w" | "wk" => Some("week"),
+        "mo" | "mon" => Some("month"),
+        other => nearest(other, WINDOWS),
+    };
+    match near.filter(|near| whole && *near != window) {
+        Some(near) => format!("did you mean `{max}/{near}`?"),
+        None => "a whole number, a slash, and second, minute, hour, day, week, month, or a length such as 90s".to_owned(),
+    }
 }
 
 pub(super) fn window(field: &Field<'_>, reader: &mut Reader) -> Option<Window> {

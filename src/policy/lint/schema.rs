@@ -1,7 +1,7 @@
 //! What a tool's inputSchema says of one argument: as much of JSON Schema as servers use, and no guess beyond it.
 
 use crate::json::pointer::unescaped;
-use crate::json::{Object, Value};
+use crate::json::{Member, Object, Value};
 use crate::matcher::path::Step;
 use crate::number::Decimal;
 
@@ -51,30 +51,34 @@ pub(super) struct Facts<'s> {
 /// Follows a path through a schema.
 pub(super) fn target<'s>(root: &'s Value<'s>, steps: &[Step]) -> Target<'s> {
     let mut walk = Walk { root, left: MOST_SCHEMAS };
-    let mut schemas = walk.alternatives(root);
+    let mut shapes = walk.shapes(root);
     let mut required = true;
     for step in steps {
         let inner = match step {
             Step::Key(key) => {
-                required &=
-                    !schemas.is_empty() && schemas.iter().all(|schema| requires(schema, key));
-                walk.members(&schemas, key)
+                required &= !shapes.is_empty() && shapes.iter().all(|shape| shape.requires(key));
+                walk.members(&shapes, key)
             }
             Step::Index(_) | Step::Each => {
                 required = false;
-                walk.items(&schemas)
+                walk.items(&shapes)
             }
         };
-        schemas = match inner {
+        shapes = match inner {
             Ok(inner) => inner,
             Err(target) => return target,
         };
     }
-    if walk.left == 0 || schemas.is_empty() {
+    if walk.left == 0 || shapes.is_empty() {
         return Target::Unknown;
     }
-    Target::Values(facts(&schemas, required))
+    Target::Values(facts(&shapes, required))
 }
+
+/// Schemas that hold together: one with what `$ref`, `allOf` and one alternative of `anyOf` and `oneOf` add to it
+/// (JSON Schema 2020-12, section 10.2: they apply beside the keywords around them).
+#[derive(Clone)]
+struct Shape<'s>(Vec<&'s Object<'s>>);
 
 struct Walk<'s> {
     root: &'s Value<'s>,
@@ -82,109 +86,180 @@ struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
-    /// The schemas that a schema stands for: references followed, alternatives one by one. A schema with `allOf` is taken for
-    /// its parts together.
-    fn alternatives(&mut self, schema: &'s Value<'s>) -> Vec<&'s Object<'s>> {
-        let Some(left) = self.left.checked_sub(1) else { return Vec::new() };
-        self.left = left;
-        let Some(object) = schema.as_object() else { return Vec::new() };
-        if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
-            let target =
-                reference.strip_prefix('#').and_then(|pointer| resolve(self.root, pointer));
-            return target.map(|target| self.alternatives(target)).unwrap_or_default();
-        }
-        for word in ["anyOf", "oneOf"] {
-            if let Some(Value::Array(items)) = object.get(word) {
-                let found: Vec<Vec<&Object<'_>>> = items
-                    .iter()
-                    .filter(|item| !is_null(item))
-                    .map(|item| self.alternatives(item))
-                    .collect();
-                // An alternative that is not understood may be anything.
-                let unclear = found.iter().any(Vec::is_empty);
-                return if unclear { Vec::new() } else { found.into_iter().flatten().collect() };
-            }
-        }
-        if let Some(Value::Array(items)) = object.get("allOf") {
-            let found = items.iter().map(|item| self.alternatives(item)).max_by_key(Vec::len);
-            return if items.len() == 1 { found.unwrap_or_default() } else { Vec::new() };
-        }
-        vec![object]
+    /// The shapes that a value of this schema may have; none where the schema is not understood.
+    fn shapes(&mut self, schema: &'s Value<'s>) -> Vec<Shape<'s>> {
+        self.understood(schema).unwrap_or_default()
     }
 
-    fn members(
-        &mut self,
-        schemas: &[&'s Object<'s>],
-        key: &str,
-    ) -> Result<Vec<&'s Object<'s>>, Target<'s>> {
-        let objects: Vec<&Object<'_>> =
-            schemas.iter().copied().filter(|schema| may_be(schema, "object")).collect();
-        if objects.is_empty() && !schemas.is_empty() {
-            return Err(Target::Blocked { expected: "an object", found: types_text(schemas) });
+    fn understood(&mut self, schema: &'s Value<'s>) -> Option<Vec<Shape<'s>>> {
+        self.left = self.left.checked_sub(1)?;
+        let object = schema.as_object()?;
+        let mut shapes = vec![Shape(vec![object])];
+        if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
+            let target = resolve(self.root, reference.strip_prefix('#')?)?;
+            let target = self.understood(target)?;
+            shapes = self.joined(&shapes, &target)?;
+        }
+        if let Some(Value::Array(parts)) = object.get("allOf") {
+            for part in parts {
+                let part = self.understood(part)?;
+                shapes = self.joined(&shapes, &part)?;
+            }
+        }
+        for word in ["anyOf", "oneOf"] {
+            let Some(Value::Array(items)) = object.get(word) else { continue };
+            let mut alternatives = Vec::new();
+            for item in items.iter().filter(|item| !is_null(item)) {
+                // An alternative that is not understood may be anything.
+                alternatives.extend(self.understood(item)?);
+            }
+            shapes = self.joined(&shapes, &alternatives)?;
+        }
+        Some(shapes)
+    }
+
+    /// Every shape of the one with every shape of the other, but for those that no value has.
+    fn joined(&mut self, left: &[Shape<'s>], right: &[Shape<'s>]) -> Option<Vec<Shape<'s>>> {
+        self.left = self.left.checked_sub(left.len().checked_mul(right.len())?)?;
+        let pairs = left.iter().flat_map(|one| right.iter().map(move |other| (one, other)));
+        let joined = pairs.map(|(one, other)| Shape([&*one.0, &*other.0].concat()));
+        Some(joined.filter(|shape| !shape.is_impossible()).collect())
+    }
+
+    /// The shapes of all of these schemas together.
+    fn together(&mut self, schemas: &[&'s Value<'s>]) -> Vec<Shape<'s>> {
+        let (first, rest) = match schemas.split_first() {
+            Some((first, rest)) => (self.shapes(first), rest),
+            None => return Vec::new(),
+        };
+        rest.iter().fold(first, |shapes, schema| {
+            let more = self.shapes(schema);
+            self.joined(&shapes, &more).unwrap_or_default()
+        })
+    }
+
+    fn members(&mut self, shapes: &[Shape<'s>], key: &str) -> Result<Vec<Shape<'s>>, Target<'s>> {
+        let objects: Vec<&Shape<'_>> =
+            shapes.iter().filter(|shape| shape.may_be("object")).collect();
+        if objects.is_empty() && !shapes.is_empty() {
+            return Err(Target::Blocked { expected: "an object", found: types_text(shapes) });
         }
         let mut found = Vec::new();
         let mut known = Vec::new();
-        for schema in objects {
-            let properties = schema.get("properties").and_then(Value::as_object);
-            known.extend(properties.iter().flat_map(|object| &object.0).map(|member| &*member.key));
-            match properties.and_then(|properties| properties.get(key)) {
-                Some(member) => {
-                    let inner = self.alternatives(member);
-                    if inner.is_empty() {
-                        return Err(Target::Unknown);
-                    }
-                    found.extend(inner);
-                }
-                None if is_open(schema) => return Err(Target::Unknown),
-                None => {}
+        for shape in objects {
+            let named = shape.properties();
+            known.extend(named.iter().map(|member| &*member.key));
+            let members: Vec<&Value<'_>> = named
+                .iter()
+                .filter(|member| member.key == key)
+                .map(|member| &member.value)
+                .collect();
+            if members.is_empty() && !shape.is_open() {
+                continue;
             }
+            let inner = self.together(&members);
+            if inner.is_empty() {
+                return Err(Target::Unknown);
+            }
+            found.extend(inner);
         }
-        match (found.is_empty(), schemas.is_empty()) {
+        known.sort_unstable();
+        known.dedup();
+        match (found.is_empty(), shapes.is_empty()) {
             (_, true) => Err(Target::Unknown),
             (true, false) => Err(Target::Missing { key: key.to_owned(), known }),
             (false, false) => Ok(found),
         }
     }
 
-    fn items(&mut self, schemas: &[&'s Object<'s>]) -> Result<Vec<&'s Object<'s>>, Target<'s>> {
-        let arrays: Vec<&Object<'_>> =
-            schemas.iter().copied().filter(|schema| may_be(schema, "array")).collect();
-        if arrays.is_empty() && !schemas.is_empty() {
-            return Err(Target::Blocked { expected: "an array", found: types_text(schemas) });
+    fn items(&mut self, shapes: &[Shape<'s>]) -> Result<Vec<Shape<'s>>, Target<'s>> {
+        let arrays: Vec<&Shape<'_>> = shapes.iter().filter(|shape| shape.may_be("array")).collect();
+        if arrays.is_empty() && !shapes.is_empty() {
+            return Err(Target::Blocked { expected: "an array", found: types_text(shapes) });
         }
         let mut found = Vec::new();
-        for schema in arrays {
-            let items = schema.get("items").map(|items| self.alternatives(items));
-            match items {
-                Some(items) if !items.is_empty() && schema.get("prefixItems").is_none() => {
-                    found.extend(items)
-                }
-                Some(_) | None => return Err(Target::Unknown),
+        for shape in arrays {
+            let items: Vec<&Value<'_>> = shape.all("items").collect();
+            let inner = self.together(&items);
+            if inner.is_empty() || shape.all("prefixItems").next().is_some() {
+                return Err(Target::Unknown);
             }
+            found.extend(inner);
         }
         if found.is_empty() { Err(Target::Unknown) } else { Ok(found) }
     }
 }
 
-fn facts<'s>(schemas: &[&'s Object<'s>], required: bool) -> Facts<'s> {
-    let types: Vec<Vec<&str>> = schemas.iter().map(|schema| types(schema)).collect();
+impl<'s> Shape<'s> {
+    /// What its schemas say under a keyword.
+    fn all(&self, keyword: &'static str) -> impl Iterator<Item = &'s Value<'s>> {
+        self.0.iter().filter_map(move |schema| schema.get(keyword))
+    }
+
+    fn properties(&self) -> Vec<&'s Member<'s>> {
+        let named = self.all("properties").filter_map(Value::as_object);
+        named.flat_map(|object| &object.0).collect()
+    }
+
+    /// The types that all of its schemas allow; empty where none of them names one. `null` is left out.
+    fn types(&self) -> Vec<&'s str> {
+        let named = self.0.iter().map(|schema| types(schema)).filter(|types| !types.is_empty());
+        named.reduce(|left, right| common(&left, &right)).unwrap_or_default()
+    }
+
+    /// Whether its schemas name types that no value has at once.
+    fn is_impossible(&self) -> bool {
+        self.types().is_empty() && self.0.iter().any(|schema| !types(schema).is_empty())
+    }
+
+    fn may_be(&self, name: &str) -> bool {
+        let types = self.types();
+        types.is_empty() || types.contains(&name)
+    }
+
+    fn requires(&self, key: &str) -> bool {
+        self.0.iter().any(|schema| requires(schema, key))
+    }
+
+    /// Whether members beyond its `properties` are welcome. A shape that names none says nothing.
+    fn is_open(&self) -> bool {
+        let closed = self.all("additionalProperties").any(|more| *more == Value::Bool(false));
+        let opened = self.all("patternProperties").chain(self.all("additionalProperties"));
+        !closed && (opened.count() > 0 || self.all("properties").next().is_none())
+    }
+
+    fn values(&self) -> Option<Vec<&'s Value<'s>>> {
+        let listed = self.0.iter().filter_map(|schema| values(schema));
+        listed
+            .reduce(|left, right| left.into_iter().filter(|value| right.contains(value)).collect())
+    }
+}
+
+fn facts<'s>(shapes: &[Shape<'s>], required: bool) -> Facts<'s> {
+    let types: Vec<Vec<&str>> = shapes.iter().map(Shape::types).collect();
     let any = types.iter().any(Vec::is_empty);
-    let values: Option<Vec<Vec<&Value<'_>>>> =
-        schemas.iter().map(|schema| values(schema)).collect();
+    let mut named = types.concat();
+    named.sort_unstable();
+    named.dedup();
+    let values: Option<Vec<Vec<&Value<'_>>>> = shapes.iter().map(Shape::values).collect();
     let mut facts = Facts {
-        types: if any { Vec::new() } else { types.into_iter().flatten().collect() },
+        types: if any { Vec::new() } else { named },
         values: values.map(|values| values.into_iter().flatten().collect()),
         required,
         ..Facts::default()
     };
-    if let [schema] = schemas {
-        let number = |key| match schema.get(key) {
-            Some(Value::Number(text)) => Decimal::parse(text),
-            _ => None,
+    if let [shape] = shapes {
+        let numbers = |key| {
+            shape.all(key).filter_map(|value| match value {
+                Value::Number(text) => Decimal::parse(text),
+                _ => None,
+            })
         };
-        facts.least = number("minimum");
-        facts.most = number("maximum");
-        facts.default = schema.get("default").filter(|value| **value != Value::Null);
+        facts.least =
+            numbers("minimum").reduce(|left, right| if left < right { right } else { left });
+        facts.most =
+            numbers("maximum").reduce(|left, right| if right < left { right } else { left });
+        facts.default = shape.all("default").find(|value| **value != Value::Null);
     }
     facts
 }
@@ -207,32 +282,25 @@ fn types<'s>(schema: &'s Object<'s>) -> Vec<&'s str> {
     names.into_iter().filter(|name| *name != "null").collect()
 }
 
-fn types_text(schemas: &[&Object<'_>]) -> String {
-    let mut names: Vec<&str> = schemas.iter().flat_map(|schema| types(schema)).collect();
-    names.dedup();
-    names.join(" or ")
+/// The types in both lists; every integer is a number.
+fn common<'s>(left: &[&'s str], right: &[&'s str]) -> Vec<&'s str> {
+    let allows = |types: &[&str], name: &str| {
+        types.contains(&name) || (name == "integer" && types.contains(&"number"))
+    };
+    let mut both: Vec<&str> = left.iter().copied().filter(|name| allows(right, name)).collect();
+    both.extend(right.iter().copied().filter(|name| !left.contains(name) && allows(left, name)));
+    both
 }
 
-fn may_be(schema: &Object<'_>, name: &str) -> bool {
-    let types = types(schema);
-    types.is_empty() || types.contains(&name)
+fn types_text(shapes: &[Shape<'_>]) -> String {
+    let mut names: Vec<&str> = shapes.iter().flat_map(Shape::types).collect();
+    names.dedup();
+    names.join(" or ")
 }
 
 fn requires(schema: &Object<'_>, key: &str) -> bool {
     let Some(Value::Array(names)) = schema.get("required") else { return false };
     names.iter().any(|name| name.as_str() == Some(key))
-}
-
-/// Whether a schema says that members beyond its `properties` are welcome. One that names none says nothing.
-fn is_open(schema: &Object<'_>) -> bool {
-    let named = schema.get("properties").and_then(Value::as_object);
-    let more = schema.get("additionalProperties");
-    schema.get("patternProperties").is_some()
-        || match more {
-            Some(Value::Bool(false)) => false,
-            Some(_) => true,
-            None => named.is_none(),
-        }
 }
 
 fn is_null(schema: &Value<'_>) -> bool {
