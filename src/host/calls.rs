@@ -7,7 +7,7 @@
     reason = "the ABI is a C interface; each call is documented where it is made"
 )]
 
-use std::ptr::null_mut;
+use std::ptr::{null_mut, slice_from_raw_parts_mut};
 
 use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
@@ -258,7 +258,7 @@ fn done(status: Raw) -> Result<(), HostError> {
 ///
 /// # Safety
 /// On status 0 `call` must have set its arguments to null, or to memory of that size which the host got from
-/// `proxy_on_memory_allocate`, which allocates it as a `Vec` of exactly this capacity.
+/// `proxy_on_memory_allocate`, which allocates it as a boxed slice of exactly this length.
 unsafe fn returned(
     call: impl FnOnce(*mut *mut u8, *mut usize) -> Raw,
 ) -> Result<Option<Vec<u8>>, HostError> {
@@ -266,21 +266,20 @@ unsafe fn returned(
     let mut size = 0;
     match call(&raw mut data, &raw mut size) {
         OK if data.is_null() => Ok(None),
-        // SAFETY: the caller's promise.
-        OK => Ok(Some(unsafe { Vec::from_raw_parts(data, size, size) })),
+        OK => {
+            // SAFETY: the caller's promise.
+            let slice = unsafe { Box::from_raw(slice_from_raw_parts_mut(data, size)) };
+            Ok(Some(slice.into_vec()))
+        }
         NOT_FOUND => Ok(None),
         _ => Err(HostError),
     }
 }
 
 impl Headers {
-    /// The headers, or none if the bytes are not what the ABI says (0.2.1, "serialization"): count, then the sizes of every
+    /// The headers; `None` if the bytes are not what the ABI says (0.2.1, "serialization"): count, then the sizes of every
     /// name and value, then the names and values, each with a NUL.
-    pub(super) fn pairs(&self) -> Vec<Header<'_>> {
-        self.unpacked().unwrap_or_default()
-    }
-
-    fn unpacked(&self) -> Option<Vec<Header<'_>>> {
+    pub(super) fn pairs(&self) -> Option<Vec<Header<'_>>> {
         let bytes = &*self.0;
         let word = |at: usize| {
             let bytes = bytes.get(at..)?.first_chunk()?;

@@ -48,11 +48,12 @@ extern "C" fn _initialize() {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Memory for what a host call returns; [`super::calls`] takes it over as a `Vec` of this capacity.
+/// Memory for what a host call returns; [`super::calls`] takes it over as a boxed slice of this length. A `Vec` would not do:
+/// its capacity may be larger than was asked for.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let mut memory = std::mem::ManuallyDrop::new(Vec::with_capacity(size));
-    memory.as_mut_ptr()
+    let memory = Box::<[u8]>::new_uninit_slice(size);
+    Box::into_raw(memory).cast()
 }
 
 #[unsafe(no_mangle)]

@@ -70,12 +70,13 @@ impl Stream {
     }
 
     pub(super) fn request_headers(&mut self, end_of_stream: bool) -> Flow {
-        // Without headers there is no method, and the request is refused.
         let headers = calls::headers(Map::Request).unwrap_or_default();
         let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
         let hold = self.probe.hold(calls::timer_now);
-        let mut action =
-            self.exchange.request_headers(&Host::default(), &headers.pairs(), follows, hold);
+        let mut action = match headers.pairs() {
+            Some(pairs) => self.exchange.request_headers(&Host::default(), &pairs, follows, hold),
+            None => self.exchange.host_failed(),
+        };
         // What cannot be removed must not get past.
         if !self.edit_headers(Map::Request) {
             action = self.exchange.host_failed();
@@ -111,7 +112,8 @@ impl Stream {
             return Flow::Continue;
         }
         let headers = calls::headers(Map::Response).unwrap_or_default();
-        let pairs = headers.pairs();
+        // Without headers it is an answer of no known form.
+        let pairs = headers.pairs().unwrap_or_default();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
         let conclusive = details.as_deref().is_some_and(is_conclusive);
         let head = ResponseHead { ends: end_of_stream, conclusive, ..response_head(&pairs) };

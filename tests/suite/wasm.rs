@@ -445,6 +445,15 @@ fn a_host_that_fails_lets_nothing_through() {
     check(&wrong);
 }
 
+#[test]
+fn headers_that_the_host_keeps_back_are_its_failure() {
+    for fault in [Fault::Status(10), Fault::Nothing, Fault::Bytes(vec![0xff; 8])] {
+        let mut vm = vm();
+        vm.fail("proxy_get_header_map_pairs", fault.clone(), 0, u32::MAX);
+        assert_eq!(vm.outcome(&call("open", "{}")), "500 host_failure", "{fault:?}");
+    }
+}
+
 fn every<'e, L: Clone, R: Copy>(
     left: &'e [L],
     right: &'e [R],
