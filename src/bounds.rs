@@ -36,6 +36,18 @@ pub const MAX_PATTERN_BYTES: usize = 4096;
 /// Most bytes that one compiled regular expression may take.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
+/// Longest name of a tool, a prompt or a method that is compared with a policy, in bytes. MCP asks for at most 128 characters.
+pub const MAX_CALLED_BYTES: usize = 1024;
+
+/// Longest URI of a resource that is compared with a policy, in bytes: what servers accept as the line of a request.
+pub const MAX_URI_BYTES: usize = 8192;
+
+/// Most bytes of names that one body may be about, all messages together: each is compared with every pattern of the policy.
+pub const MAX_NAMED_BYTES: usize = 65_536;
+
+/// Most resources that one request may subscribe to.
+pub const MAX_SUBSCRIPTIONS: usize = 1024;
+
 /// Longest name of a caller, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;
 

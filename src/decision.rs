@@ -6,13 +6,13 @@ use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::Decode;
 use crate::matcher::value::Side;
-use crate::matcher::{Mismatch, Truth, fold::confusable};
+use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
     Action, Amount, Check, CheckKind, Condition, Default, Entry, Listing, Policy, Subject,
 };
-use crate::policy::section::{ExactName, Section};
+use crate::policy::section::Section;
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
 
@@ -118,7 +118,7 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
         // What hides a name cannot be compared with it.
         return !section.filters(policy.listing);
     };
-    match by_name(section, name).map(|denial| denial.reason) {
+    match by_name(section, call, name).map(|denial| denial.reason) {
         Some(Reason::NameNotExact) => match policy.listing {
             Listing::Listed => section.default == Default::Allow,
             Listing::Callable => false,
@@ -133,7 +133,7 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
 /// The name of a call that may go on to the entries, or the denial by its name alone.
 fn admitted<'p, 'c>(section: &'p Section, call: &'c Call<'_>) -> Result<&'c str, Denial<'p>> {
     let name = readable(section, call)?;
-    by_name(section, name).map_or(Ok(name), Err)
+    by_name(section, call, name).map_or(Ok(name), Err)
 }
 
 /// The name as it is matched, or the denial of one that could be read in two ways.
@@ -261,28 +261,20 @@ impl<'p> Decision<'p> {
 
 /// The denial of a name by itself: hidden, not exact, or not listed.
 #[must_use]
-pub fn by_name<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
+pub fn by_name<'p>(section: &'p Section, call: &Call<'_>, name: &str) -> Option<Denial<'p>> {
     let kind = section.kind;
     let denial =
         |reason, rule| Some(Denial { reason, kind, rule, text: None, detail: Detail::None });
-    if let Some(line) = section.hide.iter().find(|line| line.pattern.matches(name)) {
+    if let Some(line) = section.hidden(name) {
         return denial(hidden(kind), &*line.pointer);
     }
-    if let Some(exact) = resembled(section, name) {
+    if let Some(alike) = section.resembled(name, call.relaxed.as_deref()) {
         // What resembles a hidden name must not tell that there is one.
-        let reason = if exact.hides { hidden(kind) } else { Reason::NameNotExact };
-        return denial(reason, &*exact.pointer);
+        let reason = if alike.hides { hidden(kind) } else { Reason::NameNotExact };
+        return denial(reason, &*alike.pointer);
     }
     let listed = section.default == Default::Allow || section.entries_for(name).any(Entry::lists);
     if listed { None } else { denial(not_allowed(kind), &*section.default_pointer) }
-}
-
-/// The exact key that a name is not, but resembles.
-fn resembled<'p>(section: &'p Section, name: &str) -> Option<&'p ExactName> {
-    if section.has_exact(name) {
-        return None;
-    }
-    section.exact_names().iter().find(|exact| confusable(name, &exact.text))
 }
 
 fn by_entry<'p>(

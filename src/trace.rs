@@ -154,7 +154,7 @@ impl<'t> Tracer<'t> {
         // A name that could be read in two ways meets nothing at all.
         let named = self.policy.section(self.call.kind).zip(self.call.exact.as_deref());
         let (section, name) = named.ok_or_else(Vec::new)?;
-        by_its_name(section, name).map_or(Ok((section, name)), |rule| Err(vec![rule]))
+        by_its_name(section, self.call, name).map_or(Ok((section, name)), |rule| Err(vec![rule]))
     }
 
     fn rules(&self) -> Vec<Rule> {
@@ -325,8 +325,8 @@ impl Rule {
 }
 
 /// What denies a name by itself.
-fn by_its_name(section: &Section, name: &str) -> Option<Rule> {
-    let denial = by_name(section, name)?;
+fn by_its_name(section: &Section, call: &Call<'_>, name: &str) -> Option<Rule> {
+    let denial = by_name(section, call, name)?;
     let kind = if denial.reason.hides() {
         "hide"
     } else if denial.reason == Reason::NameNotExact {

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use super::message::{Request, ambiguous};
-use super::uri::canonical;
+use super::uri::{canonical, relax};
 use super::{Refusal, TOOLS_CALL};
+use crate::bounds::{MAX_CALLED_BYTES, MAX_NAMED_BYTES, MAX_SUBSCRIPTIONS};
 use crate::json::Value;
+use crate::matcher::normal::nfc;
 use crate::reason::Reason;
 
 /// The kinds of names that a policy has rules for.
@@ -30,6 +32,8 @@ pub struct Call<'v> {
     pub name: &'v str,
     /// The name as a policy matches it; `None` where it could be read in two ways.
     pub exact: Option<Cow<'v, str>>,
+    /// The same as some servers read it that are less exact, where that is another; see [`relax`].
+    pub relaxed: Option<Box<str>>,
     /// What `args` means in conditions: the arguments of a tool or prompt, else all parameters. Always an object.
     pub arguments: Option<&'v Value<'v>>,
 }
@@ -76,10 +80,15 @@ impl<'v> Call<'v> {
         let exact = match kind {
             Kind::Resource => canonical(name),
             Kind::Prompt | Kind::Method | Kind::Tool => {
-                (!name.contains('\0')).then_some(Cow::Borrowed(name))
+                (name.len() <= MAX_CALLED_BYTES && !name.contains('\0')).then(|| nfc(name))
             }
         };
-        Call { kind, name, exact, arguments }
+        let uri = exact.as_deref().filter(|_| kind == Kind::Resource);
+        let relaxed = uri.and_then(|uri| match relax(uri) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(relaxed) => Some(relaxed.into()),
+        });
+        Call { kind, name, exact, relaxed, arguments }
     }
 
     /// What a method calls, if it calls anything. Of other kinds than tools, a name that is no text stays without an exact form.
@@ -119,7 +128,7 @@ impl<'v> Call<'v> {
     }
 
     fn unreadable(kind: Kind) -> Call<'v> {
-        Call { kind, name: "", exact: None, arguments: None }
+        Call { kind, name: "", exact: None, relaxed: None, arguments: None }
     }
 }
 
@@ -139,6 +148,13 @@ impl<'v> Request<'v> {
             "subscriptions/listen" => subscribed(member("notifications")),
             _ => Vec::new(),
         }
+    }
+
+    /// The bytes of all names that the request is about.
+    pub(super) fn named_bytes(&self) -> usize {
+        let called = self.call.iter().map(|call| call.name.len());
+        let referred: usize = self.references().iter().map(|call| call.name.len()).sum();
+        self.method.len() + called.sum::<usize>() + referred
     }
 
     /// The list that the request asks for.
@@ -168,7 +184,7 @@ fn subscribed<'v>(filter: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
     match filter.get(KEY) {
         _ if ambiguous(filter, &[KEY]) => vec![Call::unreadable(Kind::Resource)],
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(uris)) => uris
+        Some(Value::Array(uris)) if few(uris) => uris
             .iter()
             .map(|uri| match uri.as_str() {
                 Some(uri) => Call::new(Kind::Resource, uri, None),
@@ -177,4 +193,10 @@ fn subscribed<'v>(filter: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
             .collect(),
         Some(_) => vec![Call::unreadable(Kind::Resource)],
     }
+}
+
+/// Whether these are no more, and no longer, than is compared with a policy.
+fn few(uris: &[Value<'_>]) -> bool {
+    let bytes: usize = uris.iter().filter_map(Value::as_str).map(str::len).sum();
+    uris.len() <= MAX_SUBSCRIPTIONS && bytes <= MAX_NAMED_BYTES
 }

@@ -2,9 +2,9 @@
 
 use super::Refusal;
 use super::call::{Call, Kind, SENSITIVE};
-use crate::bounds::MAX_BATCH;
+use crate::bounds::{MAX_BATCH, MAX_NAMED_BYTES};
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
-use crate::matcher::fold::confusable;
+use crate::matcher::fold::confusable_with_any;
 use crate::reason::Reason;
 
 /// What a body holds.
@@ -106,6 +106,10 @@ impl<'v> Body<'v> {
         }
         let messages: Vec<Message<'v>> =
             items.iter().map(Message::read).collect::<Result<_, _>>()?;
+        let named = messages.iter().filter_map(Message::request).map(Request::named_bytes);
+        if named.sum::<usize>() > MAX_NAMED_BYTES {
+            return refuse("its names are too long");
+        }
         let mut ids: Vec<&str> = messages.iter().filter_map(Message::id).collect();
         ids.sort_unstable();
         if ids.windows(2).any(|pair| pair.first() == pair.last()) {
@@ -159,7 +163,7 @@ fn read_envelope<'v>(
             );
         }
     };
-    if SENSITIVE.iter().any(|known| confusable(method, known)) {
+    if confusable_with_any(method, &SENSITIVE) {
         return refuse(Reason::InvalidMessage, "the method resembles one of MCP's");
     }
     if envelope.get("id").is_some() && id.is_none() {
@@ -193,11 +197,10 @@ fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
 }
 
 pub(super) fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
-    object.0.iter().any(|member| {
-        member.key.contains('\0')
-            || (!known.contains(&&*member.key)
-                && known.iter().any(|known| confusable(&member.key, known)))
-    })
+    object
+        .0
+        .iter()
+        .any(|member| member.key.contains('\0') || confusable_with_any(&member.key, known))
 }
 
 fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {

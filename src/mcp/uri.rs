@@ -1,21 +1,29 @@
 //! URIs of resources, in the one spelling by which a policy matches them.
 //!
-//! RFC 3986 (section 6.2.2) lets one resource have many spellings, and servers undo more of them than the RFC knows. What is
-//! only a matter of spelling is normalised; what two readers could take for two places has no canonical form, and is refused.
+//! Servers read URIs as WHATWG URL says (the SDKs of TypeScript and Python do), as RFC 3986 says, or undo more than either.
+//! INVARIANT: two URIs that WHATWG URL takes for one place have one canonical spelling, or one of them has none and is refused; and
+//! what WHATWG URL or RFC 3986 takes for two places has two. `tests/suite/uris.rs` holds it against another implementation. What
+//! honest servers and clients spell in several ways is one place all the same: escapes, and Unicode's normal forms.
+//! Where the two specifications disagree, [`relax`] has the other reading.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The canonical spelling of an absolute URI: scheme and host in lower case, escapes undone but for those of space, `?`, `#`, `*` and, in
-/// a query, `&`, `=`, `+`, `;`. Schemes that name a host for everybody lose the default port, and files the name `localhost`.
+use crate::bounds::MAX_URI_BYTES;
+use crate::matcher::normal::nfc;
+
+/// The canonical spelling of an absolute URI: scheme, and host where the scheme names one for everybody, in lower case; escapes undone
+/// but for those of space, `?`, `#`, `*` and, in a query, `&`, `=`, `+`, `;`; in Unicode's normal form C. No default port, no empty
+/// one; files lose the name `localhost`.
 ///
 /// `None` where there is none: no scheme, control characters, white space or invisible ones, a backslash, a fragment, dot segments or
-/// empty segments, an escaped slash, backslash, percent sign or control character, escapes that are not two digits or not UTF-8, a user
-/// name; a host that has several spellings; a file on another host, without a path, with a query or with a slash at its end.
+/// empty segments, an escaped slash, backslash, percent sign or control character, escapes that are not two digits or not UTF-8, an
+/// escape of ASCII in a host; a user name where the scheme names a host, a password anywhere; a host or port that has several
+/// spellings; a file on another host, without a path, with a query, with a slash at its end or with `|` behind the letter of a drive.
 #[must_use]
 pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
     let (scheme, rest) = uri.split_once(':')?;
-    if !is_scheme(scheme) || rest.is_empty() || rest.contains(odd) {
+    if uri.len() > MAX_URI_BYTES || !is_scheme(scheme) || rest.is_empty() || rest.contains(odd) {
         return None;
     }
     let scheme = scheme.to_ascii_lowercase();
@@ -37,7 +45,9 @@ pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
         path.push('/');
     }
     let file = scheme == "file";
-    if !plain_segments(&path) || (file && (query.is_some() || path.ends_with('/'))) {
+    if !plain_segments(&path)
+        || (file && (query.is_some() || path.ends_with('/') || drive(&path) == Some('|')))
+    {
         return None;
     }
     let mut text = format!("{scheme}:{slashes}{authority}{path}");
@@ -49,6 +59,34 @@ pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
     Some(if text == uri { Cow::Borrowed(uri) } else { Cow::Owned(text) })
 }
 
+/// A canonical URI, or a pattern of them, as some servers read it that are less exact: a host of any scheme in lower case (RFC 3986), no
+/// user name (servers that look at the host alone), no slash instead of a path (RFC 3986), the letter of a drive in lower case. What is
+/// denied in this spelling is not to be had in the other.
+#[must_use]
+pub fn relax(uri: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = uri.split_once("://") else { return Cow::Borrowed(uri) };
+    let (authority, path) =
+        rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or((rest, ""));
+    let (authority, query) = match authority.split_once('?') {
+        // In a pattern it may be a wildcard; either way nothing else stands behind it.
+        Some(_) if path.is_empty() => authority
+            .split_at_checked(authority.find('?').unwrap_or_default())
+            .unwrap_or((authority, "")),
+        _ => (authority, ""),
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_lowercase();
+    let path = match drive(path) {
+        Some(':') if scheme == "file" => {
+            let (letter, rest) = path.split_at_checked(2).unwrap_or((path, ""));
+            format!("{}{rest}", letter.to_ascii_lowercase())
+        }
+        _ if path == "/" && !names_host(scheme) => String::new(),
+        _ => path.to_owned(),
+    };
+    let relaxed = format!("{scheme}://{}{query}{path}", nfc(&host));
+    if relaxed == uri { Cow::Borrowed(uri) } else { Cow::Owned(relaxed) }
+}
+
 /// The canonical spelling of the path of a request: letters, digits and `-._~` unescaped, other escapes in upper case. Only these are
 /// the same for everything that routes by paths. `None` as of [`canonical`].
 #[must_use]
@@ -56,9 +94,7 @@ pub fn canonical_path(path: &str) -> Option<String> {
     if path.contains(odd) {
         return None;
     }
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    decoded(path, |byte| !plain(byte)).filter(|path| plain_segments(path))
+    decoded(path, |byte| !is_plain(byte)).filter(|path| plain_segments(path))
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -80,49 +116,93 @@ fn names_host(scheme: &str) -> bool {
 }
 
 fn authority(scheme: &str, text: &str) -> Option<String> {
-    let reserved = |byte: u8| {
-        byte.is_ascii()
-            && !byte.is_ascii_alphanumeric()
-            && !matches!(byte, b'-' | b'.' | b'_' | b'~')
-    };
-    let text = decoded(text, reserved)?.to_lowercase();
-    if text.contains(['@', '%']) {
+    // Readers disagree about escapes of ASCII, but for those that are undone where the scheme names a host.
+    let text = decoded(text, |byte| byte.is_ascii() && !(names_host(scheme) && is_plain(byte)))?;
+    if text.contains('%') {
         return None;
     }
-    match scheme {
-        "file" => matches!(&*text, "" | "localhost").then(String::new),
-        _ if !names_host(scheme) => Some(text),
-        _ => {
-            let (host, port) = match text.rsplit_once(':') {
-                Some((host, port)) if !port.contains(']') => (host, port),
-                Some(_) | None => (&*text, ""),
-            };
-            let plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
-            let default = match scheme {
-                "http" | "ws" => "80",
-                "ftp" => "21",
-                _ => "443",
-            };
-            let port = if port == default { "" } else { port };
-            let colon = if port.is_empty() { "" } else { ":" };
-            plain.then(|| Some(format!("{}{colon}{port}", self::host(host)?)))?
+    if scheme == "file" {
+        return (text.is_empty() || text.eq_ignore_ascii_case("localhost")).then(String::new);
+    }
+    let (user, place) = match text.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, &*text),
+    };
+    let end = match place.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => place.find(':').unwrap_or(place.len()),
+    };
+    let (name, port) = place.split_at_checked(end)?;
+    let port = match port.strip_prefix(':') {
+        Some(port) => self::port(scheme, port)?,
+        None if port.is_empty() => "",
+        None => return None,
+    };
+    let host = self::host(scheme, name)?;
+    let colon = if port.is_empty() { "" } else { ":" };
+    match user {
+        None if host.is_empty() && place.contains(':') => None,
+        None => Some(format!("{host}{colon}{port}")),
+        Some(user) => {
+            let named = !host.is_empty() && !names_host(scheme) && is_user(user);
+            named.then(|| format!("{user}@{host}{colon}{port}"))
         }
     }
 }
 
-/// A host by its name or address. Names in other letters than ASCII have another spelling in ASCII, and some addresses have many.
-fn host(text: &str) -> Option<String> {
+/// A user name without a password, of characters that nobody escapes.
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
+/// What RFC 3986 calls unreserved: the same with and without an escape.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// A port in its one spelling, empty where it is the default; in templates a variable.
+fn port<'t>(scheme: &str, text: &'t str) -> Option<&'t str> {
+    let default = match scheme {
+        "http" | "ws" => "80",
+        "https" | "wss" => "443",
+        "ftp" => "21",
+        _ => "",
+    };
+    let variable = text.starts_with('{') && text.ends_with('}');
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits && text.parse::<u16>().is_ok() && (text == "0" || !text.starts_with('0'));
+    match text {
+        "" => Some(""),
+        _ if text == default => Some(""),
+        _ => (variable || number).then_some(text),
+    }
+}
+
+/// A host by its name or address. Where the scheme names a host, names in other letters than ASCII have another spelling in ASCII, and
+/// some addresses have many. In other schemes a host is just a text; what it means is for its server to say.
+fn host(scheme: &str, text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         return Some(format!("[{}]", address.parse::<Ipv6Addr>().ok()?));
     }
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let last = name.rsplit('.').next().unwrap_or_default();
+    if text.contains([':', '[', ']']) {
+        return None;
+    }
+    if !names_host(scheme) {
+        return Some(text.to_owned());
+    }
+    let last = text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
-    let whole = !last.is_empty()
-        && !name.starts_with('.')
-        && name.is_ascii()
-        && !name.contains([':', '[', ']']);
-    (whole && (!numeric || name.parse::<Ipv4Addr>().is_ok())).then(|| name.to_owned())
+    let whole = !last.is_empty() && !text.starts_with('.') && text.is_ascii();
+    (whole && (!numeric || text.parse::<Ipv4Addr>().is_ok())).then(|| text.to_ascii_lowercase())
+}
+
+/// What stands behind the letter of a drive at the head of a path: `:`, or `|`, which WHATWG URL takes for the same.
+fn drive(path: &str) -> Option<char> {
+    let mut letters = path.chars();
+    let slash = letters.next() == Some('/');
+    let letter = letters.next().is_some_and(|letter| letter.is_ascii_alphabetic());
+    let mark = letters.next().filter(|mark| matches!(mark, ':' | '|'));
+    mark.filter(|_| slash && letter && matches!(letters.next(), None | Some('/')))
 }
 
 /// Neither `.` nor `..` nor, but for the last, an empty segment.
@@ -157,12 +237,12 @@ fn decoded(text: &str, kept: impl Fn(u8) -> bool) -> Option<String> {
         bytes.extend_from_slice(rest.as_bytes());
     }
     let text = String::from_utf8(bytes).ok()?;
-    (!text.contains(odd)).then(|| text.replace('*', "%2A"))
+    (!text.contains(odd)).then(|| nfc(&text).replace('*', "%2A"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::{canonical, relax};
 
     #[test]
     fn spellings() {
@@ -180,8 +260,21 @@ mod tests {
             ("https://Example.COM:443/a?b=%2b%28", "https://example.com/a?b=%2B("),
             ("http://127.0.0.1/a", "http://127.0.0.1/a"),
             ("http://[0:0::1]:80/a", "http://[::1]/a"),
-            ("memo://Caf%C3%A9:1/a", "memo://café:1/a"),
-            ("https://example.com./a", "https://example.com/a"),
+            ("memo://Caf%C3%A9:1/a", "memo://Café:1/a"),
+            ("memo://cafe%CC%81/cafe\u{301}?e%cc%81", "memo://café/café?é"),
+            ("memo://keys:/root", "memo://keys/root"),
+            ("db://prod:5432/x", "db://prod:5432/x"),
+            ("db://prod:0/x", "db://prod:0/x"),
+            ("db://{host}:{port}/x", "db://{host}:{port}/x"),
+            ("db://[0:0::1]/x", "db://[::1]/x"),
+            ("db://[::FFFF:1.2.3.4]/x", "db://[::ffff:1.2.3.4]/x"),
+            ("db://[::ffff:102:304]:5/x", "db://[::ffff:1.2.3.4]:5/x"),
+            ("postgres://user@host:5432/db/schema", "postgres://user@host:5432/db/schema"),
+            ("greeting://World", "greeting://World"),
+            ("memo:///x", "memo:///x"),
+            ("memo:/x", "memo:/x"),
+            ("file:///C:/x", "file:///C:/x"),
+            ("file:///c%3A/x", "file:///c:/x"),
             ("https://example.com:/a", "https://example.com/a"),
             ("http://example.com:8080", "http://example.com:8080/"),
             ("test://template/123/data", "test://template/123/data"),
@@ -239,6 +332,26 @@ mod tests {
             "file:///data/a\u{200b}",
             "https://user@example.com/a",
             "https://example.com../a",
+            "https://example.com./a",
+            "https://example.com:65536/a",
+            "db://prod:05432/x",
+            "db://prod:65536/x",
+            "db://prod:5a/x",
+            "db://prod:1:2/x",
+            "db://%70rod/x",
+            "db://pr%6Fd/x",
+            "db://:1/x",
+            "db://:/x",
+            "db://[::1/x",
+            "db://[::1]x/x",
+            "db://a:b@prod/x",
+            "db://a:@prod/x",
+            "db://@prod/x",
+            "db://a@/x",
+            "file:///C|/x",
+            "file:///c%7C/x",
+            "file:/C|",
+            "memo://a/..\u{37e}x",
             "/data/a",
             "data",
             "1a:b",
@@ -246,6 +359,23 @@ mod tests {
             "",
         ] {
             assert_eq!(canonical(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn other_readings() {
+        for (uri, expected) in [
+            ("memo://Keys/Root", "memo://keys/Root"),
+            ("memo://user@Keys:1/Root", "memo://keys:1/Root"),
+            ("memo://KEYS?Q", "memo://keys?Q"),
+            ("memo://keys/", "memo://keys"),
+            ("memo://Keys/*", "memo://keys/*"),
+            ("https://example.com/", "https://example.com/"),
+            ("file:///C:/X", "file:///c:/X"),
+            ("file:///Data/X", "file:///Data/X"),
+            ("memo:X", "memo:X"),
+        ] {
+            assert_eq!(relax(uri), expected, "{uri}");
         }
     }
 

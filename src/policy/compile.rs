@@ -120,6 +120,7 @@ fn policy(
     let mut book = CounterBook::new(namespace, name);
     let members =
         tools.and_then(|(fields, _)| fields).map(|fields| fields.members()).unwrap_or_default();
+    sections::distinct(&members, reader);
     let mut drafts = Vec::new();
     for (key, field) in &members {
         drafts.extend(entry::limits(Kind::Tool, key, field, reader, &mut book));

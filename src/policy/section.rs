@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::compiled::{Default, Entry, Listing};
+use crate::matcher::fold::folded;
 use crate::matcher::name::Pattern;
 use crate::mcp::call::Kind;
+use crate::mcp::uri::relax;
 
 /// The rules for tools, or for resources, prompts or methods.
 #[derive(Debug)]
@@ -21,7 +23,14 @@ pub struct Section {
     entries: Box<[Entry]>,
     exact: HashMap<Box<str>, usize>,
     wild: Box<[usize]>,
-    exact_names: Box<[ExactName]>,
+    /// The lines of `hide` without wildcards, and the others.
+    hide_exact: HashMap<Box<str>, usize>,
+    hide_wild: Box<[usize]>,
+    /// What lenient readers see of the keys and lines without wildcards, of URIs as [`relax`] has them, in order; of those that look
+    /// alike the first.
+    looks: Box<[(Box<str>, Alike)]>,
+    /// The patterns of URIs with wildcards: first the entries', then those that hide.
+    relaxed: Box<[Relaxed]>,
 }
 
 /// One line of `hide`.
@@ -33,15 +42,22 @@ pub struct Hidden {
     pub pointer: Box<str>,
 }
 
-/// The key of an entry, or a line of `hide`, without wildcards.
-#[derive(Debug)]
-pub struct ExactName {
-    /// The name.
-    pub text: Box<str>,
+/// A key of an entry, or a line of `hide`, that a name is not, but resembles.
+#[derive(Clone, Debug)]
+pub struct Alike {
     /// Its pointer.
     pub pointer: Box<str>,
     /// Whether it stands in `hide`.
     pub hides: bool,
+}
+
+/// A pattern with wildcards, as it stands and as [`relax`] has it.
+#[derive(Debug)]
+struct Relaxed {
+    exact: Pattern,
+    pattern: Pattern,
+    differs: bool,
+    alike: Alike,
 }
 
 impl Section {
@@ -54,14 +70,10 @@ impl Section {
     ) -> Section {
         let mut exact = HashMap::new();
         let mut wild = Vec::new();
-        let mut exact_names = Vec::new();
         for (at, entry) in entries.iter().enumerate() {
-            if let Pattern::Exact(name) = &entry.pattern {
-                exact.insert(name.clone(), at);
-                let pointer = entry.pointer().into();
-                exact_names.push(ExactName { text: name.clone(), pointer, hides: false });
-            } else {
-                wild.push(at);
+            match &entry.pattern {
+                Pattern::Exact(name) => drop(exact.insert(name.clone(), at)),
+                _ => wild.push(at),
             }
         }
         // The sort is stable: equally specific globs keep the order of the document. `"*"` has no literal and comes last,
@@ -69,12 +81,15 @@ impl Section {
         wild.sort_by_key(|&at| {
             entries.get(at).map(|entry| (Reverse(entry.pattern.literal_chars()), !entry.lists()))
         });
-        for hidden in &hide {
-            if let Pattern::Exact(name) = &hidden.pattern {
-                let pointer = hidden.pointer.clone();
-                exact_names.push(ExactName { text: name.clone(), pointer, hides: true });
+        let mut hide_exact = HashMap::new();
+        let mut hide_wild = Vec::new();
+        for (at, line) in hide.iter().enumerate() {
+            match &line.pattern {
+                Pattern::Exact(name) => drop(hide_exact.entry(name.clone()).or_insert(at)),
+                _ => hide_wild.push(at),
             }
         }
+        let (looks, relaxed) = resemblances(kind, &entries, &hide);
         Section {
             kind,
             default,
@@ -83,7 +98,10 @@ impl Section {
             entries: entries.into(),
             exact,
             wild: wild.into(),
-            exact_names: exact_names.into(),
+            hide_exact,
+            hide_wild: hide_wild.into(),
+            looks,
+            relaxed,
         }
     }
 
@@ -96,16 +114,31 @@ impl Section {
         exact.into_iter().chain(wild).filter_map(|&at| self.entries.get(at))
     }
 
-    /// The names that are compared exactly: keys and lines of `hide` without wildcards.
+    /// The first line of `hide` that matches a name.
     #[must_use]
-    pub fn exact_names(&self) -> &[ExactName] {
-        &self.exact_names
+    pub fn hidden(&self, name: &str) -> Option<&Hidden> {
+        let line = |at: usize| self.hide.get(at);
+        let exact = self.hide_exact.get(name).copied();
+        let mut wild = self.hide_wild.iter().copied();
+        let wild = wild.find(|&at| line(at).is_some_and(|line| line.pattern.matches(name)));
+        exact.into_iter().chain(wild).min().and_then(line)
     }
 
-    /// Whether an entry has exactly this name.
+    /// The key or line of `hide` that a name is not, but resembles: one without wildcards that a lenient reader could take it for; of
+    /// URIs, whose other reading is `relaxed` where there is one, also a pattern that matches in that reading only.
     #[must_use]
-    pub fn has_exact(&self, name: &str) -> bool {
-        self.exact.contains_key(name)
+    pub fn resembled(&self, name: &str, relaxed: Option<&str>) -> Option<&Alike> {
+        if self.exact.contains_key(name) || self.hide_exact.contains_key(name) {
+            return None;
+        }
+        let other = relaxed.unwrap_or(name);
+        let order = |(look, _): &(Box<str>, Alike)| look.chars().cmp(folded(other));
+        if let Ok(at) = self.looks.binary_search_by(order) {
+            return self.looks.get(at).map(|(_, alike)| alike);
+        }
+        let mut rows = self.relaxed.iter().filter(|row| relaxed.is_some() || row.differs);
+        let found = rows.find(|row| row.pattern.matches(other) && !row.exact.matches(name));
+        found.map(|row| &row.alike)
     }
 
     /// All entries, in the order of the document.
@@ -117,10 +150,36 @@ impl Section {
     /// Whether a list may show less than the server says.
     #[must_use]
     pub fn filters(&self, listing: Listing) -> bool {
-        let uncallable =
-            || !self.exact_names.is_empty() || self.entries.iter().any(Entry::denies_always);
+        let uncallable = || !self.looks.is_empty() || self.entries.iter().any(Entry::denies_always);
         !self.hide.is_empty()
             || (listing != Listing::All && self.default == Default::Deny)
             || (listing == Listing::Callable && uncallable())
     }
+}
+
+/// What resembles keys and lines of `hide`, an entry's before a line.
+fn resemblances(
+    kind: Kind,
+    entries: &[Entry],
+    hide: &[Hidden],
+) -> (Box<[(Box<str>, Alike)]>, Box<[Relaxed]>) {
+    let of_entries = entries.iter().map(|entry| (&entry.pattern, entry.pointer(), false));
+    let of_hide = hide.iter().map(|line| (&line.pattern, &*line.pointer, true));
+    let (mut looks, mut relaxed) = (Vec::new(), Vec::new());
+    for (pattern, pointer, hides) in of_entries.chain(of_hide) {
+        let alike = Alike { pointer: pointer.into(), hides };
+        let text = pattern.to_string();
+        let other = if kind == Kind::Resource { relax(&text) } else { text.as_str().into() };
+        if matches!(pattern, Pattern::Exact(_)) {
+            looks.push((folded(&other).collect::<Box<str>>(), alike));
+        } else if kind == Kind::Resource {
+            let (exact, pattern) = (pattern.clone(), Pattern::new(&other));
+            let differs = exact != pattern;
+            relaxed.push(Relaxed { exact, pattern, differs, alike });
+        }
+    }
+    // The sort is stable: of those that look alike, the first stays.
+    looks.sort_by(|(one, _), (other, _)| one.cmp(other));
+    looks.dedup_by(|(later, _), (first, _)| later == first);
+    (looks.into(), relaxed.into())
 }

@@ -88,7 +88,7 @@ impl Coverage {
             let ends_here = verdict.decision == "deny"
                 && verdict.reason != Reason::LimitReached.label()
                 && kind_of(&verdict.rule) == call.kind;
-            if ends_here && crate::decision::by_name(section, name).is_some() {
+            if ends_here && crate::decision::by_name(section, call, name).is_some() {
                 return;
             }
             for entry in section.entries_for(name) {

@@ -18,6 +18,14 @@ mod decisions;
 #[cfg(test)]
 mod properties;
 
+/// Texts that look like others, and Unicode's data.
+#[cfg(test)]
+mod disguises;
+
+/// URIs, beside another reader of them.
+#[cfg(test)]
+mod uris;
+
 /// Lists, and responses on their way through.
 #[cfg(test)]
 mod lists;

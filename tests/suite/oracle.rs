@@ -7,6 +7,9 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use regex::Regex;
 use serde_json::{Number, Value};
 
@@ -123,6 +126,7 @@ impl Oracle {
 
     /// The page's section "Lists": whether a list shows this name of this kind.
     pub(crate) fn shows(&self, kind: &'static str, name: &str) -> bool {
+        let name = &composed(name);
         let Some(subject) = self.subject(kind, Some(name.to_owned()), Value::Null, true) else {
             return true;
         };
@@ -189,8 +193,9 @@ impl Oracle {
         let mut ask = |kind, name: Option<String>, arguments: &Value, reference| {
             subjects.extend(self.subject(kind, name, arguments.clone(), reference));
         };
-        let plain =
-            |name: &Value| name.as_str().filter(|name| !name.contains('\0')).map(str::to_owned);
+        let plain = |name: &Value| {
+            name.as_str().filter(|name| !name.contains('\0') && name.len() <= 1024).map(composed)
+        };
         let uri = |uri: &Value| uri.as_str().and_then(one_place);
         ask("method", plain(&call.method.into()), params, false);
         match call.method {
@@ -330,13 +335,24 @@ fn admit_name(subject: &Subject<'_>, name: &str) -> Result<(), Denial> {
     }
     let keys = || subject.entries.iter().map(|(key, _)| *key);
     let exact = |key: &str| !key.contains(['*', '?']);
-    if !keys().any(|key| key == name) {
-        let alike = |key: &str| exact(key) && folded(key) == folded(name);
-        if let Some(key) = keys().find(|key| alike(key)) {
-            return deny("name_not_exact", format!("{}/{}", subject.pointer, escaped(key)));
-        }
-        if let Some(i) = hide.iter().position(|key| alike(key)) {
-            return deny(reason(kind, "hidden"), format!("{beside}/hide/{i}"));
+    if !keys().any(|key| composed(key) == name) {
+        // The other reading of a URI meets keys and globs that the first does not.
+        let other = |text: &str| match kind {
+            "resource" => other_reading(text),
+            _ => text.to_owned(),
+        };
+        let alike = |key: &str| exact(key) && folded(&other(key)) == folded(&other(name));
+        let globbed = |key: &str| {
+            kind == "resource" && !exact(key) && !glob(key, name) && glob(&other(key), &other(name))
+        };
+        let ways: [&dyn Fn(&str) -> bool; 2] = [&alike, &globbed];
+        for meets in ways {
+            if let Some(key) = keys().find(|key| meets(key)) {
+                return deny("name_not_exact", format!("{}/{}", subject.pointer, escaped(key)));
+            }
+            if let Some(i) = hide.iter().position(|key| meets(key)) {
+                return deny(reason(kind, "hidden"), format!("{beside}/hide/{i}"));
+            }
         }
     }
     let listed = keys().any(|key| key != "*" && glob(key, name));
@@ -402,23 +418,17 @@ fn one_place(uri: &str) -> Option<String> {
         Regex::new(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?]*))?([^?]*)(?:\?(.*))?$").unwrap();
     let parts = parts.captures(uri)?;
     let scheme = parts[1].to_lowercase();
-    if uri.ends_with(':') || uri.contains(['#', '\\']) {
+    if uri.ends_with(':') || uri.contains(['#', '\\']) || uri.len() > 8192 {
         return None;
     }
-    let known = ["file", "http", "https", "ws", "wss", "ftp"].contains(&&*scheme);
+    let known = KNOWN.contains(&&*scheme);
     let path = unescaped(&parts[3], " ?#*")?;
     let query = match parts.get(4) {
         Some(query) => format!("?{}", unescaped(query.as_str(), " ?#*&=+;")?),
         None => String::new(),
     };
     let host = match parts.get(2) {
-        Some(host) => {
-            let host = unescaped(host.as_str(), "!\"#$%&'()*+,/:;<=>?@[\\]^`{|} ")?.to_lowercase();
-            if host.contains(['@', '%']) {
-                return None;
-            }
-            Some(host)
-        }
+        Some(host) => Some(one_host(&scheme, host.as_str())?),
         None if scheme == "file" && path.starts_with('/') => Some(String::new()),
         None if known => return None,
         None => None,
@@ -435,50 +445,82 @@ fn one_place(uri: &str) -> Option<String> {
         return None;
     }
     match (&*scheme, host) {
-        ("file", Some(host)) => {
-            let fine =
-                ["", "localhost"].contains(&&*host) && query.is_empty() && !path.ends_with('/');
+        ("file", Some(_)) => {
+            let drive = Regex::new(r"^/[A-Za-z]\|(/|$)").unwrap().is_match(&path);
+            let fine = query.is_empty() && !path.ends_with('/') && !drive;
             (fine && !path.is_empty()).then(|| format!("file://{path}"))
         }
-        (_, Some(host)) if known => {
-            let path = if path.is_empty() { "/" } else { &path };
-            Some(format!("{scheme}://{}{path}{query}", plain_host(&scheme, &host)?))
-        }
+        (_, Some(host)) if known && path.is_empty() => Some(format!("{scheme}://{host}/{query}")),
         (_, Some(host)) => Some(format!("{scheme}://{host}{path}{query}")),
         (_, None) => Some(format!("{scheme}:{path}{query}")),
     }
 }
 
-fn plain_host(scheme: &str, host: &str) -> Option<String> {
-    let parts = Regex::new(r"^(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(?::([1-9][0-9]*)?)?$").unwrap();
-    let parts = parts.captures(host)?;
-    let name = &parts[1];
-    let name = match name.strip_prefix('[') {
-        Some(address) => {
-            let address: std::net::Ipv6Addr = address.trim_end_matches(']').parse().ok()?;
-            format!("[{address}]")
+/// The schemes of which everybody knows that they name a host.
+const KNOWN: [&str; 6] = ["file", "http", "https", "ws", "wss", "ftp"];
+
+/// What stands between `//` and the path: a user in some schemes, a host, a port that is not the default.
+fn one_host(scheme: &str, text: &str) -> Option<String> {
+    let known = KNOWN.contains(&scheme);
+    let reserved = "!\"#$%&'()*+,/:;<=>?@[\\]^`{|} ";
+    let plain = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let kept = if known { reserved.to_owned() } else { format!("{reserved}{plain}") };
+    let text = unescaped(text, &kept)?;
+    let shape = r"^(?:([-._~0-9A-Za-z]+)@)?(\[[0-9A-Fa-f:.]+\]|[^:\[\]@%]*)(?::(0|[1-9][0-9]{0,4}|\{.*\})?)?$";
+    let parts = Regex::new(shape).unwrap().captures(&text)?;
+    let (user, mut host) = (parts.get(1), parts[2].to_owned());
+    if scheme == "file" {
+        return ["", "localhost"].contains(&&*text.to_lowercase()).then(String::new);
+    }
+    if let Some(address) = host.strip_prefix('[') {
+        let address: std::net::Ipv6Addr = address.trim_end_matches(']').parse().ok()?;
+        host = format!("[{address}]");
+    } else if known {
+        host = host.to_lowercase();
+        let last = host.rsplit('.').next().unwrap_or_default();
+        let numbers: Vec<&str> = host.split('.').collect();
+        let byte = |part: &&str| part.parse::<u8>().is_ok_and(|byte| byte.to_string() == **part);
+        let address = numbers.len() == 4 && numbers.iter().all(byte);
+        let numeric = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+        if !host.is_ascii() || last.is_empty() || host.starts_with('.') || numeric && !address {
+            return None;
         }
-        None => name.to_owned(),
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let numbers: Vec<&str> = name.split('.').collect();
-    let address = numbers.len() == 4
-        && numbers
-            .iter()
-            .all(|part| part.parse::<u8>().is_ok_and(|byte| byte.to_string() == *part));
-    let numeric = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
-    if !name.is_ascii() || last.is_empty() || name.starts_with('.') || numeric && !address {
+    }
+    if user.is_some() && known || host.is_empty() && text.contains(['@', ':']) {
         return None;
     }
     let default = match scheme {
         "http" | "ws" => "80",
+        "https" | "wss" => "443",
         "ftp" => "21",
-        _ => "443",
+        _ => "",
     };
-    match parts.get(2).map(|port| port.as_str()) {
-        Some(port) if port != default => Some(format!("{name}:{port}")),
-        _ => Some(name),
-    }
+    let port = match parts.get(3).map(|port| port.as_str()) {
+        Some(port) if port.parse::<u32>().is_ok_and(|port| port > 65535) => return None,
+        Some(port) if port != default => format!(":{port}"),
+        _ => String::new(),
+    };
+    let user = user.map_or(String::new(), |user| format!("{}@", user.as_str()));
+    Some(format!("{user}{host}{port}"))
+}
+
+/// What less exact servers read: hosts of any scheme without case, no user, a drive in lower case, no path for the path `/`.
+fn other_reading(uri: &str) -> String {
+    let Some(parts) = Regex::new(r"(?s)^([^:]*)://([^/]*)(/.*)?$").unwrap().captures(uri) else {
+        return uri.to_owned();
+    };
+    let (host, path) = (&parts[2], parts.get(3).map_or("", |path| path.as_str()));
+    let query = if path.is_empty() { host.find('?').unwrap_or(host.len()) } else { host.len() };
+    let (host, query) = host.split_at(query);
+    let host = host.rsplit('@').next().unwrap_or_default().to_lowercase();
+    let path = match path {
+        "/" if !KNOWN.contains(&&parts[1]) => String::new(),
+        path if &parts[1] == "file" && Regex::new("^/[A-Za-z]:(/|$)").unwrap().is_match(path) => {
+            format!("{}{}", path[..2].to_lowercase(), &path[2..])
+        }
+        path => path.to_owned(),
+    };
+    format!("{}://{}{query}{path}", &parts[1], composed(&host))
 }
 
 /// Without escapes, but for those of the characters that are kept.
@@ -507,7 +549,7 @@ fn unescaped(text: &str, kept: &str) -> Option<String> {
     bytes.extend_from_slice(&text.as_bytes()[end..]);
     let text = String::from_utf8(bytes).ok()?;
     let odd = |c: char| c.is_whitespace() || invisible(c);
-    (!text.contains(odd)).then(|| text.replace('*', "%2A"))
+    (!text.contains(odd)).then(|| composed(&text).replace('*', "%2A"))
 }
 
 // ---------------------------------------------------------------- callers
@@ -1134,31 +1176,36 @@ fn glob(pattern: &str, text: &str) -> bool {
             (_, []) => false,
         }
     }
-    let chars = |text: &str| text.chars().collect::<Vec<char>>();
+    let chars = |text: &str| composed(text).chars().collect::<Vec<char>>();
     matches(&chars(pattern), &chars(text))
 }
 
-/// A name without case, invisible characters, outer white space and full-width forms.
+/// A text in normal form C, by another library than the engine's.
+fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+}
+
+/// A name without case, invisible characters, outer white space and full-width forms, in one normal form.
 fn folded(name: &str) -> String {
     let narrow = |c: char| match u32::from(c) {
         wide @ 0xFF01..=0xFF5E => char::from_u32(wide - 0xFEE0).unwrap(),
         _ => c,
     };
-    let shown = name.chars().filter(|c| c.is_whitespace() || !invisible(*c));
-    let shown: String = shown.map(narrow).collect();
-    let upper = shown.trim().chars().flat_map(char::to_uppercase);
-    upper.flat_map(char::to_lowercase).collect()
+    let shown: String = name.chars().filter(|c| c.is_whitespace() || !invisible(*c)).collect();
+    let apart = DecomposingNormalizerBorrowed::new_nfd();
+    let mut name: String = apart.normalize(shown.trim()).chars().map(narrow).collect();
+    for _ in 0..2 {
+        // Character by character: the last sigma of a word is no other letter.
+        name = name.to_uppercase().chars().flat_map(char::to_lowercase).collect();
+    }
+    composed(&name)
 }
 
-/// Control characters and what Unicode calls default-ignorable.
+/// Control characters, format characters, and what Unicode calls default-ignorable.
 fn invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}')
-        || matches!(c, '\u{17B4}'..='\u{17B5}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}')
-        || matches!(c, '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}')
-        || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}')
-        || matches!(c, '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}')
-        || matches!(c, '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
 }
 
 /// The arguments with each top-level string that holds an object or array replaced by it.
@@ -1236,15 +1283,28 @@ fn one_spelling(credential: &str) -> String {
 fn uris_have_one_spelling() {
     for (uri, expected) in [
         ("FILE:/a%20b/%c3%a9%28*", "file:///a%20b/é(%2A"),
-        ("http://Example.com.:80", "http://example.com/"),
+        ("http://Example.com:80", "http://example.com/"),
         ("http://[::0:1]:8080/?a=%2b%41", "http://[::1]:8080/?a=%2BA"),
-        ("memo://Café:01/x/", "memo://café:01/x/"),
+        ("memo://Cafe\u{301}:/x/", "memo://Café/x/"),
+        ("db://u@[0::1]:1/x", "db://u@[::1]:1/x"),
         ("urn:isbn:1", "urn:isbn:1"),
     ] {
         assert_eq!(one_place(uri).as_deref(), Some(expected));
     }
-    for uri in ["file://x/a", "file:///a/", "http:a", "http://1.2.3/", "a:b//c", "a:%ff", "a:", "x"]
-    {
+    for uri in [
+        "file://x/a",
+        "file:///a/",
+        "db://x:01/a",
+        "http://a./",
+        "memo://%61/",
+        "file:///c|/x",
+        "http:a",
+        "http://1.2.3/",
+        "a:b//c",
+        "a:%ff",
+        "a:",
+        "x",
+    ] {
         assert_eq!(one_place(uri), None, "{uri}");
     }
 }

@@ -69,7 +69,7 @@ fn head(profile: Profile, notes: &[String]) -> Vec<String> {
 
 /// Whether a name can be a key: one that would match other tools, or none, cannot.
 fn listable(name: &str, seen: &mut HashSet<String>) -> Result<(), &'static str> {
-    if name.is_empty() || name.len() > mcp_policy::bounds::MAX_PATTERN_BYTES {
+    if name.is_empty() || name.len() > mcp_policy::bounds::MAX_CALLED_BYTES {
         return Err("its name is empty or too long");
     }
     if name.contains(['*', '?']) {
@@ -78,7 +78,7 @@ fn listable(name: &str, seen: &mut HashSet<String>) -> Result<(), &'static str> 
     if name == "_global" {
         return Err("the name is taken by the counters of the policy");
     }
-    if !seen.insert(name.to_owned()) {
+    if !seen.insert(mcp_policy::matcher::normal::nfc(name).into_owned()) {
         return Err("the server lists this name twice");
     }
     Ok(())

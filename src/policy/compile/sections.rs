@@ -1,10 +1,13 @@
 //! The sections beside `tools`: `methods`, `resources` and `prompts`, with entries of the same shape.
 
+use std::collections::HashMap;
+
 use super::entry::{self, Draft};
 use super::limit::{self, CounterBook};
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::matcher::name::Pattern;
+use crate::matcher::normal::nfc;
 use crate::mcp::call::Kind;
 use crate::mcp::uri::canonical;
 use crate::policy::compiled::Default;
@@ -52,6 +55,7 @@ fn draft<'v>(
         hide: Vec::new(),
         entries: Vec::new(),
     };
+    distinct(&members, reader);
     for (key, field) in &members {
         let own = !matches!(field.value, Value::Object(_));
         match *key {
@@ -90,6 +94,22 @@ fn patterns(field: &Field<'_>, kind: Kind, reader: &mut Reader) -> Vec<Hidden> {
     hidden.collect()
 }
 
+/// Reports keys that are an earlier one in another spelling: names are compared in one normal form.
+pub(super) fn distinct(members: &[(&str, Field<'_>)], reader: &mut Reader) {
+    let mut seen = HashMap::new();
+    for (key, field) in members {
+        let Some((other, earlier)) = seen.insert(nfc(key), (key, &field.place)) else { continue };
+        if other == key {
+            continue;
+        }
+        let message =
+            format!("the key `{}` is an earlier one in another spelling", key.escape_debug());
+        let help = "keep one of the entries: Unicode spells one text in several ways, which are one name here";
+        reader.error_with_help(Code::DuplicateKey, &field.place, message, help.to_owned());
+        reader.last_contradicts(earlier);
+    }
+}
+
 /// The pattern of an entry's key or of a line of `hide`.
 pub(super) fn pattern(
     kind: Kind,
@@ -97,6 +117,7 @@ pub(super) fn pattern(
     place: &Place,
     reader: &mut Reader,
 ) -> Option<Pattern> {
+    let text = &*nfc(text);
     if text.is_empty() || text.len() > MAX_PATTERN_BYTES {
         let message = format!("a {} must have 1 to 4096 bytes", named(kind));
         reader.error(Code::BadPattern, place, message);
@@ -126,14 +147,15 @@ fn named(kind: Kind) -> &'static str {
 
 /// URIs are matched in their canonical spelling, so a key in another one would never match.
 fn spelled_as_matched(text: &str, place: &Place, reader: &mut Reader) -> Option<()> {
-    // Wildcards stand for plain characters here; a pattern that leaves the scheme open has no spelling to check.
-    let plain = text.replace(['*', '?'], "a");
+    // Wildcards stand for plain characters here, in a port for digits; a pattern that leaves the scheme open has no spelling to check.
+    let [plain, digits] = ["a", "1"].map(|character| text.replace(['*', '?'], character));
+    let plain = if canonical(&digits).is_some_and(|uri| uri == digits) { digits } else { plain };
     let open = text.split(':').next().is_some_and(|scheme| scheme.contains(['*', '?']));
     let help = match canonical(&plain) {
         _ if open => return Some(()),
         Some(uri) if uri == plain => return Some(()),
         Some(uri) if plain == text => format!("write `{uri}`"),
-        Some(_) => "write scheme and host in lower case, what can stand plain unescaped, a path after a host, and no default port".to_owned(),
+        Some(_) => "write the scheme in lower case, and the host of a scheme such as `https`; what can stand plain unescaped; a path after such a host; and no port that is empty or the default".to_owned(),
         None => "an absolute URI such as `file:///data/*`, without dot segments, fragment, spaces or encoded slashes".to_owned(),
     };
     let message = format!("no URI is matched in this spelling: `{}`", text.escape_debug());

@@ -90,7 +90,7 @@ impl Fit<'_> {
 
     /// Whether the server has a tool that a pattern matches.
     fn known(&mut self, pattern: &Pattern, pointer: &str) -> bool {
-        if *pattern == Pattern::Any || self.tools.iter().any(|tool| pattern.matches(tool.name)) {
+        if *pattern == Pattern::Any || self.tools.iter().any(|tool| pattern.accepts(tool.name)) {
             return true;
         }
         let names = || self.tools.iter().map(|tool| tool.name);
@@ -129,7 +129,7 @@ impl Fit<'_> {
 
     /// The tools of an entry with what their schemas say of a path, those aside that say nothing.
     fn targets<'t>(&'t self, entry: &Entry, path: &Path) -> Vec<(&'t str, Target<'t>)> {
-        let tools = self.tools.iter().filter(|tool| entry.pattern.matches(tool.name));
+        let tools = self.tools.iter().filter(|tool| entry.pattern.accepts(tool.name));
         tools.filter_map(|tool| Some((tool.name, target(tool.schema?, path.steps())))).collect()
     }
 
