@@ -5,6 +5,7 @@ use super::call::{Call, Kind, SENSITIVE};
 use crate::bounds::MAX_BATCH;
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
 use crate::matcher::fold::confusable;
+use crate::matcher::path::has_meaning;
 use crate::reason::Reason;
 
 /// What a body holds.
@@ -195,6 +196,7 @@ fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
 pub(super) fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
     object.0.iter().any(|member| {
         member.key.contains('\0')
+            || has_meaning(&member.key)
             || (!known.contains(&&*member.key)
                 && known.iter().any(|known| confusable(&member.key, known)))
     })

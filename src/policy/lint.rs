@@ -249,7 +249,7 @@ impl Lint<'_> {
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
-        if entry.decode == crate::matcher::path::Decode::JsonStrings && entry.paths.is_empty() {
+        if entry.decode != crate::matcher::path::Decode::Unsaid && entry.paths.is_empty() {
             let pointer = format!("{}/decode_json_strings", entry.pointer());
             let message = "no condition of this entry looks at an argument".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
