@@ -2,6 +2,7 @@
 
 pub mod fold;
 pub mod name;
+pub mod normal;
 pub mod path;
 pub mod value;
 
