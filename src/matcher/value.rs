@@ -1,8 +1,7 @@
 //! Tests on one value, with three outcomes.
 
-use regex::Regex;
-
 use super::path::Decode;
+use super::regex::Regex;
 use super::{Mismatch, Truth, name::Pattern};
 use crate::json::Value;
 use crate::json::lenient::may_be_json;

@@ -267,7 +267,7 @@ impl Lint<'_> {
                 continue;
             }
             let test = &condition.matcher.test;
-            let loose = matches!(test, Test::Regex(regex) if !text::is_anchored(regex.as_str()));
+            let loose = matches!(test, Test::Regex(regex) if !regex.is_anchored());
             // In a list, `contains` means an element.
             let piece = matches!(test, Test::Contains(Scalar::String(_)));
             let found = loose || (piece && !path.text().ends_with('s'));

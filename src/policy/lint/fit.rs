@@ -284,13 +284,10 @@ impl Asked<'_> {
             return None;
         }
         let side = self.check.side();
-        let default = facts
-            .default
-            .map(|default| matcher.test(Some(default), side, Decode::Never) == Truth::True);
+        let holds = |value| matcher.test(value, side, Decode::Never) == Truth::True;
+        let default = facts.default.map(|default| holds(Some(default)));
         match (side, default) {
-            (Side::DenyIf, Some(true))
-                if matcher.test(None, side, Decode::Never) != Truth::True =>
-            {
+            (Side::DenyIf, Some(true)) if !holds(None) => {
                 let message =
                     format!("`{tool}` takes a value that this denies when `{path}` is left out");
                 let help = format!(
@@ -298,7 +295,7 @@ impl Asked<'_> {
                 );
                 Some((Code::ArgumentPresence, message, help))
             }
-            (Side::Require, _) if matcher.test(None, side, Decode::Never) != Truth::True => {
+            (Side::Require, _) if !holds(None) => {
                 let message =
                     format!("`{path}` is optional for `{tool}`: calls without it are denied");
                 let help = "if that is meant, add a condition `exists: true`; if not, use `deny_if` with the opposite";
