@@ -33,7 +33,7 @@ pub const MAX_WINDOW_SECONDS: u32 = 366 * 86_400;
 /// Longest pattern of a glob or a regular expression in a policy, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 4096;
 
-/// Most bytes that one compiled regular expression may take.
+/// Most bytes that one compiled regular expression may take, state by state.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Longest name of a tool, a prompt or a method that is compared with a policy, in bytes. MCP asks for at most 128 characters.
@@ -47,6 +47,13 @@ pub const MAX_NAMED_BYTES: usize = 65_536;
 
 /// Most resources that one request may subscribe to.
 pub const MAX_SUBSCRIPTIONS: usize = 1024;
+
+/// Most bytes of the table that a regular expression is turned into; one with a larger table is walked state by state. It has to
+/// stay in a core's cache to be fast.
+pub const MAX_REGEX_TABLE: usize = 1 << 18;
+
+/// Most bytes that all regular expressions of a configuration may take together: each worker has its own.
+pub const MAX_REGEXES_BYTES: usize = 1 << 25;
 
 /// Longest name of a caller, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;

@@ -4,7 +4,7 @@
 
 use crate::identity::Caller;
 use crate::json::Value;
-use crate::matcher::path::Decode;
+use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::Side;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
@@ -188,7 +188,8 @@ pub fn denied(kind: Kind) -> Reason {
     }
 }
 
-/// Whether some argument key is one that a lenient server could take for a key that the policy names for this name.
+/// Whether some argument key is one that a lenient server could take for a key that the policy names for this name, or for
+/// something else than a key.
 #[must_use]
 pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
     let (Some(arguments), Some(section), Some(name)) =
@@ -199,12 +200,14 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
     let of_entries = section
         .entries_for(name)
         .flat_map(|entry| entry.paths.iter().map(|path| (path, entry.decode)));
-    let of_all = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
-    let of_all = of_all.filter_map(|limit| match &limit.amount {
-        Amount::Argument(path) => Some((path, Decode::Never)),
+    let limits = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
+    let of_all = limits.filter_map(|limit| match &limit.amount {
+        Amount::Argument(path) => Some((path, Decode::Unsaid)),
         Amount::Fixed(_) => None,
     });
-    of_entries.chain(of_all).any(|(path, decode)| path.meets_confusable(arguments, decode))
+    let paths: Vec<(&Path, Decode)> = of_entries.chain(of_all).collect();
+    let named: Vec<&Path> = paths.iter().map(|(path, _)| *path).collect();
+    paths.iter().any(|(path, decode)| path.meets_ambiguous(arguments, *decode, &named))
 }
 
 /// Judges one check; `count` reads a counter by index, or says `None` to leave it out of account.
@@ -337,14 +340,16 @@ impl Condition {
         side: Side,
         count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
     ) -> Result<Truth, CounterUnread> {
+        let of_caller = |value: Option<&Value<'_>>| self.matcher.test(value, side, Decode::Never);
         match &self.subject {
             Subject::Argument(path) => {
-                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side);
+                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side, decode);
                 Ok(path.visit(call.arguments, decode, test))
             }
-            Subject::Identity(None) => Ok(self.matcher.test(caller.grant_value().as_ref(), side)),
-            Subject::Identity(Some(key)) => Ok(self.matcher.test(caller.key(*key), side)),
-            Subject::Header(header) => Ok(self.matcher.test(caller.header(*header), side)),
+            // What is said of the caller is text, whatever it looks like.
+            Subject::Identity(None) => Ok(of_caller(caller.grant_value().as_ref())),
+            Subject::Identity(Some(key)) => Ok(of_caller(caller.key(*key))),
+            Subject::Header(header) => Ok(of_caller(caller.header(*header))),
             Subject::Counter(counter) => Ok(match count(*counter)? {
                 Some(used) => self.matcher.test_count(Decimal::from(used)),
                 None => Truth::True,

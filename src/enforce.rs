@@ -189,7 +189,7 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         let tools = self.governed.calls.iter().filter(|call| call.kind == Kind::Tool);
         let of_all = tools.flat_map(|call| {
             let limits = self.policy.all_limits.iter();
-            limits.map(move |limit| (call, limit, Force::Enforced, Decode::Never))
+            limits.map(move |limit| (call, limit, Force::Enforced, Decode::Unsaid))
         });
         let mut dues: Vec<Due<'p>> = Vec::new();
         for (call, limit, force, decode) in of_entries.chain(of_all) {

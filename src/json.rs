@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::bounds::{MAX_DEPTH, MAX_VALUES};
 
+pub mod lenient;
 mod parser;
 pub mod pointer;
 

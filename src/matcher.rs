@@ -4,6 +4,7 @@ pub mod fold;
 pub mod name;
 pub mod normal;
 pub mod path;
+pub mod regex;
 pub mod value;
 
 /// The result of a comparison: never a guess.

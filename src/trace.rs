@@ -176,7 +176,7 @@ impl<'t> Tracer<'t> {
             rules.extend(limits.map(|limit| of_entry(entry, self.limit(limit, entry.decode))));
         }
         let limits = self.policy.all_limits.iter().filter(|_| section.kind == Kind::Tool);
-        rules.extend(limits.map(|limit| self.limit(limit, Decode::Never)));
+        rules.extend(limits.map(|limit| self.limit(limit, Decode::Unsaid)));
         rules
     }
 

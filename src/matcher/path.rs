@@ -1,7 +1,9 @@
 //! Paths into the arguments of a call: `args.a.b[0][*]["odd.key"]`.
 
-use super::{Mismatch, Truth, fold::confusable};
-use crate::json::{Duplicates, Fault, FaultKind, Value, parse};
+use super::fold::{confusable, folded};
+use super::{Mismatch, Truth};
+use crate::json::lenient::may_be_json;
+use crate::json::{Duplicates, Fault, Object, Value, parse};
 
 /// A compiled path. The text is kept for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +23,14 @@ pub enum Step {
     Each,
 }
 
-/// Whether strings that hold JSON are looked into, as `decode_json_strings` asks.
+/// How the server takes a string that is JSON text of an object, an array or `null`, as `decode_json_strings` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decode {
-    /// A string is a string.
+    /// Nobody has said it: what looks at such a string cannot decide.
+    Unsaid,
+    /// `false`: a string is a string.
     Never,
-    /// A top-level argument that holds an object or array as text is read as that.
+    /// `true`: a top-level argument is read as what its text holds.
     JsonStrings,
 }
 
@@ -70,23 +74,90 @@ impl Path {
         }
     }
 
-    /// Whether some key on the way is one that a lenient reader could take for the key that the path names.
+    /// Whether some key on the way is one that a lenient reader could take for the key that the path names, or one to which a
+    /// reader gives a meaning of its own. `named` are the paths of the policy for this call: a key that one of them names there
+    /// is meant.
     #[must_use]
-    pub fn meets_confusable(&self, arguments: &Value<'_>, decode: Decode) -> bool {
-        let (Some((Step::Key(key), rest)), Value::Object(object)) =
-            (self.steps.split_first(), arguments)
-        else {
+    pub fn meets_ambiguous(&self, arguments: &Value<'_>, decode: Decode, named: &[&Path]) -> bool {
+        let way = Way { steps: &self.steps, named };
+        let (Some(Step::Key(key)), Value::Object(object)) = (self.steps.first(), arguments) else {
             return false;
         };
+        way.is_ambiguous(object, key, 0)
+            || object.get(key).is_some_and(|value| match encoded(value, decode) {
+                Some(Ok(decoded)) => way.meets_ambiguous(&decoded, 1),
+                Some(Err(_)) | None => way.meets_ambiguous(value, 1),
+            })
+    }
+}
+
+/// A path, and what else the policy names beside it.
+struct Way<'w> {
+    steps: &'w [Step],
+    named: &'w [&'w Path],
+}
+
+impl Way<'_> {
+    /// Looks at a value and what follows from step `at` on.
+    fn meets_ambiguous(&self, value: &Value<'_>, at: usize) -> bool {
+        match (self.steps.get(at), value) {
+            (Some(Step::Key(key)), Value::Object(object)) => {
+                self.is_ambiguous(object, key, at)
+                    || object.get(key).is_some_and(|value| self.meets_ambiguous(value, at + 1))
+            }
+            (Some(Step::Index(index)), Value::Array(items)) => {
+                items.get(*index).is_some_and(|item| self.meets_ambiguous(item, at + 1))
+            }
+            (Some(Step::Each), Value::Array(items)) => {
+                items.iter().any(|item| self.meets_ambiguous(item, at + 1))
+            }
+            // Some readers take an object with such a key for something else than an object.
+            (None, Value::Object(object)) => object.0.iter().any(|member| has_meaning(&member.key)),
+            _ => false,
+        }
+    }
+
+    fn is_ambiguous(&self, object: &Object<'_>, key: &str, at: usize) -> bool {
         object.0.iter().any(|member| {
-            confusable(&member.key, key)
-                || (*member.key == **key
-                    && match encoded(&member.value, decode) {
-                        Some(Ok(decoded)) => meets_confusable(&decoded, rest),
-                        Some(Err(_)) | None => meets_confusable(&member.value, rest),
-                    })
+            (has_meaning(&member.key) || alike(&member.key, key)) && !self.names(&member.key, at)
         })
     }
+
+    /// Whether some path names this key, in the same place.
+    fn names(&self, key: &str, at: usize) -> bool {
+        self.named.iter().any(|path| {
+            path.steps.get(..at) == self.steps.get(..at)
+                && matches!(path.steps.get(at), Some(Step::Key(named)) if **named == *key)
+        })
+    }
+}
+
+/// Keys that a language's own reader of JSON, or what copies its objects, takes for something else than a key: JavaScript's
+/// prototypes, and what Rust's `serde_json` keeps numbers and raw texts under.
+#[must_use]
+pub fn has_meaning(key: &str) -> bool {
+    matches!(key, "__proto__" | "constructor" | "prototype")
+        || key.starts_with("$serde_json::private::")
+}
+
+/// Whether a lenient reader could take one key for another: as [`confusable`], or with other case, `_` and `-`, as in
+/// `user_id`, `userId` and `User-ID`. Many readers of typed arguments take each of these.
+fn alike(key: &str, named: &str) -> bool {
+    let joins = |character: &char| matches!(character, '_' | '-');
+    if key == named {
+        return false;
+    }
+    if key.bytes().chain(named.bytes()).all(|byte| byte.is_ascii_graphic()) {
+        let letters = |text: &str| !text.bytes().all(|byte| matches!(byte, b'_' | b'-'));
+        let plain = |byte: &u8| !matches!(byte, b'_' | b'-');
+        let (left, right) = (key.bytes().filter(plain), named.bytes().filter(plain));
+        return letters(named)
+            && left.map(|b| b.to_ascii_lowercase()).eq(right.map(|b| b.to_ascii_lowercase()));
+    }
+    confusable(key, named)
+        || folded(key)
+            .filter(|character| !joins(character))
+            .eq(folded(named).filter(|character| !joins(character)))
 }
 
 /// What may stand in a key without quotes, letters and digits aside: what looks like something else has to be quoted.
@@ -159,19 +230,19 @@ where
     match value.and_then(|value| encoded(value, decode)) {
         Some(Ok(decoded)) => walk(Some(&decoded), rest, visit),
         // A lenient parser would read it, and we do not know how.
-        Some(Err(fault)) if fault.kind != FaultKind::Syntax => Truth::Undecidable(Mismatch {
-            expected: "JSON without duplicate keys, within the bounds",
+        Some(Err(_)) => Truth::Undecidable(Mismatch {
+            expected: "strict JSON without duplicate keys, within the bounds",
             found: "JSON text that is read in more than one way",
         }),
-        Some(Err(_)) | None => walk(value, rest, visit),
+        None => walk(value, rest, visit),
     }
 }
 
-/// What a top-level argument holds as JSON text, where that is looked into.
+/// What a top-level argument holds as JSON text, where that is looked into: as the Python SDK does, which takes objects, arrays
+/// and `null` out of their strings, and leaves texts that hold a string, a number or a boolean.
 fn encoded<'v>(value: &'v Value<'_>, decode: Decode) -> Option<Result<Value<'v>, Fault>> {
     let (Value::String(text), Decode::JsonStrings) = (value, decode) else { return None };
-    let container = text.trim_start().starts_with(['{', '[']);
-    container.then(|| parse(text, Duplicates::Refuse))
+    may_be_json(text).then(|| parse(text, Duplicates::Refuse))
 }
 
 fn walk<F>(value: Option<&Value<'_>>, steps: &[Step], visit: &mut F) -> Truth
@@ -197,23 +268,6 @@ where
         (Step::Index(_) | Step::Each, other) => {
             Truth::Undecidable(Mismatch { expected: "an array", found: other.kind() })
         }
-    }
-}
-
-fn meets_confusable(value: &Value<'_>, steps: &[Step]) -> bool {
-    let Some((step, rest)) = steps.split_first() else {
-        return false;
-    };
-    match (step, value) {
-        (Step::Key(key), Value::Object(object)) => object.0.iter().any(|member| {
-            confusable(&member.key, key)
-                || (*member.key == **key && meets_confusable(&member.value, rest))
-        }),
-        (Step::Index(index), Value::Array(items)) => {
-            items.get(*index).is_some_and(|item| meets_confusable(item, rest))
-        }
-        (Step::Each, Value::Array(items)) => items.iter().any(|item| meets_confusable(item, rest)),
-        _ => false,
     }
 }
 
@@ -247,7 +301,7 @@ mod tests {
 
     #[test]
     fn leads_to_values() {
-        let arguments = r#"{"a":{"b":[1,null,{"c":"x"}]},"odd.key":1,"text":"[1]"}"#;
+        let arguments = r#"{"a":{"b":[1,null,{"c":"x"}]},"odd.key":1,"text":"[1]","none":"null","five":"5","nan":"[NaN]"}"#;
         let arguments = parse(arguments, Duplicates::Refuse).unwrap();
         let kinds = |path: &str, decode| {
             let mut kinds = Vec::new();
@@ -266,25 +320,55 @@ mod tests {
             (r#"args["odd.key"]"#, Decode::Never, (vec!["a number"], false)),
             ("args.text[0]", Decode::Never, (vec![], true)),
             ("args.text[0]", Decode::JsonStrings, (vec!["a number"], false)),
+            ("args.none", Decode::Never, (vec!["a string"], false)),
+            ("args.none", Decode::JsonStrings, (vec!["absent"], false)),
+            ("args.five", Decode::JsonStrings, (vec!["a string"], false)),
+            ("args.nan", Decode::JsonStrings, (vec![], true)),
         ] {
             assert_eq!(kinds(path, decode), expected, "{path}");
         }
     }
 
     #[test]
-    fn sees_confusable_keys_on_the_way() {
-        let arguments =
-            parse(r#"{"A":1,"o":{"Key":1},"l":[{"id":1},{"ID":2}]}"#, Duplicates::Refuse).unwrap();
-        for (path, expected) in [
-            ("args.a", true),
-            ("args.A", false),
-            ("args.o.key", true),
-            ("args.o.other", false),
-            ("args.l[*].id", true),
-            ("args.l[0].id", false),
+    fn sees_ambiguous_keys_on_the_way() {
+        let read = |text| parse(text, Duplicates::Refuse).unwrap();
+        for (path, arguments, expected) in [
+            ("args.a", r#"{"A":1}"#, true),
+            ("args.A", r#"{"A":1}"#, false),
+            ("args.o.key", r#"{"o":{"Key":1}}"#, true),
+            ("args.o.other", r#"{"o":{"Key":1}}"#, false),
+            ("args.l[*].id", r#"{"l":[{"id":1},{"ID":2}]}"#, true),
+            ("args.l[0].id", r#"{"l":[{"id":1},{"ID":2}]}"#, false),
+            ("args.user_id", r#"{"userId":1}"#, true),
+            ("args.user_id", r#"{"user_id":1,"User-ID":1}"#, true),
+            ("args.userId", r#"{"user_id":1}"#, true),
+            ("args.from", r#"{"from_":1}"#, true),
+            ("args.user_id", r#"{"user_ids":1,"user":1,"id":1,"users_id":1}"#, false),
+            ("args._", r#"{"-":1,"__":2}"#, false),
+            ("args.größe", "{\"GRÖSSE_\":1}", true),
+            ("args.a", r#"{"a":1,"__proto__":{}}"#, true),
+            ("args.a.b", r#"{"a":{"constructor":1}}"#, true),
+            ("args.a.b", r#"{"a":{"b":1},"c":{"prototype":1}}"#, false),
+            ("args.a", r#"{"a":{"$serde_json::private::Number":"1"}}"#, true),
+            ("args.a[*]", r#"{"a":[1,{"$serde_json::private::RawValue":"null"}]}"#, true),
+            ("args.a", r#"{"a":[{"__proto__":1}]}"#, false),
+            ("args.constructor", r#"{"constructor":1}"#, false),
+            ("args.a", r#"{"proto":1,"constructors":2}"#, false),
         ] {
-            let path = Path::new(path).unwrap();
-            assert_eq!(path.meets_confusable(&arguments, Decode::Never), expected, "{path:?}");
+            let (path, arguments) = (Path::new(path).unwrap(), read(arguments));
+            let meets = path.meets_ambiguous(&arguments, Decode::Never, &[&path]);
+            assert_eq!(meets, expected, "{path:?} {arguments:?}");
+        }
+        let named = ["args.o.a_b", "args.o.aB", "args.p.AB"].map(|path| Path::new(path).unwrap());
+        let named: Vec<&Path> = named.iter().collect();
+        for (arguments, expected) in [
+            (r#"{"o":{"a_b":1,"aB":2}}"#, false),
+            (r#"{"o":{"a_b":1,"AB":2}}"#, true),
+            (r#"{"O":{"a_b":1}}"#, true),
+        ] {
+            let arguments = read(arguments);
+            let meets = named.iter().any(|p| p.meets_ambiguous(&arguments, Decode::Never, &named));
+            assert_eq!(meets, expected, "{arguments:?}");
         }
     }
 }

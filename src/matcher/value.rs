@@ -1,9 +1,10 @@
 //! Tests on one value, with three outcomes.
 
-use regex::Regex;
-
+use super::path::Decode;
+use super::regex::Regex;
 use super::{Mismatch, Truth, name::Pattern};
 use crate::json::Value;
+use crate::json::lenient::may_be_json;
 use crate::number::Decimal;
 
 /// A scalar of the policy.
@@ -65,14 +66,18 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Tests a value; `None` is an absent one.
+    /// Tests a value; `None` is an absent one. `decode` says how the server takes a string that is JSON text.
     #[must_use]
-    pub fn test(&self, value: Option<&Value<'_>>, side: Side) -> Truth {
+    pub fn test(&self, value: Option<&Value<'_>>, side: Side, decode: Decode) -> Truth {
         let present = matches!(self.test, Test::Present);
         let Some(value) = value else {
             return Truth::from(self.negated && (present || side == Side::DenyIf));
         };
-        let truth = if present { Truth::True } else { self.test.holds(value) };
+        let truth = match read_twice(value, decode) {
+            Some(mismatch) => Truth::Undecidable(mismatch),
+            None if present => Truth::True,
+            None => self.test.holds(value, decode),
+        };
         if self.negated { truth.negate() } else { truth }
     }
 
@@ -115,7 +120,7 @@ impl Test {
         }
     }
 
-    fn holds(&self, value: &Value<'_>) -> Truth {
+    fn holds(&self, value: &Value<'_>, decode: Decode) -> Truth {
         match self {
             Test::Equal(scalar) => scalar.equals(value),
             Test::OneOf(scalars) => one_of(scalars, |scalar| scalar.equals(value)),
@@ -126,7 +131,7 @@ impl Test {
             Test::Glob(pattern) => string(value, |text| pattern.matches(text)),
             Test::StartsWith(prefix) => string(value, |text| text.starts_with(&**prefix)),
             Test::EndsWith(suffix) => string(value, |text| text.ends_with(&**suffix)),
-            Test::Contains(scalar) => scalar.is_in(value),
+            Test::Contains(scalar) => scalar.is_in(value, decode),
             Test::Present => Truth::True,
         }
     }
@@ -171,14 +176,14 @@ impl Scalar {
     }
 
     /// `contains`: a piece of a string, or an element of an array.
-    fn is_in(&self, value: &Value<'_>) -> Truth {
+    fn is_in(&self, value: &Value<'_>, decode: Decode) -> Truth {
         match (self, value) {
             (Scalar::String(piece), Value::String(text)) => Truth::from(text.contains(&**piece)),
             // As everywhere, null is nothing.
             (_, Value::Array(items)) => items
                 .iter()
                 .filter(|item| **item != Value::Null)
-                .fold(Truth::False, |truth, item| truth.or(self.equals(item))),
+                .fold(Truth::False, |truth, item| truth.or(self.is_item(item, decode))),
             (Scalar::String(_), found) => Truth::Undecidable(Mismatch {
                 expected: "a string or an array",
                 found: found.kind(),
@@ -189,6 +194,10 @@ impl Scalar {
         }
     }
 
+    fn is_item(&self, item: &Value<'_>, decode: Decode) -> Truth {
+        read_twice(item, decode).map_or_else(|| self.equals(item), Truth::Undecidable)
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Scalar::Bool(_) => "a boolean",
@@ -196,6 +205,15 @@ impl Scalar {
             Scalar::String(_) => "a string",
         }
     }
+}
+
+/// A string that some servers take as a string, and others as the object, the array or nothing that it holds.
+fn read_twice(value: &Value<'_>, decode: Decode) -> Option<Mismatch> {
+    let text = value.as_str().filter(|_| decode == Decode::Unsaid)?;
+    may_be_json(text).then_some(Mismatch {
+        expected: "text that is no JSON",
+        found: "JSON text, which servers read in two ways",
+    })
 }
 
 fn one_of(scalars: &[Scalar], equals: impl Fn(&Scalar) -> Truth) -> Truth {

@@ -5,6 +5,7 @@ use super::call::{Call, Kind, SENSITIVE};
 use crate::bounds::{MAX_BATCH, MAX_NAMED_BYTES};
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
 use crate::matcher::fold::confusable_with_any;
+use crate::matcher::path::has_meaning;
 use crate::reason::Reason;
 
 /// What a body holds.
@@ -197,10 +198,11 @@ fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
 }
 
 pub(super) fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
-    object
-        .0
-        .iter()
-        .any(|member| member.key.contains('\0') || confusable_with_any(&member.key, known))
+    object.0.iter().any(|member| {
+        member.key.contains('\0')
+            || has_meaning(&member.key)
+            || confusable_with_any(&member.key, known)
+    })
 }
 
 fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {

@@ -152,7 +152,7 @@ pub struct Entry {
     pub checks: Box<[Check]>,
     /// Its limits, in order.
     pub limits: Box<[Limit]>,
-    /// Whether JSON in strings is looked into.
+    /// How the server takes strings that are JSON text.
     pub decode: Decode,
     /// Every argument path that the entry names.
     pub paths: Box<[Path]>,

@@ -249,7 +249,7 @@ impl Lint<'_> {
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
-        if entry.decode == crate::matcher::path::Decode::JsonStrings && entry.paths.is_empty() {
+        if entry.decode != crate::matcher::path::Decode::Unsaid && entry.paths.is_empty() {
             let pointer = format!("{}/decode_json_strings", entry.pointer());
             let message = "no condition of this entry looks at an argument".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
@@ -267,7 +267,7 @@ impl Lint<'_> {
                 continue;
             }
             let test = &condition.matcher.test;
-            let loose = matches!(test, Test::Regex(regex) if !text::is_anchored(regex.as_str()));
+            let loose = matches!(test, Test::Regex(regex) if !regex.is_anchored());
             // In a list, `contains` means an element.
             let piece = matches!(test, Test::Contains(Scalar::String(_)));
             let found = loose || (piece && !path.text().ends_with('s'));

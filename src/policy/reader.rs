@@ -7,6 +7,7 @@ use super::diagnostic::{Code, Diagnostic};
 use super::suggest::nearest;
 use crate::json::pointer::escaped;
 use crate::json::{Member, Object, Value};
+use crate::matcher::regex::Regexes;
 use crate::number::{Decimal, Micros};
 
 /// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
@@ -26,6 +27,8 @@ pub(crate) struct Reader {
     pub(super) headers: Vec<Box<str>>,
     /// Those of them that conditions read, by index.
     pub(super) read_headers: Vec<usize>,
+    /// The regular expressions of the whole configuration.
+    pub(super) regexes: Regexes,
 }
 
 /// An object whose fields are asked for one by one.

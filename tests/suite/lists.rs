@@ -23,9 +23,6 @@ fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
     placed["tools_list"] = listing.into();
     if kind == "prompt" {
         let mut section = policy["tools"].clone();
-        for (_, entry) in section.as_object_mut().unwrap() {
-            entry.as_object_mut().unwrap().remove("decode_json_strings");
-        }
         section["default"] = policy["default"].clone();
         section["hide"] = policy["hide"].clone();
         placed["prompts"] = section;

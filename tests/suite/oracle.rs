@@ -373,7 +373,7 @@ fn entries<'p>(subject: &Subject<'p>, name: &str) -> Vec<Entry<'p>> {
     let mut entries = Vec::new();
     for (key, body) in matching {
         let pointer = format!("{}/{}", subject.pointer, escaped(key));
-        let arguments = decoded(&subject.arguments, body["decode_json_strings"] == true);
+        let arguments = decoded(&subject.arguments, &body["decode_json_strings"]);
         let shadow = body["mode"] == "shadow";
         entries.push(Entry { kind: subject.kind, key, body, pointer, shadow, arguments });
     }
@@ -960,7 +960,8 @@ fn find<'a>(value: &'a Value, steps: &[Step]) -> Vec<Found<'a>> {
         return vec![Found::Absent];
     }
     let Some((step, rest)) = steps.split_first() else {
-        return vec![Found::Argument(value)];
+        let twice = value == TWICE;
+        return vec![if twice { Found::Misplaced } else { Found::Argument(value) }];
     };
     let (map, list) = (value.as_object(), value.as_array());
     let inner: Option<Vec<&Value>> = match step {
@@ -1029,6 +1030,9 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
 }
 
 fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
+    if found.text() == Some(TWICE) {
+        return Truth::Undecidable;
+    }
     if let (Some(wanted), Some(number)) = (Decimal::of(wanted), found.number()) {
         return Truth::of(number.cmp(&wanted) == Ordering::Equal);
     }
@@ -1208,22 +1212,69 @@ fn invisible(c: char) -> bool {
         || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
 }
 
-/// The arguments with each top-level string that holds an object or array replaced by it.
-fn decoded(arguments: &Value, decode: bool) -> Value {
+/// Stands for a string that servers read in two ways.
+const TWICE: &str = "\0twice";
+
+/// The arguments as `decode_json_strings` says, or unless it says anything.
+fn decoded(arguments: &Value, decode: &Value) -> Value {
     let mut arguments = arguments.clone();
-    let map = arguments.as_object_mut().filter(|_| decode);
+    if decode.is_null() {
+        mark(&mut arguments);
+    }
+    let map = arguments.as_object_mut().filter(|_| decode == true);
     for value in map.into_iter().flat_map(|map| map.values_mut()) {
-        let json = text(value);
-        let Ok(inner) = serde_json::from_str::<Value>(json) else {
-            continue;
+        let Some(json) = value.as_str().filter(|text| is_json(text)) else { continue };
+        // With a repeated key nobody knows what the server reads.
+        *value = match serde_json::from_str::<Value>(json) {
+            Ok(inner) if colons(json) == keys(&inner) => inner,
+            _ => TWICE.into(),
         };
-        // With a repeated key nobody knows what the server reads: then it stays a string.
-        let clear = colons(json) == keys(&inner);
-        if clear && (inner.is_object() || inner.is_array()) {
-            *value = inner;
-        }
     }
     arguments
+}
+
+fn mark(value: &mut Value) {
+    match value {
+        Value::String(text) if is_json(text) => *value = TWICE.into(),
+        Value::Array(items) => items.iter_mut().for_each(mark),
+        Value::Object(map) => map.values_mut().for_each(mark),
+        _ => {}
+    }
+}
+
+/// Whether some reader of JSON takes this for an object, an array or null: rewritten from the inside out until nothing is left.
+fn is_json(text: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{FEFF}';
+    let text = text.trim_matches(blank);
+    let tokens = Regex::new(
+        r#"(?s)"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|//[^\n]*|/\*.*?\*/|[\s\x00-\x1f\x7f-\x{9f}\x{feff}]+|[#"']"#,
+    )
+    .unwrap();
+    let mut rest = tokens
+        .replace_all(text, |token: &regex::Captures<'_>| match &token[0] {
+            "#" | "\"" | "'" => "!",
+            quoted if quoted.starts_with(['"', '\'']) => "\"",
+            _ => " ",
+        })
+        .trim()
+        .to_owned();
+    if rest == "null" || !rest.starts_with(['[', '{']) {
+        return rest == "null";
+    }
+    let number = r"0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?";
+    let value =
+        format!(r#"(?:["\#]|[+-]?(?:(?i:true|false|null|nan|infinity|undefined)|{number}))"#);
+    let list = format!(r"\[ ?(?:{value}(?: ?, ?{value})* ?,? ?)?\]");
+    let member = format!(r#"(?:"|[a-zA-Z0-9_$]+|[^\x00-\x7f]+) ?: ?{value}"#);
+    let map = format!(r"\{{ ?(?:{member}(?: ?, ?{member})* ?,? ?)?\}}");
+    let inner = Regex::new(&format!("{list}|{map}")).unwrap();
+    loop {
+        let next = inner.replace_all(&rest, "#").into_owned();
+        if next == rest {
+            return rest == "#";
+        }
+        rest = next;
+    }
 }
 
 /// How many colons stand outside of the strings of a JSON text: one for each key.

@@ -80,13 +80,24 @@ fn entry() -> impl Strategy<Value = serde_json::Value> {
         });
     (
         prop::sample::select(vec!["allow", "allow", "allow", "deny", "require_approval"]),
-        proptest::collection::vec(conditions().prop_map(|conditions| json!({"conditions": conditions})), 0..2),
-        proptest::collection::vec(conditions().prop_map(|conditions| json!({"conditions": conditions})), 0..2),
+        proptest::collection::vec(
+            conditions().prop_map(|conditions| json!({"conditions": conditions})),
+            0..2,
+        ),
+        proptest::collection::vec(
+            conditions().prop_map(|conditions| json!({"conditions": conditions})),
+            0..2,
+        ),
         proptest::collection::vec(limit, 0..2),
-        any::<bool>(),
+        any::<Option<bool>>(),
     )
         .prop_map(|(action, require, deny_if, limits, decode)| {
-            json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits, "decode_json_strings": decode})
+            let mut entry =
+                json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits});
+            if let Some(decode) = decode {
+                entry["decode_json_strings"] = decode.into();
+            }
+            entry
         })
 }
 
@@ -111,6 +122,9 @@ fn arguments() -> impl Strategy<Value = serde_json::Value> {
         Just(json!({"x": 1})),
         Just(json!("{\"x\":1}")),
         Just(json!("[1]")),
+        Just(json!("[NaN]")),
+        Just(json!("null")),
+        Just(json!("[x]")),
     ];
     let list = proptest::collection::vec(scalar.clone(), 0..3).prop_map(serde_json::Value::from);
     let member = prop_oneof![3 => scalar, 1 => list];

@@ -195,7 +195,6 @@ fn field(key: &str, value: &Node, entry: &Map) -> Result<Option<Map>, &'static s
         ("action", Node::Text(action)) if action == "allow" => Ok(None),
         ("action", _) => Err("rules cannot ask for approval"),
         ("mode", Node::Text(mode)) if mode == "enforce" => Ok(None),
-        ("decode_json_strings", Node::Plain(flag)) if flag == "false" => Ok(None),
         ("rate_limit", _) => {
             Err("a rule's rate counts all callers together, this one each for himself")
         }

@@ -1,12 +1,11 @@
 //! Conditions: path, operator and value, checked against each other.
 
-use regex::RegexBuilder;
-
 use super::limit::{CounterBook, argument_path};
-use crate::bounds::{MAX_PATTERN_BYTES, MAX_REGEX_BYTES};
+use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::keys;
+use crate::matcher::regex::{Refused, Regex};
 use crate::matcher::value::{Matcher, Scalar, Side, Test};
 use crate::policy::compiled::{Condition, Subject};
 use crate::policy::diagnostic::Code;
@@ -200,45 +199,14 @@ fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {
     Some(text)
 }
 
-fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<regex::Regex> {
+fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<Regex> {
     let text = pattern(field, reader)?;
-    if names_unicode_class(text) {
-        let message = "not a regular expression: \\p{…} is not supported".to_owned();
-        let help = "list the characters, or use \\w, \\d, \\s or a range".to_owned();
-        reader.error_with_help(Code::BadPattern, &field.place, message, help);
-        return None;
-    }
-    let built = RegexBuilder::new(text)
-        .size_limit(MAX_REGEX_BYTES)
-        .dfa_size_limit(MAX_REGEX_BYTES)
-        .nest_limit(64)
-        .build();
-    match built {
+    match reader.regexes.compile(text) {
         Ok(regex) => Some(regex),
-        Err(error) => {
-            // The crate draws the pattern over several lines; the last one says what is wrong.
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            let message = format!(
-                "not a regular expression: {}",
-                last.trim_start_matches("error: ").trim_end_matches('.')
-            );
-            let help =
-                "the syntax is RE2's: no look-around, no back-references, no \\p{…}".to_owned();
+        Err(Refused { message, help }) => {
+            let message = format!("not a regular expression: {message}");
             reader.error_with_help(Code::BadPattern, &field.place, message, help);
             None
         }
     }
-}
-
-/// Whether a pattern has `\p` or `\P`. The filter is built without those tables, and another build of the same engine, such as
-/// the command's, must not accept what the filter refuses.
-fn names_unicode_class(pattern: &str) -> bool {
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        if character == '\\' && matches!(characters.next(), Some('p' | 'P')) {
-            return true;
-        }
-    }
-    false
 }

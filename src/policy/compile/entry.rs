@@ -42,20 +42,20 @@ pub(super) fn limits<'v>(
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
     let force = force(&mut fields, reader);
-    let of_tool = |key, fields: &mut Fields<'v>| match kind {
-        Kind::Tool => fields.take(key),
-        Kind::Resource | Kind::Prompt | Kind::Method => None,
-    };
-    let decode = of_tool("decode_json_strings", &mut fields).map(|field| reader.flag(&field));
-    let decode = match decode {
-        Some(None) => None,
-        Some(Some(true)) => Some(Decode::JsonStrings),
-        Some(Some(false)) | None => Some(Decode::Never),
+    let decode = match fields.take("decode_json_strings") {
+        None => Some(Decode::Unsaid),
+        Some(field) => reader
+            .flag(&field)
+            .map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never }),
     };
     let mut list =
         |field: Option<Field<'v>>| field.map(|field| reader.list(&field)).unwrap_or_default();
     let (require, deny_if) = (list(fields.take("require")), list(fields.take("deny_if")));
-    let (rules, native) = (list(of_tool("rules", &mut fields)), list(fields.take("limits")));
+    let rules = match kind {
+        Kind::Tool => fields.take("rules"),
+        Kind::Resource | Kind::Prompt | Kind::Method => None,
+    };
+    let (rules, native) = (list(rules), list(fields.take("limits")));
 
     // The name by which `state` paths find the entry's counters: only those of tools can be found.
     let tool = match (kind, key) {

@@ -5,7 +5,7 @@ use super::{PolicyText, condition_pointer};
 use crate::json::Value;
 use crate::matcher::Truth;
 use crate::matcher::name::Pattern;
-use crate::matcher::path::Path;
+use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::{Scalar, Side, Test};
 use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
 use crate::policy::diagnostic::{Code, Diagnostic};
@@ -234,7 +234,8 @@ impl Asked<'_> {
                 }
             }
             let side = self.check.side();
-            let holds = |value: &&&Value<'_>| matcher.test(Some(value), side) == Truth::True;
+            let holds =
+                |value: &&&Value<'_>| matcher.test(Some(value), side, Decode::Never) == Truth::True;
             if scalars.is_empty()
                 && !matches!(matcher.test, Test::Present)
                 && !values.iter().any(|value| holds(&value))
@@ -283,9 +284,10 @@ impl Asked<'_> {
             return None;
         }
         let side = self.check.side();
-        let default = facts.default.map(|default| matcher.test(Some(default), side) == Truth::True);
+        let holds = |value| matcher.test(value, side, Decode::Never) == Truth::True;
+        let default = facts.default.map(|default| holds(Some(default)));
         match (side, default) {
-            (Side::DenyIf, Some(true)) if matcher.test(None, side) != Truth::True => {
+            (Side::DenyIf, Some(true)) if !holds(None) => {
                 let message =
                     format!("`{tool}` takes a value that this denies when `{path}` is left out");
                 let help = format!(
@@ -293,7 +295,7 @@ impl Asked<'_> {
                 );
                 Some((Code::ArgumentPresence, message, help))
             }
-            (Side::Require, _) if matcher.test(None, side) != Truth::True => {
+            (Side::Require, _) if !holds(None) => {
                 let message =
                     format!("`{path}` is optional for `{tool}`: calls without it are denied");
                 let help = "if that is meant, add a condition `exists: true`; if not, use `deny_if` with the opposite";

@@ -1,7 +1,5 @@
 //! What the words of a policy tell: empty lists and texts, names with white space, patterns without anchors.
 
-use regex_syntax::hir::Look;
-
 use super::Lint;
 use crate::json::pointer::escaped;
 use crate::json::{Object, Value};
@@ -125,12 +123,6 @@ fn outer_space(pointer: &str, name: &str, lint: &mut Lint<'_>) {
     }
 }
 
-/// Whether every match of a pattern is at the beginning of the text.
-pub(super) fn is_anchored(pattern: &str) -> bool {
-    regex_syntax::parse(pattern)
-        .is_ok_and(|hir| hir.properties().look_set_prefix().contains(Look::Start))
-}
-
 /// Whether an argument's name says that it holds a path or a URL.
 pub(super) fn names_a_path(path: &str) -> bool {
     const WORDS: [&str; 15] = [
@@ -168,24 +160,7 @@ pub(super) fn names_a_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_anchored, names_a_path};
-
-    #[test]
-    fn knows_anchored_patterns() {
-        for (pattern, expected) in [
-            ("^/data/", true),
-            (r"\A/data/", true),
-            ("^(/data/|/tmp/)", true),
-            ("^/data/|^/tmp/", true),
-            ("^/data/|/tmp/", false),
-            ("/data/", false),
-            ("/data/$", false),
-            ("(?m)^/data/", false),
-            ("^https?://é", true),
-        ] {
-            assert_eq!(is_anchored(pattern), expected, "{pattern}");
-        }
-    }
+    use super::names_a_path;
 
     #[test]
     fn knows_names_of_paths() {

@@ -54,6 +54,13 @@ const ENTRY: &[Field] = &[
         "A limit on a counter of this entry's own, with scope `session`.",
         r#""10/minute""#,
     ),
+    field(
+        "decode_json_strings",
+        Kind::Flag,
+        Optional,
+        "How the server takes a string that is JSON text of an object, an array or null. `true`: a top-level argument is read as what its text holds. `false`: a string is a string. Unless the entry says it, a condition on such a string cannot be decided, and denies.",
+        "true",
+    ),
 ];
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -148,22 +155,13 @@ pub(super) const SECTIONS: &[Section] = &[
         title: "A tool entry",
         about: "What holds for calls of one tool. `{}` lists the tool, and allows it.",
         fields: ENTRY,
-        more: &[
-            field(
-                "rules",
-                Kind::Objects("rule"),
-                Optional,
-                "The same in the rules dialect: a list in which the order of checks is free.",
-                r#"[{"rate_limit": "5/hour"}]"#,
-            ),
-            field(
-                "decode_json_strings",
-                Kind::Flag,
-                Default("false"),
-                "`true`: a top-level argument that is a string holding a JSON object or array is read as that.",
-                "true",
-            ),
-        ],
+        more: &[field(
+            "rules",
+            Kind::Objects("rule"),
+            Optional,
+            "The same in the rules dialect: a list in which the order of checks is free.",
+            r#"[{"rate_limit": "5/hour"}]"#,
+        )],
         ..PLAIN
     },
     Section {
@@ -192,7 +190,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         id: "entry",
         title: "An entry of another section",
-        about: "As a tool entry, but for rules and arguments in strings.",
+        about: "As a tool entry, but for rules.",
         fields: ENTRY,
         ..PLAIN
     },
