@@ -150,9 +150,9 @@ fn requests_that_carry_nothing() {
     let mut wrong = Vec::new();
     for (method, trailers, expected) in [
         ("GET", false, "passed"),
-        ("HEAD", false, "passed"),
-        ("OPTIONS", false, "passed"),
-        ("DELETE", false, "passed"),
+        ("HEAD", false, "405 not_mcp"),
+        ("OPTIONS", false, "405 not_mcp"),
+        ("DELETE", false, "405 not_mcp"),
         ("POST", false, "400 invalid_json"),
         ("PUT", false, "405 method_not_allowed"),
         ("GET", true, "400 body_not_allowed"),
