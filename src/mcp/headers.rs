@@ -145,14 +145,15 @@ pub fn admit(
 fn read_bodiless(headers: &[Header<'_>], facts: &Facts<'_>) -> Result<Admission, Refusal> {
     let upgrades = headers.iter().any(|(name, _)| matches!(*name, b"upgrade" | b":protocol"));
     let session = facts.session.value("mcp-session-id")?;
-    let names_session =
-        session.is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_graphic));
+    let odd = session.is_some_and(|id| id.is_empty() || !id.iter().all(u8::is_ascii_graphic));
     match facts.method {
         _ if upgrades => Err(Refusal::new(Reason::NotMcp, "")),
         Some(b"GET") if media::expected_events(headers) == Events::Wanted => {
             Ok(Admission::Stream(Events::Wanted))
         }
-        Some(b"DELETE") if names_session => Ok(Admission::End),
+        // No server gives out such an id.
+        Some(b"DELETE") if odd => Err(Refusal::new(Reason::SessionUnknown, "")),
+        Some(b"DELETE") if session.is_some() => Ok(Admission::End),
         Some(b"OPTIONS") if is_preflight(headers) => Ok(Admission::Preflight),
         Some(_) | None => Err(Refusal::new(Reason::NotMcp, "")),
     }
