@@ -47,7 +47,7 @@ fn passing(field: &Field<'_>, mcp: &[&Spot], reader: &mut Reader) -> Option<Vec<
                 "`{}` would pass unread, but `{}` speaks MCP: one path can be at both",
                 one.spot.exact, other.exact
             );
-            let help = "name paths here that no binding and no entry of `requests.paths` matches";
+            let help = "name paths that no binding and no entry of `requests.paths` matches; a binding for all paths needs no `path`";
             reader.error_with_help(Code::Contradiction, &item.place, message, help.to_owned());
             sound = false;
         }
