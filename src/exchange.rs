@@ -15,10 +15,8 @@ use std::rc::Rc;
 use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::mcp::headers::{Admission, Events, Follows, Head, Header, admit};
-use crate::policy::binding::Unmatched;
+use crate::mcp::headers::{Admission, Follows, Head, Header, admit, controls};
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::sessions::Sessions;
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
@@ -102,44 +100,39 @@ impl Exchange {
         let config = self.config.clone();
         let facts = Facts::of(headers, &config.headers);
         let attribute = |path: &[&str]| env.attribute(path);
-        let (route, known) = route(&config, &facts, &attribute)?;
-        let unmatched = config.bindings.as_ref().map(|bindings| bindings.unmatched);
+        let (route, known) = route(&config, headers, &facts, &attribute)?;
         self.policy = match route {
             Route::Governed(at) => Some(at),
-            Route::Unmatched if unmatched == Some(Unmatched::Pass) => {
-                self.policy = None;
-                return Ok(self.pass(Lists::None));
-            }
-            Route::Unmatched | Route::Ambiguous => None,
+            Route::Unmatched | Route::Unread => None,
         };
-        let pinned = matches!(config.sessions, Sessions::Pinned(_));
-        let head = match admit(headers, follows, config.requests.max_body_bytes)? {
+        if route == Route::Unread {
+            return Ok(self.pass(Lists::None));
+        }
+        let admission = admit(headers, follows, config.requests.max_body_bytes)?;
+        let caller = self.identify(&facts, &attribute, known)?;
+        let turned_away = config.callers.required && caller.is_anonymous();
+        self.edits.extend(controls(headers).map(HeaderEdit::Remove));
+        match admission {
             Admission::Judge(_) if follows == Follows::Nothing => {
-                return Err(Refusal::new(Reason::InvalidJson, ""));
+                Err(Refusal::new(Reason::InvalidJson, ""))
             }
-            Admission::Judge(head) => head,
+            Admission::Judge(head) => Ok(self.collect(head, Box::new(caller), hold)),
+            // A browser asks before it shows any credential.
+            Admission::Preflight => Ok(self.pass(Lists::None)),
+            Admission::Stream(_) | Admission::End if turned_away => {
+                Err(Refusal::new(Reason::IdentityRequired, ""))
+            }
+            Admission::End => Ok(self.pass(Lists::None)),
             Admission::Stream(events) => {
-                if pinned || config.callers.required {
-                    let caller = self.identify(&facts, &attribute, known)?;
-                    if config.callers.required && caller.is_anonymous() {
-                        // As where nothing governs: streams of events are withheld.
-                        self.policy = None;
-                    }
-                }
                 let filters = self.policy().is_none_or(Policy::filters_any);
-                let plain = filters && events != Events::Unwanted;
-                self.edits.extend(plain.then_some(PLAIN));
-                return Ok(self.pass(if filters { Lists::Any(events) } else { Lists::None }));
+                self.edits.extend(filters.then_some(PLAIN));
+                Ok(self.pass(if filters { Lists::Any(events) } else { Lists::None }))
             }
-            Admission::Pass => {
-                if pinned {
-                    self.identify(&facts, &attribute, known)?;
-                }
-                return Ok(self.pass(Lists::None));
-            }
-        };
-        let caller = Box::new(self.identify(&facts, &attribute, known)?);
-        self.edits.extend(head.controls.iter().map(|name| HeaderEdit::Remove(name)));
+        }
+    }
+
+    /// Waits for the body.
+    fn collect(&mut self, head: Box<Head>, caller: Box<Caller>, hold: Hold) -> Action {
         self.holds = hold == Hold::Yes;
         let needed = |policy: &Policy| policy.needs_responses() || policy.filters_any();
         if !self.holds && self.policy().is_some_and(needed) {
@@ -147,7 +140,7 @@ impl Exchange {
             self.edits.push(PLAIN);
         }
         self.state = State::Collecting { head, caller, buffered: 0, answered: false };
-        Ok(if hold == Hold::No { Action::Continue } else { Action::Pause })
+        if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
     /// Lets a request go that cannot carry a call.

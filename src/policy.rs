@@ -8,6 +8,7 @@ pub mod callers;
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
+pub mod doors;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod lint;
 pub(crate) mod reader;

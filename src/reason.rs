@@ -5,6 +5,10 @@
 pub enum Reason {
     /// The HTTP method can neither carry a call nor pass.
     MethodNotAllowed,
+    /// A request without a body that has none of the three shapes of MCP.
+    NotMcp,
+    /// The path is none of `requests.paths`.
+    PathNotMcp,
     /// A GET, HEAD, OPTIONS or DELETE has a body.
     BodyNotAllowed,
     /// A method-override header: the server might see another method than Envoy.
@@ -116,6 +120,16 @@ impl Reason {
         self.row().1
     }
 
+    /// The HTTP status where no JSON-RPC message is answered, but a GET or a DELETE. A client that looks for documents goes on at 404.
+    #[must_use]
+    pub fn bare_status(self) -> u16 {
+        match self {
+            Reason::Unmatched => 404,
+            Reason::IdentityRequired => 401,
+            other => other.status(),
+        }
+    }
+
     /// The JSON-RPC error code of the answer.
     #[must_use]
     pub fn code(self) -> i32 {
@@ -142,6 +156,8 @@ impl Reason {
         #[rustfmt::skip]
         let row = match self {
             MethodNotAllowed => ("method_not_allowed", 405, -32600, "HTTP method not allowed: MCP uses POST, GET and DELETE"),
+            NotMcp => ("not_mcp", 405, -32600, "Not MCP: without a body, MCP is a GET for text/event-stream, or a DELETE of a session"),
+            PathNotMcp => ("path_not_mcp", 404, -32600, "MCP is not spoken at this path"),
             BodyNotAllowed => ("body_not_allowed", 400, -32600, "This HTTP method must not carry a body"),
             MethodOverride => ("method_override", 400, -32600, "Method override headers are not accepted"),
             ContentType => ("content_type", 415, -32600, "Content-Type must be application/json, encoded in UTF-8"),

@@ -58,7 +58,7 @@ pub struct Request {
 pub struct Target {
     /// The host; `localhost` by default.
     pub host: Option<String>,
-    /// The path; `/mcp` by default.
+    /// The path; by default the first of `requests.paths`, or `/mcp`.
     pub path: Option<String>,
     /// The name of Envoy's route.
     pub route: Option<String>,
@@ -133,7 +133,8 @@ impl Stage {
     pub fn send(&self, request: &Request) -> Verdict {
         let world = World { stage: self, request };
         let mut exchange = Exchange::new(Rc::clone(&self.config));
-        let sent = request.headers();
+        let place = self.config.doors.example();
+        let sent = request.headers(place.as_deref());
         let headers = borrowed(&sent);
         let mut action = exchange.request_headers(&world, &headers, Follows::Body, Hold::Yes);
         if action == Action::Pause {
@@ -193,7 +194,7 @@ impl Stage {
     /// # Errors
     /// The refusal of one whose names cannot be read.
     pub fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
-        let sent = request.headers();
+        let sent = request.headers(None);
         let headers = borrowed(&sent);
         let facts = Facts::of(&headers, &self.config.headers);
         let world = World { stage: self, request };
@@ -237,9 +238,10 @@ impl Request {
         self.names.iter().find(|(key, _)| key == GRANT).and_then(|(_, name)| name.as_str())
     }
 
-    fn headers(&self) -> Vec<(&str, &str)> {
+    /// All headers, with a path where the request says none.
+    fn headers<'r>(&'r self, place: Option<&'r str>) -> Vec<(&'r str, &'r str)> {
         let host = self.target.host.as_deref().unwrap_or("localhost");
-        let path = self.target.path.as_deref().unwrap_or("/mcp");
+        let path = self.target.path.as_deref().or(place).unwrap_or("/mcp");
         let mut headers = vec![
             (":method", "POST"),
             (":authority", host),

@@ -54,9 +54,11 @@ impl Reply {
         }
         let data = format!("{{\"reason\":\"{}\"}}", reason.label());
         let error = error_object(refusal.id.as_deref(), reason.code(), &message, &data);
-        let mut reply = Reply::framed(reason.status(), Framing::Json, &error);
-        if reason == Reason::MethodNotAllowed {
-            reply.headers.push(("allow", "GET, POST, DELETE, HEAD, OPTIONS"));
+        let mut reply = Reply::framed(reason.bare_status(), Framing::Json, &error);
+        match reply.status {
+            405 => reply.headers.push(("allow", "GET, POST, DELETE, OPTIONS")),
+            401 => reply.headers.push(("www-authenticate", "Bearer")),
+            _ => {}
         }
         reply
     }

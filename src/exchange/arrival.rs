@@ -4,7 +4,8 @@ use super::HeaderEdit;
 use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::policy::binding::{self, Ambiguous, RouteFact, Shown};
+use crate::mcp::headers::{Header, is_preflight};
+use crate::policy::binding::{self, Ambiguous, RouteFact, Shown, Unmatched};
 use crate::policy::compiled::Config;
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CallerId;
@@ -22,12 +23,12 @@ pub(super) struct Arrived {
 /// Where a request goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// To what the policy with this index governs.
+    /// To MCP, which the policy with this index governs.
     Governed(usize),
-    /// To where no binding says anything.
+    /// To MCP of which no binding speaks: a POST, which is answered when its id is known.
     Unmatched,
-    /// Servers may disagree; it carries no call.
-    Ambiguous,
+    /// To something that passes unread.
+    Unread,
 }
 
 /// Names the caller, unless that has been done, and opens the session id if that is pinned.
@@ -56,12 +57,21 @@ pub(super) fn identify(
     Ok(Arrived { caller, session, sealed_to: Some(grant) })
 }
 
-/// Where a request goes, and its caller if bindings ask for him.
+/// Where a request goes, and its caller if bindings ask for him. The only place that says so: what no setting names is refused here,
+/// whatever its method.
 pub(super) fn route(
     config: &Config,
+    headers: &[Header<'_>],
     facts: &Facts<'_>,
     attribute: &Attribute<'_>,
 ) -> Result<(Route, Option<Caller>), Refusal> {
+    if config.doors.let_by(facts.method, is_preflight(headers), facts.path) {
+        return Ok((Route::Unread, None));
+    }
+    let ambiguous = |_: Ambiguous| Refusal::new(Reason::PathAmbiguous, "");
+    if !config.doors.speak_mcp(facts.path).map_err(ambiguous)? {
+        return Err(Refusal::new(Reason::PathNotMcp, ""));
+    }
     let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
     let caller = match bindings.ask_identity() {
         true => Some(Caller::read(config, facts, attribute)?),
@@ -82,11 +92,11 @@ pub(super) fn route(
         }
         _ => Err(Ambiguous),
     };
-    let route = match selected {
-        // What is no POST carries no call, and may be for something else behind this listener.
-        Err(Ambiguous) if !facts.is_post => Route::Ambiguous,
-        Err(Ambiguous) => return Err(Refusal::new(Reason::PathAmbiguous, "")),
-        Ok(policy) => policy.map_or(Route::Unmatched, Route::Governed),
+    let route = match (selected.map_err(ambiguous)?, bindings.unmatched) {
+        (Some(policy), _) => Route::Governed(policy),
+        (None, Unmatched::Pass) => Route::Unread,
+        (None, Unmatched::Deny) if facts.method == Some(b"POST") => Route::Unmatched,
+        (None, Unmatched::Deny) => return Err(Refusal::new(Reason::Unmatched, "")),
     };
     Ok((route, caller))
 }

@@ -9,6 +9,8 @@ use crate::reason::Reason;
 pub mod facts;
 mod media;
 
+use facts::Facts;
+
 /// Name and value as Envoy hands them over: the name in lower case, the value as bytes.
 pub type Header<'h> = (&'h [u8], &'h [u8]);
 
@@ -19,8 +21,6 @@ pub struct Head {
     pub framing: Framing,
     /// `X-Request-Id`, as Envoy made or accepted it.
     pub request_id: Option<Vec<u8>>,
-    /// Headers that would make Envoy itself repeat, redirect or cut the request; to be removed.
-    pub controls: Vec<&'static str>,
     mirror: Mirror,
 }
 
@@ -48,10 +48,12 @@ impl Framing {
 /// What a request is, going by its headers alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// A method that cannot carry a call: it passes.
-    Pass,
-    /// A GET, whose response may be a stream of messages.
+    /// A CORS preflight: it passes.
+    Preflight,
+    /// A GET for events, whose response may be a stream of messages.
     Stream(Events),
+    /// A DELETE that ends a session.
+    End,
     /// A POST: its body is to be judged.
     Judge(Box<Head>),
 }
@@ -105,7 +107,9 @@ const CONTROLS: [&str; 16] = [
     "x-envoy-ip-tags",
 ];
 
-const OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+/// Headers by which a server may see another method. Some read `_` as `-`.
+const OVERRIDES: [&str; 4] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-method"];
 
 /// The first revision whose clients must mirror method and name in headers.
 const MIRRORED_SINCE: &[u8] = b"2026-07-28";
@@ -119,21 +123,95 @@ pub fn admit(
     follows: Follows,
     max_body: usize,
 ) -> Result<Admission, Refusal> {
-    let method = headers.iter().find(|(name, _)| *name == b":method").map(|(_, value)| *value);
-    if headers.iter().any(|(name, _)| OVERRIDES.contains(name)) {
+    let facts = Facts::of(headers, &[]);
+    if headers.iter().any(|(name, _)| overrides(name)) || facts.path.is_some_and(names_method) {
         return Err(Refusal::new(Reason::MethodOverride, ""));
     }
-    match (method, follows) {
+    match (facts.method, follows) {
         (Some(b"POST"), _) => {
             read_post(headers, max_body).map(|head| Admission::Judge(Box::new(head)))
         }
-        (Some(b"GET"), Follows::Nothing) => Ok(Admission::Stream(media::expected_events(headers))),
-        (Some(b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => Ok(Admission::Pass),
+        (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Nothing) => {
+            read_bodiless(headers, &facts)
+        }
         (Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"), Follows::Body) => {
             Err(Refusal::new(Reason::BodyNotAllowed, ""))
         }
         (Some(_) | None, _) => Err(Refusal::new(Reason::MethodNotAllowed, "")),
     }
+}
+
+/// What has no body is MCP in three shapes. On servers whose tools are routes, anything else may run one.
+fn read_bodiless(headers: &[Header<'_>], facts: &Facts<'_>) -> Result<Admission, Refusal> {
+    let upgrades = headers.iter().any(|(name, _)| matches!(*name, b"upgrade" | b":protocol"));
+    let session = facts.session.value("mcp-session-id")?;
+    let odd = session.is_some_and(|id| id.is_empty() || !id.iter().all(u8::is_ascii_graphic));
+    match facts.method {
+        _ if upgrades => Err(Refusal::new(Reason::NotMcp, "")),
+        Some(b"GET") if media::expected_events(headers) == Events::Wanted => {
+            Ok(Admission::Stream(Events::Wanted))
+        }
+        // No server gives out such an id.
+        Some(b"DELETE") if odd => Err(Refusal::new(Reason::SessionUnknown, "")),
+        Some(b"DELETE") if session.is_some() => Ok(Admission::End),
+        Some(b"OPTIONS") if is_preflight(headers) => Ok(Admission::Preflight),
+        Some(_) | None => Err(Refusal::new(Reason::NotMcp, "")),
+    }
+}
+
+/// Whether a request only asks what a browser may send: a CORS preflight (the Fetch standard).
+#[must_use]
+pub fn is_preflight(headers: &[Header<'_>]) -> bool {
+    let once = |wanted: &[u8]| headers.iter().filter(|(name, _)| *name == wanted).count() == 1;
+    headers.contains(&(b":method", b"OPTIONS"))
+        && once(b"origin")
+        && once(b"access-control-request-method")
+}
+
+fn overrides(name: &[u8]) -> bool {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    name.starts_with(b"x") && OVERRIDES.iter().any(|known| known.bytes().eq(name.iter().map(plain)))
+}
+
+/// Whether a query has `_method`, by which frameworks let a link be another method.
+fn names_method(target: &[u8]) -> bool {
+    let Some(start) = target.iter().position(|&byte| byte == b'?') else { return false };
+    let pairs = target.get(start + 1..).unwrap_or_default();
+    pairs.split(|byte| matches!(byte, b'&' | b';' | b'?')).any(|pair| {
+        let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+        percent_decoded(key).eq_ignore_ascii_case(b"_method")
+    })
+}
+
+/// A text with every well-formed escape undone.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut pieces = text.split(|&byte| byte == b'%');
+    let mut bytes = pieces.next().unwrap_or_default().to_vec();
+    for piece in pieces {
+        let escape = piece.split_at_checked(2).and_then(|(digits, rest)| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, rest))
+        });
+        match escape {
+            Some((byte, rest)) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(rest);
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(piece);
+            }
+        }
+    }
+    bytes
+}
+
+/// The headers of a request that would make Envoy itself repeat, redirect or cut it; to be removed.
+pub fn controls(headers: &[Header<'_>]) -> impl Iterator<Item = &'static str> {
+    let steering = headers.iter().filter(|(name, _)| name.starts_with(b"x-envoy-"));
+    steering.filter_map(|(name, _)| {
+        CONTROLS.iter().find(|control| control.as_bytes() == *name).copied()
+    })
 }
 
 fn read_post(headers: &[Header<'_>], max_body: usize) -> Result<Head, Refusal> {
@@ -171,10 +249,6 @@ impl<'h> Post<'h> {
             b"accept" => self.accept.add(value),
             b"x-request-id" => self.head.request_id = Some(value.to_vec()),
             mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
-            steering if steering.starts_with(b"x-envoy-") => {
-                let control = CONTROLS.iter().find(|control| control.as_bytes() == steering);
-                self.head.controls.extend(control);
-            }
             _ => {}
         }
         Ok(())

@@ -22,7 +22,7 @@ pub struct Bindings {
 /// What becomes of requests that no binding matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {
-    /// What a POST asks for is denied.
+    /// Nothing of them passes; what a POST asks for is denied.
     #[default]
     Deny,
     /// They pass unread.
@@ -49,8 +49,8 @@ pub struct Binding {
 /// The pattern of a path, and what a lenient server could take for the same.
 #[derive(Clone, Debug)]
 pub struct Spot {
-    exact: Pattern,
-    lenient: Pattern,
+    pub(super) exact: Pattern,
+    pub(super) lenient: Pattern,
     /// The first segment, where the pattern says all of it.
     segment: Option<Box<str>>,
 }
@@ -85,6 +85,11 @@ impl Bindings {
     pub fn new(rows: Vec<Binding>, unmatched: Unmatched) -> Bindings {
         let index = Index::new(&rows);
         Bindings { rows, index, unmatched }
+    }
+
+    /// The paths that bindings name.
+    pub fn spots(&self) -> impl Iterator<Item = &Spot> {
+        self.rows.iter().filter_map(|row| row.path.as_ref())
     }
 
     /// Whether any binding asks who the caller is.
@@ -215,7 +220,7 @@ pub fn path(bytes: &[u8]) -> Option<String> {
 }
 
 /// What a server sees that ignores case and slashes at the end.
-fn lenient(path: &str) -> String {
+pub(super) fn lenient(path: &str) -> String {
     let mut seen = disguised(path);
     seen.truncate(seen.trim_end_matches('/').len());
     seen.push('/');

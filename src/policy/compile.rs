@@ -2,6 +2,7 @@
 
 mod bindings;
 mod condition;
+mod doors;
 mod entry;
 mod identity;
 mod limit;
@@ -38,9 +39,10 @@ pub(super) fn configuration(
             let policy = policy(&mut fields, &mut reader, BARE_POLICY, namespace);
             (policy.into_iter().collect(), Some(None))
         };
-        let settings = settings::read(&mut fields, &mut reader);
+        let bound = bindings.as_ref().and_then(Option::as_ref);
+        let settings = settings::read(&mut fields, bound, &mut reader);
         reader.close(&fields);
-        let (requests, sessions, counters, denials) = settings?;
+        let (requests, doors, sessions, counters, denials) = settings?;
         let mut policies = policies.into_iter();
         let (policy, others) = (policies.next()?, policies.collect());
         let headers = std::mem::take(&mut reader.headers);
@@ -55,6 +57,7 @@ pub(super) fn configuration(
             headers,
             read_headers,
             requests,
+            doors,
             sessions,
             counters,
             denials,

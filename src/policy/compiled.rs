@@ -2,6 +2,7 @@
 
 use super::binding::Bindings;
 use super::callers::Callers;
+use super::doors::Doors;
 use super::section::Section;
 use super::sessions::Sessions;
 use crate::json::pointer::last_key;
@@ -29,6 +30,8 @@ pub struct Config {
     pub read_headers: Vec<bool>,
     /// How requests are read.
     pub requests: Requests,
+    /// Which paths speak MCP, and what passes beside it.
+    pub doors: Doors,
     /// Whether the server vouches for session ids.
     pub sessions: Sessions,
     /// How denied calls are answered.

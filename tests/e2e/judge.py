@@ -13,6 +13,10 @@ from client import Response
 from upstream import RAN, Arrival
 
 _FRONT_DOOR = {
+    "not_mcp": (405, -32600),
+    "path_not_mcp": (404, -32600),
+    "path_ambiguous": (400, -32600),
+    "session_unknown": (404, -32001),
     "method_not_allowed": (405, -32600),
     "body_not_allowed": (400, -32600),
     "method_override": (400, -32600),
@@ -34,6 +38,7 @@ _FRONT_DOOR = {
     "header_mismatch": (400, -32020),
 }
 _DENIALS = {
+    "unmatched": (200, 403),
     "tool_hidden": (200, -32602),
     "tool_not_allowed": (200, 403),
     "tool_denied": (200, 403),
@@ -66,6 +71,8 @@ _HIDDEN = {
     "Method not found": "rpc_method_hidden",
 }
 REASONS = _FRONT_DOOR | _DENIALS
+# What is no POST has no JSON-RPC id, and gets an HTTP status.
+_BARE = {"unmatched": 404}
 
 
 class Wrong(Exception):
@@ -213,6 +220,9 @@ def _judge_error(attempt: Attempt, response: Response) -> None:
     error = error_of(response, sse=expect.get("framing") == "sse" if attempt.request.method == "POST" else None)
     wanted = _list(expect["reason"])
     need(error["reason"] in wanted, f"reason {error['reason']!r}, expected {wanted}: {response}")
+    if attempt.request.method != "POST" and error["reason"] in _BARE:
+        need(response.status == _BARE[error["reason"]] and error["id"] == "null", f"{response}")
+        return
     _judge_code(response, error, _list(expect.get("id", _usual_ids(error["reason"]))))
 
 

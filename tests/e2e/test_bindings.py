@@ -133,6 +133,7 @@ def two(upstream: Upstream) -> Iterator[Two]:
             "routed": Listener(ROUTED, named_routes),
             "deny": Listener(bound(ONLY), bare),
             "pass": Listener(bound(ONLY, unmatched="pass"), bare),
+            "open": Listener(bound(ONLY, requests={"pass": ["discovery"]}), bare),
         }
         with serving(upstream, listeners, change=second_server) as gateway:
             yield Two(gateway, {"main": upstream, "metrics": other})
@@ -352,52 +353,79 @@ async def listing(_arrival: Arrival, reply: Any) -> None:
 
 @pytest.mark.parametrize(("listener", "path", "expected"), [
     ("deny", "/stripe/mcp", "filtered"),
-    ("deny", "/other", "withheld"),
-    ("deny", "//stripe/mcp", "withheld"),
+    ("deny", "/other", "unmatched"),
+    ("deny", "//stripe/mcp", "path_ambiguous"),
     ("pass", "/stripe/mcp", "filtered"),
     ("pass", "/other", "whole"),
-    ("pass", "//stripe/mcp", "withheld"),
-    ("pass", "/stripe/mcp/", "withheld"),
-    ("pass", "/STRIPE/mcp", "withheld"),
-    ("pass", "/x/../stripe/mcp", "withheld"),
+    ("pass", "//stripe/mcp", "path_ambiguous"),
+    ("pass", "/stripe/mcp/", "path_ambiguous"),
+    ("pass", "/STRIPE/mcp", "path_ambiguous"),
+    ("pass", "/x/../stripe/mcp", "path_ambiguous"),
 ])  # fmt: skip
 def test_a_stream_shows_what_its_policy_shows(two: Two, listener: str, path: str, expected: str) -> None:
-    """A server that forgives a path must not become one whose lists nobody filters."""
+    """A server that forgives a path must not become one whose lists nobody filters; who gets no stream gets an answer."""
     two.servers["main"].answer(path, listing)
-    with H1(two.gateway.port(listener)) as connection:
-        connection.send(f"GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\naccept: text/event-stream\r\n\r\n".encode())
-        response = connection.receive("GET")
-    names = re.findall(rb'"name": ?"(\w+)"', response.body)
-    assert names == {"filtered": [b"search"], "withheld": [], "whole": [b"search", b"secret"]}[expected], response
+    two.arrivals()
+    response = _bodiless(two, listener, "GET", path, "accept: text/event-stream")
+    if expected in ("filtered", "whole"):
+        names = re.findall(rb'"name": ?"(\w+)"', response.body)
+        assert names == {"filtered": [b"search"], "whole": [b"search", b"secret"]}[expected], response
+        return
+    assert (response.status, error_of(response)["reason"]) == ({"unmatched": 404}.get(expected, 400), expected), response
+    assert two.arrivals() == []
 
 
-def test_other_files_pass_whatever_their_path_looks_like(two: Two) -> None:
-    async def page(_arrival: Arrival, reply: Any) -> None:
-        await reply.whole(200, b"<p>hello</p>", "text/html")
-
-    for listener in ("deny", "pass", "hardened", "bare"):
-        for path in ("/docs//index.html", "/docs/index.html"):
-            two.servers["main"].answer(path, page)
-            two.servers["main"].answer(path.replace("//", "/"), page)
-            with H1(two.gateway.port(listener)) as connection:
-                connection.send(f"GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\naccept: text/html\r\n\r\n".encode())
-                assert connection.receive("GET").body == b"<p>hello</p>", path
+SHAPES = [
+    ("GET", "accept: text/event-stream"),
+    ("GET", "accept: text/html"),
+    ("HEAD", "accept: */*"),
+    ("OPTIONS", "accept: */*"),
+    ("OPTIONS", "origin: http://a.test\r\naccess-control-request-method: DELETE"),
+    ("DELETE", "mcp-session-id: 1"),
+    ("DELETE", "accept: */*"),
+]
 
 
-@pytest.mark.parametrize("listener", ["deny", "pass", "hardened", "bare"])
-def test_json_that_is_no_list_passes_encoded_too(two: Two, listener: str) -> None:
+@pytest.mark.parametrize(("method", "header"), SHAPES)
+def test_no_method_reaches_what_no_binding_names(two: Two, method: str, header: str) -> None:
+    two.arrivals()
+    for path in ("/docs/index.html", "/notes/7", "/.well-known/oauth-protected-resource", "/docs//index.html"):
+        assert _bodiless(two, "deny", method, path, header).status in (400, 404), path
+    for path in ("//stripe/mcp", "/stripe/MCP", "/x/../stripe/mcp", "/stripe/mcp;x"):
+        assert _bodiless(two, "pass", method, path, header).status == 400, path
+    assert two.arrivals() == []
+
+
+def test_a_row_of_the_table_by_every_method(two: Two) -> None:
+    """What a POST is refused for its path, no other method gets past."""
+    for row in ROWS:
+        for way in ("hardened", "bare"):
+            if row.http2 or row.expected[way] not in ("refused", "unmatched"):
+                continue
+            for method, header in SHAPES:
+                two.arrivals()
+                response = _bodiless(two, way, method, row.target, header, row.host)
+                assert response.fault or response.status >= 400, f"{row.name}: {method}: {response}"
+                assert two.arrivals() == [], f"{row.name}: {method}"
+
+
+def test_json_that_is_no_list_passes_encoded_too(two: Two) -> None:
     """Such as OAuth's metadata, which clients fetch with a GET."""
     body = gzip.compress(b'{"resource":"https://mcp.example.com/stripe/mcp"}')
 
     async def metadata(_arrival: Arrival, reply: Any) -> None:
         await reply.whole(200, body, headers=[(b"content-encoding", b"gzip")])
 
-    for path in ("/.well-known/oauth-protected-resource", "/stripe/mcp"):
-        two.servers["main"].answer(path, metadata)
-        with H1(two.gateway.port(listener)) as connection:
-            connection.send(f"GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\naccept: application/json\r\n\r\n".encode())
-            response = connection.receive("GET")
+    two.servers["main"].answer("/.well-known/oauth-protected-resource", metadata)
+    for listener in ("pass", "open"):
+        response = _bodiless(two, listener, "GET", "/.well-known/oauth-protected-resource", "accept: application/json")
         assert (response.status, response.body) == (200, body)
+
+
+def _bodiless(two: Two, listener: str, method: str, path: str, header: str, host: str = "mcp.example.com") -> Response:
+    with H1(two.gateway.port(listener)) as connection:
+        connection.send(f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n{header}\r\n\r\n".encode("latin-1"))
+        return connection.receive(method)
 
 
 def _post(two: Two, listener: str, path: str, body: str) -> Response:

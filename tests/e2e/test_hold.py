@@ -227,9 +227,10 @@ def test_an_allowed_call_as_the_first_request_of_all(gateway: Gateway, setting: 
 
 @all_settings
 def test_a_stream_and_the_end_of_a_session(gateway: Gateway, setting: Setting) -> None:
-    for method in ("GET", "DELETE", "OPTIONS"):
+    preflight = "origin: http://a.test\r\naccess-control-request-method: POST"
+    for method, header in [("GET", "accept: text/event-stream"), ("DELETE", "mcp-session-id: 1"), ("OPTIONS", preflight)]:
         with H1(gateway.port(setting.name)) as connection:
-            connection.send(f"{method} /mcp HTTP/1.1\r\nhost: mcp.test\r\n\r\n".encode())
+            connection.send(f"{method} /mcp HTTP/1.1\r\nhost: mcp.test\r\n{header}\r\n\r\n".encode())
             response = connection.receive(method)
             assert (response.status, response.fault) == (200, "")
 
@@ -298,5 +299,5 @@ def test_always_where_the_flag_is_off_names_the_flag_in_the_log(gateway: Gateway
 
 def test_always_where_the_flag_is_off_lets_streams_pass(gateway: Gateway) -> None:
     with H1(gateway.port(BLOCKED.name)) as connection:
-        connection.send(b"GET /mcp HTTP/1.1\r\nhost: mcp.test\r\n\r\n")
+        connection.send(b"GET /mcp HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\n\r\n")
         assert connection.receive("GET").status == 200

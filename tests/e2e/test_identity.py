@@ -611,10 +611,15 @@ def test_an_identity_can_be_required(gateway: Gateway) -> None:
             response = connection.receive()
         assert (response.status, response.body) == (202, b"")
     assert gateway.arrivals(before) == []
-    # A stream of events brings nothing.
-    with H1(port) as connection:
-        connection.send(b"GET /mcp HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\n\r\n")
-        assert RAN not in connection.receive("GET").body
+    # No stream is opened and no session ended.
+    for method, header in [("GET", "accept: text/event-stream"), ("DELETE", "mcp-session-id: 1")]:
+        with H1(port) as connection:
+            connection.send(f"{method} /mcp HTTP/1.1\r\nhost: mcp.test\r\n{header}\r\n\r\n".encode())
+            response = connection.receive(method)
+        error = error_of(response)
+        assert (response.status, error["code"], error["reason"], error["id"]) == (401, 401, "identity_required", "null")
+        assert response.header("www-authenticate") == "Bearer"
+    assert gateway.arrivals(before) == []
     response, logged = ask(gateway, "required", [("x-agent-id", "a")])
     assert error_of(response)["reason"] == "tool_not_allowed" and named(logged) == "a"
 

@@ -60,7 +60,7 @@ STREAMS = {
     "a call with progress": Stream(post_bytes(call("search"), path="/progress"), [(step, step) for step, _ in EVENTS]),
     "a list with progress": Stream(post_bytes(LISTING, path="/list"), EVENTS),
     "a GET": Stream(b"GET /get HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\n\r\n", EVENTS),
-    "a resumed GET": Stream(b"GET /resumed HTTP/1.1\r\nhost: mcp.test\r\nlast-event-id: 3\r\n\r\n", EVENTS),
+    "a resumed GET": Stream(b"GET /resumed HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\nlast-event-id: 3\r\n\r\n", EVENTS),
 }
 
 

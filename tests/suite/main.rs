@@ -34,6 +34,10 @@ mod lists;
 #[cfg(test)]
 mod exchanges;
 
+/// What reaches a server at all, by every method and path.
+#[cfg(test)]
+mod doors;
+
 /// Limits, under callers that get in each other's way.
 #[cfg(test)]
 mod limits;

@@ -10,8 +10,8 @@ pub struct Facts<'h> {
     pub authority: Option<&'h [u8]>,
     /// `:path`
     pub path: Option<&'h [u8]>,
-    /// Whether this is a POST.
-    pub is_post: bool,
+    /// `:method`
+    pub method: Option<&'h [u8]>,
     /// `Authorization`
     pub credential: Single<'h>,
     /// `Mcp-Session-Id`
@@ -41,7 +41,7 @@ impl<'h> Facts<'h> {
             match name {
                 b":authority" => facts.authority = Some(value),
                 b":path" => facts.path = Some(value),
-                b":method" => facts.is_post = value == b"POST",
+                b":method" => facts.method = Some(value),
                 b"authorization" => facts.credential.add(value),
                 b"mcp-session-id" => facts.session.add(value),
                 _ => {}

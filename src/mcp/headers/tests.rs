@@ -15,7 +15,7 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
     all.extend(list(pairs));
     match admit(&all, Follows::Body, 1000) {
         Ok(Admission::Judge(head)) => Ok(*head),
-        Ok(Admission::Pass | Admission::Stream(_)) => Err("pass".into()),
+        Ok(other) => Err(format!("{other:?}")),
         Err(refusal) => Err(format!("{} {}", refusal.reason.label(), refusal.detail).trim().into()),
     }
 }
@@ -23,8 +23,12 @@ fn post(pairs: &[(&str, &[u8])]) -> Result<super::Head, String> {
 #[test]
 fn methods() {
     for (method, follows, expected) in [
-        ("GET", Follows::Nothing, "stream"),
-        ("DELETE", Follows::Nothing, "pass"),
+        ("GET", Follows::Nothing, "not_mcp"),
+        ("HEAD", Follows::Nothing, "not_mcp"),
+        ("OPTIONS", Follows::Nothing, "not_mcp"),
+        ("DELETE", Follows::Nothing, "not_mcp"),
+        ("get", Follows::Nothing, "method_not_allowed"),
+        ("PROPFIND", Follows::Nothing, "method_not_allowed"),
         ("GET", Follows::Body, "body_not_allowed"),
         ("OPTIONS", Follows::Body, "body_not_allowed"),
         ("PUT", Follows::Body, "method_not_allowed"),
@@ -33,15 +37,72 @@ fn methods() {
         ("CONNECT", Follows::Body, "method_not_allowed"),
     ] {
         let outcome = match admit(&list(&[(":method", method.as_bytes())]), follows, 1) {
-            Ok(Admission::Pass) => "pass",
-            Ok(Admission::Stream(_)) => "stream",
-            Ok(Admission::Judge(_)) => "judge",
+            Ok(_) => "passes",
             Err(refusal) => refusal.reason.label(),
         };
         assert_eq!(outcome, expected, "{method}");
     }
-    let get = list(&[(":method", b"GET"), ("x-http-method-override", b"POST")]);
-    assert_eq!(admit(&get, Follows::Nothing, 1).unwrap_err().reason.label(), "method_override");
+}
+
+#[test]
+fn what_has_no_body_is_mcp_in_three_shapes() {
+    let shape = |method: &str, pairs: &[(&str, &str)]| {
+        let mut all = vec![(":method", method.as_bytes()), (":path", &b"/mcp"[..])];
+        all.extend(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
+        match admit(&list(&all), Follows::Nothing, 1) {
+            Ok(Admission::Stream(_)) => "stream",
+            Ok(Admission::End) => "end",
+            Ok(Admission::Preflight) => "preflight",
+            Ok(Admission::Judge(_)) => "judge",
+            Err(refusal) => refusal.reason.label(),
+        }
+    };
+    let events = ("accept", "text/event-stream");
+    let session = ("mcp-session-id", "85f8");
+    let preflight = [("origin", "http://a.test"), ("access-control-request-method", "POST")];
+    for (method, pairs, expected) in [
+        ("GET", &[events][..], "stream"),
+        ("GET", &[("accept", "application/json, text/event-stream")], "stream"),
+        ("GET", &[("accept", "Text/Event-Stream;q=0.9")], "stream"),
+        ("GET", &[("accept", "text/*")], "not_mcp"),
+        ("GET", &[("accept", "*/*")], "not_mcp"),
+        ("GET", &[session], "not_mcp"),
+        ("GET", &[events, ("upgrade", "websocket")], "not_mcp"),
+        ("GET", &[events, (":protocol", "websocket")], "not_mcp"),
+        ("GET", &[events, session, session], "repeated_header"),
+        ("HEAD", &[events, session], "not_mcp"),
+        ("DELETE", &[session], "end"),
+        ("DELETE", &[events], "not_mcp"),
+        ("DELETE", &[("mcp-session-id", "")], "session_unknown"),
+        ("DELETE", &[("mcp-session-id", "a b")], "session_unknown"),
+        ("DELETE", &[session, session], "repeated_header"),
+        ("OPTIONS", &preflight, "preflight"),
+        ("OPTIONS", &[preflight[0]], "not_mcp"),
+        ("OPTIONS", &[preflight[1]], "not_mcp"),
+        ("GET", &preflight, "not_mcp"),
+        ("GET", &[events, ("x-http-method-override", "POST")], "method_override"),
+        ("GET", &[events, ("x_http_method_override", "POST")], "method_override"),
+        ("DELETE", &[session, ("x-original-method", "POST")], "method_override"),
+    ] {
+        assert_eq!(shape(method, pairs), expected, "{method} {pairs:?}");
+    }
+}
+
+#[test]
+fn a_query_that_names_a_method() {
+    for (target, expected) in [
+        ("/mcp?_method=DELETE", true),
+        ("/mcp?a=b&_METHOD=PUT", true),
+        ("/mcp?a;_method", true),
+        ("/mcp?%5f%6Dethod=PUT", true),
+        ("/mcp?method=PUT", false),
+        ("/mcp?a=_method", false),
+        ("/mcp?my_method=a%", false),
+        ("/_method=a", false),
+        ("/mcp?%zz&%", false),
+    ] {
+        assert_eq!(super::names_method(target.as_bytes()), expected, "{target}");
+    }
 }
 
 #[test]
@@ -101,8 +162,8 @@ fn framing_and_controls() {
     ] {
         assert_eq!(framing(accept), expected, "{accept:?}");
     }
-    let head = post(&[("x-envoy-retry-on", b"5xx"), ("x-envoy-attempt-count", b"1")]).unwrap();
-    assert_eq!(head.controls, ["x-envoy-retry-on"]);
+    let headers = list(&[("x-envoy-retry-on", b"5xx"), ("x-envoy-attempt-count", b"1")]);
+    assert_eq!(super::controls(&headers).collect::<Vec<_>>(), ["x-envoy-retry-on"]);
 }
 
 #[test]

@@ -88,15 +88,7 @@ fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
         complete &= row.host.is_some();
     }
     if let Some(field) = fields.take("path") {
-        row.path = reader.text(&field).and_then(|text| {
-            let spot = Spot::new(text);
-            if spot.is_none() {
-                let message = format!("no path is matched in this spelling: `{}`", text.escape_debug());
-                let help = "a path such as `/mcp` or `/mcp/*`, without query, dot segments, doubled slashes or needless escapes".to_owned();
-                reader.error_with_help(Code::BadPattern, &field.place, message, help);
-            }
-            spot
-        });
+        row.path = reader.text(&field).and_then(|text| spot(text, &field, reader));
         complete &= row.path.is_some();
     }
     if let Some(field) = fields.take("route") {
@@ -111,6 +103,17 @@ fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
     }
     reader.close(&fields);
     complete.then_some(row)
+}
+
+/// A path or a glob of paths.
+pub(super) fn spot(text: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Spot> {
+    let spot = Spot::new(text);
+    if spot.is_none() {
+        let message = format!("no path is matched in this spelling: `{}`", text.escape_debug());
+        let help = "a path such as `/mcp` or `/mcp/*`, without query, dot segments, doubled slashes or needless escapes".to_owned();
+        reader.error_with_help(Code::BadPattern, &field.place, message, help);
+    }
+    spot
 }
 
 /// `{namespace: {key: value}}`

@@ -1,8 +1,11 @@
 //! Settings beside the policy: how requests are read, sessions trusted, counts kept.
 
+use super::doors;
 use crate::bounds::{DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, MAX_BODY_BYTES, MAX_ENTRIES};
+use crate::policy::binding::Bindings;
 use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::policy::diagnostic::Code;
+use crate::policy::doors::Doors;
 use crate::policy::reader::{Field, Fields, Reader};
 use crate::policy::sessions::{Pins, Sessions};
 use crate::rate::limiter::Shards;
@@ -13,13 +16,15 @@ const OLD_SECRET: &str = "MCP_POLICY_SESSION_SECRET_OLD";
 
 pub(super) fn read(
     fields: &mut Fields<'_>,
+    bindings: Option<&Bindings>,
     reader: &mut Reader,
-) -> Option<(Requests, Sessions, Counters, Denials)> {
-    let requests = requests(fields, reader);
+) -> Option<(Requests, Doors, Sessions, Counters, Denials)> {
+    let requests = requests(fields, bindings, reader);
     let sessions = sessions(fields, reader);
     let counters = counters(fields, reader);
     let denials = denials(fields, reader);
-    Some((requests?, sessions?, counters?, denials?))
+    let (requests, doors) = requests?;
+    Some((requests, doors, sessions?, counters?, denials?))
 }
 
 fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
@@ -34,14 +39,18 @@ fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
     form
 }
 
-fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
+fn requests(
+    fields: &mut Fields<'_>,
+    bindings: Option<&Bindings>,
+    reader: &mut Reader,
+) -> Option<(Requests, Doors)> {
     let defaults = Requests {
         max_body_bytes: DEFAULT_BODY_BYTES,
         batch: Batch::Decide,
         hold_headers: HoldHeaders::Auto,
     };
     let Some(field) = fields.take("requests") else {
-        return Some(defaults);
+        return Some((defaults, doors::by_default(bindings)));
     };
     let mut fields = reader.fields(&field)?;
     let max_body_bytes = match fields.take("max_body_bytes") {
@@ -66,8 +75,10 @@ fn requests(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Requests> {
             ],
         ),
     };
+    let doors = doors::read(&mut fields, bindings, reader);
     reader.close(&fields);
-    Some(Requests { max_body_bytes: max_body_bytes?, batch: batch?, hold_headers: hold_headers? })
+    let (max_body_bytes, batch) = (max_body_bytes?, batch?);
+    Some((Requests { max_body_bytes, batch, hold_headers: hold_headers? }, doors?))
 }
 
 fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {

@@ -98,6 +98,20 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#""deny""#,
             ),
             field(
+                "paths",
+                Kind::List(&Kind::Text),
+                Optional,
+                "The paths, or globs of paths, that speak MCP; a request to any other is refused, whatever its HTTP method. Without it every path does.",
+                r#"["/mcp"]"#,
+            ),
+            field(
+                "pass",
+                Kind::List(&Kind::Text),
+                Optional,
+                "What passes unread beside MCP: `discovery` (a GET of the documents under `/.well-known/` that say where to log in), `oauth` (the endpoints of a server that is its own authorization server), and paths or globs of your own, by every HTTP method. By default `discovery`; with `bindings`, nothing.",
+                r#"["discovery", "oauth", "/docs/*"]"#,
+            ),
+            field(
                 "hold_headers",
                 Kind::Words(&["auto", "always", "never"]),
                 Default(r#""auto""#),
@@ -105,6 +119,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#""always""#,
             ),
         ],
+        rules: r#"{"properties":{"paths":{"minItems":1,"items":{"pattern":"^/"}},"pass":{"items":{"pattern":"^(discovery|oauth|/([^*?].*)?)$"}}}}"#,
         ..PLAIN
     },
     Section {
