@@ -13,7 +13,7 @@ use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
     Amount, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund,
 };
-use crate::rate::limiter::{Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
+use crate::rate::limiter::{Cause, Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::time::UnixMillis;
@@ -37,7 +37,12 @@ pub struct Permit {
 impl Permit {
     /// Takes back everything: the call is not forwarded after all.
     pub fn revoke<S: SharedStore>(self, limiter: &Limiter<'_, S>) {
-        limiter.give_back(self.counted.iter().chain(&self.refundable));
+        limiter.give_back(self.counted());
+    }
+
+    /// Everything that was counted: given back where the server refuses a caller whom nothing verified.
+    pub fn counted(&self) -> impl Iterator<Item = &Reservation> {
+        self.counted.iter().chain(&self.refundable)
     }
 
     /// What is to be given back if the server answers with an error.
@@ -162,8 +167,8 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     fn read_counters(&self, decision: &mut Decision<'p>) {
         let mut count = |at: usize| {
             let named = self.policy.counters.get(at).ok_or(CounterUnread)?;
-            let caller = self.caller.counted_as(named.scope);
-            let used = self.limiter.used(named.counter, caller, self.now);
+            let account = self.caller.counted_as(named.scope);
+            let used = self.limiter.used(named.counter, account, self.now);
             used.map(Some).map_err(|_| CounterUnread)
         };
         for (call, entry) in self.entries() {
@@ -199,9 +204,9 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             let kind = call.kind;
             match amount(&limit.amount, call.arguments, decode) {
                 Ok(amount) => {
-                    let caller = self.caller.counted_as(named.scope);
+                    let account = self.caller.counted_as(named.scope);
                     let charge =
-                        Charge { counter: named.counter, caller, amount, max: limit.max, force };
+                        Charge { counter: named.counter, account, amount, max: limit.max, force };
                     join(&mut dues, Due { kind, limit, named, charge, refund: limit.refund });
                 }
                 Err(detail) => {
@@ -284,6 +289,11 @@ fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
 
 impl<'p> Due<'p> {
     fn denial(&self, overrun: Overrun) -> Denial<'p> {
+        if overrun.cause == Cause::Crowded {
+            // The author wrote about the limit, which is not what denies.
+            let (reason, rule) = (overrun.cause.reason(), &*self.limit.pointer);
+            return Denial { reason, kind: self.kind, rule, text: None, detail: Detail::None };
+        }
         Denial {
             reason: Reason::LimitReached,
             kind: self.kind,

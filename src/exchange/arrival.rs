@@ -64,7 +64,7 @@ pub(super) fn route(
 ) -> Result<(Route, Option<Caller>), Refusal> {
     let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
     let caller = match bindings.ask_identity() {
-        true => Some(Caller::read(config, facts, attribute)?),
+        true => Some(Caller::read(config, facts, attribute)?.suits_bindings()?),
         false => None,
     };
     let host = facts.authority.and_then(binding::host);

@@ -35,6 +35,19 @@ pub struct Config {
     pub denials: Denials,
     /// Where counts are kept.
     pub counters: Counters,
+    /// When the address of the client is needed.
+    pub asks_address: AsksAddress,
+}
+
+/// When the address of the client is needed, which costs a question to Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsksAddress {
+    /// Nothing counts by caller.
+    Never,
+    /// Where nothing verified the caller: an address has its share of their tables.
+    OfTheUnverified,
+    /// A limit counts by address.
+    Always,
 }
 
 /// How requests are read.
@@ -272,6 +285,26 @@ pub enum Scope {
     Global,
     /// All callers of one name, by the index of the key.
     Key(usize),
+    /// All callers of one address, or of one IPv6 network.
+    Address,
+}
+
+impl AsksAddress {
+    /// What these policies need.
+    #[must_use]
+    pub fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> AsksAddress {
+        let mut asks = AsksAddress::Never;
+        for counter in policies.flat_map(|policy| &policy.counters) {
+            match counter.scope {
+                Scope::Address => return AsksAddress::Always,
+                Scope::Grant | Scope::Session | Scope::Key(_) => {
+                    asks = AsksAddress::OfTheUnverified
+                }
+                Scope::Global => {}
+            }
+        }
+        asks
+    }
 }
 
 impl Config {

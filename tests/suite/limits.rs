@@ -7,7 +7,7 @@ use mcp_policy::number::Micros;
 use mcp_policy::rate::limiter::{Charge, Counter, Force, Limiter, Reservation, Shards};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
-use mcp_policy::rate::table::{CallerId, CounterId};
+use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
 use mcp_policy::rate::window::{Algorithm, Window};
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
@@ -46,11 +46,17 @@ fn charge(counter: u64, caller: u128, amount: u64, max: u64, algorithm: Algorith
     let window = Window::Every(NonZeroU32::new(60).unwrap());
     Charge {
         counter: Counter { id: CounterId(counter), window, algorithm },
-        caller: CallerId(caller),
+        account: of(caller, 1 + caller as u32),
         amount: Micros(amount),
         max: Some(Micros(max)),
         force: Force::Enforced,
     }
+}
+
+/// The account of a caller whom nobody verified; 0 is everybody.
+fn of(caller: u128, maker: u32) -> Account {
+    let account = Account { caller: CallerId(caller), class: Class::Claimed, maker: Maker(maker) };
+    if caller == 0 { Account::EVERYBODY } else { account }
 }
 
 proptest! {
@@ -122,7 +128,7 @@ proptest! {
         let admitted = (0..6).filter(|_| limiter.reserve(&charges, UnixMillis(START)).is_ok()).count() as u64;
         prop_assert_eq!(Some(admitted), limits.iter().map(|(_, max)| *max).min());
         for charge in &charges {
-            prop_assert_eq!(limiter.used(charge.counter, charge.caller, UnixMillis(START)), Ok(Micros(admitted)));
+            prop_assert_eq!(limiter.used(charge.counter, charge.account, UnixMillis(START)), Ok(Micros(admitted)));
         }
     }
 }
