@@ -71,30 +71,40 @@ fn word(word: &[u8], allowed: fn(u8) -> bool) -> Option<Vec<u8>> {
     Some(spelled)
 }
 
-/// A token as far as it tells anybody apart. JOSE's are base64url in every part, and decoded before anything is compared; what follows
-/// a tilde, the holder of a token chooses (SD-JWT). Of other tokens with dots the last part may be a signature.
+/// A token as far as it tells anybody apart. JOSE's are base64url in every part, and decoded before anything is compared. Of a
+/// signature the first half counts: who has one of an elliptic curve can write its second half in another way. Of other tokens with
+/// dots the last part may be a signature too.
 fn signed(token: &[u8]) -> Option<Vec<u8>> {
-    let issued = token.split(|byte| *byte == b'~').next()?;
-    let parts: Vec<&[u8]> = issued.split(|byte| *byte == b'.').collect();
-    match parts.as_slice() {
-        // It begins with a JSON object.
-        [[b'e', b'y' | b'w', ..], _, ..] => {
-            let whole = parts.iter().all(|part| is_base64url(part));
-            whole.then(|| issued.to_vec())
-        }
-        [_, .., last] if last.len() >= SIGNATURE_CHARS => {
-            let before = token.get(..token.len().checked_sub(last.len())?);
-            // A tilde belongs to no signature.
-            let before = before.filter(|_| issued.len() == token.len());
-            Some(before.map_or_else(|| token.to_vec(), |before| [before, &masked(last)].concat()))
-        }
-        _ => Some(token.to_vec()),
+    let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
+    let last = parts.last()?;
+    let before = token.get(..token.len().checked_sub(last.len())?)?;
+    let [first, _, ..] = parts.as_slice() else { return Some(token.to_vec()) };
+    // It begins with a JSON object.
+    if matches!(first, [b'e', b'y' | b'w', ..]) {
+        let (counted, known) = match parts.len() {
+            2 => (last.len(), true),
+            3 => (last.len() / 2, true),
+            5 => (last.len(), is_encrypted(first)),
+            // Readers that split by hand look at the first parts alone.
+            _ => (0, false),
+        };
+        let whole = known && parts.iter().all(|part| is_base64url(part));
+        return whole.then(|| [before, last.get(..counted).unwrap_or_default()].concat());
     }
+    let last = if last.len() < SIGNATURE_CHARS { last.to_vec() } else { masked(last) };
+    Some([before, &last].concat())
 }
 
 /// Whether every bit of the letters means something.
 fn is_base64url(part: &[u8]) -> bool {
     std::str::from_utf8(part).is_ok_and(|part| Base64UrlUnpadded::decode_vec(part).is_ok())
+}
+
+/// Whether this is the header of a JWE.
+fn is_encrypted(header: &[u8]) -> bool {
+    let header =
+        std::str::from_utf8(header).ok().and_then(|it| Base64UrlUnpadded::decode_vec(it).ok());
+    header.is_some_and(|header| header.windows(5).any(|word| word == b"\"enc\""))
 }
 
 /// The letters of base64 in one alphabet, without the bits of the last one that mean nothing. What is no base64 stays as it is.
