@@ -7,22 +7,19 @@ use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bounds::MAX_NAME_BYTES;
-use crate::json::{Value, write_string};
+use crate::json::Value;
 use crate::mcp::Refusal;
-use crate::mcp::headers::credential::{canonical, canonical_cookie};
-use crate::mcp::headers::facts::{Facts, Single};
-use crate::number::Decimal;
-use crate::policy::callers::{Peer, Source};
-use crate::policy::compiled::{AsksAddress, Config, Policy, Scope, Subject};
+use crate::mcp::headers::facts::Facts;
+use crate::policy::compiled::{Config, Policy, Scope, Subject};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::{Account, CallerId, Class, Maker};
 use crate::reason::Reason;
 
 mod metadata;
 mod network;
+mod sources;
 
-use network::{Network, without_port};
+use sources::{Sources, text};
 
 /// Reads one of Envoy's attributes, by its path.
 pub type Attribute<'a> = dyn Fn(&[&str]) -> Option<Vec<u8>> + 'a;
@@ -55,16 +52,6 @@ struct Named {
 enum Spelling {
     Canonical,
     Ambiguous,
-}
-
-/// What a source yields.
-struct Yield {
-    id: CallerId,
-    class: Class,
-    spelling: Spelling,
-    value: Value<'static>,
-    /// What a key counts by, where that is not the value.
-    counted: Option<String>,
 }
 
 impl Caller {
@@ -207,282 +194,6 @@ impl Caller {
     pub fn grant_value(&self) -> Option<Value<'_>> {
         self.name.as_deref().map(|name| Value::String(Cow::Borrowed(name)))
     }
-}
-
-impl Yield {
-    fn verified(id: CallerId, value: Value<'static>) -> Yield {
-        Yield { id, class: Class::Verified, spelling: Spelling::Canonical, value, counted: None }
-    }
-}
-
-struct Sources<'s> {
-    config: &'s Config,
-    facts: &'s Facts<'s>,
-    attribute: &'s Attribute<'s>,
-    /// All dynamic metadata, once it has been asked for.
-    metadata: Option<Option<Vec<u8>>>,
-}
-
-impl Sources<'_> {
-    fn caller(mut self) -> Result<Caller, Refusal> {
-        let callers = &self.config.callers;
-        let grant = self.first(&callers.grant)?;
-        let name = grant.as_ref().map(|found| text(&found.value).into());
-        let (class, spelling) = grant
-            .as_ref()
-            .map_or((Class::Verified, Spelling::Canonical), |found| (found.class, found.spelling));
-        let proven = grant.is_some() && class == Class::Verified;
-        let mut named =
-            vec![(grant.map_or(digest(&[b"anonymous"]), |found| found.id), class, spelling, None)];
-        for key in &callers.keys {
-            named.push(match self.first(&key.sources)? {
-                Some(found) => {
-                    let kind = kind(&found.value);
-                    let text = found.counted.unwrap_or_else(|| text(&found.value));
-                    let id = digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]);
-                    // One name is one count, whatever source says so.
-                    let class = match (found.class, &key.sources) {
-                        (Class::Verified, sources) if sources.contains(&Source::SourceIp) => {
-                            Class::Address
-                        }
-                        (class, _) => class,
-                    };
-                    (id, class, found.spelling, Some(found.value))
-                }
-                None => (
-                    digest(&[b"no key", key.name.as_bytes()]),
-                    Class::Verified,
-                    Spelling::Canonical,
-                    None,
-                ),
-            });
-        }
-        let claimed = !proven || named.iter().any(|(_, class, ..)| *class == Class::Claimed);
-        let network = self.network(claimed)?;
-        let place = |around: bool| {
-            let network = network.as_ref().map(|it| if around { &*it.around } else { &*it.own });
-            maker(&[network.unwrap_or("nowhere").as_bytes()])
-        };
-        let mut accounts = named.into_iter().map(|(caller, class, spelling, value)| {
-            let maker = match class {
-                Class::Claimed => place(false),
-                Class::Address => place(true),
-                Class::Verified | Class::Session | Class::Global => Maker::NOBODY,
-            };
-            Named { account: Account { caller, class, maker }, spelling, value }
-        });
-        let nobody = Named { account: Account::EVERYBODY, spelling, value: None };
-        let grant = accounts.next().unwrap_or(nobody);
-        let keys = accounts.collect();
-        let address = match &network {
-            Some(network) => Account {
-                caller: digest(&[b"address of", network.own.as_bytes()]),
-                class: Class::Address,
-                maker: place(true),
-            },
-            None => Account {
-                caller: digest(&[b"no address"]),
-                class: Class::Verified,
-                maker: Maker::NOBODY,
-            },
-        };
-        let headers = self.headers()?;
-        let (session, maker) = (grant.account, place(false));
-        Ok(Caller { grant, session, address, maker, proven, name, keys, headers })
-    }
-
-    /// The headers that conditions read.
-    fn headers(&self) -> Result<Vec<Option<Value<'static>>>, Refusal> {
-        let kept = self.facts.kept.iter().zip(&self.config.read_headers);
-        kept.map(|(header, is_read)| {
-            Ok(match header.value("one that the policy reads")? {
-                Some(value) if *is_read => Some(Value::String(Cow::Owned(readable(value)?))),
-                Some(_) | None => None,
-            })
-        })
-        .collect()
-    }
-
-    /// Where the client is, if anything counts by it; `claimed` says that he has a name which he could have invented.
-    fn network(&self, claimed: bool) -> Result<Option<Network>, Refusal> {
-        let asked = match self.config.asks_address {
-            AsksAddress::Always => true,
-            AsksAddress::OfTheUnverified => claimed,
-            AsksAddress::Never => false,
-        };
-        let address = if asked { (self.attribute)(&["source", "address"]) } else { None };
-        let address = address.map(|address| readable(&address)).transpose()?;
-        Ok(address.filter(|address| !address.is_empty()).map(|address| Network::of(&address)))
-    }
-
-    fn first(&mut self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
-        for source in sources {
-            let found = self.ask(source)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    fn ask(&mut self, source: &Source) -> Result<Option<Yield>, Refusal> {
-        // What two issuers or two proxies call by one name are two callers.
-        let named = |kind: &'static [u8], source: &str, found: Option<String>| {
-            found.filter(|text| !text.is_empty()).map(|text| {
-                let id = digest(&[kind, source.as_bytes(), text.as_bytes()]);
-                Yield::verified(id, Value::String(Cow::Owned(text)))
-            })
-        };
-        Ok(match source {
-            Source::JwtClaim { payload, claim } => {
-                let value = self.claim(payload, claim);
-                let Some(value) = value.and_then(usable) else { return Ok(None) };
-                let text = text(&value);
-                if text.len() > MAX_NAME_BYTES || !is_exact(&value) {
-                    return Err(Refusal::new(Reason::IdentityUnreadable, "a claim of the token"));
-                }
-                let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
-                parts.extend(claim.iter().map(|part| part.as_bytes()));
-                Some(Yield::verified(digest(&parts), value))
-            }
-            Source::Header(at) => {
-                let value = self.kept(*at).value("one that names the caller")?;
-                named(b"header", self.header(*at), value.map(readable).transpose()?)
-            }
-            Source::Peer(peer) => {
-                let attribute = match peer {
-                    Peer::Spiffe => "uri_san_peer_certificate",
-                    Peer::Subject => "subject_peer_certificate",
-                    Peer::Digest => "sha256_peer_certificate_digest",
-                };
-                let value = (self.attribute)(&["connection", attribute]);
-                let value = value.map(|value| readable(&value)).transpose()?;
-                let spiffe = |name: &String| *peer != Peer::Spiffe || name.starts_with("spiffe://");
-                named(b"peer", attribute, value.filter(spiffe))
-            }
-            Source::Credential(at) => self.credential(*at)?,
-            Source::SourceIp => {
-                let address = (self.attribute)(&["source", "address"]);
-                let address = address.map(|address| readable(&address)).transpose()?;
-                // The name is the address, but a client with a network of his own is one caller.
-                let network = address.as_deref().map(|address| Network::of(address).own);
-                let address = address.map(|address| without_port(&address).to_owned());
-                named(b"address", "", address).zip(network).map(|(found, network)| Yield {
-                    id: digest(&[b"address", b"", network.as_bytes()]),
-                    class: Class::Address,
-                    counted: Some(network),
-                    ..found
-                })
-            }
-        })
-    }
-
-    /// The digest of a credential in its canonical spelling; where it has none, of its bytes.
-    fn credential(&self, at: Option<usize>) -> Result<Option<Yield>, Refusal> {
-        let (kept, name) = match at {
-            None => (self.facts.credential, "authorization"),
-            Some(at) => (self.kept(at), "one that is the caller's credential"),
-        };
-        let Some(value) = kept.value(name)?.filter(|value| !value.is_empty()) else {
-            return Ok(None);
-        };
-        let header = at.map(|at| self.header(at));
-        let spelled = match header {
-            Some("cookie") => canonical_cookie(value),
-            Some(_) | None => canonical(value)?,
-        };
-        let spelling = if spelled.is_some() { Spelling::Canonical } else { Spelling::Ambiguous };
-        let spelled = spelled.as_deref().unwrap_or(value);
-        let id = match header {
-            None => digest(&[b"credential", spelled]),
-            Some(header) => {
-                let word = spelled.strip_prefix(b"bearer ").unwrap_or(spelled);
-                digest(&[b"credential of", header.as_bytes(), word])
-            }
-        };
-        let value = Value::String(Cow::Owned(hexadecimal(id)));
-        Ok(Some(Yield { class: Class::Claimed, spelling, ..Yield::verified(id, value) }))
-    }
-
-    fn kept(&self, at: usize) -> Single<'_> {
-        self.facts.kept.get(at).copied().unwrap_or_default()
-    }
-
-    fn header(&self, at: usize) -> &str {
-        self.config.headers.get(at).map_or("", |name| name)
-    }
-
-    fn claim(&mut self, payload: &str, claim: &[Box<str>]) -> Option<Value<'static>> {
-        let attribute = self.attribute;
-        let metadata = self.metadata.get_or_insert_with(|| attribute(&["metadata"]));
-        let mut value = metadata::of_filter(metadata.as_deref()?, "envoy.filters.http.jwt_authn")?;
-        for key in std::iter::once(payload).chain(claim.iter().map(|part| &**part)) {
-            let Value::Object(object) = value else { return None };
-            value = object.0.into_iter().find(|member| member.key == key)?.value;
-        }
-        Some(value)
-    }
-}
-
-/// A claim that can be a name: a text, a number, or a list of texts (in one order, however the token has them).
-fn usable(value: Value<'static>) -> Option<Value<'static>> {
-    match value {
-        Value::String(text) if text.is_empty() => None,
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => Some(value),
-        Value::Array(mut items) if !items.is_empty() => {
-            items.sort_by_key(text);
-            items.iter().all(|item| item.as_str().is_some()).then_some(Value::Array(items))
-        }
-        Value::Array(_) | Value::Null | Value::Object(_) => None,
-    }
-}
-
-/// Numbers come as doubles: two that no double keeps apart would be one caller. From 2^53 on a double may stand for its neighbour.
-fn is_exact(value: &Value<'_>) -> bool {
-    let Value::Number(text) = value else { return true };
-    let below = text.parse::<f64>().is_ok_and(|number| number.abs() < 9_007_199_254_740_992.0);
-    below && Decimal::parse(text).is_some()
-}
-
-/// What keeps the number 7 and the text `7` apart.
-fn kind(value: &Value<'_>) -> &'static [u8] {
-    match value {
-        Value::String(_) => b"text",
-        Value::Number(_) => b"number",
-        Value::Bool(_) => b"flag",
-        Value::Array(_) => b"list",
-        Value::Null | Value::Object(_) => b"",
-    }
-}
-
-fn text(value: &Value<'_>) -> String {
-    match value {
-        Value::String(text) | Value::Number(text) => text.clone().into_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Array(items) => {
-            let mut out = "[".to_owned();
-            for item in items {
-                if out.len() > 1 {
-                    out.push(',');
-                }
-                write_string(&mut out, &text(item));
-            }
-            out.push(']');
-            out
-        }
-        Value::Null | Value::Object(_) => String::new(),
-    }
-}
-
-fn readable(bytes: &[u8]) -> Result<String, Refusal> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME_BYTES);
-    // No other white space: what is not the same name must not become it.
-    text.map(|text| text.trim_matches([' ', '\t']).to_owned())
-        .ok_or_else(|| Refusal::new(Reason::IdentityUnreadable, "a header or certificate"))
-}
-
-fn hexadecimal(id: CallerId) -> String {
-    format!("{:032x}", id.0)
 }
 
 /// A session id as the server may take it for the same: visible ASCII, and UUIDs in any of their forms.

@@ -9,7 +9,8 @@ mod sections;
 mod settings;
 
 use super::binding::Bindings;
-use super::compiled::{AsksAddress, Config, Default, Entry, Limit, Listing, Policy};
+use super::callers::AsksAddress;
+use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
 use super::section::Section;

@@ -1,7 +1,7 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
 use super::binding::Bindings;
-use super::callers::Callers;
+use super::callers::{AsksAddress, Callers};
 use super::section::Section;
 use super::sessions::Sessions;
 use crate::json::pointer::last_key;
@@ -37,17 +37,6 @@ pub struct Config {
     pub counters: Counters,
     /// When the address of the client is needed.
     pub asks_address: AsksAddress,
-}
-
-/// When the address of the client is needed, which costs a question to Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AsksAddress {
-    /// Nothing counts by caller.
-    Never,
-    /// Where nothing verified the caller: an address has its share of their tables.
-    OfTheUnverified,
-    /// A limit counts by address.
-    Always,
 }
 
 /// How requests are read.
@@ -287,24 +276,6 @@ pub enum Scope {
     Key(usize),
     /// All callers of one address, or of one IPv6 network.
     Address,
-}
-
-impl AsksAddress {
-    /// What these policies need.
-    #[must_use]
-    pub fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> AsksAddress {
-        let mut asks = AsksAddress::Never;
-        for counter in policies.flat_map(|policy| &policy.counters) {
-            match counter.scope {
-                Scope::Address => return AsksAddress::Always,
-                Scope::Grant | Scope::Session | Scope::Key(_) => {
-                    asks = AsksAddress::OfTheUnverified
-                }
-                Scope::Global => {}
-            }
-        }
-        asks
-    }
 }
 
 impl Config {
