@@ -11,7 +11,7 @@ use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Amount, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund,
+    Amount, Condition, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund, Scope, Subject,
 };
 use crate::rate::limiter::{Cause, Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
 use crate::rate::store::SharedStore;
@@ -78,6 +78,32 @@ impl<'v> Governed<'v> {
     #[must_use]
     pub fn calls(&self) -> &[Call<'v>] {
         &self.calls
+    }
+
+    /// Whether a limit or a condition that the calls meet goes by a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn meets_ambiguous(&self, policy: &Policy, caller: &Caller) -> bool {
+        let counts = |at: usize| {
+            policy.counters.get(at).is_some_and(|counter| caller.is_ambiguous_as(counter.scope))
+        };
+        let reads = |condition: &Condition| match condition.subject {
+            Subject::Counter(at) => counts(at),
+            Subject::Identity(None) => caller.is_ambiguous_as(Scope::Grant),
+            Subject::Identity(Some(at)) => caller.is_ambiguous_as(Scope::Key(at)),
+            Subject::Argument(_) | Subject::Header(_) => false,
+        };
+        // What is in shadow refuses nobody.
+        let meets = |entry: &Entry| {
+            let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
+            let counts = entry.limits.iter().any(|limit| counts(limit.counter));
+            entry.force == Force::Enforced && (counts || checks.any(reads))
+        };
+        caller.is_ambiguous()
+            && policy.force == Force::Enforced
+            && self.calls.iter().any(|call| {
+                let mut for_all = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
+                entries(policy, call).any(meets) || for_all.any(|limit| counts(limit.counter))
+            })
     }
 
     /// What is only referred to.
@@ -156,11 +182,9 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
 
     /// The calls with the entries that match them.
     fn entries(&self) -> impl Iterator<Item = (&Call<'_>, &'p Entry)> {
-        self.governed.calls.iter().flat_map(|call| {
-            let named = self.policy.section(call.kind).zip(call.exact.as_deref());
-            let entries = named.into_iter().flat_map(|(section, name)| section.entries_for(name));
-            entries.map(move |entry| (call, entry))
-        })
+        let policy = self.policy;
+        let calls = self.governed.calls.iter();
+        calls.flat_map(move |call| entries(policy, call).map(move |entry| (call, entry)))
     }
 
     /// Judges the checks that read counters.
@@ -253,6 +277,12 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             },
         }
     }
+}
+
+/// The entries that match a call.
+fn entries<'p>(policy: &'p Policy, call: &Call<'_>) -> impl Iterator<Item = &'p Entry> {
+    let named = policy.section(call.kind).zip(call.exact.as_deref());
+    named.into_iter().flat_map(|(section, name)| section.entries_for(name))
 }
 
 fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {

@@ -174,7 +174,6 @@ impl Exchange {
         known: Option<Caller>,
     ) -> Result<Caller, Refusal> {
         let arrived = arrival::identify(&self.config, facts, attribute, known)?;
-        arrived.caller.suits(self.policy(), &self.config.sessions)?;
         self.sealed_to = arrived.sealed_to;
         self.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
         Ok(arrived.caller)

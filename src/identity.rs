@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::json::Value;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::policy::compiled::{Config, Policy, Scope, Subject};
+use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::{Account, CallerId, Class, Maker};
 use crate::reason::Reason;
@@ -102,37 +102,22 @@ impl Caller {
         }
     }
 
-    /// Refuses a caller whose credential tells nobody apart, where a policy, or a seal, tells callers apart by it.
-    ///
-    /// # Errors
-    /// [`Reason::CredentialAmbiguous`].
-    pub fn suits(&self, policy: Option<&Policy>, sessions: &Sessions) -> Result<(), Refusal> {
-        let ambiguous = |named: &Named| named.spelling == Spelling::Ambiguous;
-        let (grant, keys) = (ambiguous(&self.grant), self.keys.iter().any(ambiguous));
-        if !grant && !keys {
-            return Ok(());
-        }
-        let key = |at: usize| self.keys.get(at).is_some_and(ambiguous);
-        let counts = |policy: &Policy| {
-            policy.counters.iter().any(|counter| match counter.scope {
-                Scope::Grant | Scope::Session => grant,
-                Scope::Key(at) => key(at),
-                Scope::Address | Scope::Global => false,
-            })
+    /// Whether a count of this scope would go by a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn is_ambiguous_as(&self, scope: Scope) -> bool {
+        let named = match scope {
+            Scope::Grant | Scope::Session => Some(&self.grant),
+            Scope::Key(at) => self.keys.get(at),
+            Scope::Address | Scope::Global => None,
         };
-        let reads = |policy: &Policy| {
-            let checks = policy.entries().flat_map(|entry| &entry.checks);
-            checks.flat_map(|check| &check.conditions).any(|condition| match condition.subject {
-                Subject::Identity(None) => grant,
-                Subject::Identity(Some(at)) => key(at),
-                Subject::Argument(_) | Subject::Counter(_) | Subject::Header(_) => false,
-            })
-        };
-        let sealed = grant && matches!(sessions, Sessions::Pinned(_));
-        if sealed || policy.is_some_and(|policy| counts(policy) || reads(policy)) {
-            return Err(Refusal::new(Reason::CredentialAmbiguous, ""));
-        }
-        Ok(())
+        named.is_some_and(|named| named.spelling == Spelling::Ambiguous)
+    }
+
+    /// Whether anything of what names the caller is a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        let mut names = std::iter::once(&self.grant).chain(&self.keys);
+        names.any(|named| named.spelling == Spelling::Ambiguous)
     }
 
     /// Refuses a caller of whom a further name tells nobody apart, where bindings look at names.

@@ -5,7 +5,7 @@ use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::policy::binding::{self, Ambiguous, RouteFact, Shown};
-use crate::policy::compiled::Config;
+use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
@@ -43,6 +43,9 @@ pub(super) fn identify(
         let caller = caller.in_session(&config.sessions, stated);
         return Ok(Arrived { caller, session: None, sealed_to: None });
     };
+    if caller.is_ambiguous_as(Scope::Grant) {
+        return Err(Refusal::new(Reason::CredentialAmbiguous, ""));
+    }
     let grant = caller.grant();
     let seals = pins.seals.as_ref();
     let session = match stated {

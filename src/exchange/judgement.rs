@@ -196,6 +196,10 @@ impl<'j, E: Environment> Judgement<'j, E> {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }
+        if governed.meets_ambiguous(policy, &self.caller) {
+            let refusal = Refusal::new(Reason::CredentialAmbiguous, "");
+            return Err(refusal.answering(request.id));
+        }
         Ok(Some(governed))
     }
 
