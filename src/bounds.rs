@@ -18,11 +18,17 @@ pub const MAX_BODY_BYTES: usize = 16 << 20;
 /// Default of `counters.max_entries`.
 pub const DEFAULT_ENTRIES: u32 = 65_536;
 
-/// Largest `counters.max_entries`: about 100 MiB of shared data.
+/// Largest `counters.max_entries`: at most 450 MiB of shared data for each class of callers, if all of its tables are full.
 pub const MAX_ENTRIES: u32 = 2_097_152;
 
 /// Callers' slots in one shard: a shard is read and written whole for each counted call.
 pub const SLOTS_PER_SHARD: usize = 64;
+
+/// How many of them may come from one address, or from one caller who can make several: half, so that nobody fills a table alone.
+pub const SLOTS_PER_MAKER: usize = SLOTS_PER_SHARD / 2;
+
+/// How many of them `counters.max_entries` counts on: half of one maker's, for callers do not spread evenly.
+pub const SLOTS_PROMISED: u32 = 16;
 
 /// Compare-and-swap attempts before a counter is given up as contended. Four busy workers need one or two.
 pub const MAX_SWAPS: usize = 256;

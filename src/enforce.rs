@@ -11,9 +11,9 @@ use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Amount, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund,
+    Amount, Condition, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund, Scope, Subject,
 };
-use crate::rate::limiter::{Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
+use crate::rate::limiter::{Cause, Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::time::UnixMillis;
@@ -37,7 +37,12 @@ pub struct Permit {
 impl Permit {
     /// Takes back everything: the call is not forwarded after all.
     pub fn revoke<S: SharedStore>(self, limiter: &Limiter<'_, S>) {
-        limiter.give_back(self.counted.iter().chain(&self.refundable));
+        limiter.give_back(self.counted());
+    }
+
+    /// Everything that was counted: given back where the server refuses a caller whom nothing verified.
+    pub fn counted(&self) -> impl Iterator<Item = &Reservation> {
+        self.counted.iter().chain(&self.refundable)
     }
 
     /// What is to be given back if the server answers with an error.
@@ -73,6 +78,32 @@ impl<'v> Governed<'v> {
     #[must_use]
     pub fn calls(&self) -> &[Call<'v>] {
         &self.calls
+    }
+
+    /// Whether a limit or a condition that the calls meet goes by a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn meets_ambiguous(&self, policy: &Policy, caller: &Caller) -> bool {
+        let counts = |at: usize| {
+            policy.counters.get(at).is_some_and(|counter| caller.is_ambiguous_as(counter.scope))
+        };
+        let reads = |condition: &Condition| match condition.subject {
+            Subject::Counter(at) => counts(at),
+            Subject::Identity(None) => caller.is_ambiguous_as(Scope::Grant),
+            Subject::Identity(Some(at)) => caller.is_ambiguous_as(Scope::Key(at)),
+            Subject::Argument(_) | Subject::Header(_) => false,
+        };
+        // What is in shadow refuses nobody.
+        let meets = |entry: &Entry| {
+            let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
+            let counts = entry.limits.iter().any(|limit| counts(limit.counter));
+            entry.force == Force::Enforced && (counts || checks.any(reads))
+        };
+        caller.is_ambiguous()
+            && policy.force == Force::Enforced
+            && self.calls.iter().any(|call| {
+                let mut for_all = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
+                entries(policy, call).any(meets) || for_all.any(|limit| counts(limit.counter))
+            })
     }
 
     /// What is only referred to.
@@ -151,19 +182,17 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
 
     /// The calls with the entries that match them.
     fn entries(&self) -> impl Iterator<Item = (&Call<'_>, &'p Entry)> {
-        self.governed.calls.iter().flat_map(|call| {
-            let named = self.policy.section(call.kind).zip(call.exact.as_deref());
-            let entries = named.into_iter().flat_map(|(section, name)| section.entries_for(name));
-            entries.map(move |entry| (call, entry))
-        })
+        let policy = self.policy;
+        let calls = self.governed.calls.iter();
+        calls.flat_map(move |call| entries(policy, call).map(move |entry| (call, entry)))
     }
 
     /// Judges the checks that read counters.
     fn read_counters(&self, decision: &mut Decision<'p>) {
         let mut count = |at: usize| {
             let named = self.policy.counters.get(at).ok_or(CounterUnread)?;
-            let caller = self.caller.counted_as(named.scope);
-            let used = self.limiter.used(named.counter, caller, self.now);
+            let account = self.caller.counted_as(named.scope);
+            let used = self.limiter.used(named.counter, account, self.now);
             used.map(Some).map_err(|_| CounterUnread)
         };
         for (call, entry) in self.entries() {
@@ -199,9 +228,9 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             let kind = call.kind;
             match amount(&limit.amount, call.arguments, decode) {
                 Ok(amount) => {
-                    let caller = self.caller.counted_as(named.scope);
+                    let account = self.caller.counted_as(named.scope);
                     let charge =
-                        Charge { counter: named.counter, caller, amount, max: limit.max, force };
+                        Charge { counter: named.counter, account, amount, max: limit.max, force };
                     join(&mut dues, Due { kind, limit, named, charge, refund: limit.refund });
                 }
                 Err(detail) => {
@@ -250,6 +279,12 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     }
 }
 
+/// The entries that match a call.
+fn entries<'p>(policy: &'p Policy, call: &Call<'_>) -> impl Iterator<Item = &'p Entry> {
+    let named = policy.section(call.kind).zip(call.exact.as_deref());
+    named.into_iter().flat_map(|(section, name)| section.entries_for(name))
+}
+
 fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {
     let mut permit = Permit { counted: Vec::new(), refundable: Vec::new() };
     for (at, reservation) in granted.reservations {
@@ -284,6 +319,11 @@ fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
 
 impl<'p> Due<'p> {
     fn denial(&self, overrun: Overrun) -> Denial<'p> {
+        if overrun.cause == Cause::Crowded {
+            // The author wrote about the limit, which is not what denies.
+            let (reason, rule) = (overrun.cause.reason(), &*self.limit.pointer);
+            return Denial { reason, kind: self.kind, rule, text: None, detail: Detail::None };
+        }
         Denial {
             reason: Reason::LimitReached,
             kind: self.kind,

@@ -53,13 +53,22 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, answered: bool },
+    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, answered: Answered },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
     Responding(Box<Response>),
     /// Answered here.
     Answered,
+}
+
+/// What has come of the answer while the body is being collected: a server need not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    No,
+    Yes,
+    /// The server refuses the caller.
+    Refused,
 }
 
 impl Exchange {
@@ -139,7 +148,7 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, answered: false };
+        self.state = State::Collecting { head, caller, buffered: 0, answered: Answered::No };
         if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
@@ -222,7 +231,9 @@ impl Exchange {
         match &self.state {
             State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
             // A server answers before it has the body: too early to know what to look for.
-            State::Collecting { .. } => self.policy().is_some_and(Policy::filters_any),
+            State::Collecting { caller, .. } => {
+                !caller.is_proven() || self.policy().is_some_and(Policy::filters_any)
+            }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
     }
@@ -232,7 +243,8 @@ impl Exchange {
         let expected = match &mut self.state {
             State::Forwarded(expected) => std::mem::take(expected),
             State::Collecting { answered, .. } => {
-                *answered = true;
+                *answered =
+                    if head.refuses_the_caller() { Answered::Refused } else { Answered::Yes };
                 return;
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
@@ -306,9 +318,14 @@ impl Exchange {
         self.record = verdict.record;
         match verdict.result {
             // The answer is on its way already, unread.
-            Ok(expected) if answered && expected.has_lists() => self.host_failed(),
+            Ok(expected) if answered != Answered::No && expected.has_lists() => self.host_failed(),
+            Ok(expected) if answered == Answered::Refused => {
+                give_back(&self.config, env, expected.unproven.iter());
+                self.state = State::Passing;
+                Action::Continue
+            }
             Ok(expected) => {
-                if self.holds && !expected.is_nothing() {
+                if self.holds && !expected.needs_no_body() {
                     self.edits.push(PLAIN);
                 }
                 self.state = State::Forwarded(expected);

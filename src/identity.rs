@@ -1,21 +1,25 @@
 //! Who is calling: by sources that the operator trusts. Credentials become digests here and are never seen again.
+//!
+//! A caller is one, however his credential, his session id or his address is spelled. A credential without a canonical spelling names
+//! its bearer in logs, but whoever tells callers apart by it refuses the request.
 
 use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bounds::MAX_NAME_BYTES;
-use crate::json::{Value, write_string};
+use crate::json::Value;
 use crate::mcp::Refusal;
-use crate::mcp::headers::facts::{Facts, Single, credential};
-use crate::number::Decimal;
-use crate::policy::callers::{Peer, Source};
+use crate::mcp::headers::facts::Facts;
 use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
-use crate::rate::table::CallerId;
+use crate::rate::table::{Account, CallerId, Class, Maker};
 use crate::reason::Reason;
 
 mod metadata;
+mod network;
+mod sources;
+
+use sources::{Sources, text};
 
 /// Reads one of Envoy's attributes, by its path.
 pub type Attribute<'a> = dyn Fn(&[&str]) -> Option<Vec<u8>> + 'a;
@@ -23,25 +27,31 @@ pub type Attribute<'a> = dyn Fn(&[&str]) -> Option<Vec<u8>> + 'a;
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caller {
-    grant: CallerId,
-    session: CallerId,
+    grant: Named,
+    session: Account,
+    address: Account,
+    /// Who brings the names that this caller can invent.
+    maker: Maker,
+    proven: bool,
     /// The grant as conditions and logs see it; a digest where it is a credential.
     name: Option<Box<str>>,
     keys: Vec<Named>,
     headers: Vec<Option<Value<'static>>>,
 }
 
-/// A further name of a caller.
+/// A name of a caller.
 #[derive(Clone, Debug, PartialEq)]
 struct Named {
-    id: CallerId,
+    account: Account,
+    spelling: Spelling,
     value: Option<Value<'static>>,
 }
 
-/// What a source yields.
-struct Yield {
-    id: CallerId,
-    value: Value<'static>,
+/// Whether a name is the only one for what it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    Canonical,
+    Ambiguous,
 }
 
 impl Caller {
@@ -62,33 +72,76 @@ impl Caller {
     /// will: then the session is the grant.
     #[must_use]
     pub fn in_session(self, sessions: &Sessions, id: Option<&[u8]>) -> Caller {
-        let session = match (sessions, id) {
-            (Sessions::Trusted | Sessions::Pinned(_), Some(id)) => {
-                digest(&[b"session", &self.grant.0.to_le_bytes(), id])
-            }
-            (Sessions::Trusted | Sessions::Pinned(_), None) | (Sessions::Untrusted, _) => {
-                self.grant
-            }
+        let id = match sessions {
+            Sessions::Trusted | Sessions::Pinned(_) => id.and_then(canonical_session),
+            Sessions::Untrusted => None,
         };
+        let grant = self.grant.account;
+        let session = id.map_or(grant, |id| {
+            let caller = digest(&[b"session", &grant.caller.0.to_le_bytes(), &id]);
+            // A caller can begin as many as he likes.
+            let (class, maker) = match self.proven {
+                true => (Class::Session, maker(&[&grant.caller.0.to_le_bytes()])),
+                false => (Class::Claimed, self.maker),
+            };
+            Account { caller, class, maker }
+        });
         Caller { session, ..self }
     }
 
     /// Whose count a limit of this scope counts.
     #[must_use]
-    pub fn counted_as(&self, scope: Scope) -> CallerId {
+    pub fn counted_as(&self, scope: Scope) -> Account {
         match scope {
-            Scope::Grant => self.grant,
+            Scope::Grant => self.grant.account,
             Scope::Session => self.session,
-            Scope::Global => CallerId::EVERYBODY,
+            Scope::Address => self.address,
+            Scope::Global => Account::EVERYBODY,
             // The compiler gives no index that is not there; nobody is better than everybody.
-            Scope::Key(at) => self.keys.get(at).map_or(self.grant, |key| key.id),
+            Scope::Key(at) => self.keys.get(at).map_or(self.grant.account, |key| key.account),
+        }
+    }
+
+    /// Whether a count of this scope would go by a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn is_ambiguous_as(&self, scope: Scope) -> bool {
+        let named = match scope {
+            Scope::Grant | Scope::Session => Some(&self.grant),
+            Scope::Key(at) => self.keys.get(at),
+            Scope::Address | Scope::Global => None,
+        };
+        named.is_some_and(|named| named.spelling == Spelling::Ambiguous)
+    }
+
+    /// Whether anything of what names the caller is a credential that could be spelled otherwise.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        let mut names = std::iter::once(&self.grant).chain(&self.keys);
+        names.any(|named| named.spelling == Spelling::Ambiguous)
+    }
+
+    /// Refuses a caller of whom a further name tells nobody apart, where bindings look at names.
+    ///
+    /// # Errors
+    /// [`Reason::CredentialAmbiguous`].
+    pub fn suits_bindings(self) -> Result<Caller, Refusal> {
+        match self.keys.iter().all(|key| key.spelling == Spelling::Canonical) {
+            true => Ok(self),
+            false => Err(Refusal::new(Reason::CredentialAmbiguous, "")),
         }
     }
 
     /// The grant.
     #[must_use]
     pub fn grant(&self) -> CallerId {
-        self.grant
+        self.grant.account.caller
+    }
+
+    /// Whether something that Envoy or the operator's own proxies have verified names the caller: neither a credential that only the
+    /// server can tell from an invented one, nor an address, which is no proof of who calls.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// Whether no source named the caller.
@@ -128,199 +181,21 @@ impl Caller {
     }
 }
 
-struct Sources<'s> {
-    config: &'s Config,
-    facts: &'s Facts<'s>,
-    attribute: &'s Attribute<'s>,
-    /// All dynamic metadata, once it has been asked for.
-    metadata: Option<Option<Vec<u8>>>,
+/// A session id as the server may take it for the same: visible ASCII, and UUIDs in any of their forms.
+fn canonical_session(id: &[u8]) -> Option<Vec<u8>> {
+    if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
+        return None;
+    }
+    let digits = id.iter().filter(|byte| !b"-{}".contains(byte)).map(u8::to_ascii_lowercase);
+    let digits: Vec<u8> = digits.collect();
+    let uuid = digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit);
+    Some(if uuid { digits } else { id.to_vec() })
 }
 
-impl Sources<'_> {
-    fn caller(mut self) -> Result<Caller, Refusal> {
-        let callers = &self.config.callers;
-        let grant = self.first(&callers.grant)?;
-        let mut keys = Vec::with_capacity(callers.keys.len());
-        for key in &callers.keys {
-            let found = self.first(&key.sources)?;
-            let id = match &found {
-                Some(found) => {
-                    let (kind, text) = (kind(&found.value), text(&found.value));
-                    digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()])
-                }
-                None => digest(&[b"no key", key.name.as_bytes()]),
-            };
-            keys.push(Named { id, value: found.map(|found| found.value) });
-        }
-        let mut headers = Vec::with_capacity(self.facts.kept.len());
-        for (header, is_read) in self.facts.kept.iter().zip(&self.config.read_headers) {
-            headers.push(match header.value("one that the policy reads")? {
-                Some(value) if *is_read => Some(Value::String(Cow::Owned(readable(value)?))),
-                Some(_) | None => None,
-            });
-        }
-        let (id, name) = match grant {
-            Some(found) => (found.id, Some(text(&found.value).into())),
-            None => (digest(&[b"anonymous"]), None),
-        };
-        Ok(Caller { grant: id, session: id, name, keys, headers })
-    }
-
-    fn first(&mut self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
-        for source in sources {
-            let found = self.ask(source)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    fn ask(&mut self, source: &Source) -> Result<Option<Yield>, Refusal> {
-        // What two issuers or two proxies call by one name are two callers.
-        let named = |kind: &'static [u8], source: &str, found: Option<String>| {
-            found.filter(|text| !text.is_empty()).map(|text| Yield {
-                id: digest(&[kind, source.as_bytes(), text.as_bytes()]),
-                value: Value::String(Cow::Owned(text)),
-            })
-        };
-        Ok(match source {
-            Source::JwtClaim { payload, claim } => {
-                let value = self.claim(payload, claim);
-                let Some(value) = value.and_then(usable) else { return Ok(None) };
-                let text = text(&value);
-                if text.len() > MAX_NAME_BYTES || !is_exact(&value) {
-                    return Err(Refusal::new(Reason::IdentityUnreadable, "a claim of the token"));
-                }
-                let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
-                parts.extend(claim.iter().map(|part| part.as_bytes()));
-                Some(Yield { id: digest(&parts), value })
-            }
-            Source::Header(at) => {
-                let value = self.kept(*at).value("one that names the caller")?;
-                named(b"header", self.header(*at), value.map(readable).transpose()?)
-            }
-            Source::Peer(peer) => {
-                let attribute = match peer {
-                    Peer::Spiffe => "uri_san_peer_certificate",
-                    Peer::Subject => "subject_peer_certificate",
-                    Peer::Digest => "sha256_peer_certificate_digest",
-                };
-                let value = (self.attribute)(&["connection", attribute]);
-                let value = value.map(|value| readable(&value)).transpose()?;
-                let spiffe = |name: &String| *peer != Peer::Spiffe || name.starts_with("spiffe://");
-                named(b"peer", attribute, value.filter(spiffe))
-            }
-            Source::Credential(at) => {
-                let (kept, name) = match at {
-                    None => (self.facts.credential, "authorization"),
-                    Some(at) => (self.kept(*at), "one that is the caller's credential"),
-                };
-                let Some(value) = kept.value(name)?.filter(|value| !value.is_empty()) else {
-                    return Ok(None);
-                };
-                let id = match at {
-                    None => digest(&[b"credential", &credential(value)?]),
-                    Some(at) => {
-                        let header = self.header(*at).as_bytes();
-                        digest(&[b"credential of", header, value.trim_ascii()])
-                    }
-                };
-                Some(Yield { id, value: Value::String(Cow::Owned(hexadecimal(id))) })
-            }
-            Source::SourceIp => {
-                let address = (self.attribute)(&["source", "address"]);
-                let address = address.map(|address| readable(&address)).transpose()?;
-                named(b"address", "", address.map(|address| without_port(&address).to_owned()))
-            }
-        })
-    }
-
-    fn kept(&self, at: usize) -> Single<'_> {
-        self.facts.kept.get(at).copied().unwrap_or_default()
-    }
-
-    fn header(&self, at: usize) -> &str {
-        self.config.headers.get(at).map_or("", |name| name)
-    }
-
-    fn claim(&mut self, payload: &str, claim: &[Box<str>]) -> Option<Value<'static>> {
-        let attribute = self.attribute;
-        let metadata = self.metadata.get_or_insert_with(|| attribute(&["metadata"]));
-        let mut value = metadata::of_filter(metadata.as_deref()?, "envoy.filters.http.jwt_authn")?;
-        for key in std::iter::once(payload).chain(claim.iter().map(|part| &**part)) {
-            let Value::Object(object) = value else { return None };
-            value = object.0.into_iter().find(|member| member.key == key)?.value;
-        }
-        Some(value)
-    }
-}
-
-/// A claim that can be a name: a text, a number, or a list of texts (in one order, however the token has them).
-fn usable(value: Value<'static>) -> Option<Value<'static>> {
-    match value {
-        Value::String(text) if text.is_empty() => None,
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => Some(value),
-        Value::Array(mut items) if !items.is_empty() => {
-            items.sort_by_key(text);
-            items.iter().all(|item| item.as_str().is_some()).then_some(Value::Array(items))
-        }
-        Value::Array(_) | Value::Null | Value::Object(_) => None,
-    }
-}
-
-/// Numbers come as doubles: two that no double keeps apart would be one caller. From 2^53 on a double may stand for its neighbour.
-fn is_exact(value: &Value<'_>) -> bool {
-    let Value::Number(text) = value else { return true };
-    let below = text.parse::<f64>().is_ok_and(|number| number.abs() < 9_007_199_254_740_992.0);
-    below && Decimal::parse(text).is_some()
-}
-
-/// What keeps the number 7 and the text `7` apart.
-fn kind(value: &Value<'_>) -> &'static [u8] {
-    match value {
-        Value::String(_) => b"text",
-        Value::Number(_) => b"number",
-        Value::Bool(_) => b"flag",
-        Value::Array(_) => b"list",
-        Value::Null | Value::Object(_) => b"",
-    }
-}
-
-fn text(value: &Value<'_>) -> String {
-    match value {
-        Value::String(text) | Value::Number(text) => text.clone().into_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Array(items) => {
-            let mut out = "[".to_owned();
-            for item in items {
-                if out.len() > 1 {
-                    out.push(',');
-                }
-                write_string(&mut out, &text(item));
-            }
-            out.push(']');
-            out
-        }
-        Value::Null | Value::Object(_) => String::new(),
-    }
-}
-
-fn readable(bytes: &[u8]) -> Result<String, Refusal> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME_BYTES);
-    // No other white space: what is not the same name must not become it.
-    text.map(|text| text.trim_matches([' ', '\t']).to_owned())
-        .ok_or_else(|| Refusal::new(Reason::IdentityUnreadable, "a header or certificate"))
-}
-
-/// `10.0.0.1:5000` and `[2001:db8::1]:5000` without the port.
-fn without_port(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
-}
-
-fn hexadecimal(id: CallerId) -> String {
-    format!("{:032x}", id.0)
+/// Who brings names, by a small digest of what he is known by.
+fn maker(parts: &[&[u8]]) -> Maker {
+    let [first, second, third, fourth, ..] = digest(parts).0.to_le_bytes();
+    Maker(u32::from_le_bytes([first, second, third, fourth]).max(1))
 }
 
 /// 128 bits of SHA-256 over the parts, each with its length, so that no two lists of parts run together.

@@ -51,6 +51,8 @@ pub enum Reason {
     HostFailure,
     /// A header, claim or certificate that names the caller cannot be read.
     IdentityUnreadable,
+    /// The credential that tells callers apart could be spelled otherwise.
+    CredentialAmbiguous,
     /// The path could be read in two ways, which matters for what governs it.
     PathAmbiguous,
     /// The session id is not one that this caller was given.
@@ -101,6 +103,8 @@ pub enum Reason {
     ApprovalRequired,
     /// A limit is reached.
     LimitReached,
+    /// The caller is new, and too many came from the same place.
+    TooManyCallers,
     /// A counter could not be read or changed.
     CountersUnavailable,
     /// Another call of the same batch was denied.
@@ -179,6 +183,7 @@ impl Reason {
             HeadersNotHeld => ("headers_not_held", 503, -32603, "The policy filter is not set up to hold request headers"),
             HostFailure => ("host_failure", 500, -32603, "The request could not be read"),
             IdentityUnreadable => ("identity_unreadable", 400, -32600, "The name of the caller cannot be read"),
+            CredentialAmbiguous => ("credential_ambiguous", 400, -32600, "Servers could read this credential as another spelling of the same one, so it does not tell who calls: send one scheme and one token, in canonical spelling"),
             PathAmbiguous => ("path_ambiguous", 400, -32600, "The path could be read in more than one way"),
             SessionUnknown => ("session_unknown", 404, -32001, "Session not found"),
             Unmatched => ("unmatched", 200, 403, "No policy governs this server"),
@@ -204,6 +209,7 @@ impl Reason {
             InvalidIncrement => ("invalid_increment", 200, 403, ""),
             ApprovalRequired => ("approval_required", 200, 428, ""),
             LimitReached => ("limit_reached", 200, 429, ""),
+            TooManyCallers => ("too_many_callers", 200, 429, "Too many different callers came from this address in this window, and new ones cannot be counted. Operator: name callers by something verified, raise counters.max_entries, or let Envoy see the clients' own addresses"),
             CountersUnavailable => ("counters_unavailable", 200, 429, "The call could not be counted; try again"),
             BatchRefused => ("batch_refused", 200, 403, "Refused: another call of the same batch was denied"),
         };

@@ -179,7 +179,7 @@ impl Stage {
     ) -> Result<(), Refusal> {
         let charge = Charge {
             counter: counter.counter,
-            caller: self.caller(request)?.counted_as(counter.scope),
+            account: self.caller(request)?.counted_as(counter.scope),
             amount,
             max: None,
             force: Force::Enforced,

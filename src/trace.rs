@@ -87,7 +87,7 @@ pub struct Compared {
 pub struct Counted {
     /// The name of the counter.
     pub counter: String,
-    /// `grant`, `session`, `global`, or a key of `identity.keys`.
+    /// `grant`, `session`, `global`, `address`, or a key of `identity.keys`.
     pub scope: String,
     /// What the window held before the call.
     pub used: Option<String>,
@@ -192,8 +192,8 @@ impl<'t> Tracer<'t> {
 
     fn used(&self, counter: usize) -> Result<Micros, CounterUnread> {
         let named = self.policy.counters.get(counter).ok_or(CounterUnread)?;
-        let caller = self.caller.counted_as(named.scope);
-        self.limiter.used(named.counter, caller, self.now).map_err(|_| CounterUnread)
+        let account = self.caller.counted_as(named.scope);
+        self.limiter.used(named.counter, account, self.now).map_err(|_| CounterUnread)
     }
 
     fn check(&self, check: &Check, entry: &Entry) -> Rule {
@@ -259,6 +259,7 @@ impl<'t> Tracer<'t> {
             Scope::Grant => "grant",
             Scope::Session => "session",
             Scope::Global => "global",
+            Scope::Address => "address",
             Scope::Key(at) => self.config.callers.keys.get(at).map_or("", |key| &*key.name),
         };
         word.to_owned()
@@ -290,9 +291,9 @@ impl<'t> Tracer<'t> {
         };
         counted.amount = Some(amount.to_string());
         // In shadow, so that the store, a copy, says it of each limit by itself.
-        let caller = self.caller.counted_as(named.scope);
+        let account = self.caller.counted_as(named.scope);
         let force = Force::Shadow;
-        let charge = Charge { counter: named.counter, caller, amount, max: limit.max, force };
+        let charge = Charge { counter: named.counter, account, amount, max: limit.max, force };
         let granted = self.limiter.reserve(&[charge], self.now);
         let overrun = granted.as_ref().ok().and_then(|granted| granted.would_exceed);
         if let Ok(granted) = &granted {
@@ -301,7 +302,7 @@ impl<'t> Tracer<'t> {
         counted.retry_after_ms = overrun.and_then(|overrun| overrun.retry_after);
         Rule {
             denies: overrun.is_some(),
-            reason: overrun.map(|_| Reason::LimitReached.label()),
+            reason: overrun.map(|overrun| overrun.cause.reason().label()),
             count: Some(counted),
             ..rule
         }

@@ -6,7 +6,7 @@ use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Header, is_preflight};
 use crate::policy::binding::{self, Ambiguous, RouteFact, Shown, Unmatched};
-use crate::policy::compiled::Config;
+use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
@@ -44,6 +44,9 @@ pub(super) fn identify(
         let caller = caller.in_session(&config.sessions, stated);
         return Ok(Arrived { caller, session: None, sealed_to: None });
     };
+    if caller.is_ambiguous_as(Scope::Grant) {
+        return Err(Refusal::new(Reason::CredentialAmbiguous, ""));
+    }
     let grant = caller.grant();
     let seals = pins.seals.as_ref();
     let session = match stated {
@@ -74,7 +77,7 @@ pub(super) fn route(
     }
     let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
     let caller = match bindings.ask_identity() {
-        true => Some(Caller::read(config, facts, attribute)?),
+        true => Some(Caller::read(config, facts, attribute)?.suits_bindings()?),
         false => None,
     };
     let host = facts.authority.and_then(binding::host);

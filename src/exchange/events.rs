@@ -94,3 +94,11 @@ pub struct ResponseHead<'h> {
     /// Whether the response has no body.
     pub ends: bool,
 }
+
+impl ResponseHead<'_> {
+    /// Whether the server itself says that it does not take the caller's credential, so that nothing was done for him.
+    #[must_use]
+    pub fn refuses_the_caller(&self) -> bool {
+        self.conclusive && matches!(self.status, 401 | 403)
+    }
+}

@@ -10,7 +10,7 @@ use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
 use crate::policy::compiled::{Batch, Config, Policy};
-use crate::rate::limiter::Limiter;
+use crate::rate::limiter::{Limiter, Reservation};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Context, Reply, batch_refused_object, denial_object};
@@ -68,7 +68,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
     fn passes(&self, method: &str, lists: Lists) -> Verdict {
         Verdict {
             record: Some(self.policy_record(method, "pass")),
-            result: Ok(Expected { refunds: Vec::new(), lists }),
+            result: Ok(Expected { lists, ..Expected::default() }),
         }
     }
 
@@ -119,7 +119,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
         let record = Some(self.record(request, &outcome));
         let result = match outcome {
             Outcome::Permitted(permit, _) => {
-                Ok(Expected { refunds: refunds(request, permit), lists })
+                let unproven = self.unproven(&permit);
+                Ok(Expected { refunds: refunds(request, permit), unproven, lists })
             }
             Outcome::Denied(denial) => Err(Reply::denial(request, &denial, &self.context())),
         };
@@ -158,18 +159,25 @@ impl<'j, E: Environment> Judgement<'j, E> {
             }
         }
         if denied.is_none() {
+            let unproven = permits.iter().flat_map(|(_, permit)| self.unproven(permit)).collect();
             let refunds =
                 permits.into_iter().flat_map(|(request, permit)| refunds(request, permit));
             let decision = if any_governed { "allow" } else { "pass" };
             let record = self.policy_record("batch", decision);
-            let expected =
-                Expected { refunds: refunds.collect(), lists: self.lists(requests(), true) };
+            let lists = self.lists(requests(), true);
+            let expected = Expected { refunds: refunds.collect(), unproven, lists };
             return Ok(Verdict { record: Some(record), result: Ok(expected) });
         }
         for (_, permit) in permits {
             permit.revoke(&self.limiter);
         }
         Ok(Verdict { record: denied, result: Err(Reply::batch(&errors, &self.context())) })
+    }
+
+    /// What was counted, where nothing verified the caller.
+    fn unproven(&self, permit: &Permit) -> Vec<Reservation> {
+        let unproven = permit.counted().filter(|_| !self.caller.is_proven());
+        unproven.cloned().collect()
     }
 
     /// What of a request the policy has rules for, if it can be read without guessing.
@@ -186,6 +194,10 @@ impl<'j, E: Environment> Judgement<'j, E> {
         }
         if calls().any(|call| has_ambiguous_argument(policy, call)) {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
+            return Err(refusal.answering(request.id));
+        }
+        if governed.meets_ambiguous(policy, &self.caller) {
+            let refusal = Refusal::new(Reason::CredentialAmbiguous, "");
             return Err(refusal.answering(request.id));
         }
         Ok(Some(governed))

@@ -22,6 +22,9 @@ const UNMEASURED: HeaderEdit = HeaderEdit::Remove("content-length");
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     pub(super) refunds: Refunds,
+    /// All that was counted for a caller whom nothing verified. Where the server itself refuses him it is given back: else invented
+    /// credentials would use up what others have.
+    pub(super) unproven: Vec<Reservation>,
     pub(super) lists: Lists,
 }
 
@@ -73,8 +76,13 @@ impl Expected {
         !matches!(self.lists, Lists::None)
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Whether the head of the response is enough.
+    pub(super) fn needs_no_body(&self) -> bool {
         self.refunds.is_empty() && !self.has_lists()
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.needs_no_body() && self.unproven.is_empty()
     }
 }
 
@@ -87,9 +95,12 @@ impl Response {
         expected: Expected,
         head: ResponseHead<'_>,
     ) -> Option<(Response, Vec<HeaderEdit>)> {
-        let Expected { mut refunds, lists } = expected;
+        let Expected { mut refunds, unproven, lists } = expected;
         let body = BodyForm::of(head.content_type, head.encoded);
-        if !head.conclusive {
+        if head.refuses_the_caller() && !unproven.is_empty() {
+            give_back(config, env, unproven.iter());
+            refunds.clear();
+        } else if !head.conclusive {
             refunds.clear();
         } else if head.status >= 400 {
             give_back(config, env, refunds.iter().flat_map(|(_, counts)| counts));

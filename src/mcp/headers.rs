@@ -6,6 +6,7 @@ use super::{Refusal, TOOLS_CALL, message::Message};
 use crate::json::Value;
 use crate::reason::Reason;
 
+pub mod credential;
 pub mod facts;
 mod media;
 

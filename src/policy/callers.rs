@@ -1,5 +1,7 @@
 //! Where the names of callers come from, as the operator says it.
 
+use super::compiled::{Policy, Scope};
+
 /// How callers are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callers {
@@ -49,6 +51,35 @@ pub enum Peer {
     Subject,
     /// SHA-256 of the certificate.
     Digest,
+}
+
+/// When the address of the client is needed, which costs a question to Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsksAddress {
+    /// Nothing counts by caller.
+    Never,
+    /// Where nothing verified the caller: an address has its share of their tables.
+    OfTheUnverified,
+    /// A limit counts by address.
+    Always,
+}
+
+impl AsksAddress {
+    /// What these policies need.
+    #[must_use]
+    pub fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> AsksAddress {
+        let mut asks = AsksAddress::Never;
+        for counter in policies.flat_map(|policy| &policy.counters) {
+            match counter.scope {
+                Scope::Address => return AsksAddress::Always,
+                Scope::Grant | Scope::Session | Scope::Key(_) => {
+                    asks = AsksAddress::OfTheUnverified
+                }
+                Scope::Global => {}
+            }
+        }
+        asks
+    }
 }
 
 impl Default for Callers {

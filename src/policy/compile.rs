@@ -10,6 +10,7 @@ mod sections;
 mod settings;
 
 use super::binding::Bindings;
+use super::callers::AsksAddress;
 use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
@@ -49,6 +50,7 @@ pub(super) fn configuration(
         let read = std::mem::take(&mut reader.read_headers);
         let read_headers = (0..headers.len()).map(|at| read.contains(&at)).collect();
         let (callers, bindings) = (callers?, bindings?);
+        let asks_address = AsksAddress::of(std::iter::once(&policy).chain(&others));
         Some(Config {
             policy,
             others,
@@ -61,6 +63,7 @@ pub(super) fn configuration(
             sessions,
             counters,
             denials,
+            asks_address,
         })
     });
     (config, reader.diagnostics)

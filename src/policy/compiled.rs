@@ -1,7 +1,7 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
 use super::binding::Bindings;
-use super::callers::Callers;
+use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
 use super::section::Section;
 use super::sessions::Sessions;
@@ -38,6 +38,8 @@ pub struct Config {
     pub denials: Denials,
     /// Where counts are kept.
     pub counters: Counters,
+    /// When the address of the client is needed.
+    pub asks_address: AsksAddress,
 }
 
 /// How requests are read.
@@ -275,6 +277,8 @@ pub enum Scope {
     Global,
     /// All callers of one name, by the index of the key.
     Key(usize),
+    /// All callers of one address, or of one IPv6 network.
+    Address,
 }
 
 impl Config {

@@ -106,6 +106,8 @@ codes! {
     UntrustedSession = "P110",
     /// A field that changes nothing here.
     Redundant = "P111",
+    /// A limit by callers whom anybody can invent.
+    InventedCallers = "P113",
     /// The server has no such tool.
     UnknownTool = "P201",
     /// The tool has no such argument.

@@ -2,6 +2,7 @@
 //!
 //! Not here: what the compiler warns of itself, and what needs the server's tools (see [`fit`]).
 
+mod callers;
 pub mod fit;
 mod schema;
 mod text;
@@ -46,6 +47,7 @@ fn of_policy(config: &Config, policy: &Policy, document: &Value<'_>) -> Vec<Diag
         lint.limit(limit);
     }
     lint.idle_counters();
+    callers::lint(config, &mut lint);
     lint.found
 }
 

@@ -1,10 +1,11 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
-use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{CallerId, CounterId, Slot, Table};
-use super::window::{Algorithm, Span, Window};
-use crate::bounds::{MAX_SWAPS, SLOTS_PER_SHARD};
+use super::store::{SharedStore, StoreFailed, Swap, Version};
+use super::table::{Account, CallerId, Class, CounterId, Maker, Place, Slot, Table};
+use super::window::{Algorithm, Count, Span, Window};
+use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
+use crate::reason::Reason;
 use crate::time::UnixMillis;
 
 /// One count: what several limits share if they share its name.
@@ -23,8 +24,8 @@ pub struct Counter {
 pub struct Charge {
     /// Where.
     pub counter: Counter,
-    /// For whom; [`CallerId::EVERYBODY`] for scope `global`.
-    pub caller: CallerId,
+    /// For whom; [`Account::EVERYBODY`] for scope `global`.
+    pub account: Account,
     /// How much.
     pub amount: Micros,
     /// The most that the window admits; `None` counts without a limit.
@@ -46,7 +47,9 @@ pub enum Force {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
     counter: CounterId,
-    caller: CallerId,
+    account: Account,
+    /// Whose slot it is in: his own, or everybody's.
+    slot: CallerId,
     span_end: u64,
     amount: Micros,
 }
@@ -56,12 +59,34 @@ pub struct Reservation {
 pub struct Overrun {
     /// Which charge of the call.
     pub charge: usize,
+    /// Why it denies.
+    pub cause: Cause,
     /// What the window still admits.
     pub remaining: Micros,
     /// Length of the window, in seconds.
     pub window_seconds: u64,
     /// Milliseconds until the call could pass; `None` if it never can.
     pub retry_after: Option<u64>,
+}
+
+/// Why a limit denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its maximum is reached.
+    Reached,
+    /// The caller is new, and where he comes from there are as many already as may be.
+    Crowded,
+}
+
+impl Cause {
+    /// The reason of the denial.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self {
+            Cause::Reached => Reason::LimitReached,
+            Cause::Crowded => Reason::TooManyCallers,
+        }
+    }
 }
 
 /// All charges are counted, but for those in shadow that were exceeded.
@@ -89,29 +114,51 @@ pub struct Limiter<'s, S> {
     shards: Shards,
 }
 
-/// How many shards there are.
+/// How many shards there are; at least two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shards(u32);
 
+/// The shared-data keys of a count.
+struct Key {
+    now: String,
+    /// That of builds which packed tables in another way. It is only read, so that builds of both kinds can run beside each other.
+    earlier: String,
+}
+
 impl Shards {
-    /// Enough shards that this many slots fill them to half, a power of two: callers do not spread evenly, and a full
-    /// shard forgets.
+    /// Enough shards for this many slots, a power of two.
     #[must_use]
     pub fn for_entries(entries: u32) -> Shards {
-        let half = u32::try_from(SLOTS_PER_SHARD / 2).unwrap_or(u32::MAX);
-        Shards(entries.div_ceil(half).max(1).next_power_of_two())
+        Shards(entries.div_ceil(SLOTS_PROMISED).max(2).next_power_of_two())
     }
 
-    /// The shared-data key of a count. Callers spread over the shards; a `global` counter has its own key.
-    fn key(self, counter: CounterId, caller: CallerId) -> String {
-        if caller == CallerId::EVERYBODY {
-            return format!("mcp-policy/1/global/{:016x}", counter.0);
+    /// Callers of a class spread over its shards; a `global` counter has its own key.
+    fn key(self, counter: CounterId, account: Account) -> Key {
+        let class = account.class.word();
+        if account.class == Class::Global {
+            let id = counter.0;
+            return Key {
+                now: format!("mcp-policy/2/{class}/{id:016x}"),
+                earlier: format!("mcp-policy/1/{class}/{id:016x}"),
+            };
         }
         // The low bits of a digest are as good as any.
-        let [first, second, third, fourth, ..] = caller.0.to_le_bytes();
+        let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
-        format!("mcp-policy/1/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
+        // Earlier builds had half as many, for all classes together.
+        let (shards, half) = (self.0, self.0 / 2);
+        Key {
+            now: format!("mcp-policy/2/{class}/{shards:x}/{:x}", bits & shards.wrapping_sub(1)),
+            earlier: format!("mcp-policy/1/{half:x}/{:x}", bits & half.wrapping_sub(1)),
+        }
     }
+}
+
+/// A table as it was read, with what an earlier build has counted.
+struct Opened {
+    table: Table,
+    earlier: Table,
+    version: Version,
 }
 
 impl<'s, S: SharedStore> Limiter<'s, S> {
@@ -149,10 +196,9 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// Takes back what was counted. What cannot be taken back within the bound stays counted: never one call too many.
     pub fn give_back<'r>(&self, reservations: impl IntoIterator<Item = &'r Reservation>) {
         for reservation in reservations {
-            let key = self.shards.key(reservation.counter, reservation.caller);
-            let _ = self.change(&key, |table| {
-                let Reservation { counter, caller, span_end, amount } = *reservation;
-                table.give_back(counter, caller, span_end, amount.0);
+            let Reservation { counter, account, slot, span_end, amount } = *reservation;
+            let _ = self.change(&self.shards.key(counter, account), None, |opened| {
+                opened.table.give_back(counter, slot, span_end, amount.0);
                 Ok(())
             });
         }
@@ -165,13 +211,12 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     pub fn used(
         &self,
         counter: Counter,
-        caller: CallerId,
+        account: Account,
         now: UnixMillis,
     ) -> Result<Micros, Refused> {
-        let snapshot = self.store.get(&self.shards.key(counter.id, caller))?;
-        let mut table = Table::decode(&snapshot.value)?;
-        let now = table.advance(now);
-        let (span, count) = table.count(counter.id, caller, counter.window.span_at(now));
+        let mut opened = self.open(&self.shards.key(counter.id, account), Some(now))?;
+        let now = opened.table.advance(now);
+        let (span, count) = opened.count(counter, account, now);
         Ok(counter.algorithm.used(count, span, now))
     }
 
@@ -184,12 +229,12 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         let Some(charge) = group.first() else {
             return Ok(Granted::default());
         };
-        let key = self.shards.key(charge.counter.id, charge.caller);
-        self.change(&key, |table| {
-            let now = table.advance(now);
+        let key = self.shards.key(charge.counter.id, charge.account);
+        self.change(&key, Some(now), |opened| {
+            let now = opened.table.advance(now);
             let mut granted = Granted::default();
             for (at, charge) in group.iter().enumerate() {
-                match charge.count_in(table, now) {
+                match charge.count_in(opened, now) {
                     Ok(reservation) => granted.reservations.push((first + at, reservation)),
                     Err(overrun) => {
                         let overrun = Overrun { charge: first + at, ..overrun };
@@ -209,19 +254,41 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// Reads a table, changes it, and writes it if nobody else did meanwhile; else again.
     fn change<T>(
         &self,
-        key: &str,
-        mut change: impl FnMut(&mut Table) -> Result<T, Refused>,
+        key: &Key,
+        now: Option<UnixMillis>,
+        mut change: impl FnMut(&mut Opened) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         for _ in 0..MAX_SWAPS {
-            let snapshot = self.store.get(key)?;
-            let mut table = Table::decode(&snapshot.value)?;
-            let outcome = change(&mut table)?;
-            match self.store.compare_and_set(key, &table.encode(), snapshot.version)? {
+            let mut opened = self.open(key, now)?;
+            let outcome = change(&mut opened)?;
+            match self.store.compare_and_set(&key.now, &opened.table.encode(), opened.version)? {
                 Swap::Done => return Ok(outcome),
                 Swap::Lost => {}
             }
         }
         Err(Refused::Unavailable)
+    }
+
+    /// Reads a table. Whoever counts needs what an earlier build has counted too; who gives back, and has no time, does not.
+    fn open(&self, key: &Key, now: Option<UnixMillis>) -> Result<Opened, Refused> {
+        let snapshot = self.store.get(&key.now)?;
+        let mut table = Table::decode(&snapshot.value)?;
+        let mut earlier = Table::default();
+        let is_new = snapshot.value.is_empty();
+        if is_new || now.is_some_and(|now| table.looks_back(now)) {
+            earlier = Table::decode_first(&self.store.get(&key.earlier)?.value)?;
+            if is_new {
+                table.succeed(&earlier);
+            }
+        }
+        Ok(Opened { table, earlier, version: snapshot.version })
+    }
+}
+
+impl Opened {
+    fn count(&self, counter: Counter, account: Account, now: UnixMillis) -> (Span, Count) {
+        let span = counter.window.span_at(now);
+        self.table.count(&self.earlier, counter.id, account.caller, span)
     }
 }
 
@@ -232,122 +299,60 @@ impl From<StoreFailed> for Refused {
 }
 
 impl Charge {
-    fn count_in(&self, table: &mut Table, now: UnixMillis) -> Result<Reservation, Overrun> {
-        let Counter { id, window, algorithm } = self.counter;
-        let (span, mut count) = table.count(id, self.caller, window.span_at(now));
-        let used = algorithm.used(count, span, now);
+    fn count_in(&self, opened: &mut Opened, now: UnixMillis) -> Result<Reservation, Overrun> {
+        let (span, count) = opened.count(self.counter, self.account, now);
+        let used = self.counter.algorithm.used(count, span, now);
         let max = self.max.unwrap_or(Micros(u64::MAX));
         if used.0.checked_add(self.amount.0).is_none_or(|after| after > max.0) {
-            return Err(Overrun {
-                charge: 0,
-                remaining: Micros(max.0.saturating_sub(used.0)),
-                window_seconds: span.seconds(),
-                retry_after: algorithm.retry_after(count, span, now, self.amount, max),
-            });
+            return Err(self.overrun(Cause::Reached, (span, count), now));
         }
-        count.current = count.current.saturating_add(self.amount.0);
-        let expires = algorithm.expires(window, span);
-        table.put(Slot { counter: id, caller: self.caller, span, expires, count });
-        Ok(self.reservation(span))
+        match opened.table.place(self.counter.id, self.account) {
+            Place::Own => Ok(self.add(&mut opened.table, self.account.caller, (span, count))),
+            Place::Floor => {
+                let everybody = Account { caller: CallerId::EVERYBODY, ..self.account };
+                let window = self.counter.window.span_at(now);
+                let none = Table::default();
+                let floor = opened.table.count(&none, self.counter.id, everybody.caller, window);
+                Ok(self.add(&mut opened.table, everybody.caller, floor))
+            }
+            Place::Crowded => Err(self.overrun(Cause::Crowded, (span, count), now)),
+        }
     }
 
-    fn reservation(&self, span: Span) -> Reservation {
+    /// Adds the amount to what a slot had.
+    fn add(&self, table: &mut Table, caller: CallerId, (span, had): (Span, Count)) -> Reservation {
+        let Counter { id, window, algorithm } = self.counter;
+        let maker = if caller == CallerId::EVERYBODY { Maker::NOBODY } else { self.account.maker };
+        let count = Count { current: had.current.saturating_add(self.amount.0), ..had };
+        let expires = algorithm.expires(window, span);
+        table.put(Slot { counter: id, caller, maker, span, expires, count });
         Reservation {
-            counter: self.counter.id,
-            caller: self.caller,
+            counter: id,
+            account: self.account,
+            slot: caller,
             span_end: span.end,
             amount: self.amount,
+        }
+    }
+
+    fn overrun(&self, cause: Cause, (span, count): (Span, Count), now: UnixMillis) -> Overrun {
+        let algorithm = self.counter.algorithm;
+        let max = self.max.unwrap_or(Micros(u64::MAX));
+        let used = algorithm.used(count, span, now);
+        Overrun {
+            charge: 0,
+            cause,
+            remaining: Micros(max.0.saturating_sub(used.0)),
+            window_seconds: span.seconds(),
+            retry_after: algorithm.retry_after(count, span, now, self.amount, max),
         }
     }
 }
 
 fn same_key(left: &Charge, right: &Charge) -> bool {
-    let shared = left.caller == CallerId::EVERYBODY;
-    left.caller == right.caller && (!shared || left.counter.id == right.counter.id)
+    let shared = left.account.class == Class::Global;
+    left.account == right.account && (!shared || left.counter.id == right.counter.id)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Charge, Counter, Force, Limiter, Refused, Shards};
-    use crate::number::Micros;
-    use crate::rate::memory::MemoryStore;
-    use crate::rate::store::SharedStore as _;
-    use crate::rate::table::{CallerId, CounterId};
-    use crate::rate::window::{Algorithm, Window};
-    use crate::time::UnixMillis;
-    use std::num::NonZeroU32;
-
-    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-
-    fn charge(counter: u64, caller: u128, max: u64) -> Charge {
-        let window = Window::Every(NonZeroU32::new(60).unwrap());
-        Charge {
-            counter: Counter { id: CounterId(counter), window, algorithm: Algorithm::Fixed },
-            caller: CallerId(caller),
-            amount: Micros(1),
-            max: Some(Micros(max)),
-            force: Force::Enforced,
-        }
-    }
-
-    fn exceeded(outcome: Result<super::Granted, Refused>) -> Option<usize> {
-        match outcome {
-            Err(Refused::Exceeded(overrun)) => Some(overrun.charge),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn all_or_none() {
-        let store = MemoryStore::default();
-        let limiter = Limiter::new(&store, Shards::for_entries(64));
-        let call = [charge(1, 9, 5), charge(2, 0, 5), charge(3, 9, 2), charge(4, 9, 5)];
-        assert!(limiter.reserve(&call, NOW).is_ok());
-        assert!(limiter.reserve(&call, NOW).is_ok());
-        assert_eq!(exceeded(limiter.reserve(&call, NOW)), Some(2));
-        for (at, expected) in [(0, 2), (1, 2), (2, 2), (3, 2)] {
-            let charge = call[at];
-            let used = limiter.used(charge.counter, charge.caller, NOW);
-            assert_eq!(used, Ok(Micros(expected)), "{at}");
-        }
-    }
-
-    #[test]
-    fn a_shadow_limit_is_reported_and_not_counted() {
-        let store = MemoryStore::default();
-        let limiter = Limiter::new(&store, Shards::for_entries(64));
-        let call = [Charge { force: Force::Shadow, ..charge(1, 9, 1) }, charge(2, 9, 5)];
-        assert_eq!(limiter.reserve(&call, NOW).unwrap().would_exceed, None);
-        let second = limiter.reserve(&call, NOW).unwrap();
-        assert_eq!(second.would_exceed.map(|overrun| overrun.charge), Some(0));
-        assert_eq!(second.reservations.len(), 1);
-    }
-
-    #[test]
-    fn invented_callers_cannot_grow_memory_or_free_a_count() {
-        let store = MemoryStore::default();
-        let limiter = Limiter::new(&store, Shards::for_entries(128));
-        for _ in 0..30 {
-            assert!(limiter.reserve(&[charge(1, 9, 30)], NOW).is_ok());
-        }
-        let admitted = (10..20_000u128)
-            .filter(|&caller| limiter.reserve(&[charge(1, caller, 30)], NOW).is_ok())
-            .count();
-        assert!(admitted > 128, "newcomers are served: {admitted}");
-        assert_eq!(exceeded(limiter.reserve(&[charge(1, 9, 30)], NOW)), Some(0));
-        let (keys, bytes) = store.size();
-        assert!(keys <= 4 && bytes <= 4 * (9 + 65 * 52), "{keys} {bytes}");
-        let next_minute = UnixMillis(NOW.0 + 60_000);
-        assert!(limiter.reserve(&[charge(1, 77, 1)], next_minute).is_ok());
-    }
-
-    #[test]
-    fn foreign_bytes_deny() {
-        let store = MemoryStore::default();
-        let limiter = Limiter::new(&store, Shards::for_entries(64));
-        let key = Shards::for_entries(64).key(CounterId(1), CallerId(9));
-        let version = store.get(&key).unwrap().version;
-        store.compare_and_set(&key, b"not ours", version).unwrap();
-        assert_eq!(limiter.reserve(&[charge(1, 9, 5)], NOW), Err(Refused::Unavailable));
-    }
-}
+mod tests;

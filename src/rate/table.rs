@@ -1,8 +1,11 @@
 //! The small table that one shared-data key holds, and its packed form.
+//!
+//! A caller has a slot for each counter that he counts on. Callers who find the table full have none: they share one count, the
+//! counter's *floor* in this table, and whoever gets a slot later starts at it. Nobody's slot is ever taken from him for a newcomer.
 
 use super::store::StoreFailed;
 use super::window::{Count, Span};
-use crate::bounds::SLOTS_PER_SHARD;
+use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
 use crate::time::UnixMillis;
 
 /// Which counter a slot belongs to: a digest of everything that makes two counters one.
@@ -18,6 +21,62 @@ impl CallerId {
     pub const EVERYBODY: CallerId = CallerId(0);
 }
 
+/// What a caller's name rests on. Each class has tables of its own, so that names which anybody can invent fill none in which
+/// others are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// All callers together.
+    Global,
+    /// Somebody vouches for the name: a claim, a certificate, a header of the operator's own proxies; or it is that of all who have none.
+    Verified,
+    /// The address of the client.
+    Address,
+    /// A session, of which a caller can begin as many as he likes.
+    Session,
+    /// A header that nobody has verified: it is a name that the caller can invent.
+    Claimed,
+}
+
+impl Class {
+    /// The word in shared-data keys.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Global => "global",
+            Class::Verified => "verified",
+            Class::Address => "address",
+            Class::Session => "session",
+            Class::Claimed => "claimed",
+        }
+    }
+}
+
+/// Who brought a name here, where he can bring as many as he likes: a small digest of his address, or of his verified name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker(pub u32);
+
+impl Maker {
+    /// Names of this kind cannot be made up, and nobody has a share of the table.
+    pub const NOBODY: Maker = Maker(0);
+}
+
+/// Whose count a call goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The caller.
+    pub caller: CallerId,
+    /// What his name rests on.
+    pub class: Class,
+    /// Who brought the name.
+    pub maker: Maker,
+}
+
+impl Account {
+    /// That of all callers together.
+    pub const EVERYBODY: Account =
+        Account { caller: CallerId::EVERYBODY, class: Class::Global, maker: Maker::NOBODY };
+}
+
 /// What one caller has used of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -25,6 +84,8 @@ pub struct Slot {
     pub counter: CounterId,
     /// The caller, or the floor.
     pub caller: CallerId,
+    /// Who made it.
+    pub maker: Maker,
     /// The window that `count.current` counts.
     pub span: Span,
     /// When the slot can be forgotten, in seconds since the epoch.
@@ -33,18 +94,36 @@ pub struct Slot {
     pub count: Count,
 }
 
+/// Where a call of an account is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a slot of its own.
+    Own,
+    /// On the floor: the table is full.
+    Floor,
+    /// Nowhere: who brought the name has brought too many.
+    Crowded,
+}
+
 /// The slots of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     latest: u64,
+    /// Until when the table that an earlier build kept in its place still has counts that matter, in seconds since the epoch.
+    looks_back: u64,
     slots: Vec<Slot>,
 }
 
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 9;
+const FORMAT: u8 = 2;
+const HEADER_BYTES: usize = 13;
 
 /// Bytes of one packed slot.
-pub const SLOT_BYTES: usize = 52;
+pub const SLOT_BYTES: usize = 56;
+
+/// What builds before 0.2 wrote: no makers, and no look back.
+const FIRST_FORMAT: u8 = 1;
+const FIRST_HEADER_BYTES: usize = 9;
+const FIRST_SLOT_BYTES: usize = 52;
 
 /// A clock that goes back by more than this was set, and is believed; by less, it is another thread's reading.
 const CLOCK_SKEW_MILLIS: u64 = 10_000;
@@ -58,15 +137,27 @@ impl Table {
         let Some((header, packed)) = bytes.split_at_checked(HEADER_BYTES) else {
             return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
         };
-        let (Some(&FORMAT), Some(latest)) = (header.first(), header.last_chunk()) else {
+        let (Some(&FORMAT), Some(latest), Some(looks_back)) =
+            (header.first(), u64_at(header, 1), u32_at(header, 9))
+        else {
             return Err(StoreFailed);
         };
-        let (slots, rest) = packed.as_chunks::<SLOT_BYTES>();
-        if !rest.is_empty() {
+        let slots = unpack_all::<SLOT_BYTES>(packed)?;
+        Ok(Table { latest, looks_back, slots })
+    }
+
+    /// Unpacks what an earlier build has written under its own key.
+    ///
+    /// # Errors
+    /// [`StoreFailed`] if somebody else wrote the bytes.
+    pub fn decode_first(bytes: &[u8]) -> Result<Table, StoreFailed> {
+        let Some((header, packed)) = bytes.split_at_checked(FIRST_HEADER_BYTES) else {
+            return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
+        };
+        let (Some(&FIRST_FORMAT), Some(latest)) = (header.first(), u64_at(header, 1)) else {
             return Err(StoreFailed);
-        }
-        let slots = slots.iter().map(unpack).collect::<Option<_>>().ok_or(StoreFailed)?;
-        Ok(Table { latest: u64::from_le_bytes(*latest), slots })
+        };
+        Ok(Table { latest, looks_back: 0, slots: unpack_all::<FIRST_SLOT_BYTES>(packed)? })
     }
 
     /// Packs the table.
@@ -75,10 +166,22 @@ impl Table {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.slots.len() * SLOT_BYTES);
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.latest.to_le_bytes());
+        bytes.extend_from_slice(&seconds(self.looks_back));
         for slot in &self.slots {
             pack(slot, &mut bytes);
         }
         bytes
+    }
+
+    /// Whether counts of an earlier build still matter.
+    #[must_use]
+    pub fn looks_back(&self, now: UnixMillis) -> bool {
+        self.looks_back > now.seconds()
+    }
+
+    /// Takes note of the table of an earlier build: its counts matter until the last of them expires.
+    pub fn succeed(&mut self, earlier: &Table) {
+        self.looks_back = earlier.slots.iter().map(|slot| slot.expires).max().unwrap_or(0);
     }
 
     /// Moves the table's clock to `now`, which never goes back by another thread's skew, and drops what has expired.
@@ -93,55 +196,75 @@ impl Table {
     }
 
     /// The count of a caller in the window `span`, with the window that it is really in: a slot ahead of the clock stays
-    /// where it is. A caller without a slot has the counter's floor.
+    /// where it is. A caller without a slot has the counter's floor, and what `earlier` has of him.
     #[must_use]
-    pub fn count(&self, counter: CounterId, caller: CallerId, span: Span) -> (Span, Count) {
-        let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
-        slot.map_or((span, Count::default()), |slot| slot.at(span))
-    }
-
-    /// Stores a count, making room if needed.
-    pub fn put(&mut self, slot: Slot) {
-        let found = self.slots.iter_mut().find(|known| known.is(slot.counter, slot.caller));
-        if let Some(known) = found {
-            *known = slot;
-            return;
+    pub fn count(
+        &self,
+        earlier: &Table,
+        counter: CounterId,
+        caller: CallerId,
+        span: Span,
+    ) -> (Span, Count) {
+        if let Some(slot) = self.find(counter, caller) {
+            return seen(slot.span, slot.count, span);
         }
-        let callers = self.slots.iter().filter(|slot| slot.caller != CallerId::EVERYBODY).count();
-        if callers >= SLOTS_PER_SHARD && slot.caller != CallerId::EVERYBODY {
-            self.forget_least_used();
-        }
-        self.slots.push(slot);
-    }
-
-    /// Takes back what was counted in the window that ended at `span_end`, if it still counts.
-    pub fn give_back(&mut self, counter: CounterId, caller: CallerId, span_end: u64, amount: u64) {
-        let found = self.slots.iter_mut().find(|slot| slot.is(counter, caller));
-        if let Some(Slot { span, count, .. }) = found {
-            if span.end == span_end {
-                count.current = count.current.saturating_sub(amount);
-            } else if span.start == span_end {
-                count.previous = count.previous.saturating_sub(amount);
+        let (floor, before) =
+            (self.slot_or_floor(counter, caller), earlier.slot_or_floor(counter, caller));
+        match (floor, before) {
+            (None, None) => (span, Count::default()),
+            (Some(slot), None) | (None, Some(slot)) => seen(slot.span, slot.count, span),
+            (Some(left), Some(right)) => {
+                let (left, right) =
+                    (seen(left.span, left.count, span), seen(right.span, right.count, span));
+                sum(left, right)
             }
         }
     }
 
-    /// Forgets the caller whose count is least, and raises the floor of his counter to it, so that he cannot come back
-    /// with less.
-    fn forget_least_used(&mut self) {
-        let callers =
-            self.slots.iter().enumerate().filter(|(_, slot)| slot.caller != CallerId::EVERYBODY);
-        let least = callers
-            .min_by_key(|(_, slot)| (slot.count.current.max(slot.count.previous), slot.expires));
-        let Some(at) = least.map(|(at, _)| at) else {
-            return;
-        };
-        let gone = self.slots.swap_remove(at);
-        let floor = self.slots.iter_mut().find(|slot| slot.is(gone.counter, CallerId::EVERYBODY));
-        match floor {
-            Some(floor) => *floor = floor.joined_with(&gone),
-            None => self.slots.push(Slot { caller: CallerId::EVERYBODY, ..gone }),
+    /// Where a call of an account is counted on a counter.
+    #[must_use]
+    pub fn place(&self, counter: CounterId, account: Account) -> Place {
+        let Account { caller, maker, .. } = account;
+        if caller == CallerId::EVERYBODY || self.find(counter, caller).is_some() {
+            return Place::Own;
         }
+        let callers = || self.slots.iter().filter(|slot| slot.caller != CallerId::EVERYBODY);
+        let made = callers().filter(|slot| slot.maker == maker).count();
+        if maker != Maker::NOBODY && made >= SLOTS_PER_MAKER {
+            Place::Crowded
+        } else if callers().count() >= SLOTS_PER_SHARD {
+            Place::Floor
+        } else {
+            Place::Own
+        }
+    }
+
+    /// Stores a count. Whether there is room for it, [`Table::place`] says.
+    pub fn put(&mut self, slot: Slot) {
+        let found = self.slots.iter_mut().find(|known| known.is(slot.counter, slot.caller));
+        match found {
+            Some(known) => *known = slot,
+            None => self.slots.push(slot),
+        }
+    }
+
+    /// Takes back what was counted in the window that ended at `span_end`, if it still counts. A slot that comes to nothing goes: a
+    /// caller who has no slot starts at the floor, and what he has on the floor is counted there.
+    pub fn give_back(&mut self, counter: CounterId, caller: CallerId, span_end: u64, amount: u64) {
+        let Some(at) = self.slots.iter().position(|slot| slot.is(counter, caller)) else { return };
+        let Some(Slot { span, count, .. }) = self.slots.get_mut(at) else { return };
+        if span.end == span_end {
+            count.current = count.current.saturating_sub(amount);
+        } else if span.start == span_end {
+            count.previous = count.previous.saturating_sub(amount);
+        }
+        if *count == Count::default() {
+            self.slots.swap_remove(at);
+        }
+    }
+
+    fn slot_or_floor(&self, counter: CounterId, caller: CallerId) -> Option<&Slot> {
+        self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY))
     }
 
     fn find(&self, counter: CounterId, caller: CallerId) -> Option<&Slot> {
@@ -153,33 +276,44 @@ impl Slot {
     fn is(&self, counter: CounterId, caller: CallerId) -> bool {
         self.caller == caller && self.counter == counter
     }
+}
 
-    /// The slot's count as seen from a window.
-    fn at(&self, span: Span) -> (Span, Count) {
-        if self.span.end >= span.end && self.span.start <= span.end {
-            (self.span, self.count)
-        } else if self.span.end == span.start {
-            (span, Count { current: 0, previous: self.count.current })
-        } else {
-            (span, Count::default())
-        }
-    }
-
-    /// A floor that is no lower than either.
-    fn joined_with(&self, other: &Slot) -> Slot {
-        let later = if self.span.end >= other.span.end { self } else { other };
-        let (_, left) = self.at(later.span);
-        let (_, right) = other.at(later.span);
-        let count = Count {
-            current: left.current.max(right.current),
-            previous: left.previous.max(right.previous),
-        };
-        Slot { count, caller: CallerId::EVERYBODY, ..*later }
+/// A count of one window, as seen from another.
+fn seen(own: Span, count: Count, span: Span) -> (Span, Count) {
+    if own.end >= span.end && own.start <= span.end {
+        (own, count)
+    } else if own.end == span.start {
+        (span, Count { current: 0, previous: count.current })
+    } else {
+        (span, Count::default())
     }
 }
 
+/// Two counts in the later of their windows.
+fn sum(left: (Span, Count), right: (Span, Count)) -> (Span, Count) {
+    let span = if left.0.end >= right.0.end { left.0 } else { right.0 };
+    let (_, left) = seen(left.0, left.1, span);
+    let (_, right) = seen(right.0, right.1, span);
+    let count = Count {
+        current: left.current.saturating_add(right.current),
+        previous: left.previous.saturating_add(right.previous),
+    };
+    (span, count)
+}
+
+fn seconds(at: u64) -> [u8; 4] {
+    u32::try_from(at).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?)))
+}
+
 fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
-    let seconds = |at: u64| u32::try_from(at).unwrap_or(u32::MAX).to_le_bytes();
     bytes.extend_from_slice(&slot.counter.0.to_le_bytes());
     bytes.extend_from_slice(&slot.caller.0.to_le_bytes());
     bytes.extend_from_slice(&seconds(slot.span.start));
@@ -187,86 +321,30 @@ fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&seconds(slot.expires));
     bytes.extend_from_slice(&slot.count.current.to_le_bytes());
     bytes.extend_from_slice(&slot.count.previous.to_le_bytes());
+    bytes.extend_from_slice(&slot.maker.0.to_le_bytes());
 }
 
-fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
-    let u64_at = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let u32_at = |at: usize| Some(u64::from(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
+fn unpack_all<const BYTES: usize>(packed: &[u8]) -> Result<Vec<Slot>, StoreFailed> {
+    let (slots, rest) = packed.as_chunks::<BYTES>();
+    if !rest.is_empty() {
+        return Err(StoreFailed);
+    }
+    slots.iter().map(|slot| unpack(slot)).collect::<Option<_>>().ok_or(StoreFailed)
+}
+
+fn unpack(bytes: &[u8]) -> Option<Slot> {
+    // A slot of the first format ends before its maker.
+    let maker =
+        bytes.get(FIRST_SLOT_BYTES..)?.first_chunk().map_or(0, |made| u32::from_le_bytes(*made));
     Some(Slot {
-        counter: CounterId(u64_at(0)?),
+        counter: CounterId(u64_at(bytes, 0)?),
         caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
-        span: Span { start: u32_at(24)?, end: u32_at(28)? },
-        expires: u32_at(32)?,
-        count: Count { current: u64_at(36)?, previous: u64_at(44)? },
+        maker: Maker(maker),
+        span: Span { start: u32_at(bytes, 24)?, end: u32_at(bytes, 28)? },
+        expires: u32_at(bytes, 32)?,
+        count: Count { current: u64_at(bytes, 36)?, previous: u64_at(bytes, 44)? },
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{CallerId, CounterId, SLOT_BYTES, Slot, Table};
-    use crate::bounds::SLOTS_PER_SHARD;
-    use crate::rate::window::{Count, Span};
-    use crate::time::UnixMillis;
-
-    const SPAN: Span = Span { start: 60, end: 120 };
-
-    fn slot(caller: u128, current: u64) -> Slot {
-        Slot {
-            counter: CounterId(7),
-            caller: CallerId(caller),
-            span: SPAN,
-            expires: 120,
-            count: Count { current, previous: 3 },
-        }
-    }
-
-    #[test]
-    fn packs_and_unpacks() {
-        let mut table = Table::default();
-        table.advance(UnixMillis(61_000));
-        table.put(slot(1, 5));
-        table.put(slot(u128::MAX, u64::MAX));
-        let bytes = table.encode();
-        assert_eq!(bytes.len(), 9 + 2 * SLOT_BYTES);
-        assert_eq!(Table::decode(&bytes), Ok(table));
-        assert!(Table::decode(&bytes[..bytes.len() - 1]).is_err());
-        assert!(Table::decode(b"other").is_err());
-        assert!(Table::decode(&[2; 9]).is_err());
-        assert_eq!(Table::decode(b""), Ok(Table::default()));
-    }
-
-    #[test]
-    fn a_forgotten_caller_comes_back_no_lower() {
-        let mut table = Table::default();
-        table.advance(UnixMillis(61_000));
-        for caller in 1..=SLOTS_PER_SHARD as u128 {
-            table.put(slot(caller, 10 + caller as u64));
-        }
-        table.put(slot(1000, 50));
-        let count = |caller| table.count(CounterId(7), CallerId(caller), SPAN).1.current;
-        assert_eq!(count(1), 11, "the least used one was forgotten, and is seen through the floor");
-        assert_eq!(count(2000), 11, "so is a newcomer");
-        assert_eq!((count(2), count(1000)), (12, 50));
-        assert_eq!(table.slots.len(), SLOTS_PER_SHARD + 1);
-    }
-
-    #[test]
-    fn the_clock_of_a_table_does_not_wobble() {
-        let mut table = Table::default();
-        assert_eq!(table.advance(UnixMillis(120_000)), UnixMillis(120_000));
-        assert_eq!(table.advance(UnixMillis(119_999)), UnixMillis(120_000), "another thread");
-        assert_eq!(table.advance(UnixMillis(100_000)), UnixMillis(100_000), "the clock was set");
-    }
-
-    #[test]
-    fn gives_back_only_what_still_counts() {
-        for (span_end, expected) in [(120, (4, 3)), (60, (5, 2)), (180, (5, 3))] {
-            let mut table = Table::default();
-            table.put(slot(1, 5));
-            table.give_back(CounterId(7), CallerId(1), span_end, 1);
-            table.give_back(CounterId(7), CallerId(2), span_end, 1);
-            let (_, count) = table.count(CounterId(7), CallerId(1), SPAN);
-            assert_eq!((count.current, count.previous), expected, "{span_end}");
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
 //! Limits, under callers that get in each other's way, at the edges of windows, and in full tables.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use mcp_policy::number::Micros;
 use mcp_policy::rate::limiter::{Charge, Counter, Force, Limiter, Reservation, Shards};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
-use mcp_policy::rate::table::{CallerId, CounterId};
+use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
 use mcp_policy::rate::window::{Algorithm, Window};
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
@@ -46,11 +47,17 @@ fn charge(counter: u64, caller: u128, amount: u64, max: u64, algorithm: Algorith
     let window = Window::Every(NonZeroU32::new(60).unwrap());
     Charge {
         counter: Counter { id: CounterId(counter), window, algorithm },
-        caller: CallerId(caller),
+        account: of(caller, 1 + caller as u32),
         amount: Micros(amount),
         max: Some(Micros(max)),
         force: Force::Enforced,
     }
+}
+
+/// The account of a caller whom nobody verified; 0 is everybody.
+fn of(caller: u128, maker: u32) -> Account {
+    let account = Account { caller: CallerId(caller), class: Class::Claimed, maker: Maker(maker) };
+    if caller == 0 { Account::EVERYBODY } else { account }
 }
 
 proptest! {
@@ -110,6 +117,65 @@ proptest! {
         }
     }
 
+    /// Callers of a few addresses, more than the tables hold; calls that the server refuses now, later, or never.
+    #[test]
+    fn nobody_gets_one_call_too_many(
+        max in 1u64..5,
+        calls in proptest::collection::vec((0u64..200_000, 1u128..300, 0u32..4, 0u8..4), 1..700),
+        sliding in any::<bool>(),
+    ) {
+        let algorithm = if sliding { Algorithm::Sliding } else { Algorithm::Fixed };
+        let store = MemoryStore::default();
+        let limiter = Limiter::new(&store, Shards::for_entries(1));
+        let mut calls = calls;
+        calls.sort_by_key(|call| call.0);
+        let mut counted: HashMap<(u64, u128), u64> = HashMap::new();
+        let mut open: Vec<(u64, u128, Vec<Reservation>)> = Vec::new();
+        for (at, caller, maker, refusal) in calls {
+            let now = UnixMillis(START + at);
+            let call = Charge { account: of(caller, maker), ..charge(1, caller, 1, max, algorithm) };
+            if let Ok(granted) = limiter.reserve(&[call], now) {
+                let made = granted.reservations.into_iter().map(|(_, made)| made).collect();
+                *counted.entry((now.0 / 60_000, caller)).or_default() += 1;
+                if refusal < 3 {
+                    open.push((now.0 / 60_000, caller, made));
+                }
+            }
+            // The server refuses the oldest that are on their way.
+            for _ in 0..refusal.min(2) {
+                if open.is_empty() { break }
+                let (window, caller, made) = open.remove(0);
+                limiter.give_back(&made);
+                *counted.get_mut(&(window, caller)).unwrap() -= 1;
+            }
+            for ((window, caller), sum) in &counted {
+                prop_assert!(*sum <= max, "caller {caller} in window {window}: {sum}");
+            }
+        }
+    }
+
+    /// What is refused is as if it had never been.
+    #[test]
+    fn refused_calls_leave_no_trace(
+        callers in proptest::collection::vec((1u128..200, 1u32..5), 1..200),
+        order in any::<prop::sample::Index>(),
+    ) {
+        let store = MemoryStore::default();
+        let limiter = Limiter::new(&store, Shards::for_entries(1));
+        let reserve = |caller, maker| {
+            let call = Charge { account: of(caller, maker), ..charge(1, caller, 1, 3, Algorithm::Fixed) };
+            limiter.reserve(&[call], UnixMillis(START))
+        };
+        let mut granted: Vec<_> = callers.iter().filter_map(|(caller, maker)| reserve(*caller, *maker).ok()).collect();
+        let at = order.index(granted.len());
+        granted.rotate_left(at);
+        for made in granted {
+            limiter.give_back(made.reservations.iter().map(|(_, made)| made));
+        }
+        let (keys, bytes) = store.size();
+        prop_assert_eq!(bytes, keys * 13, "every table is empty");
+    }
+
     #[test]
     fn denied_calls_leave_no_trace(limits in proptest::collection::vec((0u128..3, 0u64..4), 1..5)) {
         let store = MemoryStore::default();
@@ -122,7 +188,7 @@ proptest! {
         let admitted = (0..6).filter(|_| limiter.reserve(&charges, UnixMillis(START)).is_ok()).count() as u64;
         prop_assert_eq!(Some(admitted), limits.iter().map(|(_, max)| *max).min());
         for charge in &charges {
-            prop_assert_eq!(limiter.used(charge.counter, charge.caller, UnixMillis(START)), Ok(Micros(admitted)));
+            prop_assert_eq!(limiter.used(charge.counter, charge.account, UnixMillis(START)), Ok(Micros(admitted)));
         }
     }
 }
@@ -174,4 +240,92 @@ fn a_store_that_stays_contended_or_fails_denies() {
         let call = [charge(1, 9, 1, 1, Algorithm::Fixed)];
         assert!(limiter.reserve(&call, UnixMillis(START)).is_err());
     }
+}
+
+/// A crowd with invented names before and while honest callers call, five times a day each.
+struct Siege {
+    store: MemoryStore,
+    shards: Shards,
+}
+
+impl Siege {
+    fn new(entries: u32) -> Siege {
+        Siege { store: MemoryStore::default(), shards: Shards::for_entries(entries) }
+    }
+
+    fn call(&self, name: u128, maker: u32) -> Option<Vec<Reservation>> {
+        // Names are digests.
+        let caller = name.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) | 1;
+        let window = Window::Every(NonZeroU32::new(86_400).unwrap());
+        let charge = charge(1, caller, 1, 5, Algorithm::Fixed);
+        let counter = Counter { window, ..charge.counter };
+        let charge = Charge { counter, account: of(caller, maker), ..charge };
+        let granted =
+            Limiter::new(&self.store, self.shards).reserve(&[charge], UnixMillis(START)).ok()?;
+        Some(granted.reservations.into_iter().map(|(_, made)| made).collect())
+    }
+
+    /// How many of the five calls each of these callers gets, of all of them together.
+    fn served(&self, honest: std::ops::Range<u128>) -> usize {
+        let calls = honest.flat_map(|name| std::iter::repeat_n(name, 5));
+        calls.filter(|name| self.call(*name, 1_000_000 + *name as u32).is_some()).count()
+    }
+
+    /// As many calls as it takes, from so many addresses; how many passed.
+    fn attack(&self, calls: u128, addresses: u128) -> usize {
+        let names = 1_000_000..1_000_000 + calls;
+        names.filter(|name| self.call(*name, 1 + (name % addresses) as u32).is_some()).count()
+    }
+}
+
+/// The attack that is meant: with limits of five a day, calls with ever new tokens raised the floors until nobody got a call.
+#[test]
+fn a_crowd_from_one_address_takes_nothing_from_others() {
+    let siege = Siege::new(1024);
+    assert_eq!(siege.served(0..100), 500);
+    let passed = siege.attack(12_000, 1);
+    assert!(passed <= 2 * 1024, "half of the tables: {passed}");
+    assert_eq!(siege.served(100..600), 5 * 500, "newcomers get all of their calls");
+    assert_eq!(siege.served(0..100), 0, "and the known not one more");
+}
+
+/// What remains where every call comes from elsewhere: newcomers share what is left, and whoever is known keeps his.
+#[test]
+fn a_crowd_from_everywhere_takes_nothing_from_the_known() {
+    let siege = Siege::new(1024);
+    for name in 0..500 {
+        assert!(siege.call(name, 1_000_000 + name as u32).is_some());
+    }
+    siege.attack(12_000, 12_000);
+    let known = siege.served(0..500);
+    assert_eq!(known, 4 * 500, "each has the four calls that he had left");
+    let newcomers = siege.served(500..1000);
+    assert!(newcomers < 500, "this is what an operator closes with verified names: {newcomers}");
+}
+
+#[test]
+fn a_crowd_that_the_server_refuses_takes_nothing_from_anybody() {
+    let siege = Siege::new(1024);
+    for name in 1_000_000..1_012_000u128 {
+        let made = siege.call(name, name as u32).unwrap();
+        Limiter::new(&siege.store, siege.shards).give_back(&made);
+    }
+    assert_eq!(siege.served(0..1000), 5 * 1000);
+}
+
+#[test]
+fn names_that_can_be_invented_fill_no_table_of_others() {
+    let siege = Siege::new(1024);
+    siege.attack(12_000, 12_000);
+    let verified = |name: u128| {
+        let caller = CallerId(name.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) | 1);
+        let account = Account { caller, class: Class::Verified, maker: Maker::NOBODY };
+        let call = Charge { account, ..charge(1, name, 1, 5, Algorithm::Fixed) };
+        (0..5)
+            .filter(|_| {
+                Limiter::new(&siege.store, siege.shards).reserve(&[call], UnixMillis(START)).is_ok()
+            })
+            .count()
+    };
+    assert_eq!((2_000..3_000).map(verified).sum::<usize>(), 5 * 1000);
 }

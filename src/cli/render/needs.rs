@@ -1,6 +1,6 @@
 //! What a policy needs of the deployment around it.
 
-use mcp_policy::policy::callers::{Peer, Source};
+use mcp_policy::policy::callers::{AsksAddress, Peer, Source};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::sessions::Sessions;
 
@@ -35,6 +35,13 @@ pub(super) fn meet(document: &mut Node, config: &Config, target: Target) -> Resu
             Source::Header(_) | Source::Credential(_) | Source::SourceIp => continue,
         };
         notes.add(&place, need);
+    }
+    let by_address = config.asks_address == AsksAddress::Always;
+    if by_address && target != Target::Envoy {
+        notes.add(
+            "scope: address",
+            "needs `use_remote_address: true` in the HTTP connection manager",
+        );
     }
     Ok(notes)
 }

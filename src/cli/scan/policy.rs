@@ -24,6 +24,9 @@ pub(super) struct Draft {
     pub(super) notes: Vec<String>,
 }
 
+/// Calls a minute of all agents behind one address: five times what the widest profile lets one read.
+const MOST_OF_ONE_ADDRESS: u32 = 600;
+
 /// Writes a policy for the tools of a server.
 pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile) -> Draft {
     let mut notes = Vec::new();
@@ -50,11 +53,29 @@ pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile)
     policy.push("version", Node::text("1"));
     policy.push("description", Node::Text(format!("A first policy for {}", one_line(server, 80))));
     policy.push("default", Node::text("deny"));
+    policy.0.push(ceiling());
     policy.push("tools", Node::Map(entries));
     if let Some(first) = policy.0.first_mut() {
         first.comments = head(profile, &notes);
     }
     Draft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
+}
+
+/// What one address may do, whoever it says that it is: limits by caller alone hold nobody who invents credentials.
+fn ceiling() -> Member {
+    let limit = Node::map([
+        ("counter", Node::text("calls_of_one_address")),
+        ("window", Node::text("minute")),
+        ("max", Node::number(MOST_OF_ONE_ADDRESS)),
+        ("scope", Node::text("address")),
+    ]);
+    Member {
+        comments: vec![
+            "Holds also who invents a new credential for each call. Envoy's connection manager must say `use_remote_address: true`.".to_owned(),
+        ],
+        key: "all_tools".to_owned(),
+        value: Node::map([("limits", Node::list([limit]))]),
+    }
 }
 
 fn head(profile: Profile, notes: &[String]) -> Vec<String> {

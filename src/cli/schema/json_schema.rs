@@ -112,7 +112,7 @@ fn kind(kind: &Kind) -> Map {
         Kind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
         Kind::Path => json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#),
         Kind::Scope => json(
-            r#"{"anyOf":[{"enum":["grant","session","global"]},{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}]}"#,
+            r#"{"anyOf":[{"enum":["grant","session","global","address"]},{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}]}"#,
         ),
         Kind::Window => json(
             r#"{"anyOf":[{"enum":["second","minute","hour","day","week","month"]},{"type":"string","pattern":"^[0-9]+[smh]$"},{"type":"integer","minimum":1,"maximum":31622400}]}"#,

@@ -67,7 +67,8 @@ fn kind(kind: &Kind) -> String {
         Kind::ArgumentPath => "`args.` path".to_owned(),
         Kind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
         Kind::Scope => {
-            "`\"grant\"` `\"session\"` `\"global\"`, or a key of `identity.keys`".to_owned()
+            "`\"grant\"` `\"session\"` `\"global\"` `\"address\"`, or a key of `identity.keys`"
+                .to_owned()
         }
         Kind::Window => "window".to_owned(),
         Kind::Rate => "rate such as `\"10/minute\"`".to_owned(),

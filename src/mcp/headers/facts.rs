@@ -73,27 +73,3 @@ impl<'h> Single<'h> {
         }
     }
 }
-
-/// The credential with its scheme in lower case and white space collapsed, so that one token cannot be spelled as many
-/// callers.
-///
-/// # Errors
-/// [`Reason::RepeatedHeader`]: Envoy joins repeated `authorization` headers with a comma, which no bearer or basic credential contains.
-pub fn credential(value: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut words =
-        value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    let mut normal = words.next().unwrap_or_default().to_ascii_lowercase();
-    let single = normal == b"bearer" || normal == b"basic";
-    for word in words {
-        if single && word.contains(&b',') {
-            return Err(Refusal::new(Reason::RepeatedHeader, "authorization"));
-        }
-        normal.push(b' ');
-        normal.extend_from_slice(word);
-    }
-    if single {
-        let end = normal.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
-        normal.truncate(end);
-    }
-    Ok(normal)
-}

@@ -6,7 +6,7 @@ use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Reader};
 
 /// Names that mean something else where a key could stand.
-const RESERVED: [&str; 4] = ["grant", "session", "global", "anonymous"];
+const RESERVED: [&str; 5] = ["grant", "session", "global", "anonymous", "address"];
 
 pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Callers> {
     let Some(field) = fields.take("identity") else {
@@ -36,8 +36,7 @@ fn keys(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Key>> {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         if RESERVED.contains(name) || name.is_empty() || !plain || name.len() > 64 {
             let message = format!("`{}` cannot be the name of a key", name.escape_debug());
-            let help =
-                "1 to 64 letters, digits, `_` and `-`; not grant, session, global or anonymous";
+            let help = "1 to 64 letters, digits, `_` and `-`; not grant, session, global, address or anonymous";
             reader.error_with_help(Code::BadPattern, &field.place, message, help.to_owned());
             continue;
         }

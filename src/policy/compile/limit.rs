@@ -282,7 +282,12 @@ pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope
     let Some(field) = fields.take("scope") else {
         return Some(default);
     };
-    let words = [("grant", Scope::Grant), ("session", Scope::Session), ("global", Scope::Global)];
+    let words = [
+        ("grant", Scope::Grant),
+        ("session", Scope::Session),
+        ("global", Scope::Global),
+        ("address", Scope::Address),
+    ];
     let text = reader.text(&field)?;
     if let Some((_, scope)) = words.iter().find(|(word, _)| *word == text) {
         return Some(*scope);

@@ -87,7 +87,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "true",
             ),
         ],
-        rules: r#"{"properties":{"keys":{"propertyNames":{"pattern":"^[A-Za-z0-9_-]{1,64}$","not":{"enum":["grant","session","global","anonymous"]}}}}}"#,
+        rules: r#"{"properties":{"keys":{"propertyNames":{"pattern":"^[A-Za-z0-9_-]{1,64}$","not":{"enum":["grant","session","global","address","anonymous"]}}}}}"#,
         ..PLAIN
     },
     Section {
@@ -127,7 +127,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "credential",
                 Kind::Text,
                 Optional,
-                "The digest of a header's value: who has the credential is the caller.",
+                "The digest of a header's value, in its canonical spelling: who has the credential is the caller. Nothing here verifies it.",
                 r#""x-api-key""#,
             ),
             field("source", Kind::Words(&["ip"]), Optional, "The client's address.", r#""ip""#),

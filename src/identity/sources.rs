@@ -1,0 +1,333 @@
+//! What the sources of names yield, and the caller that they make.
+
+use std::borrow::Cow;
+
+use super::network::{Network, without_port};
+use super::{Attribute, Caller, Named, Spelling, digest, maker, metadata};
+use crate::bounds::MAX_NAME_BYTES;
+use crate::json::{Value, write_string};
+use crate::mcp::Refusal;
+use crate::mcp::headers::credential::{canonical, canonical_cookie};
+use crate::mcp::headers::facts::{Facts, Single};
+use crate::number::Decimal;
+use crate::policy::callers::{AsksAddress, Key, Peer, Source};
+use crate::policy::compiled::Config;
+use crate::rate::table::{Account, CallerId, Class, Maker};
+use crate::reason::Reason;
+
+/// What a source yields.
+struct Yield {
+    id: CallerId,
+    class: Class,
+    spelling: Spelling,
+    value: Value<'static>,
+    /// What a key counts by, where that is not the value.
+    counted: Option<String>,
+}
+
+/// A name before it is known who brought it.
+struct Whose {
+    caller: CallerId,
+    class: Class,
+    spelling: Spelling,
+    value: Option<Value<'static>>,
+}
+
+impl Whose {
+    /// Those who have no name, all together.
+    fn constant(caller: CallerId) -> Whose {
+        let (class, spelling) = (Class::Verified, Spelling::Canonical);
+        Whose { caller, class, spelling, value: None }
+    }
+}
+
+/// Where the client is, if that is asked for and known.
+struct Where {
+    network: Option<Network>,
+}
+
+impl Where {
+    /// Who brings names that can be invented.
+    fn maker(&self) -> Maker {
+        let own = self.network.as_ref().map_or("nowhere", |network| &network.own);
+        maker(&[own.as_bytes()])
+    }
+
+    fn around(&self) -> Maker {
+        let around = self.network.as_ref().map_or("nowhere", |network| &network.around);
+        maker(&[around.as_bytes()])
+    }
+
+    fn named(&self, whose: Whose) -> Named {
+        let Whose { caller, class, spelling, value } = whose;
+        let maker = match class {
+            Class::Claimed => self.maker(),
+            Class::Address => self.around(),
+            Class::Verified | Class::Session | Class::Global => Maker::NOBODY,
+        };
+        Named { account: Account { caller, class, maker }, spelling, value }
+    }
+
+    /// Whose count a limit by address counts.
+    fn account(&self) -> Account {
+        let (caller, class, maker) = match &self.network {
+            Some(network) => {
+                let caller = digest(&[b"address of", network.own.as_bytes()]);
+                (caller, Class::Address, self.around())
+            }
+            None => (digest(&[b"no address"]), Class::Verified, Maker::NOBODY),
+        };
+        Account { caller, class, maker }
+    }
+}
+
+impl Yield {
+    fn verified(id: CallerId, value: Value<'static>) -> Yield {
+        Yield { id, class: Class::Verified, spelling: Spelling::Canonical, value, counted: None }
+    }
+}
+
+pub(super) struct Sources<'s> {
+    pub(super) config: &'s Config,
+    pub(super) facts: &'s Facts<'s>,
+    pub(super) attribute: &'s Attribute<'s>,
+    /// All dynamic metadata, once it has been asked for.
+    pub(super) metadata: Option<Option<Vec<u8>>>,
+}
+
+impl Sources<'_> {
+    pub(super) fn caller(mut self) -> Result<Caller, Refusal> {
+        let callers = &self.config.callers;
+        let grant = self.first(&callers.grant)?;
+        let name = grant.as_ref().map(|found| text(&found.value).into());
+        let proven = grant.as_ref().is_some_and(|found| found.class == Class::Verified);
+        let grant = grant.map_or(Whose::constant(digest(&[b"anonymous"])), |found| Whose {
+            caller: found.id,
+            class: found.class,
+            spelling: found.spelling,
+            value: None,
+        });
+        let keys: Vec<Whose> =
+            callers.keys.iter().map(|key| self.key(key)).collect::<Result<_, _>>()?;
+        let claimed = !proven || keys.iter().any(|key| key.class == Class::Claimed);
+        let place = Where { network: self.network(claimed)? };
+        let grant = place.named(grant);
+        let keys = keys.into_iter().map(|key| place.named(key)).collect();
+        let (session, address, maker) = (grant.account, place.account(), place.maker());
+        Ok(Caller { grant, session, address, maker, proven, name, keys, headers: self.headers()? })
+    }
+
+    /// A further name.
+    fn key(&mut self, key: &Key) -> Result<Whose, Refusal> {
+        let Some(found) = self.first(&key.sources)? else {
+            return Ok(Whose::constant(digest(&[b"no key", key.name.as_bytes()])));
+        };
+        let kind = kind(&found.value);
+        let text = found.counted.unwrap_or_else(|| text(&found.value));
+        // One name is one count, whatever source says so.
+        let by_address = key.sources.contains(&Source::SourceIp);
+        let class = match found.class {
+            Class::Verified if by_address => Class::Address,
+            class => class,
+        };
+        Ok(Whose {
+            caller: digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]),
+            class,
+            spelling: found.spelling,
+            value: Some(found.value),
+        })
+    }
+
+    /// The headers that conditions read.
+    fn headers(&self) -> Result<Vec<Option<Value<'static>>>, Refusal> {
+        let kept = self.facts.kept.iter().zip(&self.config.read_headers);
+        kept.map(|(header, is_read)| {
+            Ok(match header.value("one that the policy reads")? {
+                Some(value) if *is_read => Some(Value::String(Cow::Owned(readable(value)?))),
+                Some(_) | None => None,
+            })
+        })
+        .collect()
+    }
+
+    /// Where the client is, if anything counts by it; `claimed` says that he has a name which he could have invented.
+    fn network(&self, claimed: bool) -> Result<Option<Network>, Refusal> {
+        let asked = match self.config.asks_address {
+            AsksAddress::Always => true,
+            AsksAddress::OfTheUnverified => claimed,
+            AsksAddress::Never => false,
+        };
+        let address = if asked { (self.attribute)(&["source", "address"]) } else { None };
+        let address = address.map(|address| readable(&address)).transpose()?;
+        Ok(address.filter(|address| !address.is_empty()).map(|address| Network::of(&address)))
+    }
+
+    fn first(&mut self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
+        for source in sources {
+            let found = self.ask(source)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&mut self, source: &Source) -> Result<Option<Yield>, Refusal> {
+        // What two issuers or two proxies call by one name are two callers.
+        let named = |kind: &'static [u8], source: &str, found: Option<String>| {
+            found.filter(|text| !text.is_empty()).map(|text| {
+                let id = digest(&[kind, source.as_bytes(), text.as_bytes()]);
+                Yield::verified(id, Value::String(Cow::Owned(text)))
+            })
+        };
+        Ok(match source {
+            Source::JwtClaim { payload, claim } => {
+                let value = self.claim(payload, claim);
+                let Some(value) = value.and_then(usable) else { return Ok(None) };
+                let text = text(&value);
+                if text.len() > MAX_NAME_BYTES || !is_exact(&value) {
+                    return Err(Refusal::new(Reason::IdentityUnreadable, "a claim of the token"));
+                }
+                let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
+                parts.extend(claim.iter().map(|part| part.as_bytes()));
+                Some(Yield::verified(digest(&parts), value))
+            }
+            Source::Header(at) => {
+                let value = self.kept(*at).value("one that names the caller")?;
+                named(b"header", self.header(*at), value.map(readable).transpose()?)
+            }
+            Source::Peer(peer) => {
+                let attribute = match peer {
+                    Peer::Spiffe => "uri_san_peer_certificate",
+                    Peer::Subject => "subject_peer_certificate",
+                    Peer::Digest => "sha256_peer_certificate_digest",
+                };
+                let value = (self.attribute)(&["connection", attribute]);
+                let value = value.map(|value| readable(&value)).transpose()?;
+                let spiffe = |name: &String| *peer != Peer::Spiffe || name.starts_with("spiffe://");
+                named(b"peer", attribute, value.filter(spiffe))
+            }
+            Source::Credential(at) => self.credential(*at)?,
+            Source::SourceIp => {
+                let address = (self.attribute)(&["source", "address"]);
+                let address = address.map(|address| readable(&address)).transpose()?;
+                // The name is the address, but a client with a network of his own is one caller.
+                let network = address.as_deref().map(|address| Network::of(address).own);
+                let address = address.map(|address| without_port(&address).to_owned());
+                named(b"address", "", address).zip(network).map(|(found, network)| Yield {
+                    id: digest(&[b"address", b"", network.as_bytes()]),
+                    class: Class::Address,
+                    counted: Some(network),
+                    ..found
+                })
+            }
+        })
+    }
+
+    /// The digest of a credential in its canonical spelling; where it has none, of its bytes.
+    fn credential(&self, at: Option<usize>) -> Result<Option<Yield>, Refusal> {
+        let (kept, name) = match at {
+            None => (self.facts.credential, "authorization"),
+            Some(at) => (self.kept(at), "one that is the caller's credential"),
+        };
+        let Some(value) = kept.value(name)?.filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let header = at.map(|at| self.header(at));
+        let spelled = match header {
+            Some("cookie") => canonical_cookie(value),
+            Some(_) | None => canonical(value)?,
+        };
+        let spelling = if spelled.is_some() { Spelling::Canonical } else { Spelling::Ambiguous };
+        let spelled = spelled.as_deref().unwrap_or(value);
+        let id = match header {
+            None => digest(&[b"credential", spelled]),
+            Some(header) => {
+                let word = spelled.strip_prefix(b"bearer ").unwrap_or(spelled);
+                digest(&[b"credential of", header.as_bytes(), word])
+            }
+        };
+        let value = Value::String(Cow::Owned(hexadecimal(id)));
+        Ok(Some(Yield { class: Class::Claimed, spelling, ..Yield::verified(id, value) }))
+    }
+
+    fn kept(&self, at: usize) -> Single<'_> {
+        self.facts.kept.get(at).copied().unwrap_or_default()
+    }
+
+    fn header(&self, at: usize) -> &str {
+        self.config.headers.get(at).map_or("", |name| name)
+    }
+
+    fn claim(&mut self, payload: &str, claim: &[Box<str>]) -> Option<Value<'static>> {
+        let attribute = self.attribute;
+        let metadata = self.metadata.get_or_insert_with(|| attribute(&["metadata"]));
+        let mut value = metadata::of_filter(metadata.as_deref()?, "envoy.filters.http.jwt_authn")?;
+        for key in std::iter::once(payload).chain(claim.iter().map(|part| &**part)) {
+            let Value::Object(object) = value else { return None };
+            value = object.0.into_iter().find(|member| member.key == key)?.value;
+        }
+        Some(value)
+    }
+}
+
+/// A claim that can be a name: a text, a number, or a list of texts (in one order, however the token has them).
+fn usable(value: Value<'static>) -> Option<Value<'static>> {
+    match value {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => Some(value),
+        Value::Array(mut items) if !items.is_empty() => {
+            items.sort_by_key(text);
+            items.iter().all(|item| item.as_str().is_some()).then_some(Value::Array(items))
+        }
+        Value::Array(_) | Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// Numbers come as doubles: two that no double keeps apart would be one caller. From 2^53 on a double may stand for its neighbour.
+fn is_exact(value: &Value<'_>) -> bool {
+    let Value::Number(text) = value else { return true };
+    let below = text.parse::<f64>().is_ok_and(|number| number.abs() < 9_007_199_254_740_992.0);
+    below && Decimal::parse(text).is_some()
+}
+
+/// What keeps the number 7 and the text `7` apart.
+fn kind(value: &Value<'_>) -> &'static [u8] {
+    match value {
+        Value::String(_) => b"text",
+        Value::Number(_) => b"number",
+        Value::Bool(_) => b"flag",
+        Value::Array(_) => b"list",
+        Value::Null | Value::Object(_) => b"",
+    }
+}
+
+pub(super) fn text(value: &Value<'_>) -> String {
+    match value {
+        Value::String(text) | Value::Number(text) => text.clone().into_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) => {
+            let mut out = "[".to_owned();
+            for item in items {
+                if out.len() > 1 {
+                    out.push(',');
+                }
+                write_string(&mut out, &text(item));
+            }
+            out.push(']');
+            out
+        }
+        Value::Null | Value::Object(_) => String::new(),
+    }
+}
+
+fn readable(bytes: &[u8]) -> Result<String, Refusal> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME_BYTES);
+    // No other white space: what is not the same name must not become it.
+    text.map(|text| text.trim_matches([' ', '\t']).to_owned())
+        .ok_or_else(|| Refusal::new(Reason::IdentityUnreadable, "a header or certificate"))
+}
+
+fn hexadecimal(id: CallerId) -> String {
+    format!("{:032x}", id.0)
+}
