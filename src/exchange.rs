@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::mcp::headers::{Admission, Events, Follows, Head, Header, admit};
+use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
 use crate::policy::binding::Unmatched;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::sessions::Sessions;
@@ -28,7 +28,7 @@ pub use events::{Action, BodyAction, Chunk, Environment, HeaderEdit, Hold, Respo
 
 use arrival::{Route, route, seal_session};
 use judgement::Judgement;
-use response::{Expected, Lists, Response};
+use response::{Asked, Expected, Lists, Response};
 
 /// What a response must not be encoded for: events and lists have to be read.
 const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
@@ -55,7 +55,13 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, answered: bool },
+    Collecting {
+        head: Box<Head>,
+        caller: Box<Caller>,
+        buffered: usize,
+        /// What becomes of the response, where it is on its way already.
+        answered: Option<Box<State>>,
+    },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
@@ -127,8 +133,7 @@ impl Exchange {
                     }
                 }
                 let filters = self.policy().is_none_or(Policy::filters_any);
-                let plain = filters && events != Events::Unwanted;
-                self.edits.extend(plain.then_some(PLAIN));
+                self.edits.extend(filters.then_some(PLAIN));
                 return Ok(self.pass(if filters { Lists::Any(events) } else { Lists::None }));
             }
             Admission::Pass => {
@@ -146,7 +151,7 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, answered: false };
+        self.state = State::Collecting { head, caller, buffered: 0, answered: None };
         Ok(if hold == Hold::No { Action::Continue } else { Action::Pause })
     }
 
@@ -228,7 +233,7 @@ impl Exchange {
     pub fn awaits_response(&self) -> bool {
         match &self.state {
             State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
-            // A server answers before it has the body: too early to know what to look for.
+            // A server answers before it has the body.
             State::Collecting { .. } => self.policy().is_some_and(Policy::filters_any),
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
@@ -238,47 +243,67 @@ impl Exchange {
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
         let expected = match &mut self.state {
             State::Forwarded(expected) => std::mem::take(expected),
-            State::Collecting { answered, .. } => {
-                *answered = true;
-                return;
+            // Nobody knows yet what is asked.
+            State::Collecting { head, .. } => {
+                let (ids, framing) = (Vec::new(), head.framing);
+                let lists = Lists::To(Asked { lists: false, ids, batch: false, framing });
+                Expected { lists, ..Expected::default() }
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };
-        self.state = State::Passing;
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             self.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        let policy = self.policy;
-        if let Some((response, edits)) = Response::start(&self.config, policy, env, expected, head)
-        {
-            self.edits.extend(edits);
-            self.state = State::Responding(Box::new(response));
+        let started = Response::start(&self.config, self.policy, env, expected, head);
+        let next = match started {
+            None => State::Passing,
+            Some((mut response, edits)) => {
+                self.edits.extend(edits);
+                self.record = response.take_record(&self.config).or(self.record.take());
+                State::Responding(Box::new(response))
+            }
+        };
+        match &mut self.state {
+            State::Collecting { answered, .. } => *answered = Some(Box::new(next)),
+            state => *state = next,
         }
     }
 
-    /// Response body: `length` bytes are there, counted anew after each that passed.
+    /// Response body: `length` bytes are passing.
     pub fn response_body<E: Environment>(
         &mut self,
         env: &E,
         length: usize,
         chunk: Chunk,
     ) -> BodyAction {
-        let State::Responding(response) = &mut self.state else {
+        let config = Rc::clone(&self.config);
+        let State::Responding(response) = self.responding() else {
             return BodyAction::Continue;
         };
-        let action = response.body(&self.config, env, length, chunk);
+        let action = response.body(&config, env, length, chunk);
+        let record = response.take_record(&config);
         if response.is_over() {
-            self.state = State::Passing;
+            *self.responding() = State::Passing;
         }
+        self.record = record.or(self.record.take());
         action
     }
 
     /// Response trailers: where they come, the body never says that it has ended.
-    pub fn response_trailers<E: Environment>(&mut self, env: &E) -> BodyAction {
-        let State::Responding(response) = &mut self.state else {
-            return BodyAction::Continue;
-        };
-        response.trailers(&self.config, env)
+    pub fn response_trailers<E: Environment>(&mut self, env: &E) {
+        let config = Rc::clone(&self.config);
+        let State::Responding(response) = self.responding() else { return };
+        response.trailers(&config, env);
+        let record = response.take_record(&config);
+        self.record = record.or(self.record.take());
+    }
+
+    /// The state of the response, which may be on its way before the request is judged.
+    fn responding(&mut self) -> &mut State {
+        match &mut self.state {
+            State::Collecting { answered: Some(state), .. } => state,
+            state => state,
+        }
     }
 
     /// The changes that the headers of the request, or then of the response, still need.
@@ -312,9 +337,12 @@ impl Exchange {
         };
         self.record = verdict.record;
         match verdict.result {
-            // The answer is on its way already, unread.
-            Ok(expected) if answered && expected.has_lists() => self.host_failed(),
             Ok(expected) => {
+                if let Some(state) = answered {
+                    // The answer is on its way already, and tells nothing of what becomes of the call.
+                    self.state = *state;
+                    return Action::Continue;
+                }
                 if self.holds && !expected.is_nothing() {
                     self.edits.push(PLAIN);
                 }

@@ -16,7 +16,7 @@ use self::scan::{Byte, byte, string_run};
 const MAX_ID_BYTES: usize = 256;
 
 /// The lists that are looked for, by their place in [`super::call::LISTS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted(pub [bool; 4]);
 
 /// What is known of a text so far.

@@ -1,5 +1,8 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::binding::Bindings;
 use super::callers::Callers;
 use super::section::Section;
@@ -29,6 +32,10 @@ pub struct Config {
     pub read_headers: Vec<bool>,
     /// How requests are read.
     pub requests: Requests,
+    /// How responses are read.
+    pub responses: Responses,
+    /// How many bytes of responses all exchanges hold together.
+    pub held: Rc<Cell<usize>>,
     /// Whether the server vouches for session ids.
     pub sessions: Sessions,
     /// How denied calls are answered.
@@ -46,6 +53,13 @@ pub struct Requests {
     pub batch: Batch,
     /// Whether headers wait for the decision.
     pub hold_headers: HoldHeaders,
+}
+
+/// How responses are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Responses {
+    /// The longest list that is read, in bytes.
+    pub max_list_bytes: usize,
 }
 
 /// What becomes of batches.
