@@ -153,8 +153,7 @@ fn result_object(id: &str, message: &str, data: &str, modern: bool) -> String {
 #[must_use]
 pub fn list_unreadable_object(id: &str, cause: &Cause) -> String {
     let reason = Reason::ListUnreadable;
-    let data =
-        format!("{{\"reason\":\"{}\",\"cause\":\"{}\"}}", reason.label(), cause.word());
+    let data = format!("{{\"reason\":\"{}\",\"cause\":\"{}\"}}", reason.label(), cause.word());
     let message = format!("{}: {}", reason.sentence(), cause.text());
     error_object(Some(id), reason.code(), &message, &data)
 }

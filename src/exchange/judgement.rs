@@ -200,9 +200,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
         let Some(policy) = self.policy.filter(|policy| policy.filters_any()) else {
             return Lists::None;
         };
-        let filtered = |request: &&Request<'_>| {
-            request.list().is_some_and(|kind| policy.filters(kind))
-        };
+        let filtered =
+            |request: &&Request<'_>| request.list().is_some_and(|kind| policy.filters(kind));
         // Notifications too: some servers answer what has no id.
         let lists = requests.clone().any(|request| filtered(&request));
         let asked = requests.filter(|request| !lists || filtered(request));

@@ -9,6 +9,7 @@ mod text;
 use std::rc::Rc;
 
 use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
+use crate::bounds::MAX_UNJUDGED_BYTES;
 use crate::listing::Cause;
 use crate::mcp::headers::{Events, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
@@ -77,6 +78,8 @@ enum Form {
     Text(Text, Sieve),
     /// Events, judged one by one.
     Events(EventStream, Sieve),
+    /// Events or a page, which its first bytes tell; those that do not are kept.
+    Guess(Vec<u8>, Lists),
     /// Something that cannot be read: this takes its place, and then nothing more passes.
     Withheld(Vec<u8>),
 }
@@ -85,6 +88,8 @@ enum Form {
 enum Plan {
     Untouched,
     Read(Reading),
+    /// Some clients read as events whatever comes where they want them (TypeScript SDK 1.x).
+    Guess,
     /// Nothing of it passes, and nobody misses it.
     Empty,
     Withhold(Cause),
@@ -127,6 +132,7 @@ impl Response {
             Plan::Untouched => (Form::Untouched, Vec::new()),
             Plan::Empty => (Form::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
+            Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
                 let name = || env.attribute(&["response", "headers", "content-encoding"]);
                 let cause = match cause {
@@ -148,16 +154,18 @@ impl Response {
     /// The next bytes of the body that are passing, so many.
     pub(super) fn body<E: Environment>(
         &mut self,
-        config: &Config,
+        config: &Rc<Config>,
         env: &E,
         length: usize,
         chunk: Chunk,
     ) -> BodyAction {
-        let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
+        let mut bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
         self.observe(config, env, bytes.as_deref(), chunk);
         let last = chunk == Chunk::Last;
+        let kept = self.guess(config, &mut bytes, last);
         let (out, sieve) = match (&mut self.form, &bytes) {
             (Form::Untouched, _) => return BodyAction::Continue,
+            (Form::Guess(..), Some(_)) => return BodyAction::Replace(Vec::new()),
             (Form::Withheld(instead), _) => return BodyAction::Replace(std::mem::take(instead)),
             (Form::Text(text, sieve), Some(bytes)) => (text.push(bytes, last, sieve), sieve),
             (Form::Events(stream, sieve), Some(bytes)) => {
@@ -167,18 +175,35 @@ impl Response {
                 }
                 (out, sieve)
             }
-            (Form::Text(..) | Form::Events(..), None) => {
+            (Form::Text(..) | Form::Events(..) | Form::Guess(..), None) => {
                 self.noted = Some(Cause::HostFailure);
                 self.form = Form::Withheld(Vec::new());
                 return BodyAction::Replace(Vec::new());
             }
         };
         self.noted = self.noted.take().or_else(|| sieve.noted.take());
-        if bytes.is_some_and(|bytes| out == bytes) {
+        if !kept && bytes.is_some_and(|bytes| out == bytes) {
             BodyAction::Continue
         } else {
             BodyAction::Replace(out)
         }
+    }
+
+    /// Decides what a body is, if that is still open; true where bytes that were kept now stand before its bytes.
+    fn guess(&mut self, config: &Rc<Config>, bytes: &mut Option<Vec<u8>>, last: bool) -> bool {
+        let (Form::Guess(kept, lists), Some(bytes)) = (&mut self.form, bytes) else {
+            return false;
+        };
+        kept.append(bytes);
+        let first = kept.iter().find(|byte| byte.is_ascii_graphic());
+        if first.is_none() && !last && kept.len() <= MAX_UNJUDGED_BYTES {
+            return false;
+        }
+        let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
+        *bytes = std::mem::take(kept);
+        let reading = if page { Reading::Page } else { Reading::Events };
+        self.form = read(config, self.policy, std::mem::take(lists), reading);
+        true
     }
 
     /// Trailers: where they come, the body never says that it has ended. Nothing can be added to it here.
@@ -218,14 +243,14 @@ impl Response {
             && match &self.form {
                 Form::Untouched => true,
                 Form::Text(text, _) => text.is_free(),
-                Form::Events(..) | Form::Withheld(_) => false,
+                Form::Events(..) | Form::Guess(..) | Form::Withheld(_) => false,
             }
     }
 }
 
 /// The form of a body that is read; what nobody governs is withheld.
 fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Reading) -> Form {
-    let most = config.responses.max_list_bytes;
+    let most = config.max_list_bytes;
     let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, reading));
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => Form::Events(EventStream::new(most), sieve),
@@ -244,9 +269,7 @@ impl Lists {
             Lists::To(_) => plan_of_post(body, head),
             Lists::Any(events) => match plan_of_get(*events, body, head) {
                 Plan::Read(Reading::Json | Reading::Page) if !governed => Plan::Untouched,
-                Plan::Read(_) | Plan::Withhold(_) if !governed => {
-                    Plan::Withhold(Cause::Ungoverned)
-                }
+                Plan::Read(_) | Plan::Guess | Plan::Withhold(_) if !governed => Plan::Withhold(Cause::Ungoverned),
                 plan => plan,
             },
         }
@@ -336,12 +359,11 @@ fn plan_of_get(events: Events, body: BodyForm, head: ResponseHead<'_>) -> Plan {
     match body {
         BodyForm::EventStream if is_whole(head) => Plan::Read(Reading::Events),
         BodyForm::EventStream | BodyForm::OddEvents => Plan::Withhold(doubt(head)),
-        // Some clients read as events whatever comes where they want them (TypeScript SDK 1.x).
         _ if events == Events::Wanted && is_success(head) => match body {
             _ if head.encoded => Plan::Withhold(doubt(head)),
             BodyForm::Json => Plan::Read(Reading::List),
             BodyForm::EventStream | BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => {
-                Plan::Read(Reading::Events)
+                Plan::Guess
             }
         },
         _ if head.encoded => Plan::Untouched,

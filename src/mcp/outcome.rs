@@ -73,7 +73,8 @@ pub fn is_conclusive(details: &[u8], status: u16) -> bool {
         b"upstream_reset_before_response_started{remote_connection_failure",
     ];
     let of_a_proxy = matches!(status, 502..=504);
-    (details == b"via_upstream" && !of_a_proxy) || never_sent.iter().any(|prefix| details.starts_with(prefix))
+    (details == b"via_upstream" && !of_a_proxy)
+        || never_sent.iter().any(|prefix| details.starts_with(prefix))
 }
 
 impl Observer {

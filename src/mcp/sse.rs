@@ -134,7 +134,8 @@ impl EventStream {
                 continue;
             }
             let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let (piece, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+            let (piece, after) =
+                rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
             if !piece.is_empty() {
                 self.piece(piece, gate, &mut out);
             }

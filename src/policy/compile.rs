@@ -40,7 +40,8 @@ pub(super) fn configuration(
         };
         let settings = settings::read(&mut fields, &mut reader);
         reader.close(&fields);
-        let settings::Settings { requests, responses, sessions, counters, denials } = settings?;
+        let settings::Settings { requests, max_list_bytes, sessions, counters, denials } =
+            settings?;
         let mut policies = policies.into_iter();
         let (policy, others) = (policies.next()?, policies.collect());
         let headers = std::mem::take(&mut reader.headers);
@@ -55,7 +56,7 @@ pub(super) fn configuration(
             headers,
             read_headers,
             requests,
-            responses,
+            max_list_bytes,
             held: std::rc::Rc::default(),
             sessions,
             counters,

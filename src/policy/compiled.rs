@@ -32,8 +32,8 @@ pub struct Config {
     pub read_headers: Vec<bool>,
     /// How requests are read.
     pub requests: Requests,
-    /// How responses are read.
-    pub responses: Responses,
+    /// The longest list that is read of a response, in bytes.
+    pub max_list_bytes: usize,
     /// How many bytes of responses all exchanges hold together.
     pub held: Rc<Cell<usize>>,
     /// Whether the server vouches for session ids.
@@ -53,13 +53,6 @@ pub struct Requests {
     pub batch: Batch,
     /// Whether headers wait for the decision.
     pub hold_headers: HoldHeaders,
-}
-
-/// How responses are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Responses {
-    /// The longest list that is read, in bytes.
-    pub max_list_bytes: usize,
 }
 
 /// What becomes of batches.

@@ -61,7 +61,7 @@ impl Sieve {
     }
 
     fn most(&self) -> usize {
-        self.config.responses.max_list_bytes
+        self.config.max_list_bytes
     }
 
     fn is_suspicious(&self) -> bool {

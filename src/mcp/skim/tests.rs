@@ -68,13 +68,15 @@ fn finds_lists_and_nothing_else() {
     assert_eq!(skimmed(b"{\"result\":{\"t\xffools\":[]}}", 3).0, "broken");
     assert_eq!(skimmed(b"{\"result\":{\"tools\xe2\":[]}}", 3).0, "broken");
     assert_eq!(skimmed(b"{\"result\":{\"a\":\"\xff\"}}", 3).0, "whole");
-    let deep = format!("{{\"a\":{}1{},\"result\":{{\"x\":1}}}}", "[".repeat(9999), "]".repeat(9999));
+    let deep =
+        format!("{{\"a\":{}1{},\"result\":{{\"x\":1}}}}", "[".repeat(9999), "]".repeat(9999));
     assert_eq!(skimmed(deep.as_bytes(), 100).0, "whole");
 }
 
 #[test]
 fn long_keys_are_judged_in_little_memory() {
-    let disguised = format!("{{\"result\":{{\"{}tools{}\":[]}}}}", "\\u200b".repeat(9999), " ".repeat(9999));
+    let disguised =
+        format!("{{\"result\":{{\"{}tools{}\":[]}}}}", "\\u200b".repeat(9999), " ".repeat(9999));
     assert_eq!(skimmed(disguised.as_bytes(), 100).0, "list");
     let other = format!("{{\"result\":{{\"tools{}x\":[]}}}}", " ".repeat(9999));
     assert_eq!(skimmed(other.as_bytes(), 100).0, "whole");
@@ -113,7 +115,9 @@ fn remembers_the_one_id() {
 
 #[test]
 fn a_line_ends_in_no_string() {
-    for (text, broken) in [("{\"a\":1,", false), ("{\"a\":\"b", true), ("{\"a", true), ("hi", false)] {
+    for (text, broken) in
+        [("{\"a\":1,", false), ("{\"a\":\"b", true), ("{\"a", true), ("hi", false)]
+    {
         let mut skim = Skim::new(ALL);
         skim.push(text.as_bytes());
         assert_eq!(skim.line_break().is_some(), broken, "{text}");

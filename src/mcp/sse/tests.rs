@@ -1,11 +1,7 @@
 use super::{EventStream, Verdict};
 
 /// The data of the events, and what passes.
-fn pass(
-    stream: &str,
-    chunk: usize,
-    verdict: impl Fn(&str) -> Verdict,
-) -> (Vec<String>, String) {
+fn pass(stream: &str, chunk: usize, verdict: impl Fn(&str) -> Verdict) -> (Vec<String>, String) {
     let mut found = Vec::new();
     let mut out = Vec::new();
     let mut events = EventStream::new(40);
@@ -37,11 +33,7 @@ fn frames_every_dialect_in_every_chunking() {
         ("id: 1\ndata: \n\ndata:  x\n\n", vec!["", " x"], None),
         ("dataset: a\n\ndata: b\n\n", vec!["b"], None),
         ("data: a\n\r\ndata: b\r\n\n", vec!["a", "b"], None),
-        (
-            &format!("data: {long}\n\ndata: b\n\n"),
-            vec!["too large", "b"],
-            Some("\ndata: b\n\n"),
-        ),
+        (&format!("data: {long}\n\ndata: b\n\n"), vec!["too large", "b"], Some("\ndata: b\n\n")),
         (
             &format!("id: 1\ndata: {half}\ndata: {half}\r\n\r\ndata: b\n\n"),
             vec!["too large", "b"],

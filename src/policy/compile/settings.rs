@@ -4,9 +4,7 @@ use crate::bounds::{
     DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES, MAX_ENTRIES,
     MAX_LIST_BYTES,
 };
-use crate::policy::compiled::{
-    Batch, Counters, Denials, HoldHeaders, OnError, Requests, Responses,
-};
+use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Reader};
 use crate::policy::sessions::{Pins, Sessions};
@@ -19,7 +17,7 @@ const OLD_SECRET: &str = "MCP_POLICY_SESSION_SECRET_OLD";
 /// All of them.
 pub(super) struct Settings {
     pub(super) requests: Requests,
-    pub(super) responses: Responses,
+    pub(super) max_list_bytes: usize,
     pub(super) sessions: Sessions,
     pub(super) counters: Counters,
     pub(super) denials: Denials,
@@ -27,22 +25,23 @@ pub(super) struct Settings {
 
 pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Settings> {
     let requests = requests(fields, reader);
-    let responses = responses(fields, reader);
+    let max_list_bytes = max_list_bytes(fields, reader);
     let sessions = sessions(fields, reader);
     let counters = counters(fields, reader);
     let denials = denials(fields, reader);
     Some(Settings {
         requests: requests?,
-        responses: responses?,
+        max_list_bytes: max_list_bytes?,
         sessions: sessions?,
         counters: counters?,
         denials: denials?,
     })
 }
 
-fn responses(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Responses> {
+/// `responses`.
+fn max_list_bytes(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<usize> {
     let Some(field) = fields.take("responses") else {
-        return Some(Responses { max_list_bytes: DEFAULT_LIST_BYTES });
+        return Some(DEFAULT_LIST_BYTES);
     };
     let mut fields = reader.fields(&field)?;
     let max_list_bytes = match fields.take("max_list_bytes") {
@@ -50,7 +49,7 @@ fn responses(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Responses> 
         Some(field) => bytes(&field, MAX_LIST_BYTES, reader),
     };
     reader.close(&fields);
-    Some(Responses { max_list_bytes: max_list_bytes? })
+    max_list_bytes
 }
 
 fn bytes(field: &Field<'_>, most: usize, reader: &mut Reader) -> Option<usize> {
