@@ -70,6 +70,17 @@ pub const MAX_ECHO_BYTES: usize = 128;
 /// Longest JSON-RPC response, or event of a stream, in which an error is looked for. Errors are short; what is longer counts as a success.
 pub const MAX_OBSERVED_BYTES: usize = 65_536;
 
-/// Longest list, or event of a stream in which there could be one, that is read: Envoy's own default for buffered bodies. Lists come
-/// in pages; a longer one is withheld.
-pub const MAX_LIST_BYTES: usize = 1 << 20;
+/// How much of a response is held while nothing tells that it could hold a list. Honest lists begin within it; what is longer streams.
+pub const MAX_UNJUDGED_BYTES: usize = 65_536;
+
+/// Default of `responses.max_list_bytes`: a thousand tools with long descriptions take two megabytes.
+pub const DEFAULT_LIST_BYTES: usize = 8 << 20;
+
+/// Largest `responses.max_list_bytes`: reading a list takes some ten times its size, and a failed allocation traps the VM.
+pub const MAX_LIST_BYTES: usize = 64 << 20;
+
+/// Most of the bytes of responses that one VM holds at a time, all exchanges together.
+pub const MAX_HELD_BYTES: usize = 256 << 20;
+
+/// Bytes of a list for each JSON value that it may have: as many as [`MAX_VALUES`] leaves a body of one megabyte.
+pub const LIST_BYTES_PER_VALUE: usize = 8;

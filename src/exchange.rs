@@ -26,7 +26,7 @@ pub use events::{Action, BodyAction, Chunk, Environment, HeaderEdit, Hold, Respo
 
 use arrival::{Route, route, seal_session};
 use judgement::Judgement;
-use response::{Expected, Lists, Response};
+use response::{Asked, Expected, Lists, Response};
 
 /// What a response must not be encoded for: events and lists have to be read.
 const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
@@ -53,7 +53,13 @@ enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, answered: Answered },
+    Collecting {
+        head: Box<Head>,
+        caller: Box<Caller>,
+        buffered: usize,
+        /// The response, where it is on its way already: a server need not wait for the body.
+        early: Option<Box<Early>>,
+    },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
@@ -62,13 +68,11 @@ enum State {
     Answered,
 }
 
-/// What has come of the answer while the body is being collected: a server need not wait for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answered {
-    No,
-    Yes,
-    /// The server refuses the caller.
-    Refused,
+/// A response that has come before the request was judged.
+#[derive(Debug)]
+struct Early {
+    state: State,
+    refuses_the_caller: bool,
 }
 
 impl Exchange {
@@ -148,7 +152,7 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, answered: Answered::No };
+        self.state = State::Collecting { head, caller, buffered: 0, early: None };
         if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
@@ -230,7 +234,7 @@ impl Exchange {
     pub fn awaits_response(&self) -> bool {
         match &self.state {
             State::Forwarded(expected) => !expected.is_nothing() || self.sealed_to.is_some(),
-            // A server answers before it has the body: too early to know what to look for.
+            // A server answers before it has the body.
             State::Collecting { caller, .. } => {
                 !caller.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
@@ -240,50 +244,74 @@ impl Exchange {
 
     /// Response headers.
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
+        let filters = self.policy().is_some_and(Policy::filters_any);
+        let refuses_the_caller = head.refuses_the_caller();
         let expected = match &mut self.state {
             State::Forwarded(expected) => std::mem::take(expected),
-            State::Collecting { answered, .. } => {
-                *answered =
-                    if head.refuses_the_caller() { Answered::Refused } else { Answered::Yes };
-                return;
+            // Nobody knows yet what is asked.
+            State::Collecting { head, .. } => {
+                let (ids, framing) = (Vec::new(), head.framing);
+                let asked = Asked { lists: false, ids, batch: false, framing };
+                let lists = if filters { Lists::To(asked) } else { Lists::None };
+                Expected { lists, ..Expected::default() }
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };
-        self.state = State::Passing;
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             self.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        let policy = self.policy;
-        if let Some((response, edits)) = Response::start(&self.config, policy, env, expected, head)
-        {
-            self.edits.extend(edits);
-            self.state = State::Responding(Box::new(response));
+        let started = Response::start(&self.config, self.policy, env, expected, head);
+        let next = match started {
+            None => State::Passing,
+            Some((mut response, edits)) => {
+                self.edits.extend(edits);
+                self.record = response.take_record(&self.config).or(self.record.take());
+                State::Responding(Box::new(response))
+            }
+        };
+        match &mut self.state {
+            State::Collecting { early, .. } => {
+                *early = Some(Box::new(Early { state: next, refuses_the_caller }));
+            }
+            state => *state = next,
         }
     }
 
-    /// Response body: `length` bytes are there, counted anew after each that passed.
+    /// Response body: `length` bytes are passing.
     pub fn response_body<E: Environment>(
         &mut self,
         env: &E,
         length: usize,
         chunk: Chunk,
     ) -> BodyAction {
-        let State::Responding(response) = &mut self.state else {
+        let config = Rc::clone(&self.config);
+        let State::Responding(response) = self.responding() else {
             return BodyAction::Continue;
         };
-        let action = response.body(&self.config, env, length, chunk);
+        let action = response.body(&config, env, length, chunk);
+        let record = response.take_record(&config);
         if response.is_over() {
-            self.state = State::Passing;
+            *self.responding() = State::Passing;
         }
+        self.record = record.or(self.record.take());
         action
     }
 
     /// Response trailers: where they come, the body never says that it has ended.
-    pub fn response_trailers<E: Environment>(&mut self, env: &E) -> BodyAction {
-        let State::Responding(response) = &mut self.state else {
-            return BodyAction::Continue;
-        };
-        response.trailers(&self.config, env)
+    pub fn response_trailers<E: Environment>(&mut self, env: &E) {
+        let config = Rc::clone(&self.config);
+        let State::Responding(response) = self.responding() else { return };
+        response.trailers(&config, env);
+        let record = response.take_record(&config);
+        self.record = record.or(self.record.take());
+    }
+
+    /// The state of the response, which may be on its way before the request is judged.
+    fn responding(&mut self) -> &mut State {
+        match &mut self.state {
+            State::Collecting { early: Some(early), .. } => &mut early.state,
+            state => state,
+        }
     }
 
     /// The changes that the headers of the request, or then of the response, still need.
@@ -297,7 +325,7 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, caller, buffered, answered } =
+        let State::Collecting { head, caller, buffered, early } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -317,14 +345,15 @@ impl Exchange {
         };
         self.record = verdict.record;
         match verdict.result {
-            // The answer is on its way already, unread.
-            Ok(expected) if answered != Answered::No && expected.has_lists() => self.host_failed(),
-            Ok(expected) if answered == Answered::Refused => {
-                give_back(&self.config, env, expected.unproven.iter());
-                self.state = State::Passing;
-                Action::Continue
-            }
             Ok(expected) => {
+                if let Some(early) = early {
+                    // The answer tells nothing of what becomes of the call, unless the server refuses the caller.
+                    if early.refuses_the_caller {
+                        give_back(&self.config, env, expected.unproven.iter());
+                    }
+                    self.state = early.state;
+                    return Action::Continue;
+                }
                 if self.holds && !expected.needs_no_body() {
                     self.edits.push(PLAIN);
                 }

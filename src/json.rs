@@ -96,12 +96,20 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Value<'_>, Fault> {
     parser::Parser::new(text, duplicates, MAX_DEPTH, MAX_VALUES).document()
 }
 
-/// Reads the items of an array, each with its own bytes in the text.
+/// The same of a text of the server's, which may have so many values.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_within(text: &str, values: usize) -> Result<Value<'_>, Fault> {
+    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, values).document()
+}
+
+/// Reads the items of an array of so many values, each with its own bytes in the text.
 ///
 /// # Errors
 /// As [`parse`]; and a syntax fault where the text is no array.
-pub fn parse_items(text: &str) -> Result<Vec<Item<'_>>, Fault> {
-    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, MAX_VALUES).items()
+pub fn parse_items(text: &str, values: usize) -> Result<Vec<Item<'_>>, Fault> {
+    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, values).items()
 }
 
 /// One item of an array.

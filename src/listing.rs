@@ -3,10 +3,16 @@
 //! Visibility is asked of [`crate::decision`], which also decides calls. What is kept stays as the server wrote it, byte for byte; a list
 //! that two readers could take for two lists is not shown at all.
 
+mod cause;
+
+pub use self::cause::Cause;
+
+use crate::bounds::{LIST_BYTES_PER_VALUE, MAX_VALUES};
 use crate::decision::is_visible;
-use crate::json::{Duplicates, Item, Member, Object, Value, parse, parse_items};
+use crate::json::{FaultKind, Item, Member, Object, Value, parse_items, parse_within};
 use crate::matcher::fold::confusable;
 use crate::mcp::call::{Call, Kind, LISTS};
+use crate::mcp::skim::Wanted;
 use crate::policy::compiled::Policy;
 
 /// What becomes of one JSON text of a response.
@@ -17,48 +23,69 @@ pub enum Filtered {
     /// This takes its place.
     Changed(String),
     /// It may hold a list, and cannot be read without guessing.
-    Unreadable,
+    Unreadable(Cause),
 }
 
 /// The keys that make a message an answer with a list; one that only resembles one of them is for a lenient reader the same.
 const RESULT: &str = "result";
 
+/// The lists that the policy filters.
+#[must_use]
+pub fn wanted(policy: &Policy) -> Wanted {
+    Wanted(LISTS.map(|(.., kind)| policy.filters(kind)))
+}
+
 /// Removes from a message, or a batch of them, what the policy does not show.
 #[must_use]
 pub fn filter(policy: &Policy, bytes: &[u8]) -> Filtered {
-    let parsed = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| Some((text, parse(text, Duplicates::Refuse).ok()?)));
-    let Some((text, value)) = parsed else {
-        return Filtered::Unreadable;
-    };
-    let mut edits = Edits { text, edits: Vec::new() };
-    let read = match &value {
-        Value::Object(message) => message_edits(policy, message, &mut edits),
-        Value::Array(messages) => messages.iter().try_for_each(|message| match message {
-            Value::Object(message) => message_edits(policy, message, &mut edits),
-            // Nothing that a client takes for a message.
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
-            Value::Array(_) => None,
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
-    };
-    match read {
-        None => Filtered::Unreadable,
-        Some(()) if edits.edits.is_empty() => Filtered::Unchanged,
-        Some(()) => edits.apply().map_or(Filtered::Unreadable, Filtered::Changed),
+    match edited(policy, bytes) {
+        Ok(None) => Filtered::Unchanged,
+        Ok(Some(text)) => Filtered::Changed(text),
+        Err(cause) => Filtered::Unreadable(cause),
     }
 }
 
-/// Finds what is to be changed in a message; `None` where it cannot be read.
-fn message_edits<'t>(policy: &Policy, message: &Object<'t>, edits: &mut Edits<'t>) -> Option<()> {
+fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotJson)?;
+    // Whatever is read here was held, so the setting bounds it.
+    let values = (bytes.len() / LIST_BYTES_PER_VALUE).max(MAX_VALUES);
+    let value = parse_within(text, values).map_err(|fault| fault.kind)?;
+    let mut edits = Edits { text, values, edits: Vec::new() };
+    match &value {
+        Value::Object(message) => message_edits(policy, message, &mut edits)?,
+        Value::Array(messages) => {
+            for message in messages {
+                match message {
+                    Value::Object(message) => message_edits(policy, message, &mut edits)?,
+                    // Nothing that a client takes for a message.
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+                    Value::Array(_) => return Err(Cause::NotAList),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    match edits.edits.is_empty() {
+        true => Ok(None),
+        false => edits.apply().map(Some).ok_or(Cause::NotJson),
+    }
+}
+
+/// Finds what is to be changed in a message.
+fn message_edits<'t>(
+    policy: &Policy,
+    message: &Object<'t>,
+    edits: &mut Edits<'t>,
+) -> Result<(), Cause> {
     // Whatever else the message has: a client may look at the result first.
-    let Some(result) = exactly(message, RESULT)? else { return Some(()) };
+    let Some(result) = exactly(message, RESULT)? else { return Ok(()) };
     let members = match &result.value {
         Value::Object(members) => members,
         // No result of MCP, but items could stand in it.
-        Value::Array(_) => return None,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Some(()),
+        Value::Array(items) if items.iter().any(is_nested) => return Err(Cause::NotAList),
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Ok(());
+        }
     };
     let mut filtered = false;
     for (_, key, name, kind) in LISTS {
@@ -70,7 +97,10 @@ fn message_edits<'t>(policy: &Policy, message: &Object<'t>, edits: &mut Edits<'t
         if list.value == Value::Null {
             continue;
         }
-        let items = parse_items(list.raw).ok()?;
+        let items = parse_items(list.raw, edits.values).map_err(|fault| match fault.kind {
+            FaultKind::Syntax => Cause::NotAList,
+            kind @ (FaultKind::Depth | FaultKind::Size | FaultKind::Duplicate) => kind.into(),
+        })?;
         let kept: Vec<&str> = items
             .iter()
             .filter(|item| is_shown(policy, kind, name, item))
@@ -87,35 +117,44 @@ fn message_edits<'t>(policy: &Policy, message: &Object<'t>, edits: &mut Edits<'t
     {
         edits.replace(scope.raw, "\"private\"".to_owned())?;
     }
-    Some(())
+    Ok(())
+}
+
+fn is_nested(value: &Value<'_>) -> bool {
+    matches!(value, Value::Object(_) | Value::Array(_))
 }
 
 fn is_shown(policy: &Policy, kind: Kind, key: &str, item: &Item<'_>) -> bool {
-    let named = item.value.as_object().and_then(|item| exactly(item, key)?);
+    let named = item.value.as_object().and_then(|item| exactly(item, key).ok()?);
     named
         .and_then(|name| name.value.as_str())
         .is_some_and(|name| is_visible(policy, &Call::new(kind, name, None)))
 }
 
-/// The member of this key; `None` where another key could be taken for it.
-fn exactly<'o, 't>(object: &'o Object<'t>, key: &str) -> Option<Option<&'o Member<'t>>> {
+/// The member of this key, unless another key could be taken for it.
+fn exactly<'o, 't>(object: &'o Object<'t>, key: &str) -> Result<Option<&'o Member<'t>>, Cause> {
     let doubtful = object.0.iter().any(|member| confusable(&member.key, key));
-    (!doubtful).then(|| object.member(key))
+    if doubtful { Err(Cause::AmbiguousKey) } else { Ok(object.member(key)) }
 }
 
 /// Replacements of pieces of a text.
 struct Edits<'t> {
     text: &'t str,
+    /// How many values it may have.
+    values: usize,
     edits: Vec<(usize, usize, String)>,
 }
 
 impl<'t> Edits<'t> {
     /// `piece` is a slice of the text.
-    fn replace(&mut self, piece: &'t str, by: String) -> Option<()> {
-        let start = (piece.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize)?;
-        let end = start.checked_add(piece.len()).filter(|end| *end <= self.text.len())?;
+    fn replace(&mut self, piece: &'t str, by: String) -> Result<(), Cause> {
+        let start = (piece.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize);
+        let end = start.and_then(|start| start.checked_add(piece.len()));
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= self.text.len())) else {
+            return Err(Cause::NotJson);
+        };
         self.edits.push((start, end, by));
-        Some(())
+        Ok(())
     }
 
     fn apply(mut self) -> Option<String> {

@@ -2,16 +2,18 @@
 
 use crate::decision::Denial;
 use crate::identity::Caller;
+use crate::listing::Cause;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
 use crate::policy::compiled::Config;
+use crate::reason::Reason;
 use crate::reply::echoed;
 
 /// The record of one request. Every field is a value of its own in the filter state, under `wasm.mcp_<field>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// `allow`, `deny`, `would_deny`, `refuse`, or `pass` for what is no tool call.
+    /// `allow`, `deny`, `would_deny`, `refuse`, `pass` for what is no tool call, or `withheld` for what the server said.
     pub decision: &'static str,
     /// The JSON-RPC method, or `batch`.
     pub method: String,
@@ -23,6 +25,10 @@ pub struct Record {
     pub rule: String,
     /// The policy.
     pub policy: String,
+    /// Why a response is withheld; a word.
+    pub cause: &'static str,
+    /// A line for the operator, where one is needed.
+    pub warning: String,
     /// The caller's grant; a digest where it is a credential.
     pub grant: String,
     /// The caller's further names: `team=sre,tenant=acme`.
@@ -34,6 +40,18 @@ impl Record {
     #[must_use]
     pub fn refused(refusal: &Refusal) -> Record {
         Record { decision: "refuse", reason: refusal.reason.label(), ..Record::default() }
+    }
+
+    /// The record of a response, or a part of one, that is withheld. What is on record of the request stays.
+    #[must_use]
+    pub fn withheld(cause: &Cause, policy: &str) -> Record {
+        let reason = Reason::ListUnreadable.label();
+        let (word, text) = (cause.word(), cause.text());
+        let warning = format!(
+            "mcp_policy: withheld what a server said under policy `{}`: {text} [{reason}, {word}]",
+            echoed(policy)
+        );
+        Record { decision: "withheld", reason, cause: word, warning, ..Record::default() }
     }
 
     /// The record of a message that the policy has no rules for.
@@ -89,6 +107,7 @@ impl Record {
             ("mcp_method", &self.method),
             (field, name),
             ("mcp_reason", self.reason),
+            ("mcp_cause", self.cause),
             ("mcp_rule", &self.rule),
             ("mcp_policy", &self.policy),
             ("mcp_grant", &self.grant),

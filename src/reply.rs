@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::bounds::MAX_ECHO_BYTES;
 use crate::decision::{Denial, Detail};
 use crate::json::write_string;
+use crate::listing::Cause;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::{Framing, Head};
@@ -152,10 +153,11 @@ fn result_object(id: &str, message: &str, data: &str, modern: bool) -> String {
 
 /// The response to a list that cannot be shown.
 #[must_use]
-pub fn list_unreadable_object(id: &str) -> String {
+pub fn list_unreadable_object(id: &str, cause: &Cause) -> String {
     let reason = Reason::ListUnreadable;
-    let data = format!("{{\"reason\":\"{}\"}}", reason.label());
-    error_object(Some(id), reason.code(), reason.sentence(), &data)
+    let data = format!("{{\"reason\":\"{}\",\"cause\":\"{}\"}}", reason.label(), cause.word());
+    let message = format!("{}: {}", reason.sentence(), cause.text());
+    error_object(Some(id), reason.code(), &message, &data)
 }
 
 /// The response to a request whose batch is refused for another one's sake.

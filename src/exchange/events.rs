@@ -63,8 +63,6 @@ pub enum Action {
 pub enum BodyAction {
     /// Let them pass.
     Continue,
-    /// Keep them, and come back when there are more.
-    Pause,
     /// Let these pass instead.
     Replace(Vec<u8>),
 }

@@ -1,7 +1,7 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
 use super::Environment;
-use super::response::{Expected, Lists, Refunds};
+use super::response::{Asked, Expected, Lists, Refunds};
 use crate::decision::{Denial, Detail, has_ambiguous_argument};
 use crate::enforce::{Governed, Outcome, Permit, enforce};
 use crate::identity::Caller;
@@ -105,7 +105,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
     /// What only answers the server calls nothing; but who is turned away does not get to answer either.
     fn of_answers(&self, name: &str) -> Verdict {
         if self.turned_away().is_none() {
-            return self.passes(name, Lists::None);
+            return self.passes(name, self.lists(std::iter::empty(), false));
         }
         let record = self.policy_record(name, "deny");
         Verdict { record: Some(record), result: Err(Reply::nothing()) }
@@ -203,19 +203,22 @@ impl<'j, E: Environment> Judgement<'j, E> {
         Ok(Some(governed))
     }
 
-    /// The answers with lists that are to be filtered.
-    fn lists<'r>(&self, requests: impl Iterator<Item = &'r Request<'r>>, batch: bool) -> Lists {
-        let filtered = |request: &&Request<'_>| {
-            let filters = |kind| self.policy.is_some_and(|policy| policy.filters(kind));
-            request.list().is_some_and(filters)
-        };
-        // Notifications too: some servers answer what has no id.
-        let mut requests = requests.filter(filtered).peekable();
-        if requests.peek().is_none() {
+    /// What to look for in the response. Whatever was asked, any list may come: the client can have asked for it elsewhere.
+    fn lists<'r>(
+        &self,
+        requests: impl Iterator<Item = &'r Request<'r>> + Clone,
+        batch: bool,
+    ) -> Lists {
+        let Some(policy) = self.policy.filter(|policy| policy.filters_any()) else {
             return Lists::None;
-        }
-        let ids = requests.filter_map(|request| request.id.map(str::to_owned)).collect();
-        Lists::To { ids, batch, framing: self.head.framing }
+        };
+        let filtered =
+            |request: &&Request<'_>| request.list().is_some_and(|kind| policy.filters(kind));
+        // Notifications too: some servers answer what has no id.
+        let lists = requests.clone().any(|request| filtered(&request));
+        let asked = requests.filter(|request| !lists || filtered(request));
+        let ids = asked.filter_map(|request| request.id.map(str::to_owned)).collect();
+        Lists::To(Asked { lists, ids, batch, framing: self.head.framing })
     }
 
     fn record(&self, request: &Request<'_>, outcome: &Outcome<'_>) -> Record {

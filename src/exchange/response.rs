@@ -1,16 +1,26 @@
 //! The response to a request that was forwarded: counts given back on errors, lists cut down to what the policy shows.
 //!
-//! Only a JSON list waits until it is whole. Events pass one by one, and what needs no look passes untouched.
+//! Which answer comes is chosen by the client too (a server sends what it has to whoever holds a stream), so every response to a governed caller is
+//! looked at, whatever was asked. It is skimmed as it streams by: what is no list passes byte for byte, and only what may be one waits.
+
+mod sieve;
+mod text;
+
+use std::rc::Rc;
 
 use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
-use crate::bounds::MAX_LIST_BYTES;
-use crate::listing::{Filtered, filter};
+use crate::bounds::MAX_UNJUDGED_BYTES;
+use crate::listing::Cause;
 use crate::mcp::headers::{Events, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
-use crate::mcp::sse::{EventStream, Verdict};
+use crate::mcp::sse::EventStream;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::limiter::Reservation;
+use crate::record::Record;
 use crate::reply::{framed_body, list_unreadable_object};
+
+use sieve::{Reading, Sieve};
+use text::Text;
 
 /// Counts that are given back if the server answers a call with an error, by the call's id.
 pub(super) type Refunds = Vec<(String, Vec<Reservation>)>;
@@ -34,17 +44,23 @@ pub(super) enum Lists {
     /// None that is filtered.
     #[default]
     None,
-    /// Answers to the requests with these ids.
-    To {
-        /// The ids' own bytes.
-        ids: Vec<String>,
-        /// Whether the requests came as a batch.
-        batch: bool,
-        /// How the client wants to be answered.
-        framing: Framing,
-    },
+    /// A POST.
+    To(Asked),
     /// A GET: a stream can bring answers to any request (MCP 2024-11-05; resumed streams since 2025-03-26).
     Any(Events),
+}
+
+/// What a POST asked for, for an answer in the place of one that cannot be read.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Whether it asked for a list that is filtered.
+    pub(super) lists: bool,
+    /// The ids' own bytes: of the requests for such lists, or else of all requests.
+    pub(super) ids: Vec<String>,
+    /// Whether the requests came as a batch.
+    pub(super) batch: bool,
+    /// How the client wants to be answered.
+    pub(super) framing: Framing,
 }
 
 /// A response on its way through.
@@ -53,22 +69,33 @@ pub(super) struct Response {
     observer: Option<Observer>,
     refunds: Refunds,
     form: Form,
-    lists: Lists,
     policy: Option<usize>,
+    noted: Option<Cause>,
 }
 
 #[derive(Debug)]
 enum Form {
     /// It passes unread, but for the observer.
     Untouched,
-    /// One JSON text, kept until it is whole; this much of it is buffered.
-    Json(usize),
-    /// A page about an error, kept in the same way: it may be JSON under another name.
-    Page(usize),
+    /// One text, or a page that may be one.
+    Text(Text, Sieve),
     /// Events, judged one by one.
-    Events(EventStream),
+    Events(EventStream, Sieve),
+    /// Events or a page, which its first bytes tell; those that do not are kept.
+    Guess(Vec<u8>, Lists),
     /// Something that cannot be read: this takes its place, and then nothing more passes.
     Withheld(Vec<u8>),
+}
+
+/// How the body is treated.
+enum Plan {
+    Untouched,
+    Read(Reading),
+    /// Some clients read as events whatever comes where they want them (TypeScript SDK 1.x).
+    Guess,
+    /// Nothing of it passes, and nobody misses it.
+    Empty,
+    Withhold(Cause),
 }
 
 impl Expected {
@@ -89,7 +116,7 @@ impl Expected {
 impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<E: Environment>(
-        config: &Config,
+        config: &Rc<Config>,
         policy: Option<usize>,
         env: &E,
         expected: Expected,
@@ -108,76 +135,93 @@ impl Response {
         }
         let observer = (!refunds.is_empty())
             .then(|| Observer::new(body, refunds.iter().map(|(id, _)| id.clone()).collect()));
-        let (form, edits) = match lists {
-            Lists::None => (Form::Untouched, Vec::new()),
-            Lists::To { .. } | Lists::Any(_) => lists.form(policy, body, head),
-        };
-        if head.ends || (observer.is_none() && matches!(form, Form::Untouched)) {
+        if head.ends {
             return None;
         }
-        Some((Response { observer, refunds, form, lists, policy }, edits))
+        let mut noted = None;
+        let (form, edits) = match lists.plan(policy.is_some(), body, head) {
+            Plan::Untouched => (Form::Untouched, Vec::new()),
+            Plan::Empty => (Form::Withheld(Vec::new()), vec![UNMEASURED]),
+            Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
+            Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
+            Plan::Withhold(cause) => {
+                let name = || env.attribute(&["response", "headers", "content-encoding"]);
+                let cause = match cause {
+                    Cause::Encoded(_) => Cause::encoded(&name().unwrap_or_default()),
+                    other => other,
+                };
+                let edits = lists.edits(head.status);
+                let form = Form::Withheld(lists.body_error(&cause));
+                noted = Some(cause);
+                (form, edits)
+            }
+        };
+        if observer.is_none() && matches!(form, Form::Untouched) {
+            return None;
+        }
+        Some((Response { observer, refunds, form, policy, noted }, edits))
     }
 
-    /// The next bytes of the body. `length` counts those that Envoy has buffered where it was told to pause, else those that
-    /// are passing.
+    /// The next bytes of the body that are passing, so many.
     pub(super) fn body<E: Environment>(
         &mut self,
-        config: &Config,
+        config: &Rc<Config>,
         env: &E,
         length: usize,
         chunk: Chunk,
     ) -> BodyAction {
-        if let Form::Json(buffered) | Form::Page(buffered) = &mut self.form {
-            *buffered = length;
-            if length > MAX_LIST_BYTES {
-                let error = self.lists.error();
-                self.form = Form::Withheld(Vec::new());
-                return BodyAction::Replace(error);
-            }
-            if chunk == Chunk::More {
-                return BodyAction::Pause;
-            }
-        }
-        let bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
+        let mut bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
         self.observe(config, env, bytes.as_deref(), chunk);
-        let policy = self.policy.and_then(|at| config.policy_at(at));
-        match &mut self.form {
-            Form::Untouched => BodyAction::Continue,
-            Form::Page(_) if bytes.as_deref().is_some_and(|page| !may_be_json(page)) => {
-                BodyAction::Continue
-            }
-            Form::Json(_) | Form::Page(_) => match bytes.map(|bytes| json(policy, &bytes)) {
-                Some(Filtered::Unchanged) => BodyAction::Continue,
-                Some(Filtered::Changed(text)) => BodyAction::Replace(text.into_bytes()),
-                Some(Filtered::Unreadable) | None => BodyAction::Replace(self.lists.error()),
-            },
-            Form::Events(stream) => match bytes {
-                Some(bytes) => {
-                    let lists = &self.lists;
-                    let mut judge = |data: Option<&[u8]>| event(policy, lists, data);
-                    let mut out = stream.push(&bytes, &mut judge);
-                    if chunk == Chunk::Last {
-                        out.extend(stream.finish(&mut judge));
-                    }
-                    if out == bytes { BodyAction::Continue } else { BodyAction::Replace(out) }
+        let last = chunk == Chunk::Last;
+        let kept = self.guess(config, &mut bytes, last);
+        let (out, sieve) = match (&mut self.form, &bytes) {
+            (Form::Untouched, _) => return BodyAction::Continue,
+            (Form::Guess(..), Some(_)) => return BodyAction::Replace(Vec::new()),
+            (Form::Withheld(instead), _) => return BodyAction::Replace(std::mem::take(instead)),
+            (Form::Text(text, sieve), Some(bytes)) => (text.push(bytes, last, sieve), sieve),
+            (Form::Events(stream, sieve), Some(bytes)) => {
+                let mut out = stream.push_through(bytes, sieve);
+                if last {
+                    out.extend(stream.finish_through(sieve));
                 }
-                None => BodyAction::Replace(Vec::new()),
-            },
-            Form::Withheld(instead) => BodyAction::Replace(std::mem::take(instead)),
+                (out, sieve)
+            }
+            (Form::Text(..) | Form::Events(..) | Form::Guess(..), None) => {
+                self.noted = Some(Cause::HostFailure);
+                self.form = Form::Withheld(Vec::new());
+                return BodyAction::Replace(Vec::new());
+            }
+        };
+        self.noted = self.noted.take().or_else(|| sieve.noted.take());
+        if !kept && bytes.is_some_and(|bytes| out == bytes) {
+            BodyAction::Continue
+        } else {
+            BodyAction::Replace(out)
         }
     }
 
-    /// Trailers: where they come, the body never says that it has ended.
-    pub(super) fn trailers<E: Environment>(&mut self, config: &Config, env: &E) -> BodyAction {
-        match self.form {
-            Form::Json(buffered) | Form::Page(buffered) => {
-                self.body(config, env, buffered, Chunk::Last)
-            }
-            // Nothing can be added here.
-            Form::Untouched | Form::Events(_) | Form::Withheld(_) => {
-                self.observe(config, env, Some(&[]), Chunk::Last);
-                BodyAction::Continue
-            }
+    /// Decides what a body is, if that is still open; true where bytes that were kept now stand before its bytes.
+    fn guess(&mut self, config: &Rc<Config>, bytes: &mut Option<Vec<u8>>, last: bool) -> bool {
+        let (Form::Guess(kept, lists), Some(bytes)) = (&mut self.form, bytes) else {
+            return false;
+        };
+        kept.append(bytes);
+        let first = kept.iter().find(|byte| byte.is_ascii_graphic());
+        if first.is_none() && !last && kept.len() <= MAX_UNJUDGED_BYTES {
+            return false;
+        }
+        let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
+        *bytes = std::mem::take(kept);
+        let reading = if page { Reading::Page } else { Reading::Events };
+        self.form = read(config, self.policy, std::mem::take(lists), reading);
+        true
+    }
+
+    /// Trailers: where they come, the body never says that it has ended. Nothing can be added to it here.
+    pub(super) fn trailers<E: Environment>(&mut self, config: &Config, env: &E) {
+        self.observe(config, env, Some(&[]), Chunk::Last);
+        if matches!(&self.form, Form::Text(text, _) if text.waits()) {
+            self.noted = Some(Cause::Unfinished);
         }
     }
 
@@ -197,111 +241,163 @@ impl Response {
         }
     }
 
+    /// The record of what is withheld, as soon as there is one.
+    pub(super) fn take_record(&mut self, config: &Config) -> Option<Record> {
+        let policy: Option<&Policy> = self.policy.and_then(|at| config.policy_at(at));
+        let cause = self.noted.take()?;
+        Some(Record::withheld(&cause, policy.map_or("", |policy| &policy.name)))
+    }
+
     /// Whether nothing more of the body is needed.
     pub(super) fn is_over(&self) -> bool {
-        self.observer.is_none() && matches!(self.form, Form::Untouched)
+        self.observer.is_none()
+            && match &self.form {
+                Form::Untouched => true,
+                Form::Text(text, _) => text.is_free(),
+                Form::Events(..) | Form::Guess(..) | Form::Withheld(_) => false,
+            }
+    }
+}
+
+/// The form of a body that is read; what nobody governs is withheld.
+fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Reading) -> Form {
+    let most = config.max_list_bytes;
+    let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, reading));
+    match (sieve, reading) {
+        (Some(sieve), Reading::Events) => Form::Events(EventStream::new(most), sieve),
+        (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {
+            Form::Text(Text::default(), sieve)
+        }
+        (None, _) => Form::Withheld(Vec::new()),
     }
 }
 
 impl Lists {
-    /// How the body is treated, and what changes in the headers for it.
-    fn form(
-        &self,
-        policy: Option<usize>,
-        body: BodyForm,
-        head: ResponseHead<'_>,
-    ) -> (Form, Vec<HeaderEdit>) {
-        let success = (200..300).contains(&head.status);
-        let whole = head.status == 200 || !success;
-        let governed = policy.is_some();
-        let events = || Form::Events(EventStream::new(MAX_LIST_BYTES));
-        let form = match (self, body) {
-            (Lists::None, _) => return (Form::Untouched, Vec::new()),
-            // The 2024-11-05 transport: the answer comes on the stream, and what is here is courtesy.
-            (Lists::To { .. }, _) if matches!(head.status, 202 | 204 | 205) => {
-                Form::Withheld(Vec::new())
-            }
-            (Lists::To { .. }, BodyForm::Json) if whole => Form::Json(0),
-            (Lists::To { .. } | Lists::Any(_), BodyForm::EventStream) if whole && governed => {
-                events()
-            }
-            (Lists::To { .. }, BodyForm::Opaque) if !success && !head.encoded => Form::Page(0),
-            // Some clients read as events whatever comes where they want them (TypeScript SDK 1.x).
-            (Lists::Any(Events::Wanted), BodyForm::Json | BodyForm::Opaque) if success => {
-                match (body, head.encoded || !governed) {
-                    (_, true) => return self.withheld(success),
-                    (BodyForm::Json, false) => Form::Json(0),
-                    (BodyForm::EventStream | BodyForm::OddEvents | BodyForm::Opaque, false) => {
-                        events()
-                    }
+    fn plan(&self, governed: bool, body: BodyForm, head: ResponseHead<'_>) -> Plan {
+        match self {
+            Lists::None => Plan::Untouched,
+            Lists::To(asked) if asked.lists => plan_of_list(body, head),
+            Lists::To(_) => plan_of_post(body, head),
+            Lists::Any(events) => match plan_of_get(*events, body, head) {
+                Plan::Read(Reading::Json | Reading::Page) if !governed => Plan::Untouched,
+                Plan::Read(_) | Plan::Guess | Plan::Withhold(_) if !governed => {
+                    Plan::Withhold(Cause::Ungoverned)
                 }
-            }
-            (Lists::Any(_), BodyForm::Json | BodyForm::Opaque) => {
-                return (Form::Untouched, Vec::new());
-            }
-            (Lists::To { .. } | Lists::Any(_), _) => return self.withheld(success),
-        };
-        (form, vec![UNMEASURED])
+                plan => plan,
+            },
+        }
     }
 
-    /// Replaces a response that cannot be read by an error.
-    fn withheld(&self, success: bool) -> (Form, Vec<HeaderEdit>) {
-        let (status, media) = match self {
-            Lists::To { framing, .. } => ("200", framing.media()),
+    /// The headers of an error in the place of a response.
+    fn edits(&self, status: u16) -> Vec<HeaderEdit> {
+        let (instead, media) = match self {
+            Lists::To(asked) => ("200", asked.framing.media()),
             Lists::Any(_) | Lists::None => ("502", Framing::Json.media()),
         };
         let mut edits = vec![UNMEASURED, HeaderEdit::Remove("content-encoding")];
         edits.push(HeaderEdit::Set("content-type", media.into()));
-        if success {
-            edits.push(HeaderEdit::Set(":status", status.into()));
+        if (200..300).contains(&status) {
+            edits.push(HeaderEdit::Set(":status", instead.into()));
         }
-        (Form::Withheld(self.error()), edits)
+        edits
     }
 
     /// The body that takes the place of one that cannot be read.
-    fn error(&self) -> Vec<u8> {
+    fn body_error(&self, cause: &Cause) -> Vec<u8> {
         match self {
-            // Nobody waits for an answer to notifications.
-            Lists::To { ids, .. } if ids.is_empty() => Vec::new(),
-            Lists::To { framing, .. } => framed_body(*framing, &self.error_object()),
-            Lists::Any(_) | Lists::None => list_unreadable_object("null").into_bytes(),
+            Lists::To(asked) => match asked.error(cause) {
+                // Nobody waits for an answer to notifications.
+                None => Vec::new(),
+                Some(error) => framed_body(asked.framing, &error),
+            },
+            Lists::Any(_) | Lists::None => list_unreadable_object("null", cause).into_bytes(),
         }
     }
 
-    fn error_object(&self) -> String {
-        let Lists::To { ids, batch, .. } = self else { return String::new() };
-        let errors: Vec<String> = ids.iter().map(|id| list_unreadable_object(id)).collect();
-        if *batch { format!("[{}]", errors.join(",")) } else { errors.concat() }
+    /// The data of an event in the place of one of which nobody knows whom it answers.
+    fn event_error(&self, cause: &Cause) -> Option<String> {
+        match self {
+            // Other answers may still come.
+            Lists::To(asked) if !asked.lists => None,
+            Lists::To(asked) => asked.error(cause),
+            Lists::Any(_) | Lists::None => None,
+        }
     }
 }
 
-fn json(policy: Option<&Policy>, bytes: &[u8]) -> Filtered {
-    match policy {
-        _ if bytes.is_empty() => Filtered::Unchanged,
-        Some(policy) => filter(policy, bytes),
-        // Nobody says what may be seen.
-        None => Filtered::Unreadable,
+impl Asked {
+    fn error(&self, cause: &Cause) -> Option<String> {
+        let errors = self.ids.iter().map(|id| list_unreadable_object(id, cause));
+        let errors: Vec<String> = errors.collect();
+        match (errors.is_empty(), self.batch) {
+            (true, _) => None,
+            (false, true) => Some(format!("[{}]", errors.join(","))),
+            (false, false) => Some(errors.concat()),
+        }
     }
 }
 
-/// Events that are no JSON at all, such as the address that the 2024-11-05 transport begins with, hold no list.
-fn event(policy: Option<&Policy>, lists: &Lists, data: Option<&[u8]>) -> Verdict {
-    let filtered = match data {
-        // Of several lines a reader may look at one alone.
-        Some(data) if !may_be_json(data) && !data.contains(&b'\n') => Filtered::Unchanged,
-        Some(data) => json(policy, data),
-        None => Filtered::Unreadable,
-    };
-    match (filtered, lists) {
-        (Filtered::Unchanged, _) => Verdict::Pass,
-        (Filtered::Changed(text), _) => Verdict::Replace(text),
-        (Filtered::Unreadable, Lists::To { .. }) => Verdict::Replace(lists.error_object()),
-        (Filtered::Unreadable, Lists::Any(_) | Lists::None) => Verdict::Drop,
+/// A list was asked for, so what comes is one, and what could be read in another way is not.
+fn plan_of_list(body: BodyForm, head: ResponseHead<'_>) -> Plan {
+    match body {
+        // The 2024-11-05 transport: the answer comes on the stream, and what is here is courtesy.
+        _ if matches!(head.status, 202 | 204 | 205) => Plan::Empty,
+        BodyForm::Json if is_whole(head) => Plan::Read(Reading::List),
+        BodyForm::EventStream if is_whole(head) => Plan::Read(Reading::Events),
+        BodyForm::Opaque | BodyForm::OddJson if !is_success(head) && !head.encoded => {
+            Plan::Read(Reading::Page)
+        }
+        BodyForm::Json
+        | BodyForm::EventStream
+        | BodyForm::OddEvents
+        | BodyForm::OddJson
+        | BodyForm::Opaque => Plan::Withhold(doubt(head)),
     }
 }
 
-/// Whether a lenient parser could find an object or an array here.
-fn may_be_json(data: &[u8]) -> bool {
-    let first = data.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_some_and(|byte| matches!(byte, b'{' | b'[') || !byte.is_ascii_graphic())
+/// Anything may come.
+fn plan_of_post(body: BodyForm, head: ResponseHead<'_>) -> Plan {
+    match body {
+        _ if head.encoded => Plan::Withhold(doubt(head)),
+        BodyForm::Json => Plan::Read(Reading::Json),
+        BodyForm::EventStream => Plan::Read(Reading::Events),
+        BodyForm::OddJson if !is_success(head) => Plan::Read(Reading::Page),
+        BodyForm::OddEvents | BodyForm::OddJson => Plan::Withhold(Cause::MediaType),
+        BodyForm::Opaque => Plan::Read(Reading::Page),
+    }
+}
+
+/// A stream, or a page for people and programs that do not speak MCP.
+fn plan_of_get(events: Events, body: BodyForm, head: ResponseHead<'_>) -> Plan {
+    match body {
+        BodyForm::EventStream if is_whole(head) => Plan::Read(Reading::Events),
+        BodyForm::EventStream | BodyForm::OddEvents => Plan::Withhold(doubt(head)),
+        _ if events == Events::Wanted && is_success(head) => match body {
+            _ if head.encoded => Plan::Withhold(doubt(head)),
+            BodyForm::Json => Plan::Read(Reading::List),
+            BodyForm::EventStream | BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => {
+                Plan::Guess
+            }
+        },
+        _ if head.encoded => Plan::Untouched,
+        BodyForm::Json => Plan::Read(Reading::Json),
+        BodyForm::OddJson | BodyForm::Opaque => Plan::Read(Reading::Page),
+    }
+}
+
+fn is_success(head: ResponseHead<'_>) -> bool {
+    (200..300).contains(&head.status)
+}
+
+fn is_whole(head: ResponseHead<'_>) -> bool {
+    head.status == 200 || !is_success(head)
+}
+
+/// Why a response is not read, going by its head.
+fn doubt(head: ResponseHead<'_>) -> Cause {
+    match () {
+        () if head.encoded => Cause::Encoded(String::new()),
+        () if !is_whole(head) => Cause::Status,
+        () => Cause::MediaType,
+    }
 }

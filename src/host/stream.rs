@@ -27,13 +27,11 @@ pub(super) struct Stream {
     watched: bool,
     /// Whether its headers were let go before its body came.
     released: bool,
-    /// How much of the response body is kept.
-    buffered: usize,
 }
 
 impl Stream {
     pub(super) fn new(context: u32, exchange: Exchange, probe: Rc<Probe>) -> Stream {
-        Stream { context, exchange, probe, watched: false, released: false, buffered: 0 }
+        Stream { context, exchange, probe, watched: false, released: false }
     }
 
     fn perform(&mut self, action: Action) -> Flow {
@@ -115,23 +113,26 @@ impl Stream {
         // Without headers it is an answer of no known form.
         let pairs = headers.pairs().unwrap_or_default();
         let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let conclusive = details.as_deref().is_some_and(is_conclusive);
-        let head = ResponseHead { ends: end_of_stream, conclusive, ..response_head(&pairs) };
+        let head = response_head(&pairs);
+        let conclusive = details.is_some_and(|details| is_conclusive(&details, head.status));
+        let head = ResponseHead { ends: end_of_stream, conclusive, ..head };
         self.exchange.response_headers(&Host::default(), head);
         self.edit_headers(Map::Response);
+        self.keep_record();
         Flow::Continue
     }
 
     pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Flow {
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
         let action = self.exchange.response_body(&Host::default(), length, chunk);
-        self.buffered = if action == BodyAction::Pause { length } else { 0 };
+        self.keep_record();
         pass(action, length)
     }
 
     pub(super) fn response_trailers(&mut self) -> Flow {
-        let action = self.exchange.response_trailers(&Host::default());
-        pass(action, self.buffered)
+        self.exchange.response_trailers(&Host::default());
+        self.keep_record();
+        Flow::Continue
     }
 
     /// Takes note that the stream is over.
@@ -157,6 +158,9 @@ impl Stream {
         for (name, value) in record.fields() {
             let _ = calls::set_filter_state(name, value);
         }
+        if !record.warning.is_empty() {
+            calls::log(Level::Warn, &record.warning);
+        }
     }
 }
 
@@ -172,7 +176,6 @@ fn send(reply: &Reply) {
 fn pass(action: BodyAction, length: usize) -> Flow {
     match action {
         BodyAction::Continue => Flow::Continue,
-        BodyAction::Pause => Flow::Pause,
         BodyAction::Replace(bytes)
             if calls::replace(Buffer::ResponseBody, length, &bytes).is_ok() =>
         {

@@ -6,7 +6,7 @@ fn filtered(policy: &str, text: &str) -> String {
     match filter(&config.policy, text.as_bytes()) {
         Filtered::Unchanged => "unchanged".to_owned(),
         Filtered::Changed(text) => text,
-        Filtered::Unreadable => "unreadable".to_owned(),
+        Filtered::Unreadable(_) => "unreadable".to_owned(),
     }
 }
 

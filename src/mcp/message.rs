@@ -1,10 +1,12 @@
 //! From the bytes of a body to JSON-RPC messages, refusing everything that two parsers could read differently.
 
+use std::borrow::Cow;
+
 use super::Refusal;
 use super::call::{Call, Kind, SENSITIVE};
 use crate::bounds::{MAX_BATCH, MAX_NAMED_BYTES};
 use crate::json::{Duplicates, FaultKind, Object, Value, parse};
-use crate::matcher::fold::confusable_with_any;
+use crate::matcher::fold::{confusable_with_any, folded};
 use crate::matcher::path::has_meaning;
 use crate::reason::Reason;
 
@@ -111,7 +113,8 @@ impl<'v> Body<'v> {
         if named.sum::<usize>() > MAX_NAMED_BYTES {
             return refuse("its names are too long");
         }
-        let mut ids: Vec<&str> = messages.iter().filter_map(Message::id).collect();
+        let ids = messages.iter().filter_map(Message::id);
+        let mut ids: Vec<Cow<'_, str>> = ids.map(|raw| comparable_id(raw)).collect();
         ids.sort_unstable();
         if ids.windows(2).any(|pair| pair.first() == pair.last()) {
             return refuse("an id is repeated");
@@ -197,6 +200,29 @@ fn readable_id<'v>(envelope: &'v Object<'v>) -> Option<&'v str> {
     readable.then_some(member.raw)
 }
 
+/// An id as the most lenient server compares it: decoded; a number as a double; a text that looks like a number as that number (the
+/// Python SDK 1.x turns `"1"` into 1).
+fn comparable_id(raw: &str) -> Cow<'_, str> {
+    let number = |text: &str| {
+        let number: f64 = text.parse().ok().filter(|number: &f64| !number.is_nan())?;
+        // Zero has no sign.
+        Some(Cow::Owned((number + 0.0).to_string()))
+    };
+    match parse(raw, Duplicates::Refuse) {
+        Ok(Value::Number(text)) => number(&text).unwrap_or(Cow::Borrowed(raw)),
+        Ok(Value::String(text)) => {
+            let digits: String = folded(&text).filter(|character| *character != '_').collect();
+            let unsigned = digits.trim_start_matches(['+', '-']);
+            let whole = unsigned.bytes().all(|byte| byte.is_ascii_digit());
+            let whole = whole.then(|| number(&digits)).flatten();
+            whole.unwrap_or_else(|| Cow::Owned(format!("\"{text}")))
+        }
+        Ok(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | Err(_) => {
+            Cow::Borrowed(raw)
+        }
+    }
+}
+
 pub(super) fn ambiguous(object: &Object<'_>, known: &[&str]) -> bool {
     object.0.iter().any(|member| {
         member.key.contains('\0')
@@ -236,6 +262,10 @@ mod tests {
     #[test]
     fn sorts_messages() {
         let call = |rest: &str| format!(r#"{{"jsonrpc":"2.0","method":"tools/call",{rest}}}"#);
+        let two = |left: &str, right: &str| {
+            let message = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"a"}}"#);
+            format!("[{},{}]", message(left), message(right))
+        };
         for (text, expected) in [
             (call(r#""id":1,"params":{"name":"a"}"#), "call 1 a"),
             (
@@ -272,6 +302,18 @@ mod tests {
                     .into(),
                 "batch_not_allowed ",
             ),
+            (two("1", "1.0"), "missing_id "),
+            (two("1", "-1"), "batch of 2"),
+            (two("1", "\"a\""), "batch of 2"),
+            (two("\"a\"", "\"A\""), "batch of 2"),
+            (two("\"a\"", "\"\\u0061\""), "batch_not_allowed "),
+            (two("0", "-0"), "batch_not_allowed "),
+            (two("9007199254740992", "9007199254740993"), "batch_not_allowed "),
+            (two("1", "\"1\""), "batch_not_allowed "),
+            (two("1", "\" +1 \""), "batch_not_allowed "),
+            (two("1000", "\"1_000\""), "batch_not_allowed "),
+            (two("1", "\"１\""), "batch_not_allowed "),
+            (two("\"1e5\"", "\"100000\""), "batch of 2"),
             (
                 r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"}]"#.into(),
                 "batch of 2",

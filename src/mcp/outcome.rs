@@ -31,6 +31,8 @@ pub enum BodyForm {
     EventStream,
     /// Events to some readers: compressed, in another charset than UTF-8, or of a media type like theirs.
     OddEvents,
+    /// JSON to some readers: in another charset than UTF-8.
+    OddJson,
     /// Something in which no error can be found.
     Opaque,
 }
@@ -54,21 +56,25 @@ impl BodyForm {
         match form {
             _ if !encoded && !other => form,
             BodyForm::EventStream | BodyForm::OddEvents => BodyForm::OddEvents,
-            BodyForm::Json | BodyForm::Opaque => BodyForm::Opaque,
+            BodyForm::Json | BodyForm::OddJson if other => BodyForm::OddJson,
+            BodyForm::Json | BodyForm::OddJson | BodyForm::Opaque => BodyForm::Opaque,
         }
     }
 }
 
 /// Whether Envoy's response code details tell what became of a call: the server answered, or the call was never sent.
-/// Any other answer of Envoy's own, such as a time-out, leaves open whether the server did what it was asked.
+/// Any other answer of Envoy's own, such as a time-out, leaves open whether the server did what it was asked; and so does one by which a
+/// proxy behind us says the same.
 #[must_use]
-pub fn is_conclusive(details: &[u8]) -> bool {
+pub fn is_conclusive(details: &[u8], status: u16) -> bool {
     let never_sent: [&[u8]; 3] = [
         b"no_healthy_upstream",
         b"cluster_not_found",
         b"upstream_reset_before_response_started{remote_connection_failure",
     ];
-    details == b"via_upstream" || never_sent.iter().any(|prefix| details.starts_with(prefix))
+    let of_a_proxy = matches!(status, 502..=504);
+    (details == b"via_upstream" && !of_a_proxy)
+        || never_sent.iter().any(|prefix| details.starts_with(prefix))
 }
 
 impl Observer {
@@ -78,7 +84,7 @@ impl Observer {
         let form = match form {
             BodyForm::Json => Form::Json(Vec::new()),
             BodyForm::EventStream => Form::EventStream(EventStream::new(MAX_OBSERVED_BYTES)),
-            BodyForm::OddEvents | BodyForm::Opaque => Form::Finished,
+            BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => Form::Finished,
         };
         Observer { form, waiting: ids }
     }
@@ -172,18 +178,22 @@ mod tests {
 
     #[test]
     fn a_time_out_concludes_nothing() {
-        for (details, expected) in [
-            ("via_upstream", true),
-            ("no_healthy_upstream", true),
+        for (details, status, expected) in [
+            ("via_upstream", 500, true),
+            ("via_upstream", 502, false),
+            ("via_upstream", 503, false),
+            ("via_upstream", 504, false),
+            ("no_healthy_upstream", 503, true),
             (
                 "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}",
+                503,
                 true,
             ),
-            ("upstream_reset_before_response_started{connection_termination}", false),
-            ("response_timeout", false),
-            ("", false),
+            ("upstream_reset_before_response_started{connection_termination}", 503, false),
+            ("response_timeout", 504, false),
+            ("", 500, false),
         ] {
-            assert_eq!(is_conclusive(details.as_bytes()), expected, "{details}");
+            assert_eq!(is_conclusive(details.as_bytes(), status), expected, "{details}");
         }
     }
 
@@ -195,8 +205,8 @@ mod tests {
             ("text/event-stream;charset=\"utf-8\"", false, BodyForm::EventStream),
             ("text/event-stream", true, BodyForm::OddEvents),
             ("text/event-stream; charset=utf-16", false, BodyForm::OddEvents),
-            ("application/json; charset=utf-8; charset=utf-7", false, BodyForm::Opaque),
-            ("application/json; charset*=utf-16''x", false, BodyForm::Opaque),
+            ("application/json; charset=utf-8; charset=utf-7", false, BodyForm::OddJson),
+            ("application/json; charset*=utf-16''x", false, BodyForm::OddJson),
             ("application/json, text/event-stream", false, BodyForm::OddEvents),
             ("x-text/event-stream", false, BodyForm::OddEvents),
             ("text/plain", true, BodyForm::Opaque),

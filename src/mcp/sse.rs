@@ -1,8 +1,15 @@
 //! Server-sent events, framed incrementally on bytes (WHATWG HTML, section 9.2.6).
 //!
-//! Lines end with LF, CR or CRLF, in any mixture and across any chunk boundary. Decoding happens per event, so a character
-//! that is split between chunks is no error. What is not judged passes line by line, at once; an event with data passes when it is complete.
+//! Lines end with LF, CR or CRLF, in any mixture and across any chunk boundary. What is not judged passes line by line, at once. An
+//! event with data is held until it is complete, or until the gate lets it pass unfinished; data is shown to the gate as it comes.
 //! A line in which some reader finds data where others find none makes its event unreadable.
+
+mod data;
+mod doubt;
+
+use self::data::{data_in, replace_data};
+use self::doubt::{Doubt, is_doubtful};
+use crate::bounds::MAX_UNJUDGED_BYTES;
 
 /// What becomes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +22,77 @@ pub enum Verdict {
     Drop,
 }
 
+/// What becomes of what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It waits.
+    Hold,
+    /// It passes, and so does what follows.
+    Pass,
+    /// It does not pass, nor does what follows, but for so many bytes of the data that was shown if what was before has passed.
+    Cut(usize),
+}
+
+/// Who decides on the events of a stream.
+pub trait Gate {
+    /// How many bytes of an event are held, at most, before the gate is asked whether it can pass.
+    fn patience(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Looks at the next bytes of an event's data, a line feed between its lines; `held` bytes of the event would wait.
+    fn look(&mut self, data: &[u8], held: usize) -> Look;
+
+    /// Takes note that the event has a line that could be read in two ways.
+    fn doubt(&mut self) {}
+
+    /// Judges a complete event by its data; `None` where it is cut.
+    fn judge(&mut self, data: Option<&[u8]>) -> Verdict;
+
+    /// Ends an event of which a part has passed; the data of one more event that tells of it, where there is any.
+    fn end_cut(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Takes the end of an event.
+    fn over(&mut self) {}
+}
+
 /// A stream of events on its way through.
 #[derive(Debug)]
 pub struct EventStream {
-    /// The line that has not ended yet.
+    /// The line that has not ended yet, unless it is of data: then it is with the event.
     line: Vec<u8>,
+    field: Field,
+    doubt: Doubt,
     /// The bytes of this event since its first line of data.
     held: Vec<u8>,
-    data: Vec<u8>,
     has_data: bool,
-    unreadable: bool,
+    phase: Phase,
     after_cr: bool,
     at_start: bool,
     bound: usize,
+}
+
+/// What the present line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    /// Not known yet.
+    Unknown,
+    /// Data; whether its first byte is still to come.
+    Data(bool),
+    Other,
+}
+
+/// What becomes of the present event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Held,
+    Passing,
+    /// Nothing of it has passed but what stands before its data.
+    Spoiled,
+    /// A part of it has passed.
+    Cut,
 }
 
 impl EventStream {
@@ -36,10 +101,11 @@ impl EventStream {
     pub fn new(bound: usize) -> EventStream {
         EventStream {
             line: Vec::new(),
+            field: Field::Unknown,
+            doubt: Doubt::default(),
             held: Vec::new(),
-            data: Vec::new(),
             has_data: false,
-            unreadable: false,
+            phase: Phase::Held,
             after_cr: false,
             at_start: true,
             bound,
@@ -53,16 +119,31 @@ impl EventStream {
         chunk: &[u8],
         judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
     ) -> Vec<u8> {
+        self.push_through(chunk, &mut Whole(judge))
+    }
+
+    /// The same with a gate.
+    pub fn push_through(&mut self, chunk: &[u8], gate: &mut impl Gate) -> Vec<u8> {
         let mut out = Vec::with_capacity(chunk.len());
-        for &byte in chunk {
-            let ends_crlf = byte == b'\n' && self.after_cr;
-            self.after_cr = byte == b'\r';
-            match byte {
-                // The line has ended with its CR.
-                _ if ends_crlf => self.pass(b"\n", &mut out),
-                b'\n' | b'\r' => self.end_line(&[byte], judge, &mut out),
-                _ if self.line.len() < self.bound => self.line.push(byte),
-                _ => self.give_up(),
+        let mut rest = chunk;
+        while let Some(&first) = rest.first() {
+            // The line has ended with its CR.
+            if std::mem::take(&mut self.after_cr) && first == b'\n' {
+                self.pass(b"\n", gate, &mut out);
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let (piece, after) =
+                rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+            if !piece.is_empty() {
+                self.piece(piece, gate, &mut out);
+            }
+            rest = after;
+            if let Some((ending, after)) = after.split_first() {
+                self.end_line(std::slice::from_ref(ending), gate, &mut out);
+                self.after_cr = *ending == b'\r';
+                rest = after;
             }
         }
         out
@@ -71,299 +152,225 @@ impl EventStream {
     /// Takes the end of the stream, and returns what passes of an event that has none of its own. To most readers it is no
     /// event, so what must not pass is all that matters here.
     pub fn finish(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict) -> Vec<u8> {
+        self.finish_through(&mut Whole(judge))
+    }
+
+    /// The same with a gate.
+    pub fn finish_through(&mut self, gate: &mut impl Gate) -> Vec<u8> {
         let mut out = Vec::new();
-        if !self.line.is_empty() {
-            self.end_line(&[], judge, &mut out);
+        if !self.line.is_empty() || self.field != Field::Unknown {
+            self.end_line(&[], gate, &mut out);
         }
-        let mut changed = false;
-        self.end_event(
-            &mut |data| {
-                let verdict = judge(data);
-                changed = matches!(verdict, Verdict::Replace(_));
-                verdict
-            },
-            &mut out,
-        );
-        if changed {
+        if self.end_event(gate, &mut out) {
             out.extend_from_slice(b"\n\n");
         }
         out
     }
 
-    fn end_line(
+    /// How many bytes are held.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.line.len() + self.held.len()
+    }
+
+    /// Takes bytes of a line.
+    fn piece(&mut self, piece: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
+        if let Field::Data(_) = self.field {
+            let doubtful = self.doubt.push(piece);
+            self.data(piece, piece, doubtful, gate, out);
+            return;
+        }
+        let seen = self.line.len();
+        self.line.extend_from_slice(piece);
+        if self.field == Field::Unknown
+            && let Some(colon) = piece.iter().position(|&byte| byte == b':')
+        {
+            let line = std::mem::take(&mut self.line);
+            let (field, value) = line.split_at_checked(seen + colon).unwrap_or_default();
+            if self.without_mark(field) == b"data" {
+                self.begin_data(gate, out);
+                let mark = line.len() - self.without_mark(&line).len();
+                let doubtful = self.doubt.push(line.get(mark..).unwrap_or_default());
+                self.data(&line, value.get(1..).unwrap_or_default(), doubtful, gate, out);
+                return;
+            }
+            self.field = Field::Other;
+            self.line = line;
+        }
+        if self.line.len() > self.bound.min(MAX_UNJUDGED_BYTES) {
+            // No honest line but one of data is as long.
+            self.line.clear();
+            self.spoil(gate, out);
+        }
+    }
+
+    /// A line without the mark that the stream may begin with.
+    fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        let mark = self.at_start.then(|| line.strip_prefix(b"\xef\xbb\xbf")).flatten();
+        mark.unwrap_or(line)
+    }
+
+    fn begin_data(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
+        self.field = Field::Data(true);
+        if std::mem::replace(&mut self.has_data, true) {
+            self.show(b"\n", b"", gate, out);
+        }
+    }
+
+    /// Takes bytes of a line of data, and what of them is of its value.
+    fn data(
         &mut self,
-        end: &[u8],
-        judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
+        bytes: &[u8],
+        value: &[u8],
+        doubtful: bool,
+        gate: &mut impl Gate,
         out: &mut Vec<u8>,
     ) {
-        let mut line = std::mem::take(&mut self.line);
-        let mut text = &*line;
-        if std::mem::take(&mut self.at_start) {
-            text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        if doubtful {
+            self.spoil(gate, out);
+            return;
         }
-        if text.is_empty() {
-            self.end_event(judge, out);
-        } else if is_doubtful(text) {
-            self.give_up();
-        } else if let Some(value) = data_of(text)
-            && !self.unreadable
-        {
-            if std::mem::replace(&mut self.has_data, true) {
-                self.data.push(b'\n');
+        let space = self.field == Field::Data(true) && value.first() == Some(&b' ');
+        let value = value.get(usize::from(space)..).unwrap_or_default();
+        if space || !value.is_empty() {
+            self.field = Field::Data(false);
+        }
+        self.show(value, bytes, gate, out);
+    }
+
+    fn end_line(&mut self, end: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
+        let line = std::mem::take(&mut self.line);
+        let text = self.without_mark(&line);
+        match self.field {
+            Field::Data(_) => {
+                if self.doubt.end() {
+                    self.spoil(gate, out);
+                }
             }
-            self.data.extend_from_slice(value);
+            Field::Unknown if text.is_empty() => {
+                self.end_event(gate, out);
+            }
+            Field::Unknown if text == b"data" => self.begin_data(gate, out),
+            Field::Unknown | Field::Other if is_doubtful(text) => self.spoil(gate, out),
+            Field::Unknown | Field::Other => {}
         }
-        line.extend_from_slice(end);
-        self.pass(&line, out);
+        self.pass(&line, gate, out);
+        self.pass(end, gate, out);
         // The buffer is kept for the next line.
         self.line = line;
         self.line.clear();
+        (self.field, self.at_start) = (Field::Unknown, false);
+        self.doubt = Doubt::default();
     }
 
-    fn end_event(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict, out: &mut Vec<u8>) {
-        let unreadable = std::mem::take(&mut self.unreadable);
-        let data = std::mem::take(&mut self.data);
+    /// Ends an event; true where other data took the place of its own.
+    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) -> bool {
         let held = std::mem::take(&mut self.held);
-        if !std::mem::take(&mut self.has_data) && !unreadable {
-            return;
+        let phase = std::mem::replace(&mut self.phase, Phase::Held);
+        if !std::mem::take(&mut self.has_data) && phase == Phase::Held {
+            return false;
         }
-        match judge((!unreadable).then_some(&*data)) {
+        let verdict = match phase {
+            Phase::Held => gate.judge(Some(&data_in(&held))),
+            Phase::Spoiled => gate.judge(None),
+            Phase::Passing | Phase::Cut => Verdict::Drop,
+        };
+        gate.over();
+        match &verdict {
             Verdict::Pass => out.extend_from_slice(&held),
-            Verdict::Replace(data) => replace_data(&held, &data, out),
+            Verdict::Replace(data) => replace_data(&held, data, out),
             Verdict::Drop => {}
         }
+        matches!(verdict, Verdict::Replace(_))
     }
 
-    /// Lets bytes pass, or keeps them with the event that they belong to.
-    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if self.unreadable {
+    /// Lets bytes that are no data pass, or keeps them with the event that they belong to.
+    fn pass(&mut self, bytes: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
+        if bytes.is_empty() {
+        } else if self.has_data || self.phase != Phase::Held {
+            self.show(b"", bytes, gate, out);
+        } else {
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Shows data to the gate, and does with the bytes that it stands in as the gate says: the data is the end of them.
+    fn show(&mut self, data: &[u8], bytes: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
+        if matches!(self.phase, Phase::Spoiled | Phase::Cut) {
             return;
         }
-        if !self.has_data {
-            out.extend_from_slice(bytes);
-        } else if self.held.len() + bytes.len() > self.bound {
-            self.give_up();
-        } else {
-            self.held.extend_from_slice(bytes);
+        let held = self.held.len() + bytes.len();
+        // The gate is asked where it may change its mind, wherever chunks end.
+        let room = gate.patience().saturating_add(1).saturating_sub(self.held.len());
+        if room > 0 && data.len() > room && bytes.len() > room && self.phase == Phase::Held {
+            let before = bytes.len() - data.len();
+            let cut = room.max(before);
+            let (first, rest) = bytes.split_at_checked(cut).unwrap_or((bytes, &[]));
+            self.show(first.get(before..).unwrap_or_default(), first, gate, out);
+            self.show(rest, rest, gate, out);
+            return;
         }
-    }
-
-    fn give_up(&mut self) {
-        self.unreadable = true;
-        self.held.clear();
-        self.data.clear();
-    }
-}
-
-/// Writes an event's lines with other data: in the place of its first line of data, with that line's ending.
-fn replace_data(held: &[u8], data: &str, out: &mut Vec<u8>) {
-    let mut data = Some(data);
-    let mut rest = held;
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-        let end = end.unwrap_or(rest.len());
-        let crlf = rest.get(end..end + 2) == Some(b"\r\n");
-        let next = end + if crlf { 2 } else { 1 };
-        let (line, after) = rest.split_at_checked(next).unwrap_or((rest, &[]));
-        let (text, ending) = line.split_at_checked(end).unwrap_or((line, &[]));
-        let ending = if ending.is_empty() { b"\n" } else { ending };
-        rest = after;
-        if data_of(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)).is_none() {
-            out.extend_from_slice(line);
-        } else if let Some(data) = data.take() {
-            for piece in data.split('\n') {
-                out.extend_from_slice(b"data: ");
-                out.extend_from_slice(piece.as_bytes());
-                out.extend_from_slice(ending);
+        let look = gate.look(data, held);
+        match (self.phase, look) {
+            (Phase::Held, Look::Hold) if held <= self.bound => self.held.extend_from_slice(bytes),
+            (Phase::Held, Look::Hold | Look::Cut(_)) => {
+                self.held = Vec::new();
+                self.phase = Phase::Spoiled;
             }
-        }
-    }
-    if let (Some(data), true) = (data, held.is_empty()) {
-        // Nothing is left of an event that could not be read.
-        out.extend_from_slice(format!("data: {data}\n").as_bytes());
-    }
-}
-
-/// The value of a line if it is of the field `data`.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"data")?;
-    if rest.is_empty() {
-        return Some(rest);
-    }
-    let value = rest.strip_prefix(b":")?;
-    Some(value.strip_prefix(b" ").unwrap_or(value))
-}
-
-/// Whether some reader finds data in a line where others find none: behind bytes that it skips, or behind what it takes for
-/// the end of a line (httpx-sse before 0.4.2 splits where `str.splitlines` does; eventsource-parser skips `ï»¿`).
-fn is_doubtful(line: &[u8]) -> bool {
-    let field = line.split(|&byte| byte == b':').next().unwrap_or_default();
-    let resembles = field != b"data" && field.trim_ascii().eq_ignore_ascii_case(b"data");
-    // A zero is half of a character in other encodings.
-    if resembles || line.contains(&0) {
-        return true;
-    }
-    let mut starts = true;
-    for (at, byte) in line.iter().enumerate() {
-        let rest = line.get(at..).unwrap_or_default();
-        if matches!(
-            rest,
-            [0x0b | 0x0c | 0x1c..=0x1e, ..] | [0xc2, 0x85, ..] | [0xe2, 0x80, 0xa8 | 0xa9, ..]
-        ) {
-            starts = true;
-        } else if byte.is_ascii_graphic() {
-            if starts && at > 0 && rest.starts_with(b"data") {
-                return true;
+            (Phase::Held, Look::Pass) => {
+                out.append(&mut self.held);
+                out.extend_from_slice(bytes);
+                self.held = Vec::new();
+                self.phase = Phase::Passing;
             }
-            starts = false;
+            (Phase::Passing, Look::Cut(most)) => {
+                let before = bytes.len().saturating_sub(data.len());
+                out.extend_from_slice(bytes.get(..before + most).unwrap_or_default());
+                self.cut(gate, out);
+            }
+            (Phase::Passing, Look::Hold | Look::Pass) => out.extend_from_slice(bytes),
+            (Phase::Spoiled | Phase::Cut, _) => {}
         }
     }
-    false
+
+    /// Makes the event one that cannot be read.
+    fn spoil(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Held => {
+                gate.doubt();
+                self.held = Vec::new();
+                self.phase = Phase::Spoiled;
+            }
+            Phase::Passing => {
+                gate.doubt();
+                self.cut(gate, out);
+            }
+            Phase::Spoiled | Phase::Cut => {}
+        }
+    }
+
+    /// Ends an event in the middle, so that readers do not take the next one for a part of it.
+    fn cut(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
+        self.phase = Phase::Cut;
+        out.extend_from_slice(b"\n\n");
+        if let Some(data) = gate.end_cut() {
+            out.extend_from_slice(format!("data: {data}\n\n").as_bytes());
+        }
+    }
+}
+
+/// Asks nothing before an event is complete.
+struct Whole<'j, F>(&'j mut F);
+
+impl<F: FnMut(Option<&[u8]>) -> Verdict> Gate for Whole<'_, F> {
+    fn look(&mut self, _: &[u8], _: usize) -> Look {
+        Look::Hold
+    }
+
+    fn judge(&mut self, data: Option<&[u8]>) -> Verdict {
+        (self.0)(data)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{EventStream, Verdict};
-
-    /// The data of the events, and what passes.
-    fn pass(
-        stream: &str,
-        chunk: usize,
-        verdict: impl Fn(&str) -> Verdict,
-    ) -> (Vec<String>, String) {
-        let mut found = Vec::new();
-        let mut out = Vec::new();
-        let mut events = EventStream::new(40);
-        for chunk in stream.as_bytes().chunks(chunk) {
-            out.extend(events.push(chunk, &mut |data| {
-                let data = data.map_or("too large".into(), String::from_utf8_lossy).into_owned();
-                let verdict = verdict(&data);
-                found.push(data);
-                verdict
-            }));
-        }
-        (found, String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn frames_every_dialect_in_every_chunking() {
-        let half = "0123456789".repeat(2);
-        let long = half.repeat(3);
-        for (stream, expected, passed) in [
-            ("data: a\n\n", vec!["a"], None),
-            ("data: a\r\n\r\ndata:b\r\rdata\n\n", vec!["a", "b", ""], None),
-            ("\u{feff}data: é\n\n", vec!["é"], None),
-            (": comment\nevent: message\nid: 1\ndata: a\nid: 2\ndata: b\n\n", vec!["a\nb"], None),
-            (": waiting", vec![], Some("")),
-            (": waiting\n", vec![], None),
-            ("\n\r\n\r", vec![], None),
-            ("data: unfinished\n", vec![], Some("")),
-            ("id: 1\ndata: unfinished", vec![], Some("id: 1\n")),
-            ("id: 1\ndata: \n\ndata:  x\n\n", vec!["", " x"], None),
-            ("dataset: a\n\ndata: b\n\n", vec!["b"], None),
-            ("data: a\n\r\ndata: b\r\n\n", vec!["a", "b"], None),
-            (
-                &format!("data: {long}\n\ndata: b\n\n"),
-                vec!["too large", "b"],
-                Some("\ndata: b\n\n"),
-            ),
-            (
-                &format!("id: 1\ndata: {half}\ndata: {half}\r\n\r\ndata: b\n\n"),
-                vec!["too large", "b"],
-                Some("id: 1\n\r\ndata: b\n\n"),
-            ),
-        ] {
-            for chunk in 1..8 {
-                let drop_large =
-                    |data: &str| if data == "too large" { Verdict::Drop } else { Verdict::Pass };
-                let (found, out) = pass(stream, chunk, drop_large);
-                assert_eq!(found, expected, "{stream:?} by {chunk}");
-                assert_eq!(out, passed.unwrap_or(stream), "{stream:?} by {chunk}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_line_with_two_readings_spoils_its_event() {
-        for line in [
-            "\u{feff}\u{feff}data: a",
-            "\u{ef}\u{bb}\u{bf}data: a",
-            " data: a",
-            "\0data: a",
-            ": x\u{b}data: a",
-            "event: x\u{2028}\u{2028}data: a",
-            "data: 1\u{85} data: a",
-            "data : a",
-            "Data: a",
-            ":\0",
-        ] {
-            for chunk in 1..8 {
-                let stream = format!("{line}\ndata: b\n\ndata: c\n\n");
-                let (found, out) = pass(&stream, chunk, |_| Verdict::Pass);
-                assert_eq!(found, ["too large", "c"], "{line:?}");
-                assert_eq!(out, "\ndata: c\n\n", "{line:?}");
-            }
-        }
-        for line in ["event: data", "metadata: x", ": \u{e9} data", "data: \u{2028}datum"] {
-            let stream = format!("{line}\n\n");
-            let (found, out) = pass(&stream, 3, |_| Verdict::Pass);
-            assert!(!found.contains(&"too large".to_owned()), "{line:?}");
-            assert_eq!(out, stream);
-        }
-    }
-
-    #[test]
-    fn no_event_grows_without_bound() {
-        for lines in ["data: a\n".repeat(99), format!("data: a\n{}", ": x\n".repeat(99))] {
-            for start in ["", "data: 0123456789012345678901234567890123456789\n"] {
-                let stream = format!("{start}{lines}");
-                let mut events = EventStream::new(40);
-                assert_eq!(events.push(stream.as_bytes(), &mut |_| Verdict::Pass), b"");
-                assert!(events.held.len() + events.data.len() <= 80, "{stream}");
-                let mut found = Vec::new();
-                let out = events.push(b"\n", &mut |data| {
-                    found.push(data.is_none());
-                    Verdict::Pass
-                });
-                assert_eq!((found, &*out), (vec![true], &b"\n"[..]));
-            }
-        }
-    }
-
-    #[test]
-    fn an_event_without_an_end_is_judged_too() {
-        for (stream, verdict, expected) in [
-            ("data: a", Verdict::Pass, "data: a"),
-            ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
-            ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n\n\n"),
-            ("data: a\n", Verdict::Drop, ""),
-            (": a", Verdict::Drop, ": a"),
-            (" data: a", Verdict::Replace("x".into()), "data: x\n\n\n"),
-            ("data: a\n\n", Verdict::Drop, ""),
-            ("", Verdict::Drop, ""),
-        ] {
-            let mut events = EventStream::new(40);
-            events.push(stream.as_bytes(), &mut |_| Verdict::Drop);
-            let out = events.finish(&mut |_| verdict.clone());
-            assert_eq!(String::from_utf8(out).unwrap(), expected, "{stream:?}");
-        }
-    }
-
-    #[test]
-    fn replaces_data_and_nothing_else() {
-        for (stream, passed) in [
-            ("data: a\n\n", "data: x\ndata: y\n\n"),
-            (
-                "id: 1\r\ndata: a\r\nevent: e\r\ndata: a\r\n\r\n",
-                "id: 1\r\ndata: x\r\ndata: y\r\nevent: e\r\n\r\n",
-            ),
-            ("data: a\r\rdata: b\n\n", "data: x\rdata: y\r\rdata: x\ndata: y\n\n"),
-        ] {
-            for chunk in 1..8 {
-                let (_, out) = pass(stream, chunk, |_| Verdict::Replace("x\ny".into()));
-                assert_eq!(out, passed, "{stream:?} by {chunk}");
-            }
-        }
-        assert_eq!(pass("id: 1\ndata: a\n\ndata: b\n\n", 1, |_| Verdict::Drop).1, "id: 1\n\n\n");
-    }
-}
+mod tests;

@@ -43,7 +43,8 @@ pub(super) fn configuration(
         let bound = bindings.as_ref().and_then(Option::as_ref);
         let settings = settings::read(&mut fields, bound, &mut reader);
         reader.close(&fields);
-        let (requests, doors, sessions, counters, denials) = settings?;
+        let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
+            settings?;
         let mut policies = policies.into_iter();
         let (policy, others) = (policies.next()?, policies.collect());
         let headers = std::mem::take(&mut reader.headers);
@@ -60,6 +61,8 @@ pub(super) fn configuration(
             read_headers,
             requests,
             doors,
+            max_list_bytes,
+            held: std::rc::Rc::default(),
             sessions,
             counters,
             denials,

@@ -1,5 +1,8 @@
 //! A configuration as the engine uses it: names resolved, patterns compiled, every rule with its pointer.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
@@ -32,6 +35,10 @@ pub struct Config {
     pub requests: Requests,
     /// Which paths speak MCP, and what passes beside it.
     pub doors: Doors,
+    /// The longest list that is read of a response, in bytes.
+    pub max_list_bytes: usize,
+    /// How many bytes of responses all exchanges hold together.
+    pub held: Rc<Cell<usize>>,
     /// Whether the server vouches for session ids.
     pub sessions: Sessions,
     /// How denied calls are answered.

@@ -106,6 +106,8 @@ codes! {
     UntrustedSession = "P110",
     /// A field that changes nothing here.
     Redundant = "P111",
+    /// Counts that are given back on the word of an answer, which the agent can choose.
+    TrustsAgent = "P112",
     /// A limit by callers whom anybody can invent.
     InventedCallers = "P113",
     /// The server has no such tool.

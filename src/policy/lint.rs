@@ -10,7 +10,7 @@ mod text;
 use std::collections::{HashMap, HashSet};
 
 use super::compiled::{
-    Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Subject,
+    Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Refund, Subject,
 };
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
@@ -282,6 +282,12 @@ impl Lint<'_> {
     }
 
     fn limit(&mut self, limit: &Limit) {
+        if limit.refund == Refund::OnError {
+            let message = "this trusts the agent: it can make an error the answer to a call that has run, and the call is not counted";
+            let help = "leave `count` out where the limit must hold: then every attempt counts";
+            let pointer = format!("{}/count", limit.pointer);
+            self.warn(Code::TrustsAgent, &pointer, message.to_owned(), help);
+        }
         let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
         if *amount > max {
             let message =

@@ -193,11 +193,21 @@ fn rule(key: &'static str) -> impl Strategy<Value = Value> {
             }
             json!({"conditions": conditions, "state": state, "on_deny": "counted"})
         });
-    prop_oneof![
-        4 => proptest::collection::vec(condition(true), 1..3).prop_map(|conditions| json!({"name": "checks", "conditions": conditions})),
+    let counts = prop_oneof![
         4 => counted,
         2 => (1u32..4).prop_map(|max| json!({"name": "some rate", "rate_limit": format!("{max}/minute")})),
         1 => (1u32..4).prop_map(|max| json!({"rate_limit": {"max": max, "window": 60}, "reason": "often"})),
+    ];
+    let count = prop::sample::select(vec![None, Some("attempts"), Some("successes")]);
+    let counts = (counts, count).prop_map(|(mut rule, count)| {
+        if let Some(count) = count {
+            rule["count"] = count.into();
+        }
+        rule
+    });
+    prop_oneof![
+        4 => proptest::collection::vec(condition(true), 1..3).prop_map(|conditions| json!({"name": "checks", "conditions": conditions})),
+        7 => counts,
         1 => Just(json!({"action": "deny", "on_deny": "never"})),
     ]
 }

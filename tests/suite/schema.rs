@@ -237,7 +237,7 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 21] = [
+const OBJECTS: [&str; 22] = [
     "policy",
     "plugin",
     "binding",
@@ -257,6 +257,7 @@ const OBJECTS: [&str; 21] = [
     "state",
     "all_tools",
     "requests",
+    "responses",
     "sessions",
     "counters",
 ];
@@ -273,6 +274,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "limit" => json!({"counter": "a", "window": "day", "max": 1}),
         "rate_limit" => json!({"max": 1, "window": 1}),
         "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
+        "rule" if field == "count" => json!({"rate_limit": "5/hour"}),
         "state" => counted.clone(),
         "plugin" => {
             json!({"policies": {"billing": {"version": "1", "default": "deny"}}, "bindings": [{"match": {}, "policy": "billing"}]})

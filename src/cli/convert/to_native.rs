@@ -219,10 +219,12 @@ fn rate(rate: Node) -> Option<(Node, Node)> {
     }
 }
 
-/// A limit that counts as rules do, with the rule's text.
+/// A limit that counts as the rule does, with its text.
 fn counted(mut limit: Map, scope: Node, rule: &mut Map) -> Item {
     limit.push("scope", scope);
-    limit.push("count", Node::text("successes"));
+    if let Some(count) = rule.take("count") {
+        limit.push("count", count);
+    }
     let text = text(rule);
     item(limit, text, rule)
 }

@@ -102,9 +102,6 @@ fn limits(policy: &Map) -> impl Iterator<Item = &Map> {
 }
 
 fn fits(limit: &Map) -> Result<(), &'static str> {
-    if limit.text("count") != Some("successes") {
-        return Err("rules count successes only");
-    }
     if !matches!(limit.text("algorithm"), None | Some("fixed")) {
         return Err("rules have no other windows than fixed ones");
     }
@@ -155,7 +152,7 @@ impl Converter<'_> {
         let (counter, max) = (take("counter"), take("max"));
         let counter = counter.as_ref().and_then(Node::as_text).ok_or("it has no counter")?;
         let scope = take("scope").unwrap_or_else(|| Node::text("grant"));
-        let text = take("on_deny");
+        let (count, text) = (take("count"), take("on_deny"));
         let mut state = Map::default();
         state.push("counter", Node::text(counter));
         for key in ["window", "increment", "increment_from"] {
@@ -174,6 +171,9 @@ impl Converter<'_> {
         let mut rule = Map::default();
         rule.push("conditions", Node::list([bound]));
         rule.push("state", Node::Map(state));
+        if let Some(count) = count {
+            rule.push("count", count);
+        }
         if let Some(text) = text {
             rule.push("on_deny", text);
         }

@@ -194,11 +194,14 @@ fn rule_limits(
     };
     let on_deny = rule_text(&mut fields, reader);
     let pointer = &field.place.pointer;
+    let Some(refund) = limit::refund(&mut fields, reader) else {
+        return Vec::new();
+    };
     let limit = |counter, max, amount| Limit {
         counter,
         max,
         amount,
-        refund: Refund::OnError,
+        refund,
         on_deny: on_deny.clone(),
         pointer: pointer.as_str().into(),
     };
@@ -308,7 +311,7 @@ fn rule_check(
     // The first pass has reported what is wrong with the types of these.
     let object = field.value.as_object()?;
     let mut fields = Reader::default().fields(field)?;
-    for key in ["state", "rate_limit"] {
+    for key in ["state", "rate_limit", "count"] {
         fields.take(key);
     }
     if let Some(name) = fields.take("name") {
@@ -361,6 +364,11 @@ fn contradictions(rule: &Object<'_>, denies: Option<bool>, place: &Place, reader
         if clash {
             reader.error(Code::Contradiction, place, message.to_owned());
         }
+    }
+    if has("count") && !counts {
+        let message = "`count` is read only where the rule counts".to_owned();
+        let help = "add `state` or `rate_limit`, or leave it out".to_owned();
+        reader.error_with_help(Code::NoEffect, &place.key("count"), message, help);
     }
     let conditions = rule.get("conditions");
     let idle = conditions.is_none_or(|conditions| *conditions == Value::Array(Vec::new()));

@@ -154,12 +154,7 @@ pub(super) fn native(
     let max = fields.require("max", reader).and_then(|field| reader.amount(&field));
     let scope = scope(&mut fields, reader, Scope::Grant);
     let amount = amount(&mut fields, reader);
-    let refund = match fields.take("count") {
-        None => Some(Refund::Never),
-        Some(field) => {
-            reader.word(&field, &[("attempts", Refund::Never), ("successes", Refund::OnError)])
-        }
-    };
+    let refund = refund(&mut fields, reader);
     let algorithm = match fields.take("algorithm") {
         None => Some(Algorithm::Fixed),
         Some(field) => {
@@ -183,6 +178,16 @@ pub(super) fn native(
     };
     let pointer = field.place.pointer.as_str().into();
     Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, on_deny, pointer })
+}
+
+/// `count`, of a limit or of a rule. An answer is no proof of what became of a call, so nothing is given back unless the author asks.
+pub(super) fn refund(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Refund> {
+    match fields.take("count") {
+        None => Some(Refund::Never),
+        Some(field) => {
+            reader.word(&field, &[("attempts", Refund::Never), ("successes", Refund::OnError)])
+        }
+    }
 }
 
 /// `rate_limit`, of an entry or of a rule: `{max, window}`, or `"10/minute"`.

@@ -1,7 +1,10 @@
 //! Settings beside the policy: how requests are read, sessions trusted, counts kept.
 
 use super::doors;
-use crate::bounds::{DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, MAX_BODY_BYTES, MAX_ENTRIES};
+use crate::bounds::{
+    DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES, MAX_ENTRIES,
+    MAX_LIST_BYTES,
+};
 use crate::policy::binding::Bindings;
 use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::policy::diagnostic::Code;
@@ -14,17 +17,54 @@ use crate::rate::limiter::Shards;
 const SECRET: &str = "MCP_POLICY_SESSION_SECRET";
 const OLD_SECRET: &str = "MCP_POLICY_SESSION_SECRET_OLD";
 
+/// All of them.
+pub(super) struct Settings {
+    pub(super) requests: Requests,
+    pub(super) doors: Doors,
+    pub(super) max_list_bytes: usize,
+    pub(super) sessions: Sessions,
+    pub(super) counters: Counters,
+    pub(super) denials: Denials,
+}
+
 pub(super) fn read(
     fields: &mut Fields<'_>,
     bindings: Option<&Bindings>,
     reader: &mut Reader,
-) -> Option<(Requests, Doors, Sessions, Counters, Denials)> {
+) -> Option<Settings> {
     let requests = requests(fields, bindings, reader);
+    let max_list_bytes = max_list_bytes(fields, reader);
     let sessions = sessions(fields, reader);
     let counters = counters(fields, reader);
     let denials = denials(fields, reader);
     let (requests, doors) = requests?;
-    Some((requests, doors, sessions?, counters?, denials?))
+    Some(Settings {
+        requests,
+        doors,
+        max_list_bytes: max_list_bytes?,
+        sessions: sessions?,
+        counters: counters?,
+        denials: denials?,
+    })
+}
+
+/// `responses`.
+fn max_list_bytes(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<usize> {
+    let Some(field) = fields.take("responses") else {
+        return Some(DEFAULT_LIST_BYTES);
+    };
+    let mut fields = reader.fields(&field)?;
+    let max_list_bytes = match fields.take("max_list_bytes") {
+        None => Some(DEFAULT_LIST_BYTES),
+        Some(field) => bytes(&field, MAX_LIST_BYTES, reader),
+    };
+    reader.close(&fields);
+    max_list_bytes
+}
+
+fn bytes(field: &Field<'_>, most: usize, reader: &mut Reader) -> Option<usize> {
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    reader.whole(field, 1, most).and_then(|bytes| usize::try_from(bytes).ok())
 }
 
 fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
@@ -55,10 +95,7 @@ fn requests(
     let mut fields = reader.fields(&field)?;
     let max_body_bytes = match fields.take("max_body_bytes") {
         None => Some(defaults.max_body_bytes),
-        Some(field) => {
-            let most = u32::try_from(MAX_BODY_BYTES).unwrap_or(u32::MAX);
-            reader.whole(&field, 1, most).and_then(|bytes| usize::try_from(bytes).ok())
-        }
+        Some(field) => bytes(&field, MAX_BODY_BYTES, reader),
     };
     let batch = match fields.take("batch") {
         None => Some(defaults.batch),

@@ -43,7 +43,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "count",
                 Kind::Words(&["attempts", "successes"]),
                 Default(r#""attempts""#),
-                "`successes`: given back when the server answers with an error.",
+                "`successes`: given back when the server answers with an error. That trusts the agent, which can choose what answer comes after a call has run.",
                 r#""successes""#,
             ),
             field(
@@ -77,7 +77,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         id: "rule",
         title: "A rule",
-        about: "One of `rules`: an assertion, something that counts, or both. What a rule counts is given back when the server answers with an error.",
+        about: "One of `rules`: an assertion, something that counts, or both.",
         fields: &[
             field("name", Kind::Text, Optional, "What people call it.", r#""daily cap""#),
             field(
@@ -109,6 +109,13 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#""5/hour""#,
             ),
             field(
+                "count",
+                Kind::Words(&["attempts", "successes"]),
+                Default(r#""attempts""#),
+                "As in a limit, for what the rule counts. Only with `state` or `rate_limit`.",
+                r#""successes""#,
+            ),
+            field(
                 "on_deny",
                 Kind::Text,
                 Optional,
@@ -119,6 +126,7 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         rules: r#"{"anyOf":[{"required":["state"]},{"required":["rate_limit"]},{"required":["conditions"],"properties":{"conditions":{"minItems":1}}},{"required":["action"],"properties":{"action":{"const":"deny"}}}],
             "allOf":[{"not":{"required":["on_deny","reason"]}},
+            {"if":{"required":["count"]},"then":{"anyOf":[{"required":["state"]},{"required":["rate_limit"]}]}},
             {"if":{"required":["rate_limit"]},"then":{"properties":{"conditions":false,"state":false}}},
             {"if":{"required":["action"],"properties":{"action":{"const":"deny"}}},"then":{"properties":{"conditions":false,"state":false,"rate_limit":false}}}]}"#,
         ..PLAIN

@@ -38,7 +38,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         id: SETTINGS,
         title: "Settings",
-        about: "How requests are read and counts are kept. They stand beside the fields of a policy, or beside `policies`.",
+        about: "How requests and responses are read and counts are kept. They stand beside the fields of a policy, or beside `policies`.",
         fields: &[
             field(
                 "requests",
@@ -46,6 +46,13 @@ pub(super) const SECTIONS: &[Section] = &[
                 Optional,
                 "How requests are read.",
                 r#"{"batch": "deny"}"#,
+            ),
+            field(
+                "responses",
+                Kind::Object("responses"),
+                Optional,
+                "How responses are read.",
+                r#"{"max_list_bytes": 16777216}"#,
             ),
             field(
                 "sessions",
@@ -120,6 +127,19 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
         rules: r#"{"properties":{"paths":{"minItems":1,"items":{"pattern":"^/"}},"pass":{"items":{"pattern":"^(discovery|oauth|/([^*?].*)?)$"}}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "responses",
+        title: "Responses",
+        about: "How responses are read.",
+        fields: &[field(
+            "max_list_bytes",
+            Kind::Whole(1, 67_108_864),
+            Default("8388608"),
+            "The longest list that is read, as a body or as the data of one event; a longer one is withheld.",
+            "16777216",
+        )],
         ..PLAIN
     },
     Section {

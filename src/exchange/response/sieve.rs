@@ -1,0 +1,237 @@
+//! What passes of the texts of a response: each is skimmed as it comes, held while it may be a list, and then read.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::Lists;
+use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
+use crate::json::{Duplicates, Value, parse};
+use crate::listing::{Cause, Filtered, filter, wanted};
+use crate::mcp::skim::Skim;
+use crate::mcp::sse::{Gate, Look, Verdict};
+use crate::policy::compiled::{Config, Policy};
+use crate::reply::list_unreadable_object;
+
+/// How texts are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The body is the answer to a request for a list: what is no JSON is withheld.
+    List,
+    /// The body says that it is JSON.
+    Json,
+    /// It says that it is something else, and may be JSON all the same.
+    Page,
+    /// The data of events.
+    Events,
+}
+
+/// The gate through which the texts of one response go, one after the other.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    config: Rc<Config>,
+    policy: usize,
+    pub(super) lists: Lists,
+    reading: Reading,
+    skim: Skim,
+    /// Whether a part of the present text has passed.
+    passing: bool,
+    /// Why the present text does not pass.
+    spoiled: Option<Cause>,
+    tally: Tally,
+    /// Why something was withheld, until that is on record.
+    pub(super) noted: Option<Cause>,
+}
+
+impl Sieve {
+    pub(super) fn new(
+        config: &Rc<Config>,
+        policy: usize,
+        lists: Lists,
+        reading: Reading,
+    ) -> Option<Sieve> {
+        let skim = Skim::new(wanted(config.policy_at(policy)?));
+        let tally = Tally { own: 0, all: Rc::clone(&config.held) };
+        let config = Rc::clone(config);
+        let (passing, spoiled, noted) = (false, None, None);
+        Some(Sieve { config, policy, lists, reading, skim, passing, spoiled, tally, noted })
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.config.policy_at(self.policy)
+    }
+
+    fn most(&self) -> usize {
+        self.config.max_list_bytes
+    }
+
+    fn is_suspicious(&self) -> bool {
+        self.skim.may_hold_list() || (self.reading == Reading::List && self.skim.has_prose())
+    }
+
+    /// Whether the text is none that could hold a list, nor could what follows.
+    pub(super) fn is_free(&self) -> bool {
+        self.reading == Reading::Page && self.skim.has_prose() && !self.skim.may_hold_list()
+    }
+
+    /// Whether the present text has ended by its own syntax.
+    pub(super) fn is_whole(&self) -> bool {
+        self.skim.is_whole()
+    }
+
+    /// What becomes of a whole text: other text in its place, where that is needed.
+    pub(super) fn sift(&mut self, text: &[u8]) -> Result<Option<String>, Cause> {
+        if !self.is_suspicious() {
+            return Ok(None);
+        }
+        let policy = self.policy().ok_or(Cause::Ungoverned)?;
+        match filter(policy, text) {
+            Filtered::Unchanged => Ok(None),
+            Filtered::Changed(text) => Ok(Some(text)),
+            Filtered::Unreadable(Cause::NotJson)
+                if !self.skim.is_whole() && !self.skim.has_prose() && !self.skim.is_broken() =>
+            {
+                Err(Cause::Unfinished)
+            }
+            Filtered::Unreadable(cause) => Err(cause),
+        }
+    }
+
+    /// Begins with another text, of which the first byte passes at once if `passing`.
+    pub(super) fn restart(&mut self, passing: bool) {
+        self.skim = Skim::new(self.policy().map(wanted).unwrap_or_default());
+        self.passing = passing;
+        self.spoiled = None;
+        self.tally.hold(0);
+    }
+
+    /// Why the present text does not pass.
+    pub(super) fn cause(&mut self) -> Cause {
+        self.spoiled.take().unwrap_or(Cause::DoubtfulLine)
+    }
+
+    pub(super) fn note(&mut self, cause: &Cause) {
+        self.noted = self.noted.take().or_else(|| Some(cause.clone()));
+    }
+
+    fn spoil(&mut self, cause: Cause) {
+        self.spoiled = self.spoiled.take().or(Some(cause));
+        self.tally.hold(0);
+    }
+
+    /// The data of an event that tells that something is withheld: to whom waits for it, where that is known.
+    fn error(&self, cause: &Cause) -> Option<String> {
+        let own = self.skim.id().filter(|id| is_id(id));
+        own.map(|id| list_unreadable_object(id, cause)).or_else(|| self.lists.event_error(cause))
+    }
+
+    /// Whether a text that may be a list can wait, or why it cannot.
+    fn wait(&mut self, held: usize) -> Result<(), Cause> {
+        if self.skim.is_broken() || (self.skim.has_prose() && self.reading == Reading::List) {
+            return Err(Cause::NotJson);
+        }
+        if held > self.most() {
+            return Err(Cause::TooLong(self.most()));
+        }
+        if self.tally.hold(held) { Ok(()) } else { Err(Cause::Memory) }
+    }
+}
+
+impl Gate for Sieve {
+    fn patience(&self) -> usize {
+        // An answer to a request for a list is expected to be one.
+        let expected = matches!(&self.lists, Lists::To(asked) if asked.lists);
+        if expected { self.most() } else { MAX_UNJUDGED_BYTES.min(self.most()) }
+    }
+
+    fn look(&mut self, data: &[u8], held: usize) -> Look {
+        let turned = match (self.reading, data) {
+            (Reading::Events, b"\n") => self.skim.line_break(),
+            _ => self.skim.push(data),
+        };
+        if self.passing {
+            if !self.is_suspicious() {
+                return Look::Pass;
+            }
+            self.spoil(if self.skim.is_broken() { Cause::NotJson } else { Cause::Late });
+            return Look::Cut(turned.unwrap_or(0));
+        }
+        if self.is_suspicious() {
+            return match self.wait(held) {
+                Ok(()) => Look::Hold,
+                Err(cause) => {
+                    self.spoil(cause);
+                    Look::Cut(0)
+                }
+            };
+        }
+        let prose = self.skim.has_prose() && self.reading != Reading::Events;
+        if prose || held > self.patience() || !self.tally.hold(held) {
+            self.tally.hold(0);
+            self.passing = true;
+            return Look::Pass;
+        }
+        Look::Hold
+    }
+
+    fn doubt(&mut self) {
+        self.spoil(Cause::DoubtfulLine);
+    }
+
+    fn judge(&mut self, data: Option<&[u8]>) -> Verdict {
+        let sifted = match data {
+            Some(data) => self.sift(data),
+            None => Err(self.cause()),
+        };
+        match sifted {
+            Ok(None) => Verdict::Pass,
+            Ok(Some(text)) => Verdict::Replace(text),
+            Err(cause) => {
+                self.note(&cause);
+                self.error(&cause).map_or(Verdict::Drop, Verdict::Replace)
+            }
+        }
+    }
+
+    fn end_cut(&mut self) -> Option<String> {
+        let cause = self.cause();
+        self.note(&cause);
+        self.error(&cause)
+    }
+
+    fn over(&mut self) {
+        self.restart(false);
+    }
+}
+
+/// Whether bytes are an id that MCP allows.
+fn is_id(raw: &str) -> bool {
+    match parse(raw, Duplicates::Refuse) {
+        Ok(Value::String(_)) => true,
+        Ok(Value::Number(text)) => !text.contains(['.', 'e', 'E']),
+        Ok(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | Err(_) => false,
+    }
+}
+
+/// What one response holds, as a part of what all hold.
+#[derive(Debug)]
+struct Tally {
+    own: usize,
+    all: Rc<Cell<usize>>,
+}
+
+impl Tally {
+    /// Holds so much; false where all together would hold too much.
+    fn hold(&mut self, bytes: usize) -> bool {
+        let others = self.all.get().saturating_sub(self.own);
+        let fits = bytes == 0 || others.saturating_add(bytes) <= MAX_HELD_BYTES;
+        self.own = if fits { bytes } else { 0 };
+        self.all.set(others.saturating_add(self.own));
+        fits
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.hold(0);
+    }
+}
