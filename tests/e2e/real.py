@@ -34,6 +34,8 @@ class Product:
     argv: Callable[[Path, int], list[str]]
     # The era of its clients: with a session, or 2026-07-28 without one.
     modern: bool = False
+    # Whether it does without sessions.
+    stateless: bool = False
     # stdio servers behind supergateway need no credentials, but a shell.
     shell: bool = False
 
@@ -95,12 +97,12 @@ def _typescript(directory: Path, port: int) -> list[str]:
 SERVERS: dict[str, Product] = {
     "sdk1": Product(_python(PYTHON1, "sdk1", "--lenient")),
     "sdk1 json": Product(_python(PYTHON1, "sdk1", "--json")),
-    "sdk1 long list": Product(_python(PYTHON1, "sdk1", "--json", "--stateless", "--tools", "1030")),
-    "sdk1 guarded": Product(_python(PYTHON1, "sdk1", "--json", "--stateless", "--auth", "known")),
+    "sdk1 long list": Product(_python(PYTHON1, "sdk1", "--json", "--stateless", "--tools", "1030"), stateless=True),
+    "sdk1 guarded": Product(_python(PYTHON1, "sdk1", "--json", "--stateless", "--auth", "known"), stateless=True),
     "sdk2": Product(_python(PYTHON2, "sdk2", "--lenient")),
     "fastmcp 3": Product(_python(PYTHON1, "fastmcp")),
     "fastmcp 4": Product(_python(PYTHON2, "fastmcp")),
-    "fastmcp login": Product(_python(PYTHON1, "fastmcp", "--json", "--stateless", "--auth", "oauth")),
+    "fastmcp login": Product(_python(PYTHON1, "fastmcp", "--json", "--stateless", "--auth", "oauth"), stateless=True),
     "mcp-proxy": Product(_mcp_proxy),
     "supergateway": Product(_supergateway, shell=True),
     "typescript": Product(_typescript),

@@ -54,7 +54,9 @@ async def held() -> None:
         return
     hold.unlink()
     record("tools/list")
-    if await opened("release-list") == "fail":
+    how = await opened("release-list")
+    record("tools/list released")
+    if how == "fail":
         raise RuntimeError("no list today")
 
 
