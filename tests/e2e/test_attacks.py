@@ -122,7 +122,7 @@ def test_a_hidden_name_is_hidden_however_it_is_spelled(world: World, at: Place, 
 # --- 2. Lists on other streams ----------------------------------------------------------------
 
 LISTS: Policy = {"version": "1", "default": "deny", "hide": [HIDDEN], "tools": {"search": {}, "slow": {}, "shout": {}, "shot": {}, "app_*": {}}}
-CROSSED = [place(server, LISTS, "lists") for server in ["sdk1", "sdk1 json", "fastmcp 3", "fastmcp 4", "mcp-proxy", "supergateway"]]
+CROSSED = [place(server, LISTS, "lists") for server in ["sdk1", "sdk1 json", "sdk2", "fastmcp 3", "fastmcp 4", "mcp-proxy", "supergateway"]]
 LONG = place("sdk1 long list", LISTS, "lists")
 REPLAYED = place("typescript", LISTS, "lists")
 TOO_LONG = 1_200_000
@@ -583,7 +583,7 @@ def test_a_login_at_a_server_that_is_its_own_authorization_server(new_world: Wor
 def test_a_login_needs_its_word(new_world: World) -> None:
     scene = new_world.scene(CLOSED_LOGIN, GOVERNED)
     assert scene.send(f"GET {METADATA}").status == 200
-    assert register(scene).status in (403, 404)
+    assert register(scene).status >= 400
 
 
 def register(scene: Scene) -> Response:
