@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import rig
+
 from client import H1, Response, post_bytes
 from fleet import Fleet, Listener, Policy, held, to_server
 from gateway import until
@@ -161,7 +163,8 @@ def params(tool: str, arguments: str = "{}") -> str:
 class World:
     """The servers, and an Envoy before them."""
 
-    def __init__(self, servers: dict[str, Server], fleet: Fleet) -> None:
+    def __init__(self, servers: dict[str, Server], fleet: Fleet, envoy: rig.Envoy) -> None:
+        self.envoy = envoy
         self._servers = servers
         self._fleet = fleet
 
@@ -195,5 +198,5 @@ def before(servers: dict[str, Server], places: Iterable[Place]) -> Iterator[Worl
         fleet.add(plain(name), Listener(None, to_server(plain(name), server.port)))
     for each in {place.listener: place for place in places}.values():
         fleet.add(each.listener, Listener(held(each.policy), to_server(each.listener, servers[each.server].port)))
-    with fleet.run():
-        yield World(servers, fleet)
+    with fleet.run() as envoy:
+        yield World(servers, fleet, envoy)

@@ -123,6 +123,7 @@ def test_a_hidden_name_is_hidden_however_it_is_spelled(world: World, at: Place, 
 
 LISTS: Policy = {"version": "1", "default": "deny", "hide": [HIDDEN], "tools": {"search": {}, "slow": {}, "shout": {}, "shot": {}, "app_*": {}}}
 CROSSED = [place(server, LISTS, "lists") for server in ["sdk1", "sdk1 json", "sdk2", "fastmcp 3", "fastmcp 4", "mcp-proxy", "supergateway"]]
+TOO_SHORT = new_place("sdk1 long list", {**LISTS, "responses": {"max_list_bytes": 1_000_000}}, "short lists")
 LONG = place("sdk1 long list", LISTS, "lists")
 REPLAYED = place("typescript", LISTS, "lists")
 TOO_LONG = 1_200_000
@@ -187,6 +188,17 @@ def test_a_list_of_1030_tools_comes_whole(world: World, governed: bool) -> None:
         answer = agent.ask("tools/list")
     assert len(answer.body) > 2_000_000 and answer.body.count(b'"app_') == 1030
     assert (HIDDEN.encode() in answer.body) != governed
+
+
+def test_a_list_that_is_withheld_is_on_record(new_world: World) -> None:
+    with Agent(new_world.scene(TOO_SHORT, GOVERNED)) as agent:
+        answer = agent.ask("tools/list", id="77")
+    assert HIDDEN.encode() not in answer.body and reason(answer) == "list_unreadable"
+
+    def withheld() -> bool:
+        return any(line["mcp_decision"] == "withheld" and line["mcp_reason"] == "list_unreadable" for line in new_world.envoy.access_log())
+
+    until(withheld, "the log of the list")
 
 
 @both
@@ -318,8 +330,10 @@ COUNTED = [
     for about, policy in COUNTING.items()
     if about != "rules dialect with state" or way == "cancelled"
 ]
-# The control has a filter: one whose author trusts the answers.
-TRUSTING = [(place(server, counted(count="successes"), f"successes, {way}"), way) for way, (server, _) in WAYS.items()]
+# The control has a filter: one whose author trusts the answers. Batches with an id twice get past no filter.
+TRUSTING = [
+    (place(server, counted(count="successes"), f"successes, {way}"), way) for way, (server, _) in WAYS.items() if "batch" not in way
+]
 
 
 @pytest.mark.parametrize(("at", "way"), COUNTED, ids=str)
@@ -330,6 +344,11 @@ def test_no_answer_gives_a_call_back(world: World, at: Place, way: str) -> None:
 @pytest.mark.parametrize(("at", "way"), TRUSTING, ids=str)
 def test_control_these_answers_look_like_failures(world: World, at: Place, way: str) -> None:
     assert runs(world.scene(at, GOVERNED), way) > MAX
+
+
+@pytest.mark.parametrize(("at", "way"), [(at, way) for at, way in COUNTED if "batch" in way], ids=str)
+def test_control_the_server_runs_what_it_answers_with_an_error(world: World, at: Place, way: str) -> None:
+    assert runs(world.scene(at, CONTROL), way) > MAX
 
 
 def runs(scene: Scene, way: str) -> int:
