@@ -183,7 +183,7 @@ def plain(server: str) -> str:
 def serving(directory: Path, wanted: Iterable[str]) -> Iterator[dict[str, Server]]:
     """Runs these servers."""
     with ExitStack() as stack:
-        running = {name: start(stack, name, directory) for name in SERVERS if name in set(wanted)}
+        running = start(stack, [name for name in SERVERS if name in set(wanted)], directory)
         yield running
         for server in running.values():
             # Servers end when their tools have.

@@ -1,18 +1,21 @@
 """Small servers on the products that people run, for the attacks of test_attacks.py.
 
 with ExitStack() as stack:
-    server = start(stack, "sdk1", directory)      # a row of SERVERS
-    server.port, server.path
-    server.ran()                                  # what ran so far, in the server's own words
+    server = start(stack, ["sdk1"], directory)["sdk1"]      # a row of SERVERS
+    server.port
+    server.ran()                                            # what ran so far, in the server's own words
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +114,27 @@ SERVERS: dict[str, Product] = {
 }
 
 
-def start(stack: ExitStack, name: str, parent: Path) -> Server:
-    """Starts one; it is up when `wait` returns."""
-    directory = parent / name.replace(" ", "-")
-    directory.mkdir()
-    [port] = rig.free_ports(1)
-    argv = SERVERS[name].argv(directory, port)
-    path = {"PATH": "/usr/bin:/bin"} if SERVERS[name].shell else {}
-    process = rig.Process(argv, directory, name="server", env=environment(directory, **path))
-    stack.enter_context(process)
-    process.wait_until(lambda: rig.listens(port))
-    return Server(port, directory, SERVERS[name])
+def start(stack: ExitStack, names: Iterable[str], parent: Path) -> dict[str, Server]:
+    """Starts servers, all at once, and returns when they are up."""
+    running: dict[str, Server] = {}
+    processes: dict[int, rig.Process] = {}
+    for name in names:
+        directory = parent / name.replace(" ", "-")
+        directory.mkdir()
+        [port] = rig.free_ports(1)
+        product = SERVERS[name]
+        path = {"PATH": "/usr/bin:/bin"} if product.shell else {}
+        process = rig.Process(product.argv(directory, port), directory, name="server", env=environment(directory, **path))
+        processes[port] = stack.enter_context(process)
+        running[name] = Server(port, directory, product)
+    stack.callback(_end, processes.values())
+    for port, process in processes.items():
+        process.wait_until(partial(rig.listens, port))
+    return running
+
+
+def _end(processes: Iterable[rig.Process]) -> None:
+    """Tells all to end, so that those who take their time take it together."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
