@@ -134,7 +134,7 @@ def start(stack: ExitStack, names: Iterable[str], parent: Path) -> dict[str, Ser
 
 
 def _end(processes: Iterable[rig.Process]) -> None:
-    """Tells all to end, so that those who take their time take it together."""
+    """Ends all: some would wait for requests that an attack has left without an answer."""
     for process in processes:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
