@@ -3,7 +3,7 @@
 #
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
 #     envoy/tools.sh prometheus    Prometheus from Debian's package, unless it is on PATH
-#     envoy/tools.sh clients       what the tests run from npm, the MCP SDK's other generation, and its test server
+#     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
 # What is there already is left alone; what was interrupted half-way is made anew.
 set -euo pipefail
@@ -72,7 +72,7 @@ make_clients() {
     if is_finished clients "$built"; then
         return
     fi
-    echo "tools.sh: making .tools/clients (about 300 MB, a minute or two)"
+    echo "tools.sh: making .tools/clients (about 500 MB, a minute or two)"
     new_environment clients "$built" "$clients/requirements.txt"
 
     # Node comes with the Python package, so that neither it nor npm needs to be on the machine.

@@ -54,12 +54,12 @@ class Response:
 class H1:
     """One HTTP/1.1 connection."""
 
-    def __init__(self, port: int, timeout: float = TIMEOUT) -> None:
+    def __init__(self, port: int, timeout: float = TIMEOUT, source: str = "127.0.0.1") -> None:
         self.timeout = timeout
         self.buffer = bytearray()
         self.closed = False
         self._peer = port
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> H1:
@@ -112,6 +112,10 @@ class H1:
         self.buffer += data
         self.closed = self.closed or not data
         return bool(data)
+
+    def is_answered(self) -> bool:
+        """Whether anything has come, without waiting for it."""
+        return bool(self.buffer) or self.closed or bool(select.select([self._socket], [], [], 0)[0])
 
     def more(self) -> bool:
         """Waits for more bytes in the buffer; False when the peer has closed."""
