@@ -106,6 +106,8 @@ codes! {
     UntrustedSession = "P110",
     /// A field that changes nothing here.
     Redundant = "P111",
+    /// Paths pass unread, and no path is said to speak MCP.
+    UnplacedMcp = "P115",
     /// The server has no such tool.
     UnknownTool = "P201",
     /// The tool has no such argument.
