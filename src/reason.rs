@@ -127,10 +127,12 @@ impl Reason {
     /// The HTTP status where no JSON-RPC message is answered, but a GET or a DELETE. A client that looks for documents goes on at 404.
     #[must_use]
     pub fn bare_status(self) -> u16 {
-        match self {
-            Reason::Unmatched => 404,
-            Reason::IdentityRequired => 401,
-            other => other.status(),
+        if self == Reason::Unmatched {
+            404
+        } else if self == Reason::IdentityRequired {
+            401
+        } else {
+            self.status()
         }
     }
 

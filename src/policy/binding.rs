@@ -92,6 +92,13 @@ impl Bindings {
         self.rows.iter().filter_map(|row| row.path.as_ref())
     }
 
+    /// Whether some binding is for every path.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn leave_paths_open(&self) -> bool {
+        self.rows.iter().any(|row| row.path.is_none())
+    }
+
     /// Whether any binding asks who the caller is.
     #[must_use]
     pub fn ask_identity(&self) -> bool {

@@ -110,6 +110,8 @@ codes! {
     TrustsAgent = "P112",
     /// A limit by callers whom anybody can invent.
     InventedCallers = "P113",
+    /// Paths pass unread, and no path is said to speak MCP.
+    UnplacedMcp = "P115",
     /// The server has no such tool.
     UnknownTool = "P201",
     /// The tool has no such argument.

@@ -9,6 +9,7 @@ mod text;
 
 use std::collections::{HashMap, HashSet};
 
+use super::binding::Bindings;
 use super::compiled::{
     Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Refund, Subject,
 };
@@ -28,7 +29,20 @@ const MOST_COMPARED: usize = 256;
 /// Finds what is surely not meant in a configuration, given the document that it was compiled from.
 #[must_use]
 pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
-    config.policies().flat_map(|policy| of_policy(config, policy, document)).collect()
+    let of_policies = config.policies().flat_map(|policy| of_policy(config, policy, document));
+    of_policies.chain(unplaced(config)).collect()
+}
+
+/// A server that has paths of another kind, where every path counts as one that speaks MCP.
+fn unplaced(config: &Config) -> Option<Diagnostic> {
+    let doors = &config.doors;
+    let others = doors.unread.iter().any(|unread| unread.methods.is_empty());
+    let everywhere = config.bindings.as_ref().is_none_or(Bindings::leave_paths_open);
+    (others && doors.mcp.is_none() && everywhere).then(|| {
+        let message = "paths pass beside MCP, but every other path counts as MCP".to_owned();
+        let help = "say where the server speaks MCP: \"paths\": [\"/mcp\"]".to_owned();
+        Diagnostic::warning(Code::UnplacedMcp, "requests.pass".to_owned(), message).with_help(help)
+    })
 }
 
 fn of_policy(config: &Config, policy: &Policy, document: &Value<'_>) -> Vec<Diagnostic> {
