@@ -70,6 +70,21 @@ enum State {
     Answered,
 }
 
+impl State {
+    /// The response that is on its way, perhaps before the request is judged.
+    fn response(&mut self) -> Option<&mut Response> {
+        match self {
+            State::Responding(response) => Some(response),
+            State::Collecting { answered: Some(state), .. } => state.response(),
+            State::Collecting { answered: None, .. }
+            | State::Fresh
+            | State::Passing
+            | State::Forwarded(_)
+            | State::Answered => None,
+        }
+    }
+}
+
 impl Exchange {
     /// An exchange that has seen nothing.
     #[must_use]
@@ -263,10 +278,7 @@ impl Exchange {
                 State::Responding(Box::new(response))
             }
         };
-        match &mut self.state {
-            State::Collecting { answered, .. } => *answered = Some(Box::new(next)),
-            state => *state = next,
-        }
+        self.respond(next);
     }
 
     /// Response body: `length` bytes are passing.
@@ -277,13 +289,11 @@ impl Exchange {
         chunk: Chunk,
     ) -> BodyAction {
         let config = Rc::clone(&self.config);
-        let State::Responding(response) = self.responding() else {
-            return BodyAction::Continue;
-        };
+        let Some(response) = self.state.response() else { return BodyAction::Continue };
         let action = response.body(&config, env, length, chunk);
         let record = response.take_record(&config);
         if response.is_over() {
-            *self.responding() = State::Passing;
+            self.respond(State::Passing);
         }
         self.record = record.or(self.record.take());
         action
@@ -292,17 +302,18 @@ impl Exchange {
     /// Response trailers: where they come, the body never says that it has ended.
     pub fn response_trailers<E: Environment>(&mut self, env: &E) {
         let config = Rc::clone(&self.config);
-        let State::Responding(response) = self.responding() else { return };
+        let Some(response) = self.state.response() else { return };
         response.trailers(&config, env);
         let record = response.take_record(&config);
         self.record = record.or(self.record.take());
     }
 
-    /// The state of the response, which may be on its way before the request is judged.
-    fn responding(&mut self) -> &mut State {
-        match &mut self.state {
-            State::Collecting { answered: Some(state), .. } => state,
-            state => state,
+    /// What becomes of the response, which may be on its way before the request is judged.
+    fn respond(&mut self, next: State) {
+        if let State::Collecting { answered, .. } = &mut self.state {
+            *answered = Some(Box::new(next));
+        } else {
+            self.state = next;
         }
     }
 
