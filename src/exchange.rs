@@ -57,8 +57,10 @@ enum State {
         head: Box<Head>,
         caller: Box<Caller>,
         buffered: usize,
-        /// The response, where it is on its way already: a server need not wait for the body.
-        early: Option<Box<Early>>,
+        /// What becomes of the response, where it is on its way already: a server need not wait for the body.
+        early: Option<Box<State>>,
+        /// Whether that response refuses the caller.
+        refused: bool,
     },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
@@ -68,11 +70,19 @@ enum State {
     Answered,
 }
 
-/// A response that has come before the request was judged.
-#[derive(Debug)]
-struct Early {
-    state: State,
-    refuses_the_caller: bool,
+impl State {
+    /// The response that is on its way, perhaps before the request is judged.
+    fn response(&mut self) -> Option<&mut Response> {
+        match self {
+            State::Responding(response) => Some(response),
+            State::Collecting { early: Some(state), .. } => state.response(),
+            State::Collecting { early: None, .. }
+            | State::Fresh
+            | State::Passing
+            | State::Forwarded(_)
+            | State::Answered => None,
+        }
+    }
 }
 
 impl Exchange {
@@ -152,7 +162,7 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, early: None };
+        self.state = State::Collecting { head, caller, buffered: 0, early: None, refused: false };
         if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
@@ -245,11 +255,12 @@ impl Exchange {
     /// Response headers.
     pub fn response_headers<E: Environment>(&mut self, env: &E, head: ResponseHead<'_>) {
         let filters = self.policy().is_some_and(Policy::filters_any);
-        let refuses_the_caller = head.refuses_the_caller();
+        let refuses = head.refuses_the_caller();
         let expected = match &mut self.state {
             State::Forwarded(expected) => std::mem::take(expected),
             // Nobody knows yet what is asked.
-            State::Collecting { head, .. } => {
+            State::Collecting { head, refused, .. } => {
+                *refused = refuses;
                 let (ids, framing) = (Vec::new(), head.framing);
                 let asked = Asked { lists: false, ids, batch: false, framing };
                 let lists = if filters { Lists::To(asked) } else { Lists::None };
@@ -269,12 +280,7 @@ impl Exchange {
                 State::Responding(Box::new(response))
             }
         };
-        match &mut self.state {
-            State::Collecting { early, .. } => {
-                *early = Some(Box::new(Early { state: next, refuses_the_caller }));
-            }
-            state => *state = next,
-        }
+        self.respond(next);
     }
 
     /// Response body: `length` bytes are passing.
@@ -285,13 +291,11 @@ impl Exchange {
         chunk: Chunk,
     ) -> BodyAction {
         let config = Rc::clone(&self.config);
-        let State::Responding(response) = self.responding() else {
-            return BodyAction::Continue;
-        };
+        let Some(response) = self.state.response() else { return BodyAction::Continue };
         let action = response.body(&config, env, length, chunk);
         let record = response.take_record(&config);
         if response.is_over() {
-            *self.responding() = State::Passing;
+            self.respond(State::Passing);
         }
         self.record = record.or(self.record.take());
         action
@@ -300,17 +304,18 @@ impl Exchange {
     /// Response trailers: where they come, the body never says that it has ended.
     pub fn response_trailers<E: Environment>(&mut self, env: &E) {
         let config = Rc::clone(&self.config);
-        let State::Responding(response) = self.responding() else { return };
+        let Some(response) = self.state.response() else { return };
         response.trailers(&config, env);
         let record = response.take_record(&config);
         self.record = record.or(self.record.take());
     }
 
-    /// The state of the response, which may be on its way before the request is judged.
-    fn responding(&mut self) -> &mut State {
-        match &mut self.state {
-            State::Collecting { early: Some(early), .. } => &mut early.state,
-            state => state,
+    /// What becomes of the response, which may be on its way before the request is judged.
+    fn respond(&mut self, next: State) {
+        if let State::Collecting { early, .. } = &mut self.state {
+            *early = Some(Box::new(next));
+        } else {
+            self.state = next;
         }
     }
 
@@ -325,7 +330,7 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, caller, buffered, early } =
+        let State::Collecting { head, caller, buffered, early, refused } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -348,10 +353,10 @@ impl Exchange {
             Ok(expected) => {
                 if let Some(early) = early {
                     // The answer tells nothing of what becomes of the call, unless the server refuses the caller.
-                    if early.refuses_the_caller {
+                    if refused {
                         give_back(&self.config, env, expected.unproven.iter());
                     }
-                    self.state = early.state;
+                    self.state = *early;
                     return Action::Continue;
                 }
                 if self.holds && !expected.needs_no_body() {

@@ -69,7 +69,7 @@ pub struct Target {
 pub enum Response {
     /// A result.
     Result,
-    /// An error, so that counts of successes are given back.
+    /// An error, so that what counts successes only is given back.
     Error,
 }
 

@@ -146,9 +146,10 @@ impl Response {
             Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
                 let name = || env.attribute(&["response", "headers", "content-encoding"]);
-                let cause = match cause {
-                    Cause::Encoded(_) => Cause::encoded(&name().unwrap_or_default()),
-                    other => other,
+                let cause = if matches!(cause, Cause::Encoded(_)) {
+                    Cause::encoded(&name().unwrap_or_default())
+                } else {
+                    cause
                 };
                 let edits = lists.edits(head.status);
                 let form = Form::Withheld(lists.body_error(&cause));
@@ -278,12 +279,14 @@ impl Lists {
             Lists::None => Plan::Untouched,
             Lists::To(asked) if asked.lists => plan_of_list(body, head),
             Lists::To(_) => plan_of_post(body, head),
+            Lists::Any(events) if governed => plan_of_get(*events, body, head),
             Lists::Any(events) => match plan_of_get(*events, body, head) {
-                Plan::Read(Reading::Json | Reading::Page) if !governed => Plan::Untouched,
-                Plan::Read(_) | Plan::Guess | Plan::Withhold(_) if !governed => {
+                Plan::Untouched | Plan::Empty | Plan::Read(Reading::Json | Reading::Page) => {
+                    Plan::Untouched
+                }
+                Plan::Read(Reading::List | Reading::Events) | Plan::Guess | Plan::Withhold(_) => {
                     Plan::Withhold(Cause::Ungoverned)
                 }
-                plan => plan,
             },
         }
     }

@@ -262,10 +262,6 @@ mod tests {
     #[test]
     fn sorts_messages() {
         let call = |rest: &str| format!(r#"{{"jsonrpc":"2.0","method":"tools/call",{rest}}}"#);
-        let two = |left: &str, right: &str| {
-            let message = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"a"}}"#);
-            format!("[{},{}]", message(left), message(right))
-        };
         for (text, expected) in [
             (call(r#""id":1,"params":{"name":"a"}"#), "call 1 a"),
             (
@@ -302,6 +298,24 @@ mod tests {
                     .into(),
                 "batch_not_allowed ",
             ),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"}]"#.into(),
+                "batch of 2",
+            ),
+            ("1".into(), "invalid_message "),
+            ("\u{feff}{}".into(), "byte_order_mark "),
+        ] {
+            assert_eq!(read(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_compared_as_servers_compare_them() {
+        let two = |left: &str, right: &str| {
+            let message = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"a"}}"#);
+            format!("[{},{}]", message(left), message(right))
+        };
+        for (text, expected) in [
             (two("1", "1.0"), "missing_id "),
             (two("1", "-1"), "batch of 2"),
             (two("1", "\"a\""), "batch of 2"),
@@ -314,12 +328,6 @@ mod tests {
             (two("1000", "\"1_000\""), "batch_not_allowed "),
             (two("1", "\"１\""), "batch_not_allowed "),
             (two("\"1e5\"", "\"100000\""), "batch of 2"),
-            (
-                r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"}]"#.into(),
-                "batch of 2",
-            ),
-            ("1".into(), "invalid_message "),
-            ("\u{feff}{}".into(), "byte_order_mark "),
         ] {
             assert_eq!(read(&text), expected, "{text}");
         }

@@ -16,7 +16,7 @@ use self::scan::{Byte, byte, string_run};
 const MAX_ID_BYTES: usize = 256;
 
 /// The lists that are looked for, by their place in [`super::call::LISTS`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted(pub [bool; 4]);
 
 /// What is known of a text so far.
@@ -36,6 +36,8 @@ pub struct Skim {
     found: bool,
     broken: bool,
     prose: bool,
+    /// Whether nothing more is read once there is something that is no JSON.
+    ends_at_prose: bool,
     whole: bool,
     messages: u64,
     id: Id,
@@ -94,10 +96,17 @@ impl Skim {
             found: false,
             broken: false,
             prose: false,
+            ends_at_prose: false,
             whole: false,
             messages: 0,
             id: Id::None,
         }
+    }
+
+    /// The same for a page of which nobody says that it is JSON: what begins as something else is no text at all.
+    #[must_use]
+    pub fn of_page(wanted: Wanted) -> Skim {
+        Skim { ends_at_prose: true, ..Skim::new(wanted) }
     }
 
     /// Takes the next bytes. `Some` where they make the text one that may hold a list: after so many of them.
@@ -105,7 +114,7 @@ impl Skim {
         let before = self.may_hold_list();
         let mut turned = None;
         let mut at = 0;
-        while !self.broken
+        while !(self.broken || self.prose && self.ends_at_prose)
             && let Some(rest) = bytes.get(at..)
             && !rest.is_empty()
         {

@@ -149,6 +149,9 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         "deserted": Listener(limited(max=1, count="successes"), deserted),
         "mesh": Listener(limited(max=1, count="successes"), mesh),
         "rules": Listener(held({"version": "1", "tools": {"search": {"rules": [{"name": "r", "rate_limit": "1/hour"}]}}})),
+        "rules that ask": Listener(
+            held({"version": "1", "tools": {"search": {"rules": [{"rate_limit": "1/hour", "count": "successes"}]}}})
+        ),
     }
     with serving(upstream, listeners) as gateway:
         yield gateway
@@ -286,7 +289,10 @@ _EVENT = _data(ERROR)
 # What the server answers, and whether the call is given back.
 ANSWERS: dict[str, tuple[Script, bool]] = {
     "500": (lambda reply: _json(reply, {}, 500), True),
-    "503 of the server": (lambda reply: _json(reply, {}, 503), True),
+    # What another proxy behind us says of a call does not tell whether it ran.
+    "502 of a proxy": (lambda reply: _json(reply, ERROR, 502), False),
+    "503 of a proxy": (lambda reply: _json(reply, {}, 503), False),
+    "504 of a proxy": (lambda reply: _json(reply, {}, 504), False),
     "404": (lambda reply: _json(reply, {}, 404), True),
     "400 with JSON-RPC": (lambda reply: _json(reply, ERROR, 400), True),
     "an error": (lambda reply: _json(reply, ERROR), True),
@@ -351,12 +357,12 @@ def test_what_the_server_answers_decides_what_is_given_back(gateway: Gateway, na
     assert outcomes(gateway, "successes", 2, **who) == ("ad" if given_back else "dd")
 
 
-@pytest.mark.parametrize("listener", ["attempts", "rules"])
-def test_what_counts_attempts_gives_nothing_back_and_what_is_a_rule_does(gateway: Gateway, listener: str) -> None:
+@pytest.mark.parametrize("listener", ["attempts", "rules", "rules that ask"])
+def test_nothing_is_given_back_unless_the_author_asks(gateway: Gateway, listener: str) -> None:
     script(gateway.upstream, "/scripted", lambda reply: _json(reply, ERROR))
     first = gateway.call(listener, path="/scripted", authorization="Bearer rules")
     assert b'"error"' in first.body
-    assert outcomes(gateway, listener, 2, authorization="Bearer rules") == ("dd" if listener == "attempts" else "ad")
+    assert outcomes(gateway, listener, 2, authorization="Bearer rules") == ("ad" if listener == "rules that ask" else "dd")
 
 
 def test_a_batch_gives_back_the_calls_that_failed(gateway: Gateway) -> None:

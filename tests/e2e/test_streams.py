@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from upstream import Arrival, Gate, Reply, Upstream
 
 CLOSED: dict[str, Any] = {"version": "1", "default": "deny", "tools": {"search": {}}}
 COUNTED = {"search": {"limits": [{"counter": "c", "window": "day", "max": 1000, "count": "successes"}]}}
-POLICIES = {"filtering": CLOSED, "filtering and counting": {**CLOSED, "tools": COUNTED}}
+OPEN: dict[str, Any] = {"version": "1", "default": "allow", "tools": COUNTED}
+POLICIES = {"filtering": CLOSED, "filtering and counting": {**CLOSED, "tools": COUNTED}, "counting": OPEN}
 PROGRESS = b'id: %d\r\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}\r\n\r\n'
 LIST = b'data: {"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"search"}]}}\n\n'
 # Each step is a write of the server's, and what the client must have of it before the server goes on.
@@ -36,6 +38,10 @@ EVENTS = [
     (b"event: message\ndata: {", b"event: message\n"),
     (b"}\n\n", b"data: {}\n\n"),
     (LIST, LIST),
+    # What is long and no list so far does not wait for its end.
+    (b'data: {"x":"' + b"A" * 70_000, b'data: {"x":"' + b"A" * 70_000),
+    (b"A", b"A"),
+    (b'"}\n\n', b'"}\n\n'),
     (b": after the answer\n\n", b": after the answer\n\n"),
 ]
 # What nobody looks at passes byte by byte, whatever it is.
@@ -56,8 +62,7 @@ class Stream:
 
 
 STREAMS = {
-    "a call": Stream(post_bytes(call("search"), path="/call"), UNTOUCHED),
-    "a call with progress": Stream(post_bytes(call("search"), path="/progress"), [(step, step) for step, _ in EVENTS]),
+    "a call": Stream(post_bytes(call("search"), path="/call"), EVENTS),
     "a list with progress": Stream(post_bytes(LISTING, path="/list"), EVENTS),
     "a GET": Stream(b"GET /get HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\n\r\n", EVENTS),
     "a resumed GET": Stream(b"GET /resumed HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\nlast-event-id: 3\r\n\r\n", EVENTS),
@@ -96,7 +101,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
             listeners[f"{name}, h2"] = Listener(held(policy), to_h2(over_h2.port))
         listeners["not held, h1"] = Listener(held(CLOSED, "never"), without_hold)
         for server in (upstream, over_h2):
-            for stream in STREAMS.values():
+            for stream in [*STREAMS.values(), *UNREAD.values()]:
                 server.answer(stream.path(), SCRIPT)
         gate_of["h1"], gate_of["h2"] = upstream, over_h2
         with serving(upstream, listeners) as gateway:
@@ -106,10 +111,18 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
 gate_of: dict[str, Upstream] = {}
 
 
-@pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("listener", ["filtering, h1", "filtering, h2", "filtering and counting, h1", "not held, h1"])
+# Under a policy that filters no list nobody looks at an answer.
+UNREAD = {
+    "a call, unread": Stream(post_bytes(call("search"), path="/unread"), UNTOUCHED),
+    "a call with progress, unread": Stream(post_bytes(call("search"), path="/progress"), [(step, step) for step, _ in EVENTS]),
+}
+FILTERING = ["filtering, h1", "filtering, h2", "filtering and counting, h1", "not held, h1"]
+STEPS = [*product(FILTERING, STREAMS), *product(["counting, h1", "counting, h2"], UNREAD)]
+
+
+@pytest.mark.parametrize(("listener", "name"), STEPS)
 def test_each_step_arrives_before_the_next_is_made(gateway: Gateway, listener: str, name: str) -> None:
-    stream = STREAMS[name]
+    stream = {**STREAMS, **UNREAD}[name]
     server = gate_of[listener[-2:]]
     SCRIPT.arm(server, [step for step, _ in stream.steps])
     with H1(gateway.port(listener)) as connection:

@@ -228,3 +228,55 @@ fn successes_are_counted_and_errors_given_back() {
         }
     }
 }
+
+/// One limit in each way in which a policy can write it, of three calls a day.
+const COUNTING: &str = r#"{"version":"1","default":"allow","all_tools":{"limits":[{"counter":"all","window":"day","max":12}]},"tools":{
+    "limit":{"limits":[{"counter":"c","window":"day","max":3}]},
+    "attempts":{"limits":[{"counter":"d","window":"day","max":3,"count":"attempts"}]},
+    "rate":{"rules":[{"rate_limit":"3/day"}]},
+    "state":{"rules":[{"conditions":[{"path":"state.state.n","op":"lte","value":3}],"state":{"counter":"n","window":"day"}}]}}}"#;
+
+/// What a server, or somebody before it, says of a call.
+fn said() -> impl Strategy<Value = (u16, &'static str, bool, String)> {
+    let status = prop::sample::select(vec![200, 202, 400, 404, 409, 429, 499, 500, 502, 503, 504]);
+    let media = prop::sample::select(vec!["application/json", "text/event-stream", "text/plain"]);
+    let body = prop::sample::select(vec![
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"cancelled"}}"#,
+        r#"{"jsonrpc":"2.0","id":1.0,"error":{"code":1,"message":""}}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"error":{}},{"jsonrpc":"2.0","id":2,"error":{}}]"#,
+        r#"{"jsonrpc":"2.0","id":"\u0031","error":{}}"#,
+        "",
+    ]);
+    (status, media, any::<bool>(), body).prop_map(|(status, media, conclusive, body)| {
+        let body =
+            if media == "application/json" { body.into() } else { format!("data: {body}\n\n") };
+        (status, media, conclusive, body)
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_answers_makes_a_count_smaller_unless_that_was_asked(
+        tool in prop::sample::select(vec!["limit", "attempts", "rate", "state"]), batch in any::<bool>(), answers in proptest::collection::vec(said(), 8),
+    ) {
+        let config = Rc::new(Config::load(COUNTING.as_bytes(), "test").unwrap().config);
+        let store = MemoryStore::default();
+        let mut allowed = 0;
+        for (status, media, conclusive, body) in answers {
+            let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+            let mut exchange = Exchange::new(config.clone());
+            let call = tools_call("1", tool, None);
+            let call = if batch { format!("[{call}]") } else { call };
+            let action = send(&mut exchange, &mut world, &post_headers("Bearer a"), call.as_bytes(), &[], End::Body, Hold::Yes);
+            if action != Action::Continue {
+                continue;
+            }
+            allowed += 1;
+            let head = ResponseHead { status, content_type: Some(media.as_bytes()), encoded: false, conclusive, session: None, ends: false };
+            exchange.response_headers(&world, head);
+            world.chunk = body.into_bytes();
+            exchange.response_body(&world, world.chunk.len(), Chunk::Last);
+        }
+        prop_assert_eq!(allowed, 3);
+    }
+}

@@ -7,7 +7,7 @@ use super::Lists;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::json::{Duplicates, Value, parse};
 use crate::listing::{Cause, Filtered, filter, wanted};
-use crate::mcp::skim::Skim;
+use crate::mcp::skim::{Skim, Wanted};
 use crate::mcp::sse::{Gate, Look, Verdict};
 use crate::policy::compiled::{Config, Policy};
 use crate::reply::list_unreadable_object;
@@ -32,6 +32,7 @@ pub(super) struct Sieve {
     policy: usize,
     pub(super) lists: Lists,
     reading: Reading,
+    wanted: Wanted,
     skim: Skim,
     /// Whether a part of the present text has passed.
     passing: bool,
@@ -49,11 +50,12 @@ impl Sieve {
         lists: Lists,
         reading: Reading,
     ) -> Option<Sieve> {
-        let skim = Skim::new(wanted(config.policy_at(policy)?));
+        let wanted = wanted(config.policy_at(policy)?);
+        let skim = skim(reading, wanted);
         let tally = Tally { own: 0, all: Rc::clone(&config.held) };
         let config = Rc::clone(config);
         let (passing, spoiled, noted) = (false, None, None);
-        Some(Sieve { config, policy, lists, reading, skim, passing, spoiled, tally, noted })
+        Some(Sieve { config, policy, lists, reading, wanted, skim, passing, spoiled, tally, noted })
     }
 
     fn policy(&self) -> Option<&Policy> {
@@ -98,7 +100,7 @@ impl Sieve {
 
     /// Begins with another text, of which the first byte passes at once if `passing`.
     pub(super) fn restart(&mut self, passing: bool) {
-        self.skim = Skim::new(self.policy().map(wanted).unwrap_or_default());
+        self.skim = skim(self.reading, self.wanted);
         self.passing = passing;
         self.spoiled = None;
         self.tally.hold(0);
@@ -138,9 +140,11 @@ impl Sieve {
 
 impl Gate for Sieve {
     fn patience(&self) -> usize {
-        // An answer to a request for a list is expected to be one.
-        let expected = matches!(&self.lists, Lists::To(asked) if asked.lists);
-        if expected { self.most() } else { MAX_UNJUDGED_BYTES.min(self.most()) }
+        match self.reading {
+            // It is expected to be one.
+            Reading::List => self.most(),
+            Reading::Json | Reading::Page | Reading::Events => MAX_UNJUDGED_BYTES.min(self.most()),
+        }
     }
 
     fn look(&mut self, data: &[u8], held: usize) -> Look {
@@ -200,6 +204,13 @@ impl Gate for Sieve {
 
     fn over(&mut self) {
         self.restart(false);
+    }
+}
+
+fn skim(reading: Reading, wanted: Wanted) -> Skim {
+    match reading {
+        Reading::Page => Skim::of_page(wanted),
+        Reading::List | Reading::Json | Reading::Events => Skim::new(wanted),
     }
 }
 

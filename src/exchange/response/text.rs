@@ -73,7 +73,9 @@ impl Text {
                 sieve.note(&cause);
                 match self.phase {
                     Phase::Passing => out.extend_from_slice(piece.get(..most).unwrap_or_default()),
-                    _ => out.extend(sieve.lists.body_error(&cause)),
+                    Phase::Held | Phase::Cut | Phase::Free => {
+                        out.extend(sieve.lists.body_error(&cause));
+                    }
                 }
                 self.held = Vec::new();
                 self.phase = Phase::Cut;
