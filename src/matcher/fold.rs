@@ -7,9 +7,9 @@
 
 mod invisible;
 
-use unicode_normalization::UnicodeNormalization;
-
 pub use invisible::invisible;
+
+use super::normal::{composed, decomposed};
 
 /// What folding can make of one byte, and more. A text with more characters that show than this for each byte of another is
 /// not folded to the same.
@@ -48,15 +48,15 @@ fn beginning(text: &str, most: usize) -> impl Iterator<Item = char> + '_ {
     let (plain, other) = if shown.is_ascii() { (shown, "") } else { ("", shown) };
     let plain = plain.bytes().filter(|byte| !byte.is_ascii_control());
     let plain = plain.map(|byte| char::from(byte.to_ascii_lowercase()));
-    plain.take(most).chain(lenient(other.chars().filter(|c| !invisible(*c)).take(most)))
+    plain.take(most).chain(lenient(other, most))
 }
 
 /// Decomposed first, so that a letter has its case without its marks; composed at the end, so that it is one character again.
 /// U+017F becomes S in upper case only, U+1E9E is ß only in lower case, and that SS only in upper case.
-fn lenient(characters: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
-    let letters = characters.nfd().map(narrow);
-    let lower = letters.flat_map(char::to_lowercase);
-    lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc()
+fn lenient(text: &str, most: usize) -> Vec<char> {
+    let shown = text.chars().filter(|character| !invisible(*character)).take(most);
+    let lower = decomposed(shown).into_iter().map(narrow).flat_map(char::to_lowercase);
+    composed(lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase))
 }
 
 /// The ASCII character that a full-width form stands for.
