@@ -7,8 +7,9 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WASM       := target/mcp_policy.wasm
 CLI        := target/release/mcp-policy
 VENV_PY    := .tools/venv/bin/python
-# The filter may not grow beyond this unnoticed: a larger number here is a decision.
-SIZE_LIMIT := 1250000
+# The filter may not grow beyond this unnoticed: a larger number here is a decision. The last one: Unicode's normal forms, by which
+# names are compared, are 100 kB of tables.
+SIZE_LIMIT := 1350000
 
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)

@@ -52,7 +52,7 @@ pub const MAX_URI_BYTES: usize = 8192;
 pub const MAX_NAMED_BYTES: usize = 65_536;
 
 /// Most resources that one request may subscribe to.
-pub const MAX_SUBSCRIPTIONS: usize = 1024;
+pub const MAX_SUBSCRIPTIONS: usize = 512;
 
 /// Most bytes of the table that a regular expression is turned into; one with a larger table is walked state by state. It has to
 /// stay in a core's cache to be fast.
