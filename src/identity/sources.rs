@@ -7,7 +7,7 @@ use super::{Attribute, Caller, Named, Spelling, digest, maker, metadata};
 use crate::bounds::MAX_NAME_BYTES;
 use crate::json::{Value, write_string};
 use crate::mcp::Refusal;
-use crate::mcp::headers::credential::{canonical, canonical_cookie};
+use crate::mcp::headers::credential::{canonical, canonical_cookie, canonical_key};
 use crate::mcp::headers::facts::{Facts, Single};
 use crate::number::Decimal;
 use crate::policy::callers::{AsksAddress, Key, Peer, Source};
@@ -236,7 +236,8 @@ impl Sources<'_> {
         let header = at.map(|at| self.header(at));
         let spelled = match header {
             Some("cookie") => canonical_cookie(value),
-            Some(_) | None => canonical(value)?,
+            Some(_) => canonical_key(value)?,
+            None => canonical(value)?,
         };
         let spelling = if spelled.is_some() { Spelling::Canonical } else { Spelling::Ambiguous };
         let spelled = spelled.as_deref().unwrap_or(value);

@@ -30,6 +30,10 @@ mod exchanges;
 #[cfg(test)]
 mod limits;
 
+/// Who is counted as whom.
+#[cfg(test)]
+mod callers;
+
 /// A decision allocates nothing.
 #[cfg(test)]
 mod allocations;
