@@ -126,10 +126,8 @@ impl Sources<'_> {
         let text = found.counted.unwrap_or_else(|| text(&found.value));
         // One name is one count, whatever source says so.
         let by_address = key.sources.contains(&Source::SourceIp);
-        let class = match found.class {
-            Class::Verified if by_address => Class::Address,
-            class => class,
-        };
+        let moves = by_address && found.class == Class::Verified;
+        let class = if moves { Class::Address } else { found.class };
         Ok(Whose {
             caller: digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]),
             class,

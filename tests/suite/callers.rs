@@ -134,15 +134,11 @@ fn respelled(credential: &str, (how, many, letter): (u8, usize, char)) -> String
         6 => format!("{scheme} \"{word}\""),
         7 => format!("{scheme}\t{word}\t"),
         // The bits that mean nothing, and what is no letter of base64.
-        8 if word.len() > 20 => format!("{scheme} {}{letter}", &word[..word.len() - 1]),
+        8 if word.len() > 20 => format!("{scheme} {}{letter}", word.split_at(word.len() - 1).0),
         9 => {
-            let at = many % word.len();
-            format!(
-                "{scheme} {}{}{}",
-                &word[..at],
-                ['%', '!', '\u{7f}', '\u{a0}', '\u{b}'][many % 5],
-                &word[at..]
-            )
+            let (before, after) = word.split_at(many % word.len());
+            let odd = ['%', '!', '\u{7f}', '\u{a0}', '\u{b}'][many % 5];
+            format!("{scheme} {before}{odd}{after}")
         }
         10 => format!("{scheme} {}", word.replace('-', "+").replace('_', "/")),
         11 => format!("{scheme} {word}.x{many}"),
