@@ -7,7 +7,7 @@ use super::{Attribute, Caller, Named, Spelling, digest, maker, metadata};
 use crate::bounds::MAX_NAME_BYTES;
 use crate::json::{Value, write_string};
 use crate::mcp::Refusal;
-use crate::mcp::headers::credential::{canonical, canonical_cookie};
+use crate::mcp::headers::credential::{canonical, canonical_cookie, canonical_key};
 use crate::mcp::headers::facts::{Facts, Single};
 use crate::number::Decimal;
 use crate::policy::callers::{AsksAddress, Key, Peer, Source};
@@ -126,10 +126,8 @@ impl Sources<'_> {
         let text = found.counted.unwrap_or_else(|| text(&found.value));
         // One name is one count, whatever source says so.
         let by_address = key.sources.contains(&Source::SourceIp);
-        let class = match found.class {
-            Class::Verified if by_address => Class::Address,
-            class => class,
-        };
+        let moves = by_address && found.class == Class::Verified;
+        let class = if moves { Class::Address } else { found.class };
         Ok(Whose {
             caller: digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]),
             class,
@@ -236,7 +234,8 @@ impl Sources<'_> {
         let header = at.map(|at| self.header(at));
         let spelled = match header {
             Some("cookie") => canonical_cookie(value),
-            Some(_) | None => canonical(value)?,
+            Some(_) => canonical_key(value)?,
+            None => canonical(value)?,
         };
         let spelling = if spelled.is_some() { Spelling::Canonical } else { Spelling::Ambiguous };
         let spelled = spelled.as_deref().unwrap_or(value);

@@ -120,7 +120,7 @@ const HEADER_BYTES: usize = 13;
 /// Bytes of one packed slot.
 pub const SLOT_BYTES: usize = 56;
 
-/// What builds before 0.2 wrote: no makers, and no look back.
+/// What the first builds wrote: no makers, and no look back.
 const FIRST_FORMAT: u8 = 1;
 const FIRST_HEADER_BYTES: usize = 9;
 const FIRST_SLOT_BYTES: usize = 52;

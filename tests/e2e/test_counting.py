@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,8 +26,11 @@ MAX = 5_000
 CALLERS = 1_000_000
 # What one million callers may add to Envoy's memory: the table of `counters.max_entries` and what V8 and the allocator make of it.
 RSS_GROWTH_BOUND_KIB = 64 * 1024
+# `counters.max_entries` by default, and where a crowd is to fill the tables; one address can have twice as many.
+ENTRIES, SIEGED = 65_536, 1024
 
 REACHED = b'"reason":"limit_reached"'
+CROWDED = b'"reason":"too_many_callers"'
 ANSWER = '{"jsonrpc":"2.0","id":7,"result":"ran"}'
 
 
@@ -67,6 +72,7 @@ def busy(upstream: Upstream) -> Iterator[Gateway]:
     }
     listeners["warm"] = Listener(limited(max=1), answering(200, ANSWER), silent)
     listeners["crowd"] = Listener(limited(max=1000), answering(200, ANSWER), silent)
+    listeners["siege"] = Listener({**limited(max=5), "counters": {"max_entries": SIEGED}}, answering(200, ANSWER), silent)
     with serving(upstream, listeners, concurrency=WORKERS) as gateway:
         yield gateway
 
@@ -116,8 +122,10 @@ def test_a_million_callers_do_not_fill_the_memory(busy: Gateway) -> None:
             return (request(body, (b"authorization", b"Bearer %d" % caller)) for caller in own)
 
         streams = [requests(callers[start::CONNECTIONS]) for start in range(CONNECTIONS)]
-        # A full table forgets, but what the others called is far from filling anyone's limit.
-        assert storm(busy.port("crowd"), streams, [RAN, REACHED], timeout=300) == [len(callers), len(callers), 0]
+        # One address has room for those that `max_entries` promises, and at most for as many again.
+        answers, ran, crowded = storm(busy.port("crowd"), streams, [RAN, CROWDED], timeout=300)
+        assert answers == ran + crowded == len(callers)
+        assert ENTRIES <= ran <= 2 * ENTRIES
 
     # The memory that any load takes, whoever calls: buffers, compiled code, the heaps of the VMs.
     warm = (request(call("search").encode(), (b"authorization", b"Bearer warm")) for _ in range(20_000))
@@ -127,6 +135,37 @@ def test_a_million_callers_do_not_fill_the_memory(busy: Gateway) -> None:
     growth = busy.envoy.rss_kib() - before
     print(f"RSS {before} KiB, then {growth} KiB more")
     assert growth < RSS_GROWTH_BOUND_KIB
+
+
+def test_a_crowd_takes_nothing_from_others(busy: Gateway) -> None:
+    """With limits of five a day, calls with ever new tokens once raised every count until nobody got a call."""
+
+    def five(caller: str, address: str, calls: int = 5) -> str:
+        letters = ""
+        for _ in range(calls):
+            connection = http.client.HTTPConnection("127.0.0.1", busy.port("siege"), 10, (address, 0))
+            connection.request(
+                "POST", "/mcp", call("search"), {"content-type": "application/json", "authorization": f"Bearer {caller}"}
+            )
+            body = connection.getresponse().read()
+            letters += "a" if RAN in body else "d" if REACHED in body else "c" if CROWDED in body else "?"
+            connection.close()
+        return letters
+
+    assert five("known", "127.0.0.1", 1) + five("known-elsewhere", "127.0.0.2", 1) == "aa"
+    body = call("search").encode()
+    share = 30_000 // CONNECTIONS
+
+    def requests(start: int) -> Iterator[bytes]:
+        return (request(body, (b"authorization", b"Bearer invented-%d-%d" % (start, at))) for at in range(share))
+
+    answers, ran, crowded = storm(busy.port("siege"), [requests(start) for start in range(CONNECTIONS)], [RAN, CROWDED])
+    print(f"{answers} invented callers: {ran} ran, {crowded} found no room")
+    assert ran + crowded == answers and ran <= 2 * SIEGED
+    assert five("known", "127.0.0.1") == "aaaad", "the known keep theirs, also behind the same address"
+    assert five("known-elsewhere", "127.0.0.2") == "aaaad"
+    assert [five(f"new-{number}", "127.0.0.2") for number in range(50)] == ["aaaaa"] * 50
+    assert five("new", "127.0.0.1", 1) == "c", "this is what remains"
 
 
 # --- Scopes, and all or none --------------------------------------------------------------------
@@ -146,6 +185,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         "batch successes": Listener(limited(max=2, count="successes")),
         "successes": Listener(limited(max=1, count="successes")),
         "attempts": Listener(limited(max=1)),
+        "refusing": Listener(REFUSING),
         "deserted": Listener(limited(max=1, count="successes"), deserted),
         "mesh": Listener(limited(max=1, count="successes"), mesh),
         "rules": Listener(held({"version": "1", "tools": {"search": {"rules": [{"name": "r", "rate_limit": "1/hour"}]}}})),
@@ -169,6 +209,18 @@ POOL: Policy = held(
         },
     }
 )
+# Room for a handful, and two calls for all together.
+REFUSING: Policy = {
+    **held(
+        {
+            "version": "1",
+            "default": "allow",
+            "all_tools": {"limits": [{"counter": "all", "window": "month", "max": 2, "scope": "global"}]},
+            "tools": {"search": {"limits": [{"counter": "own", "window": "month", "max": 1}]}},
+        }
+    ),
+    "counters": {"max_entries": 1},
+}
 RULED: Policy = held(
     {
         "version": "1",
@@ -349,12 +401,24 @@ def script(upstream: Upstream, path: str, answer: Script) -> None:
 def test_what_the_server_answers_decides_what_is_given_back(gateway: Gateway, name: str) -> None:
     answer, given_back = ANSWERS[name]
     script(gateway.upstream, "/scripted", answer)
-    who = {"authorization": f"Bearer {name.replace(',', '')}"}
+    who = {"authorization": "Bearer " + re.sub(r"\W+", "-", name)}
     response = gateway.call("successes", path="/scripted", **who)
     assert not response.fault, response
     arrival = gateway.upstream.arrivals()[-1]
     assert response.body == arrival.answer, "the answer was changed on its way"
     assert outcomes(gateway, "successes", 2, **who) == ("ad" if given_back else "dd")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_the_server_refuses_leaves_no_trace(gateway: Gateway, status: int) -> None:
+    """Else made-up credentials would use up what others have: the limit of all together, and the room for callers."""
+    path = f"/refusing/{status}"
+    script(gateway.upstream, path, lambda reply: _json(reply, {}, status))
+    for number in range(100):
+        response = gateway.call("refusing", path=path, authorization=f"Bearer made-up-{number}")
+        assert response.status == status, response
+    assert gateway.call("refusing", path=path).status == status
+    assert outcomes(gateway, "refusing", 2, authorization=f"Bearer honest-{status}") == "ad"
 
 
 @pytest.mark.parametrize("listener", ["attempts", "rules", "rules that ask"])
@@ -468,7 +532,7 @@ async def _begun(arrival: Arrival, reply: Reply) -> None:
 @pytest.mark.parametrize("server", [_never, _begun], ids=["before the answer", "within the answer"])
 def test_a_client_that_leaves_gets_nothing_back(gateway: Gateway, server: Any, protocol: str) -> None:
     """Else a caller would run a tool, leave before its answer, and run it again for ever."""
-    path, who = f"/leave/{server.__name__}/{protocol}", f"Bearer leave {server.__name__} {protocol}"
+    path, who = f"/leave/{server.__name__}/{protocol}", f"Bearer leave-{server.__name__}-{protocol}"
     gateway.upstream.answer(path, server)
     before = gateway.upstream.count()
     if protocol == "h1":

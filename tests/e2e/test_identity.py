@@ -174,6 +174,10 @@ def gateway(upstream: Upstream, authority: Authority) -> Iterator[Gateway]:
         "headers, bare": Listener(HEADERS, bare),
         "required": Listener(REQUIRED),
         "default": Listener(ALLOW),
+        "once, by default": Listener({**ALLOW, **once}),
+        "by address": Listener(
+            {**ALLOW, "all_tools": {"limits": [{"counter": "a", "window": "month", "max": 3, "scope": "address"}]}}
+        ),
         "address": Listener(ADDRESS),
         "address, bare": Listener(ADDRESS, bare),
         "levels": Listener(LEVELS),
@@ -500,10 +504,40 @@ def test_a_credential_is_known_by_its_digest_alone(gateway: Gateway) -> None:
     others = {grant("Bearer s3cret-bearer-2"), grant("Bearer S3cret-bearer-1"), grant("Basic c3JldDpzM2NyZXQ=")}
     assert len(others) == 3 and first not in others and all(map(DIGEST.match, others))
     assert grant("") == grant() == "anonymous"
+    assert grant("Token s3cret-bearer-1") == grant("s3cret-bearer-1==") == first, "nor is the scheme another caller"
     response, _ = ask(gateway, "default", [*bearer("s3cret-bearer-1"), *bearer("s3cret-bearer-2")])
     assert error_of(response)["reason"] == "repeated_header"
     _, logged = ask(gateway, "headers", [("x-api-key", "s3cret-api-key")])
     assert named(logged) == "anonymous" and DIGEST.match(keys(logged)["key"])
+
+
+SIGNED = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjX"
+SPELLINGS: dict[str, tuple[str, list[str]]] = {
+    # A credential, and other spellings of it, which get it no further call.
+    "an opaque token": ("Bearer abc7", ["Bearer abc7 x1", "bearer  abc7", "Bearer abc7==", "Token abc7", "abc7", "x1 abc7", 'Bearer "abc7"']),
+    "a signed token": (f"Bearer {SIGNED}k", [f"Bearer {SIGNED}{last}" for last in ("l", "m", "n", "k=", "k.x", "k x")]),
+    "a user": ("Basic YWxpY2U6c2VjcmV0MQ==", ["Basic YWxpY2U6c2VjcmV0MQ", "Basic YWxpY2U6c2VjcmV0MR==", "Basic YWxpY2U6!c2VjcmV0MQ==", "basic QUxJQ0U6c2VjcmV0MQ=="]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_one_credential_is_one_caller_however_it_is_spelled(gateway: Gateway, case: str) -> None:
+    credential, others = SPELLINGS[case]
+    response, _ = ask(gateway, "once, by default", [("authorization", credential)])
+    assert RAN in response.body
+    for other in [credential, *others]:
+        response, _ = ask(gateway, "once, by default", [("authorization", other)])
+        assert error_of(response)["reason"] in ("limit_reached", "credential_ambiguous"), other
+        assert response.status == (200 if error_of(response)["reason"] == "limit_reached" else 400)
+
+
+def test_a_limit_by_address_holds_whoever_invents_credentials(gateway: Gateway) -> None:
+    letters = ""
+    for number in range(5):
+        forwarded = ("x-forwarded-for", f"9.9.9.{number}")
+        response, _ = ask(gateway, "by address", [*bearer(f"invented-{number}"), forwarded])
+        letters += "a" if RAN in response.body else error_of(response)["reason"][0]
+    assert letters == "aaall"
 
 
 def test_an_address_is_a_name_where_envoy_sees_it_itself(gateway: Gateway) -> None:

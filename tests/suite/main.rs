@@ -42,6 +42,10 @@ mod doors;
 #[cfg(test)]
 mod limits;
 
+/// Who is counted as whom.
+#[cfg(test)]
+mod callers;
+
 /// A decision allocates nothing.
 #[cfg(test)]
 mod allocations;

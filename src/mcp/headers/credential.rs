@@ -15,6 +15,9 @@ use crate::reason::Reason;
 /// Fewest characters of a part that can be a signature: 128 bits.
 const SIGNATURE_CHARS: usize = 22;
 
+/// Most letters of a scheme's name.
+const LONGEST_SCHEME: usize = 15;
+
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The canonical spelling of the value of `authorization`, or of another header that holds a credential in the same form: `None` where
@@ -40,9 +43,26 @@ pub fn canonical(value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
         (Some(second), None) if basic => strict_pair(second),
         (Some(second), None) if bearer => word(second, is_token68),
         // Many servers look at the second word alone, so the scheme tells nobody apart.
-        (Some(second), None) if first.iter().all(|byte| is_plain(*byte)) => word(second, is_plain),
+        (Some(second), None) if is_scheme(first) => word(second, is_plain),
         (Some(_), _) => None,
     })
+}
+
+/// Whether a word is the name of a scheme, and no credential: of those that servers know, all are short and of letters.
+fn is_scheme(word: &[u8]) -> bool {
+    word.len() <= LONGEST_SCHEME
+        && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+}
+
+/// The canonical spelling of the value of a header of another name: there, only `Bearer` and `Basic` are schemes for sure.
+///
+/// # Errors
+/// As [`canonical`].
+pub fn canonical_key(value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+    let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let known =
+        |word: &&[u8]| [&b"bearer"[..], b"basic"].iter().any(|it| it.eq_ignore_ascii_case(word));
+    if words.skip_while(known).count() > 1 { Ok(None) } else { canonical(value) }
 }
 
 /// The canonical spelling of a `cookie` header: exactly one cookie, for a client can add others, in any order.

@@ -22,7 +22,8 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
         });
         let ceilings: Vec<&Entry> = holding.take(MOST_COMPARED).collect();
         for entry in section.entries() {
-            if !(of_tools && for_all) && !has_ceiling(&entry.key(), &ceilings) {
+            let held = (of_tools && for_all) || has_ceiling(&entry.key(), &ceilings);
+            if !held {
                 found.extend(entry.limits.iter().filter(|limit| invented(limit)));
             }
         }

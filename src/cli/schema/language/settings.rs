@@ -182,7 +182,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "max_entries",
                 Kind::Whole(1, 2_097_152),
                 Default("65536"),
-                "How many pairs of caller and counter are kept apart; each may take about 130 bytes of shared memory.",
+                "How many pairs of caller and counter have room, for each kind of callers (verified, addresses, sessions, unverified); each may take about 230 bytes of shared memory.",
                 "4096",
             ),
             field(
