@@ -4,7 +4,7 @@ use super::fold::{confusable, folded};
 use super::value::Terms;
 use super::work::{Price, TOO_MUCH, Work};
 use super::{Mismatch, Truth};
-use crate::json::lenient::may_be_json;
+use crate::json::lenient::{begins_as_json, may_be_json};
 use crate::json::{Duplicates, Fault, Object, Value, parse};
 
 /// A compiled path. The text is kept for messages.
@@ -93,11 +93,13 @@ impl Path {
         let (Some(Step::Key(key)), Value::Object(object)) = (self.steps.first(), arguments) else {
             return false;
         };
-        way.is_ambiguous(object, key, 0)
-            || object.get(key).is_some_and(|value| match encoded(value, terms.decode) {
-                Some(Ok(decoded)) => way.meets_ambiguous(&decoded, 1),
-                Some(Err(_)) | None => way.meets_ambiguous(value, 1),
-            })
+        if way.is_ambiguous(object, key, 0) || spend_on_reading(object.get(key), terms).is_err() {
+            return true;
+        }
+        object.get(key).is_some_and(|value| match encoded(value, terms.decode) {
+            Some(Ok(decoded)) => way.meets_ambiguous(&decoded, 1),
+            Some(Err(_)) | None => way.meets_ambiguous(value, 1),
+        })
     }
 }
 
@@ -134,7 +136,7 @@ impl Way<'_> {
 
     fn is_ambiguous(&self, object: &Object<'_>, key: &str, at: usize) -> bool {
         object.0.iter().any(|member| {
-            let cost = 16 + 2 * member.key.len() as u64;
+            let cost = 16 + 4 * member.key.len() as u64;
             if self.work.spend(cost).is_err() {
                 return true;
             }
@@ -247,16 +249,21 @@ fn members(object: &Object<'_>) -> u64 {
     8 + 4 * object.0.len() as u64
 }
 
-/// What reading a text as JSON costs.
-const PARSE: Price = Price { fixed: 64, eighths_per_byte: 64 };
+/// Pays for reading a string as JSON, where that is done: by its length, and by the values that it could hold.
+fn spend_on_reading(value: Option<&Value<'_>>, terms: Terms<'_>) -> Result<(), Mismatch> {
+    let text = value.and_then(Value::as_str).filter(|_| terms.decode == Decode::JsonStrings);
+    let Some(text) = text.filter(|text| begins_as_json(text)) else { return Ok(()) };
+    terms.work.spend_on(Price { fixed: 64, eighths_per_byte: 128 }, text.len())?;
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    terms.work.spend(96 * values as u64)
+}
 
 fn top_level<F>(value: Option<&Value<'_>>, rest: &[Step], terms: Terms<'_>, visit: &mut F) -> Truth
 where
     F: FnMut(Option<&Value<'_>>) -> Truth,
 {
-    let text = value.and_then(Value::as_str).filter(|_| terms.decode == Decode::JsonStrings);
-    if text.is_some_and(|text| terms.work.spend_on(PARSE, text.len()).is_err()) {
-        return Truth::Undecidable(TOO_MUCH);
+    if let Err(mismatch) = spend_on_reading(value, terms) {
+        return Truth::Undecidable(mismatch);
     }
     match value.and_then(|value| encoded(value, terms.decode)) {
         Some(Ok(decoded)) => walk(Some(&decoded), rest, terms.work, visit),

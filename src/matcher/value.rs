@@ -9,7 +9,7 @@ use super::regex::Regex;
 use super::work::{Price, Work};
 use super::{Mismatch, Truth, name::Pattern};
 use crate::json::Value;
-use crate::json::lenient::may_be_json;
+use crate::json::lenient::{begins_as_json, may_be_json};
 use crate::number::Decimal;
 
 /// A scalar of the policy.
@@ -340,8 +340,8 @@ fn read_once(text: &str, terms: Terms<'_>) -> Result<(), Mismatch> {
         return Ok(());
     }
     // Looked through to the end only where it begins as JSON.
-    if text.trim_start().starts_with(|first: char| !first.is_ascii_alphanumeric()) {
-        terms.work.spend_on(Price { fixed: 8, eighths_per_byte: 24 }, text.len())?;
+    if begins_as_json(text) {
+        terms.work.spend_on(Price { fixed: 8, eighths_per_byte: 96 }, text.len())?;
     }
     let mismatch = Mismatch {
         expected: "text that is no JSON",

@@ -9,6 +9,7 @@ use std::cmp::{Ordering, Reverse};
 
 use regex::Regex;
 use serde_json::{Number, Value};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::corpus;
 
@@ -975,7 +976,8 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
             let (Some(value), Some(wanted)) = (found.text(), wanted.as_str()) else {
                 return Truth::Undecidable;
             };
-            Truth::of(match op {
+            let wanted = &composed(wanted);
+            in_both_forms(value, |value| match op {
                 "regex" => Regex::new(wanted).unwrap().is_match(value),
                 "glob" => glob(wanted, value),
                 "starts_with" => value.starts_with(wanted),
@@ -987,6 +989,16 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
     }
 }
 
+fn composed(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// A text is compared as it came and in normal form C: nobody knows which the server takes.
+fn in_both_forms(text: &str, holds: impl Fn(&str) -> bool) -> Truth {
+    let (came, normal) = (holds(text), holds(&composed(text)));
+    if came == normal { Truth::of(came) } else { Truth::Undecidable }
+}
+
 fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
     if found.text() == Some(TWICE) {
         return Truth::Undecidable;
@@ -995,7 +1007,7 @@ fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
         return Truth::of(number.cmp(&wanted) == Ordering::Equal);
     }
     if let (Some(wanted), Some(text)) = (wanted.as_str(), found.text()) {
-        return Truth::of(text == wanted);
+        return in_both_forms(text, |text| text == composed(wanted));
     }
     if let (Some(wanted), Some(boolean)) = (wanted.as_bool(), found.boolean()) {
         return Truth::of(boolean == wanted);
