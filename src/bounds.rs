@@ -61,6 +61,12 @@ pub const MAX_REGEX_TABLE: usize = 1 << 18;
 /// Most bytes that all regular expressions of a configuration may take together: each worker has its own.
 pub const MAX_REGEXES_BYTES: usize = 1 << 25;
 
+/// Steps of comparing (about a nanosecond each) that any body may cost, however short: some hundred conditions on a few thousand bytes.
+pub const STEPS_PER_BODY: u64 = 2_000_000;
+
+/// Further steps for each byte of a body: about what parsing it costs, and some.
+pub const STEPS_PER_BYTE: u64 = 8;
+
 /// Longest name of a caller, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;
 

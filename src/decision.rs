@@ -5,7 +5,8 @@
 use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::Side;
+use crate::matcher::value::{Side, Terms};
+use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
@@ -70,7 +71,12 @@ pub struct CounterUnread;
 
 /// Decides what a call names, by the section for its kind.
 #[must_use]
-pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>, caller: &Caller) -> Decision<'p> {
+pub fn decide<'p>(
+    policy: &'p Policy,
+    call: &Call<'_>,
+    caller: &Caller,
+    work: &Work,
+) -> Decision<'p> {
     let Some(section) = policy.section(call.kind) else {
         return Decision::default();
     };
@@ -80,7 +86,7 @@ pub fn decide<'p>(policy: &'p Policy, call: &Call<'_>, caller: &Caller) -> Decis
     };
     let mut decision = Decision::default();
     for entry in section.entries_for(name) {
-        if decision.note(entry.force, by_entry(section, entry, call, caller)) {
+        if decision.note(entry.force, by_entry(section, entry, (call, caller), work)) {
             return decision;
         }
     }
@@ -191,7 +197,7 @@ pub fn denied(kind: Kind) -> Reason {
 /// Whether some argument key is one that a lenient server could take for a key that the policy names for this name, or for
 /// something else than a key.
 #[must_use]
-pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
+pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>, work: &Work) -> bool {
     let (Some(arguments), Some(section), Some(name)) =
         (call.arguments, policy.section(call.kind), call.exact.as_deref())
     else {
@@ -207,7 +213,9 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
     });
     let paths: Vec<(&Path, Decode)> = of_entries.chain(of_all).collect();
     let named: Vec<&Path> = paths.iter().map(|(path, _)| *path).collect();
-    paths.iter().any(|(path, decode)| path.meets_ambiguous(arguments, *decode, &named))
+    paths.iter().any(|(path, decode)| {
+        path.meets_ambiguous(arguments, Terms { decode: *decode, work }, &named)
+    })
 }
 
 /// Judges one check; `count` reads a counter by index, or says `None` to leave it out of account.
@@ -217,7 +225,7 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>) -> bool {
 pub fn by_check<'p>(
     (call, caller): (&Call<'_>, &Caller),
     check: &'p Check,
-    decode: Decode,
+    terms: Terms<'_>,
     count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
 ) -> Result<Option<Denial<'p>>, CounterUnread> {
     let kind = call.kind;
@@ -227,7 +235,7 @@ pub fn by_check<'p>(
     }
     let mut undecided = None;
     for condition in &check.conditions {
-        match condition.holds((call, caller), decode, check.side(), count)? {
+        match condition.holds((call, caller), terms, check.side(), count)? {
             Truth::True => {}
             // False wins over undecidable: look no further.
             Truth::False => {
@@ -283,9 +291,10 @@ pub fn by_name<'p>(section: &'p Section, call: &Call<'_>, name: &str) -> Option<
 fn by_entry<'p>(
     section: &Section,
     entry: &'p Entry,
-    call: &Call<'_>,
-    caller: &Caller,
+    (call, caller): (&Call<'_>, &Caller),
+    work: &Work,
 ) -> Option<Denial<'p>> {
+    let terms = Terms { decode: entry.decode, work };
     if entry.action == Action::Deny {
         return Some(entry.action_denial(section.kind, denied(section.kind)));
     }
@@ -295,7 +304,7 @@ fn by_entry<'p>(
         if check.kind == CheckKind::DenyIf && check.reads_counters() {
             return None;
         }
-        by_check((call, caller), check, entry.decode, &mut |_| Ok(None))
+        by_check((call, caller), check, terms, &mut |_| Ok(None))
             .unwrap_or_else(|CounterUnread| Some(check.unread(section.kind)))
     })
 }
@@ -336,15 +345,17 @@ impl Condition {
     pub fn holds(
         &self,
         (call, caller): (&Call<'_>, &Caller),
-        decode: Decode,
+        terms: Terms<'_>,
         side: Side,
         count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
     ) -> Result<Truth, CounterUnread> {
-        let of_caller = |value: Option<&Value<'_>>| self.matcher.test(value, side, Decode::Never);
+        let of_caller = |value: Option<&Value<'_>>| {
+            self.matcher.test(value, side, Terms { decode: Decode::Never, ..terms })
+        };
         match &self.subject {
             Subject::Argument(path) => {
-                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side, decode);
-                Ok(path.visit(call.arguments, decode, test))
+                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side, terms);
+                Ok(path.visit(call.arguments, terms, test))
             }
             // What is said of the caller is text, whatever it looks like.
             Subject::Identity(None) => Ok(of_caller(caller.grant_value().as_ref())),

@@ -6,6 +6,8 @@ use crate::decision::{
 use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::{Decode, Path};
+use crate::matcher::value::Terms;
+use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
@@ -121,8 +123,9 @@ pub fn enforce<'p, S: SharedStore>(
     caller: &Caller,
     limiter: &Limiter<'_, S>,
     now: UnixMillis,
+    work: &Work,
 ) -> Outcome<'p> {
-    let enforcement = Enforcement { config, policy, governed, caller, limiter, now };
+    let enforcement = Enforcement { config, policy, governed, caller, limiter, now, work };
     match (enforcement.outcome(), policy.force) {
         (Outcome::Denied(denial), Force::Shadow) => {
             Outcome::Permitted(Permit { counted: Vec::new(), refundable: Vec::new() }, Some(denial))
@@ -138,6 +141,7 @@ struct Enforcement<'e, 'p, S> {
     caller: &'e Caller,
     limiter: &'e Limiter<'e, S>,
     now: UnixMillis,
+    work: &'e Work,
 }
 
 /// What one call counts on one counter, through one limit or several.
@@ -166,7 +170,8 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     }
 
     fn decision(&self) -> Decision<'p> {
-        let calls = self.governed.calls.iter().map(|call| decide(self.policy, call, self.caller));
+        let decide = |call| decide(self.policy, call, self.caller, self.work);
+        let calls = self.governed.calls.iter().map(decide);
         let references =
             self.governed.references.iter().map(|call| decide_reference(self.policy, call));
         let mut decision = Decision::default();
@@ -196,8 +201,9 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             used.map(Some).map_err(|_| CounterUnread)
         };
         for (call, entry) in self.entries() {
+            let terms = Terms { decode: entry.decode, work: self.work };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
-                let judged = by_check((call, self.caller), check, entry.decode, &mut count);
+                let judged = by_check((call, self.caller), check, terms, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
                     (Ok(denial), _) => denial,
                     (Err(CounterUnread), OnError::Deny) => Some(check.unread(call.kind)),
@@ -226,7 +232,8 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
                 continue;
             };
             let kind = call.kind;
-            match amount(&limit.amount, call.arguments, decode) {
+            let terms = Terms { decode, work: self.work };
+            match amount(&limit.amount, call.arguments, terms) {
                 Ok(amount) => {
                     let account = self.caller.counted_as(named.scope);
                     let charge =
@@ -347,11 +354,11 @@ impl<'p> Due<'p> {
 pub fn amount<'p>(
     amount: &'p Amount,
     arguments: Option<&Value<'_>>,
-    decode: Decode,
+    terms: Terms<'_>,
 ) -> Result<Micros, Detail<'p>> {
     match amount {
         Amount::Fixed(micros) => Ok(*micros),
-        Amount::Argument(path) => argument_amount(path, arguments, decode)
+        Amount::Argument(path) => argument_amount(path, arguments, terms)
             .map_err(|mismatch| Detail::Mismatch(path.text(), mismatch)),
     }
 }
@@ -359,11 +366,11 @@ pub fn amount<'p>(
 fn argument_amount(
     path: &Path,
     arguments: Option<&Value<'_>>,
-    decode: Decode,
+    terms: Terms<'_>,
 ) -> Result<Micros, Mismatch> {
     let expected = "a number that is not negative";
     let mut found = Err(Mismatch { expected, found: "nothing" });
-    let truth = path.visit(arguments, decode, &mut |value| {
+    let truth = path.visit(arguments, terms, &mut |value| {
         found = match value {
             None => Err(Mismatch { expected, found: "nothing" }),
             Some(Value::Number(text)) => match Decimal::parse(text).map(Decimal::micros_rounded_up)

@@ -1,11 +1,13 @@
 //! Matching names and argument values. Everything here is compiled once and then only reads.
 
 pub mod fold;
+pub mod members;
 pub mod name;
 pub mod normal;
 pub mod path;
 pub mod regex;
 pub mod value;
+pub mod work;
 
 /// The result of a comparison: never a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

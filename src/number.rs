@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 /// A decimal number: `mantissa × 10^exponent`, no trailing zero in the mantissa, zero never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal {
     negative: bool,
     mantissa: u64,

@@ -11,6 +11,8 @@ use crate::decision::{CounterUnread, Detail, by_check, by_name, denied};
 use crate::enforce::{Governed, amount};
 use crate::identity::Caller;
 use crate::matcher::path::Decode;
+use crate::matcher::value::Terms;
+use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::number::Micros;
@@ -133,6 +135,7 @@ fn rules(
         caller,
         limiter: Limiter::new(store, config.counters.shards),
         now: request.at,
+        work: Work::of(request.body.len()),
     };
     let calls = governed.calls().iter().flat_map(|call| tracer(call).rules());
     let references = governed.references().iter().flat_map(|call| tracer(call).of_reference());
@@ -146,6 +149,7 @@ struct Tracer<'t> {
     caller: &'t Caller,
     limiter: Limiter<'t, MemoryStore>,
     now: UnixMillis,
+    work: Work,
 }
 
 impl<'t> Tracer<'t> {
@@ -198,14 +202,16 @@ impl<'t> Tracer<'t> {
 
     fn check(&self, check: &Check, entry: &Entry) -> Rule {
         let mut count = |counter| self.used(counter).map(Some);
-        let denial = by_check((self.call, self.caller), check, entry.decode, &mut count)
+        let apart = self.work.copied();
+        let terms = |work| Terms { decode: entry.decode, work };
+        let denial = by_check((self.call, self.caller), check, terms(&self.work), &mut count)
             .unwrap_or_else(|CounterUnread| Some(check.unread(self.call.kind)));
         let kind = match (check.kind, check.pointer.rsplit('/').nth(1)) {
             (_, Some("rules")) | (CheckKind::Deny, _) => "rule",
             (CheckKind::Require, _) => "require",
             (CheckKind::DenyIf, _) => "deny_if",
         };
-        let compared = |condition| self.compared(condition, check, entry.decode);
+        let compared = |condition| self.compared(condition, check, terms(&apart));
         Rule {
             denies: denial.is_some(),
             reason: denial.map(|denial| denial.reason.label()),
@@ -214,12 +220,12 @@ impl<'t> Tracer<'t> {
         }
     }
 
-    fn compared(&self, condition: &Condition, check: &Check, decode: Decode) -> Compared {
+    fn compared(&self, condition: &Condition, check: &Check, terms: Terms<'_>) -> Compared {
         let mut count = |counter| self.used(counter).map(Some);
-        let truth = condition.holds((self.call, self.caller), decode, check.side(), &mut count);
+        let truth = condition.holds((self.call, self.caller), terms, check.side(), &mut count);
         let (path, found) = match &condition.subject {
             Subject::Argument(path) => {
-                (path.text().to_owned(), found(path, self.call.arguments, decode))
+                (path.text().to_owned(), found(path, self.call.arguments, terms))
             }
             Subject::Identity(None) => {
                 let found = self.caller.grant_value();
@@ -268,7 +274,8 @@ impl<'t> Tracer<'t> {
     fn limit(&self, limit: &Limit, decode: Decode) -> Rule {
         let rule = Rule::new(&limit.pointer, "limit");
         let Some(named) = self.policy.counters.get(limit.counter) else { return rule };
-        let counts = amount(&limit.amount, self.call.arguments, decode);
+        let terms = Terms { decode, work: &self.work };
+        let counts = amount(&limit.amount, self.call.arguments, terms);
         let mut counted = Counted {
             counter: named.name.to_string(),
             scope: self.scope(named.scope),

@@ -5,6 +5,7 @@ use super::response::{Asked, Expected, Lists, Refunds};
 use crate::decision::{Denial, Detail, has_ambiguous_argument};
 use crate::enforce::{Governed, Outcome, Permit, enforce};
 use crate::identity::Caller;
+use crate::matcher::work::Work;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
@@ -30,6 +31,8 @@ pub(super) struct Judgement<'j, E: Environment> {
     caller: Caller,
     limiter: Limiter<'j, E::Store>,
     now: UnixMillis,
+    /// What the comparisons of the body may cost.
+    work: Work,
 }
 
 impl<'j, E: Environment> Judgement<'j, E> {
@@ -42,10 +45,11 @@ impl<'j, E: Environment> Judgement<'j, E> {
         now: UnixMillis,
     ) -> Self {
         let limiter = Limiter::new(env.store(), config.counters.shards);
-        Judgement { config, policy, head, caller, limiter, now }
+        Judgement { config, policy, head, caller, limiter, now, work: Work::of(0) }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
+        self.work.renew(bytes.len());
         let value = parse_body(bytes)?;
         match Body::read(&value)? {
             Body::Single(message) => {
@@ -99,7 +103,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
             return Some(Outcome::Denied(denial));
         }
         let (caller, limiter) = (&self.caller, &self.limiter);
-        Some(enforce(self.config, self.policy?, governed?, caller, limiter, self.now))
+        Some(enforce(self.config, self.policy?, governed?, caller, limiter, self.now, &self.work))
     }
 
     /// What only answers the server calls nothing; but who is turned away does not get to answer either.
@@ -192,7 +196,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
         if request.id.is_none() && calls().any(|call| call.kind != Kind::Method) {
             return Err(Refusal::new(Reason::MissingId, ""));
         }
-        if calls().any(|call| has_ambiguous_argument(policy, call)) {
+        if calls().any(|call| has_ambiguous_argument(policy, call, &self.work)) {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }

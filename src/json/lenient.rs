@@ -16,6 +16,13 @@ pub fn may_be_json(text: &str) -> bool {
     }
 }
 
+/// Whether a text begins as JSON does that is an object or an array, or with a comment before it.
+#[must_use]
+pub fn begins_as_json(text: &str) -> bool {
+    let blank = |character: char| character.is_whitespace() || is_blank(character);
+    text.trim_start_matches(blank).starts_with(['{', '[', '/'])
+}
+
 /// What some readers skip beside white space: controls and the byte order mark.
 fn is_blank(character: char) -> bool {
     character.is_control() || character == '\u{feff}'

@@ -116,6 +116,22 @@ impl Glob {
         }
     }
 
+    /// The length of its text, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.text.len()
+    }
+
+    /// How many words of bits are looked at for each character of a name, at most.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        let words = |piece: &Piece| match piece {
+            Piece::Literal(_) => 1,
+            Piece::Wild { of_others, .. } => of_others.len(),
+        };
+        self.inner.iter().map(words).max().unwrap_or(1)
+    }
+
     /// What stands at the ends is compared there; what stands between two stars is found from left to right, each piece at its first
     /// place: that leaves the most for those behind it. So every character of the name is looked at once or twice.
     fn matches(&self, name: &str) -> bool {

@@ -1,8 +1,10 @@
 //! Paths into the arguments of a call: `args.a.b[0][*]["odd.key"]`.
 
 use super::fold::{confusable, folded};
+use super::value::Terms;
+use super::work::{Price, TOO_MUCH, Work};
 use super::{Mismatch, Truth};
-use crate::json::lenient::may_be_json;
+use crate::json::lenient::{begins_as_json, may_be_json};
 use crate::json::{Duplicates, Fault, Object, Value, parse};
 
 /// A compiled path. The text is kept for messages.
@@ -62,13 +64,16 @@ impl Path {
     }
 
     /// Visits what the path leads to and joins the answers with "or"; an absent value (or `null`) is visited as `None`.
-    pub fn visit<F>(&self, arguments: Option<&Value<'_>>, decode: Decode, visit: &mut F) -> Truth
+    pub fn visit<F>(&self, arguments: Option<&Value<'_>>, terms: Terms<'_>, visit: &mut F) -> Truth
     where
         F: FnMut(Option<&Value<'_>>) -> Truth,
     {
         match (arguments, self.steps.split_first()) {
             (Some(Value::Object(object)), Some((Step::Key(key), rest))) => {
-                top_level(object.get(key), rest, decode, visit)
+                if terms.work.spend(members(object)).is_err() {
+                    return Truth::Undecidable(TOO_MUCH);
+                }
+                top_level(object.get(key), rest, terms, visit)
             }
             _ => visit(None),
         }
@@ -76,18 +81,25 @@ impl Path {
 
     /// Whether some key on the way is one that a lenient reader could take for the key that the path names, or one to which a
     /// reader gives a meaning of its own. `named` are the paths of the policy for this call: a key that one of them names there
-    /// is meant.
+    /// is meant. What cannot be paid for is refused too.
     #[must_use]
-    pub fn meets_ambiguous(&self, arguments: &Value<'_>, decode: Decode, named: &[&Path]) -> bool {
-        let way = Way { steps: &self.steps, named };
+    pub fn meets_ambiguous(
+        &self,
+        arguments: &Value<'_>,
+        terms: Terms<'_>,
+        named: &[&Path],
+    ) -> bool {
+        let way = Way { steps: &self.steps, named, work: terms.work };
         let (Some(Step::Key(key)), Value::Object(object)) = (self.steps.first(), arguments) else {
             return false;
         };
-        way.is_ambiguous(object, key, 0)
-            || object.get(key).is_some_and(|value| match encoded(value, decode) {
-                Some(Ok(decoded)) => way.meets_ambiguous(&decoded, 1),
-                Some(Err(_)) | None => way.meets_ambiguous(value, 1),
-            })
+        if way.is_ambiguous(object, key, 0) || spend_on_reading(object.get(key), terms).is_err() {
+            return true;
+        }
+        object.get(key).is_some_and(|value| match encoded(value, terms.decode) {
+            Some(Ok(decoded)) => way.meets_ambiguous(&decoded, 1),
+            Some(Err(_)) | None => way.meets_ambiguous(value, 1),
+        })
     }
 }
 
@@ -95,6 +107,7 @@ impl Path {
 struct Way<'w> {
     steps: &'w [Step],
     named: &'w [&'w Path],
+    work: &'w Work,
 }
 
 impl Way<'_> {
@@ -109,16 +122,24 @@ impl Way<'_> {
                 items.get(*index).is_some_and(|item| self.meets_ambiguous(item, at + 1))
             }
             (Some(Step::Each), Value::Array(items)) => {
-                items.iter().any(|item| self.meets_ambiguous(item, at + 1))
+                let unpaid = self.work.spend(8 * items.len() as u64).is_err();
+                unpaid || items.iter().any(|item| self.meets_ambiguous(item, at + 1))
             }
             // Some readers take an object with such a key for something else than an object.
-            (None, Value::Object(object)) => object.0.iter().any(|member| has_meaning(&member.key)),
+            (None, Value::Object(object)) => {
+                let unpaid = self.work.spend(members(object)).is_err();
+                unpaid || object.0.iter().any(|member| has_meaning(&member.key))
+            }
             _ => false,
         }
     }
 
     fn is_ambiguous(&self, object: &Object<'_>, key: &str, at: usize) -> bool {
         object.0.iter().any(|member| {
+            let cost = 16 + 4 * member.key.len() as u64;
+            if self.work.spend(cost).is_err() {
+                return true;
+            }
             (has_meaning(&member.key) || alike(&member.key, key)) && !self.names(&member.key, at)
         })
     }
@@ -223,18 +244,35 @@ fn quoted_end(text: &str) -> Option<usize> {
     })
 }
 
-fn top_level<F>(value: Option<&Value<'_>>, rest: &[Step], decode: Decode, visit: &mut F) -> Truth
+/// What looking for a key costs.
+fn members(object: &Object<'_>) -> u64 {
+    8 + 4 * object.0.len() as u64
+}
+
+/// Pays for reading a string as JSON, where that is done: by its length, and by the values that it could hold.
+fn spend_on_reading(value: Option<&Value<'_>>, terms: Terms<'_>) -> Result<(), Mismatch> {
+    let text = value.and_then(Value::as_str).filter(|_| terms.decode == Decode::JsonStrings);
+    let Some(text) = text.filter(|text| begins_as_json(text)) else { return Ok(()) };
+    terms.work.spend_on(Price { fixed: 64, eighths_per_byte: 128 }, text.len())?;
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    terms.work.spend(96 * values as u64)
+}
+
+fn top_level<F>(value: Option<&Value<'_>>, rest: &[Step], terms: Terms<'_>, visit: &mut F) -> Truth
 where
     F: FnMut(Option<&Value<'_>>) -> Truth,
 {
-    match value.and_then(|value| encoded(value, decode)) {
-        Some(Ok(decoded)) => walk(Some(&decoded), rest, visit),
+    if let Err(mismatch) = spend_on_reading(value, terms) {
+        return Truth::Undecidable(mismatch);
+    }
+    match value.and_then(|value| encoded(value, terms.decode)) {
+        Some(Ok(decoded)) => walk(Some(&decoded), rest, terms.work, visit),
         // A lenient parser would read it, and we do not know how.
         Some(Err(_)) => Truth::Undecidable(Mismatch {
             expected: "strict JSON without duplicate keys, within the bounds",
             found: "JSON text that is read in more than one way",
         }),
-        None => walk(value, rest, visit),
+        None => walk(value, rest, terms.work, visit),
     }
 }
 
@@ -245,7 +283,7 @@ fn encoded<'v>(value: &'v Value<'_>, decode: Decode) -> Option<Result<Value<'v>,
     may_be_json(text).then(|| parse(text, Duplicates::Refuse))
 }
 
-fn walk<F>(value: Option<&Value<'_>>, steps: &[Step], visit: &mut F) -> Truth
+fn walk<F>(value: Option<&Value<'_>>, steps: &[Step], work: &Work, visit: &mut F) -> Truth
 where
     F: FnMut(Option<&Value<'_>>) -> Truth,
 {
@@ -255,12 +293,21 @@ where
     let Some((step, rest)) = steps.split_first() else {
         return visit(Some(value));
     };
+    let cost = match (step, value) {
+        (Step::Key(_), Value::Object(object)) => members(object),
+        (Step::Each, Value::Array(items)) => 8 * items.len() as u64,
+        _ => 8,
+    };
+    if work.spend(cost).is_err() {
+        return Truth::Undecidable(TOO_MUCH);
+    }
     match (step, value) {
-        (Step::Key(key), Value::Object(object)) => walk(object.get(key), rest, visit),
-        (Step::Index(index), Value::Array(items)) => walk(items.get(*index), rest, visit),
+        (Step::Key(key), Value::Object(object)) => walk(object.get(key), rest, work, visit),
+        (Step::Index(index), Value::Array(items)) => walk(items.get(*index), rest, work, visit),
         (Step::Each, Value::Array(items)) if items.is_empty() => visit(None),
         (Step::Each, Value::Array(items)) => {
-            items.iter().fold(Truth::False, |truth, item| truth.or(walk(Some(item), rest, visit)))
+            let walk = |item| walk(Some(item), rest, work, &mut *visit);
+            items.iter().map(walk).fold(Truth::False, Truth::or)
         }
         (Step::Key(_), other) => {
             Truth::Undecidable(Mismatch { expected: "an object", found: other.kind() })
@@ -276,6 +323,8 @@ mod tests {
     use super::{Decode, Path};
     use crate::json::{Duplicates, Value, parse};
     use crate::matcher::Truth;
+    use crate::matcher::value::Terms;
+    use crate::matcher::work::Work;
 
     #[test]
     fn only_paths_are_paths() {
@@ -303,9 +352,11 @@ mod tests {
     fn leads_to_values() {
         let arguments = r#"{"a":{"b":[1,null,{"c":"x"}]},"odd.key":1,"text":"[1]","none":"null","five":"5","nan":"[NaN]"}"#;
         let arguments = parse(arguments, Duplicates::Refuse).unwrap();
+        let work = Work::of(0);
         let kinds = |path: &str, decode| {
             let mut kinds = Vec::new();
-            let truth = Path::new(path).unwrap().visit(Some(&arguments), decode, &mut |value| {
+            let terms = Terms { decode, work: &work };
+            let truth = Path::new(path).unwrap().visit(Some(&arguments), terms, &mut |value| {
                 kinds.push(value.map_or("absent", Value::kind));
                 Truth::False
             });
@@ -332,6 +383,8 @@ mod tests {
     #[test]
     fn sees_ambiguous_keys_on_the_way() {
         let read = |text| parse(text, Duplicates::Refuse).unwrap();
+        let work = Work::of(0);
+        let terms = Terms { decode: Decode::Never, work: &work };
         for (path, arguments, expected) in [
             ("args.a", r#"{"A":1}"#, true),
             ("args.A", r#"{"A":1}"#, false),
@@ -356,7 +409,7 @@ mod tests {
             ("args.a", r#"{"proto":1,"constructors":2}"#, false),
         ] {
             let (path, arguments) = (Path::new(path).unwrap(), read(arguments));
-            let meets = path.meets_ambiguous(&arguments, Decode::Never, &[&path]);
+            let meets = path.meets_ambiguous(&arguments, terms, &[&path]);
             assert_eq!(meets, expected, "{path:?} {arguments:?}");
         }
         let named = ["args.o.a_b", "args.o.aB", "args.p.AB"].map(|path| Path::new(path).unwrap());
@@ -367,7 +420,7 @@ mod tests {
             (r#"{"O":{"a_b":1}}"#, true),
         ] {
             let arguments = read(arguments);
-            let meets = named.iter().any(|p| p.meets_ambiguous(&arguments, Decode::Never, &named));
+            let meets = named.iter().any(|p| p.meets_ambiguous(&arguments, terms, &named));
             assert_eq!(meets, expected, "{arguments:?}");
         }
     }

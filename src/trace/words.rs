@@ -2,8 +2,8 @@
 
 use crate::json::{Value, write_string};
 use crate::matcher::Truth;
-use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::{Matcher, Scalar, Test};
+use crate::matcher::path::Path;
+use crate::matcher::value::{Matcher, Scalar, Terms, Test};
 
 /// Longest text of an argument that is shown, in characters.
 const LONGEST: usize = 60;
@@ -13,9 +13,9 @@ pub(super) fn shown_or_nothing(value: Option<&Value<'_>>) -> String {
 }
 
 /// What a path leads to, with its type.
-pub(super) fn found(path: &Path, arguments: Option<&Value<'_>>, decode: Decode) -> Vec<String> {
+pub(super) fn found(path: &Path, arguments: Option<&Value<'_>>, terms: Terms<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    path.visit(arguments, decode, &mut |value| {
+    path.visit(arguments, terms, &mut |value| {
         found.push(shown_or_nothing(value));
         Truth::False
     });
@@ -51,8 +51,8 @@ fn quoted(text: &str) -> String {
 pub(super) fn operator(matcher: &Matcher) -> (&'static str, String) {
     let (plain, negated, value) = match &matcher.test {
         Test::Equal(value) => ("eq", "neq", scalar(value)),
-        Test::OneOf(values) => {
-            let values: Vec<String> = values.iter().map(scalar).collect();
+        Test::OneOf(members) => {
+            let values: Vec<String> = members.scalars().iter().map(scalar).collect();
             ("in", "not_in", format!("[{}]", values.join(", ")))
         }
         Test::Less(bound) => ("lt", "lt", bound.to_string()),

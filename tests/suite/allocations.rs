@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use mcp_policy::decision::decide;
+use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
 
@@ -56,9 +57,9 @@ fn deciding_allocates_nothing() {
             };
             let (call, caller) = (request.call.unwrap(), named(&config, "Bearer a"));
             // The first decision fills the cache that a regular expression keeps.
-            let first = decide(&config.policy, &call, &caller);
+            let first = decide(&config.policy, &call, &caller, &Work::of(body.len()));
             let before = ALLOCATIONS.get();
-            let second = decide(&config.policy, &call, &caller);
+            let second = decide(&config.policy, &call, &caller, &Work::of(body.len()));
             assert_eq!(ALLOCATIONS.get() - before, 0, "{tool} {arguments}");
             assert_eq!(first, second);
         }

@@ -1018,7 +1018,8 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
             let (Some(value), Some(wanted)) = (found.text(), wanted.as_str()) else {
                 return Truth::Undecidable;
             };
-            Truth::of(match op {
+            let wanted = &composed(wanted);
+            in_both_forms(value, |value| match op {
                 "regex" => Regex::new(wanted).unwrap().is_match(value),
                 "glob" => glob(wanted, value),
                 "starts_with" => value.starts_with(wanted),
@@ -1030,6 +1031,12 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
     }
 }
 
+/// A text is compared as it came and in normal form C: nobody knows which the server takes.
+fn in_both_forms(text: &str, holds: impl Fn(&str) -> bool) -> Truth {
+    let (came, normal) = (holds(text), holds(&composed(text)));
+    if came == normal { Truth::of(came) } else { Truth::Undecidable }
+}
+
 fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
     if found.text() == Some(TWICE) {
         return Truth::Undecidable;
@@ -1038,7 +1045,7 @@ fn equal(wanted: &Value, found: &Found<'_>) -> Truth {
         return Truth::of(number.cmp(&wanted) == Ordering::Equal);
     }
     if let (Some(wanted), Some(text)) = (wanted.as_str(), found.text()) {
-        return Truth::of(text == wanted);
+        return in_both_forms(text, |text| text == composed(wanted));
     }
     if let (Some(wanted), Some(boolean)) = (wanted.as_bool(), found.boolean()) {
         return Truth::of(boolean == wanted);

@@ -3,6 +3,7 @@
 use mcp_policy::enforce::{Governed, Outcome, enforce};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
+use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
 use mcp_policy::mcp::message::{Body, Message, Request, parse_body};
@@ -105,6 +106,7 @@ impl Engine {
             caller,
             &limiter,
             UnixMillis(at),
+            &Work::of(1 << 20),
         ) {
             Outcome::Permitted(permit, _) => {
                 if answer == Answer::Error {

@@ -3,7 +3,9 @@
 use super::limit::{CounterBook, argument_path};
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
+use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
+use crate::matcher::normal::nfc;
 use crate::matcher::path::keys;
 use crate::matcher::regex::{Refused, Regex};
 use crate::matcher::value::{Matcher, Scalar, Side, Test};
@@ -156,29 +158,29 @@ fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) 
             let scalars: Box<[Scalar]> =
                 items.iter().filter_map(|item| scalar(item, reader)).collect();
             // Each member that is none has been reported.
-            (!scalars.is_empty()).then_some(Test::OneOf(scalars))?
+            (!scalars.is_empty()).then(|| Test::OneOf(Members::new(scalars)))?
         }
         Operator::Less => Test::Less(reader.number(value)?),
         Operator::AtMost => Test::AtMost(reader.number(value)?),
         Operator::Greater => Test::Greater(reader.number(value)?),
         Operator::AtLeast => Test::AtLeast(reader.number(value)?),
         Operator::Regex => Test::Regex(regex(value, reader)?),
-        Operator::Glob => Test::Glob(Pattern::new(pattern(value, reader)?)),
-        Operator::StartsWith => Test::StartsWith(reader.text(value)?.into()),
-        Operator::EndsWith => Test::EndsWith(reader.text(value)?.into()),
+        Operator::Glob => Test::Glob(Pattern::new(&nfc(pattern(value, reader)?))),
+        Operator::StartsWith => Test::StartsWith((*nfc(reader.text(value)?)).into()),
+        Operator::EndsWith => Test::EndsWith((*nfc(reader.text(value)?)).into()),
         Operator::Exists => {
             let present = reader.flag(value)?;
-            return Some(Matcher { test: Test::Present, negated: !present });
+            return Some(Matcher::new(Test::Present, !present));
         }
     };
-    Some(Matcher { test, negated })
+    Some(Matcher::new(test, negated))
 }
 
 fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
     match field.value {
         Value::Bool(flag) => Some(Scalar::Bool(*flag)),
         Value::Number(_) => reader.number(field).map(Scalar::Number),
-        Value::String(text) => Some(Scalar::String((**text).into())),
+        Value::String(text) => Some(Scalar::String((*nfc(text)).into())),
         Value::Null | Value::Array(_) | Value::Object(_) => {
             let message =
                 format!("expected a string, number or boolean, found {}", describe(field.value));
@@ -201,6 +203,12 @@ fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {
 
 fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<Regex> {
     let text = pattern(field, reader)?;
+    if *nfc(text) != *text {
+        let message = "not a regular expression: it is not in normal form C of Unicode".to_owned();
+        let help = format!("texts are compared in that form: write `{}`", nfc(text).escape_debug());
+        reader.error_with_help(Code::BadPattern, &field.place, message, help);
+        return None;
+    }
     match reader.regexes.compile(text) {
         Ok(regex) => Some(regex),
         Err(Refused { message, help }) => {

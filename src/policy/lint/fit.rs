@@ -3,9 +3,8 @@
 use super::schema::{Facts, Target, target};
 use super::{PolicyText, condition_pointer};
 use crate::json::Value;
-use crate::matcher::Truth;
 use crate::matcher::name::Pattern;
-use crate::matcher::path::{Decode, Path};
+use crate::matcher::path::Path;
 use crate::matcher::value::{Scalar, Side, Test};
 use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
 use crate::policy::diagnostic::{Code, Diagnostic};
@@ -234,8 +233,7 @@ impl Asked<'_> {
                 }
             }
             let side = self.check.side();
-            let holds =
-                |value: &&&Value<'_>| matcher.test(Some(value), side, Decode::Never) == Truth::True;
+            let holds = |value: &&&Value<'_>| matcher.meets(Some(value), side);
             if scalars.is_empty()
                 && !matches!(matcher.test, Test::Present)
                 && !values.iter().any(|value| holds(&value))
@@ -284,7 +282,7 @@ impl Asked<'_> {
             return None;
         }
         let side = self.check.side();
-        let holds = |value| matcher.test(value, side, Decode::Never) == Truth::True;
+        let holds = |value| matcher.meets(value, side);
         let default = facts.default.map(|default| holds(Some(default)));
         match (side, default) {
             (Side::DenyIf, Some(true)) if !holds(None) => {
@@ -362,7 +360,7 @@ fn needed(test: &Test) -> &'static [&'static str] {
     };
     match test {
         Test::Equal(scalar) => of_scalar(scalar),
-        Test::OneOf(scalars) => scalars.first().map_or(&[][..], of_scalar),
+        Test::OneOf(members) => members.scalars().first().map_or(&[][..], of_scalar),
         Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => {
             &["number", "integer"]
         }
