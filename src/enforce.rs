@@ -13,8 +13,9 @@ use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{
-    Amount, Condition, Config, Entry, Limit, NamedCounter, OnError, Policy, Refund, Scope, Subject,
+    Amount, Condition, Config, Entry, Limit, NamedCounter, Policy, Refund, Scope, Subject,
 };
+use crate::policy::settings::OnError;
 use crate::rate::limiter::{Cause, Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;

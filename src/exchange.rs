@@ -142,14 +142,14 @@ impl Exchange {
             Admission::Judge(head) => Ok(self.collect(head, Box::new(caller), hold)),
             // A browser asks before it shows any credential.
             Admission::Preflight => Ok(self.pass(Lists::None)),
-            Admission::Stream(_) | Admission::End if turned_away => {
+            Admission::Stream | Admission::End if turned_away => {
                 Err(Refusal::new(Reason::IdentityRequired, ""))
             }
             Admission::End => Ok(self.pass(Lists::None)),
-            Admission::Stream(events) => {
+            Admission::Stream => {
                 let filters = self.policy().is_none_or(Policy::filters_any);
                 self.edits.extend(filters.then_some(PLAIN));
-                Ok(self.pass(if filters { Lists::Any(events) } else { Lists::None }))
+                Ok(self.pass(if filters { Lists::Any } else { Lists::None }))
             }
         }
     }

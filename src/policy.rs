@@ -14,6 +14,7 @@ pub mod lint;
 pub(crate) mod reader;
 pub mod section;
 pub mod sessions;
+pub mod settings;
 mod suggest;
 
 use crate::json::{Duplicates, Value, parse};

@@ -12,7 +12,7 @@ use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::{Framing, Head};
 use crate::mcp::message::Request;
-use crate::policy::compiled::Denials;
+use crate::policy::settings::Denials;
 use crate::reason::Reason;
 
 /// The response code details by which an answer of ours is known in Envoy's access log.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
 use crate::bounds::MAX_UNJUDGED_BYTES;
 use crate::listing::Cause;
-use crate::mcp::headers::{Events, Framing};
+use crate::mcp::headers::Framing;
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::mcp::sse::EventStream;
 use crate::policy::compiled::{Config, Policy};
@@ -47,7 +47,7 @@ pub(super) enum Lists {
     /// A POST.
     To(Asked),
     /// A GET: a stream can bring answers to any request (MCP 2024-11-05; resumed streams since 2025-03-26).
-    Any(Events),
+    Any,
 }
 
 /// What a POST asked for, for an answer in the place of one that cannot be read.
@@ -139,7 +139,7 @@ impl Response {
             return None;
         }
         let mut noted = None;
-        let (form, edits) = match lists.plan(policy.is_some(), body, head) {
+        let (form, edits) = match lists.plan(body, head) {
             Plan::Untouched => (Form::Untouched, Vec::new()),
             Plan::Empty => (Form::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
@@ -274,20 +274,12 @@ fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Readi
 }
 
 impl Lists {
-    fn plan(&self, governed: bool, body: BodyForm, head: ResponseHead<'_>) -> Plan {
+    fn plan(&self, body: BodyForm, head: ResponseHead<'_>) -> Plan {
         match self {
             Lists::None => Plan::Untouched,
             Lists::To(asked) if asked.lists => plan_of_list(body, head),
             Lists::To(_) => plan_of_post(body, head),
-            Lists::Any(events) if governed => plan_of_get(*events, body, head),
-            Lists::Any(events) => match plan_of_get(*events, body, head) {
-                Plan::Untouched | Plan::Empty | Plan::Read(Reading::Json | Reading::Page) => {
-                    Plan::Untouched
-                }
-                Plan::Read(Reading::List | Reading::Events) | Plan::Guess | Plan::Withhold(_) => {
-                    Plan::Withhold(Cause::Ungoverned)
-                }
-            },
+            Lists::Any => plan_of_get(body, head),
         }
     }
 
@@ -295,7 +287,7 @@ impl Lists {
     fn edits(&self, status: u16) -> Vec<HeaderEdit> {
         let (instead, media) = match self {
             Lists::To(asked) => ("200", asked.framing.media()),
-            Lists::Any(_) | Lists::None => ("502", Framing::Json.media()),
+            Lists::Any | Lists::None => ("502", Framing::Json.media()),
         };
         let mut edits = vec![UNMEASURED, HeaderEdit::Remove("content-encoding")];
         edits.push(HeaderEdit::Set("content-type", media.into()));
@@ -313,7 +305,7 @@ impl Lists {
                 None => Vec::new(),
                 Some(error) => framed_body(asked.framing, &error),
             },
-            Lists::Any(_) | Lists::None => list_unreadable_object("null", cause).into_bytes(),
+            Lists::Any | Lists::None => list_unreadable_object("null", cause).into_bytes(),
         }
     }
 
@@ -323,7 +315,7 @@ impl Lists {
             // Other answers may still come.
             Lists::To(asked) if !asked.lists => None,
             Lists::To(asked) => asked.error(cause),
-            Lists::Any(_) | Lists::None => None,
+            Lists::Any | Lists::None => None,
         }
     }
 }
@@ -370,19 +362,15 @@ fn plan_of_post(body: BodyForm, head: ResponseHead<'_>) -> Plan {
     }
 }
 
-/// A stream, or a page for people and programs that do not speak MCP.
-fn plan_of_get(events: Events, body: BodyForm, head: ResponseHead<'_>) -> Plan {
+/// A stream, or what comes in its place.
+fn plan_of_get(body: BodyForm, head: ResponseHead<'_>) -> Plan {
     match body {
         BodyForm::EventStream if is_whole(head) => Plan::Read(Reading::Events),
         BodyForm::EventStream | BodyForm::OddEvents => Plan::Withhold(doubt(head)),
-        _ if events == Events::Wanted && is_success(head) => match body {
-            _ if head.encoded => Plan::Withhold(doubt(head)),
-            BodyForm::Json => Plan::Read(Reading::List),
-            BodyForm::EventStream | BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => {
-                Plan::Guess
-            }
-        },
+        _ if head.encoded && is_success(head) => Plan::Withhold(doubt(head)),
         _ if head.encoded => Plan::Untouched,
+        BodyForm::Json if is_success(head) => Plan::Read(Reading::List),
+        BodyForm::OddJson | BodyForm::Opaque if is_success(head) => Plan::Guess,
         BodyForm::Json => Plan::Read(Reading::Json),
         BodyForm::OddJson | BodyForm::Opaque => Plan::Read(Reading::Page),
     }

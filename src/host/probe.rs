@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::exchange::Hold;
-use crate::policy::compiled::HoldHeaders;
+use crate::policy::settings::HoldHeaders;
 use crate::time::UnixMillis;
 
 /// How often held requests are looked at.

@@ -52,22 +52,11 @@ pub enum Admission {
     /// A CORS preflight: it passes.
     Preflight,
     /// A GET for events, whose response may be a stream of messages.
-    Stream(Events),
+    Stream,
     /// A DELETE that ends a session.
     End,
     /// A POST: its body is to be judged.
     Judge(Box<Head>),
-}
-
-/// Whether the client of a GET expects a stream of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
-    /// It asks for one by name.
-    Wanted,
-    /// It accepts one.
-    Accepted,
-    /// It does not.
-    Unwanted,
 }
 
 /// The headers that mirror the body (MCP 2026-07-28, and the version header since 2025-06-18).
@@ -149,9 +138,7 @@ fn read_bodiless(headers: &[Header<'_>], facts: &Facts<'_>) -> Result<Admission,
     let odd = session.is_some_and(|id| id.is_empty() || !id.iter().all(u8::is_ascii_graphic));
     match facts.method {
         _ if upgrades => Err(Refusal::new(Reason::NotMcp, "")),
-        Some(b"GET") if media::expected_events(headers) == Events::Wanted => {
-            Ok(Admission::Stream(Events::Wanted))
-        }
+        Some(b"GET") if media::wants_events(headers) => Ok(Admission::Stream),
         // No server gives out such an id.
         Some(b"DELETE") if odd => Err(Refusal::new(Reason::SessionUnknown, "")),
         Some(b"DELETE") if session.is_some() => Ok(Admission::End),

@@ -122,7 +122,9 @@ impl Sieve {
 
     /// The data of an event that tells that something is withheld: to whom waits for it, where that is known.
     fn error(&self, cause: &Cause) -> Option<String> {
-        let own = self.skim.id().filter(|id| is_id(id));
+        // Where a line has two readings, so may the id.
+        let clear = *cause != Cause::DoubtfulLine;
+        let own = self.skim.id().filter(|id| clear && is_id(id));
         own.map(|id| list_unreadable_object(id, cause)).or_else(|| self.lists.event_error(cause))
     }
 

@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding as _};
 
-use super::{Events, Framing, Header};
+use super::{Framing, Header};
 
 /// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
 /// execute: some decode other charsets, so the type must leave no choice.
@@ -48,20 +48,11 @@ impl Accept {
     }
 }
 
-/// What the client of a GET says of events; without a word it accepts them.
-pub(super) fn expected_events(headers: &[Header<'_>]) -> Events {
-    let mut expected = None;
-    for (_, value) in headers.iter().filter(|(name, _)| *name == b"accept") {
-        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-        if text.contains("text/event-stream") {
-            return Events::Wanted;
-        }
-        let any = ["text/*", "*/*"].iter().any(|media| text.contains(media));
-        if any || expected.is_none() {
-            expected = Some(if any { Events::Accepted } else { Events::Unwanted });
-        }
-    }
-    expected.unwrap_or(Events::Accepted)
+/// Whether the client of a GET asks for events by name.
+pub(super) fn wants_events(headers: &[Header<'_>]) -> bool {
+    headers.iter().filter(|(name, _)| *name == b"accept").any(|(_, value)| {
+        String::from_utf8_lossy(value).to_ascii_lowercase().contains("text/event-stream")
+    })
 }
 
 /// Standard base64 with padding, nothing lenient.

@@ -50,7 +50,7 @@ fn what_has_no_body_is_mcp_in_three_shapes() {
         let mut all = vec![(":method", method.as_bytes()), (":path", &b"/mcp"[..])];
         all.extend(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
         match admit(&list(&all), Follows::Nothing, 1) {
-            Ok(Admission::Stream(_)) => "stream",
+            Ok(Admission::Stream) => "stream",
             Ok(Admission::End) => "end",
             Ok(Admission::Preflight) => "preflight",
             Ok(Admission::Judge(_)) => "judge",

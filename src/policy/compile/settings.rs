@@ -6,11 +6,11 @@ use crate::bounds::{
     MAX_LIST_BYTES,
 };
 use crate::policy::binding::Bindings;
-use crate::policy::compiled::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::policy::diagnostic::Code;
 use crate::policy::doors::Doors;
 use crate::policy::reader::{Field, Fields, Reader};
 use crate::policy::sessions::{Pins, Sessions};
+use crate::policy::settings::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::rate::limiter::Shards;
 
 /// The environment variables that hold the secrets of pinned sessions, unless `sessions.secrets` names others.
