@@ -10,7 +10,7 @@ pub fn may_be_json(text: &str) -> bool {
     let outer = |character: char| character.is_whitespace() || is_blank(character);
     let text = text.trim_matches(outer);
     match text.as_bytes().first() {
-        Some(b'{' | b'[' | b'/') => Scanner { text, at: 0, kinds: 0, depth: 0 }.is_container(),
+        Some(b'{' | b'[' | b'/') => Scanner { text, at: 0, kinds: 0, depth: 0 }.read().is_ok(),
         Some(b'n') => text == "null",
         Some(_) | None => false,
     }
@@ -43,10 +43,6 @@ struct Scanner<'t> {
 struct NoJson;
 
 impl Scanner<'_> {
-    fn is_container(mut self) -> bool {
-        self.read().is_ok()
-    }
-
     fn read(&mut self) -> Result<(), NoJson> {
         self.space()?;
         if self.peek() == Some(b'n') {
@@ -210,8 +206,8 @@ fn is_number(text: &str) -> bool {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let some = !(whole.is_empty() && fraction.is_empty()) && !exponent.is_empty();
-    some && digits(whole) && digits(fraction) && digits(exponent)
+    let some = !whole.is_empty() || !fraction.is_empty();
+    some && !exponent.is_empty() && digits(whole) && digits(fraction) && digits(exponent)
 }
 
 #[cfg(test)]

@@ -82,6 +82,10 @@ mod render;
 #[cfg(test)]
 mod scan;
 
+/// What a request may cost.
+#[cfg(test)]
+mod work;
+
 /// The built filter in an embedded runtime.
 #[cfg(test)]
 mod wasm;

@@ -1246,7 +1246,7 @@ fn mark(value: &mut Value) {
         Value::String(text) if is_json(text) => *value = TWICE.into(),
         Value::Array(items) => items.iter_mut().for_each(mark),
         Value::Object(map) => map.values_mut().for_each(mark),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -76,25 +76,29 @@ fn rewritten(pattern: &str, edits: &[(Span, &str)]) -> String {
 fn no_syntax(pattern: &str, error: &ast::Error) -> Refused {
     let span = error.span();
     let piece = pattern.get(span.start.offset..span.end.offset).unwrap_or_default();
-    let help = match error.kind() {
-        ErrorKind::EscapeUnrecognized if matches!(piece, "\\Q" | "\\E") => {
-            "write each character by itself, with `\\` before those that have a meaning"
-        }
-        ErrorKind::EscapeUnrecognized if piece == "\\C" => "write `(?s:.)` for any character",
-        ErrorKind::EscapeUnrecognized if piece == "\\Z" => "write `\\z` for the end of the text",
-        ErrorKind::UnsupportedBackreference => {
-            "there are no back-references; write a character by its code as `\\x{…}`"
-        }
+    let kind = error.kind();
+    let escape = *kind == ErrorKind::EscapeUnrecognized;
+    let count = matches!(
+        kind,
         ErrorKind::RepetitionCountDecimalEmpty
-        | ErrorKind::RepetitionCountUnclosed
-        | ErrorKind::DecimalEmpty
-        | ErrorKind::RepetitionMissing
-            if pattern.contains('{') =>
-        {
-            "write `\\{` for the character `{`"
-        }
-        ErrorKind::ClassUnclosed => "write `\\[` for the character `[`, in a class too",
-        _ => SYNTAX,
+            | ErrorKind::RepetitionCountUnclosed
+            | ErrorKind::DecimalEmpty
+            | ErrorKind::RepetitionMissing
+    );
+    let help = if escape && matches!(piece, "\\Q" | "\\E") {
+        "write each character by itself, with `\\` before those that have a meaning"
+    } else if escape && piece == "\\C" {
+        "write `(?s:.)` for any character"
+    } else if escape && piece == "\\Z" {
+        "write `\\z` for the end of the text"
+    } else if *kind == ErrorKind::UnsupportedBackreference {
+        "there are no back-references; write a character by its code as `\\x{…}`"
+    } else if count && pattern.contains('{') {
+        "write `\\{` for the character `{`"
+    } else if *kind == ErrorKind::ClassUnclosed {
+        "write `\\[` for the character `[`, in a class too"
+    } else {
+        SYNTAX
     };
     Refused { message: last_line(&error.to_string()), help: help.to_owned() }
 }
@@ -128,12 +132,14 @@ impl Reading<'_> {
     fn literal(&self, literal: &ast::Literal) -> Result<(), Refused> {
         use ast::HexLiteralKind::{UnicodeLong, UnicodeShort};
         use ast::LiteralKind::{HexBrace, HexFixed};
-        match literal.kind {
-            HexBrace(UnicodeShort | UnicodeLong) | HexFixed(UnicodeShort | UnicodeLong) => {
-                self.refuse(&literal.span, "no escape in RE2", "write `\\x{…}`")
-            }
-            _ => Ok(()),
+        let unicode = matches!(
+            literal.kind,
+            HexBrace(UnicodeShort | UnicodeLong) | HexFixed(UnicodeShort | UnicodeLong)
+        );
+        if unicode {
+            return self.refuse(&literal.span, "no escape in RE2", "write `\\x{…}`");
         }
+        Ok(())
     }
 
     fn assertion(&mut self, assertion: &ast::Assertion) -> Result<(), Refused> {
