@@ -252,7 +252,8 @@ fn facts<'s>(shapes: &[Shape<'s>], required: bool) -> Facts<'s> {
         let numbers = |key| {
             shape.all(key).filter_map(|value| match value {
                 Value::Number(text) => Decimal::parse(text),
-                _ => None,
+                Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => None,
+                Value::Object(_) => None,
             })
         };
         facts.least =
