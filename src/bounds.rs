@@ -46,7 +46,7 @@ pub const MAX_URI_BYTES: usize = 8192;
 pub const MAX_NAMED_BYTES: usize = 65_536;
 
 /// Most resources that one request may subscribe to.
-pub const MAX_SUBSCRIPTIONS: usize = 1024;
+pub const MAX_SUBSCRIPTIONS: usize = 512;
 
 /// Longest name of a caller, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;

@@ -9,11 +9,9 @@ mod invisible;
 
 pub use invisible::invisible;
 
-use super::normal::{composed, decomposed};
+use unicode_normalization::char::decompose_canonical;
 
-/// What folding can make of one byte, and more. A text with more characters that show than this for each byte of another is
-/// not folded to the same.
-const MOST: usize = 64;
+use super::normal::{composed, decomposed};
 
 /// Whether `text` is not `name`, but a lenient reader could take it for `name`.
 #[must_use]
@@ -28,23 +26,51 @@ pub fn confusable_with_any(text: &str, names: &[&str]) -> bool {
         return false;
     }
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain(text) && names.iter().all(|name| plain(name)) {
-        return names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    let text = shown(text);
+    let mut first = None;
+    if let Some(character) = text.chars().find(|character| !invisible(*character)) {
+        decompose_canonical(narrow(character), |part| {
+            first = first.or_else(|| in_lower_case(narrow(part)).next());
+        });
     }
-    let longest = names.iter().map(|name| name.len()).max().unwrap_or_default();
-    let seen: String = beginning(text, longest.saturating_add(1).saturating_mul(MOST)).collect();
-    names.iter().any(|name| folded(name).eq(seen.chars()))
+    names.iter().any(|name| {
+        if plain(name) { is_folded_to(text, first, name) } else { is_alike(text, name) }
+    })
+}
+
+/// Whether a text is folded to a name of plain ASCII. Then each of its characters is, by itself: nearly all texts are told apart by what
+/// their first one is folded to.
+fn is_folded_to(text: &str, first: Option<char>, name: &str) -> bool {
+    let mut wanted = name.bytes().map(|byte| char::from(byte.to_ascii_lowercase()));
+    first == wanted.clone().next()
+        && text.chars().filter(|character| !invisible(*character)).all(|character| {
+            let mut same = true;
+            decompose_canonical(narrow(character), |part| {
+                same &= in_lower_case(narrow(part)).all(|found| wanted.next() == Some(found));
+            });
+            same
+        })
+        && wanted.next().is_none()
+}
+
+/// Whether a text is folded to what a name is folded to. Of a text that is much longer not all is folded: no name is composed of more
+/// characters than its bytes times 64.
+fn is_alike(text: &str, name: &str) -> bool {
+    let most = name.len().saturating_add(1).saturating_mul(64);
+    beginning(text, most).eq(folded(name))
 }
 
 /// The text as a lenient reader sees it.
 pub fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
-    beginning(text, usize::MAX)
+    beginning(shown(text), usize::MAX)
+}
+
+fn shown(text: &str) -> &str {
+    text.trim_matches(|character: char| character.is_whitespace() || invisible(character))
 }
 
 /// The same of the first so many characters that show.
-fn beginning(text: &str, most: usize) -> impl Iterator<Item = char> + '_ {
-    let shown =
-        text.trim_matches(|character: char| character.is_whitespace() || invisible(character));
+fn beginning(shown: &str, most: usize) -> impl Iterator<Item = char> + '_ {
     let (plain, other) = if shown.is_ascii() { (shown, "") } else { ("", shown) };
     let plain = plain.bytes().filter(|byte| !byte.is_ascii_control());
     let plain = plain.map(|byte| char::from(byte.to_ascii_lowercase()));
@@ -52,11 +78,20 @@ fn beginning(text: &str, most: usize) -> impl Iterator<Item = char> + '_ {
 }
 
 /// Decomposed first, so that a letter has its case without its marks; composed at the end, so that it is one character again.
-/// U+017F becomes S in upper case only, U+1E9E is ß only in lower case, and that SS only in upper case.
 fn lenient(text: &str, most: usize) -> Vec<char> {
     let shown = text.chars().filter(|character| !invisible(*character)).take(most);
-    let lower = decomposed(shown).into_iter().map(narrow).flat_map(char::to_lowercase);
-    composed(lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase))
+    composed(decomposed(shown).into_iter().map(narrow).flat_map(in_lower_case))
+}
+
+/// U+017F becomes S in upper case only, U+1E9E is ß only in lower case, and that SS only in upper case.
+fn in_lower_case(character: char) -> impl Iterator<Item = char> {
+    let (plain, other) = if character.is_ascii() {
+        (Some(character.to_ascii_lowercase()), None)
+    } else {
+        (None, Some(character))
+    };
+    let lower = other.into_iter().flat_map(char::to_lowercase);
+    plain.into_iter().chain(lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase))
 }
 
 /// The ASCII character that a full-width form stands for.

@@ -139,6 +139,21 @@ fn fits(wanted: char, found: Option<char>) -> bool {
     found.is_some_and(|found| wanted == '?' || wanted == found)
 }
 
+/// The first place of a literal. The search of the standard library prepares itself for hundreds of instructions, most of which texts as
+/// short as names never need.
+fn find(text: &str, literal: &str) -> Option<usize> {
+    const SHORT: usize = 8;
+    let (bytes, wanted) = (text.as_bytes(), literal.as_bytes());
+    if wanted.len() > SHORT {
+        return text.find(literal);
+    }
+    let first = wanted.first()?;
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| *byte == first);
+    starts
+        .map(|(at, _)| at)
+        .find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(wanted)))
+}
+
 impl Piece {
     fn new(text: &str) -> Piece {
         if !text.contains('?') {
@@ -165,7 +180,7 @@ impl Piece {
     /// Where the first occurrence ends.
     fn end_in(&self, text: &str) -> Option<usize> {
         match self {
-            Piece::Literal(literal) => text.find(&**literal).map(|at| at + literal.len()),
+            Piece::Literal(literal) => find(text, literal).map(|at| at + literal.len()),
             Piece::Wild { length, of_letters, of_others } => {
                 // Shift-And: bit n says that the last n + 1 characters are the first n + 1 of the piece.
                 let (mut few, mut many) = ([0_u64; 4], Vec::new());

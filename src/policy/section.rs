@@ -28,7 +28,7 @@ pub struct Section {
     hide_wild: Box<[usize]>,
     /// What lenient readers see of the keys and lines without wildcards, of URIs as [`relax`] has them, in order; of those that look
     /// alike the first.
-    looks: Box<[(Box<str>, Alike)]>,
+    looks: Looks,
     /// The patterns of URIs with wildcards: first the entries', then those that hide.
     relaxed: Box<[Relaxed]>,
 }
@@ -51,6 +51,8 @@ pub struct Alike {
     pub hides: bool,
 }
 
+type Looks = Box<[(Box<str>, Alike)]>;
+
 /// A pattern with wildcards, as it stands and as [`relax`] has it.
 #[derive(Debug)]
 struct Relaxed {
@@ -71,9 +73,10 @@ impl Section {
         let mut exact = HashMap::new();
         let mut wild = Vec::new();
         for (at, entry) in entries.iter().enumerate() {
-            match &entry.pattern {
-                Pattern::Exact(name) => drop(exact.insert(name.clone(), at)),
-                _ => wild.push(at),
+            if let Pattern::Exact(name) = &entry.pattern {
+                exact.insert(name.clone(), at);
+            } else {
+                wild.push(at);
             }
         }
         // The sort is stable: equally specific globs keep the order of the document. `"*"` has no literal and comes last,
@@ -84,9 +87,10 @@ impl Section {
         let mut hide_exact = HashMap::new();
         let mut hide_wild = Vec::new();
         for (at, line) in hide.iter().enumerate() {
-            match &line.pattern {
-                Pattern::Exact(name) => drop(hide_exact.entry(name.clone()).or_insert(at)),
-                _ => hide_wild.push(at),
+            if let Pattern::Exact(name) = &line.pattern {
+                hide_exact.entry(name.clone()).or_insert(at);
+            } else {
+                hide_wild.push(at);
             }
         }
         let (looks, relaxed) = resemblances(kind, &entries, &hide);
@@ -158,11 +162,7 @@ impl Section {
 }
 
 /// What resembles keys and lines of `hide`, an entry's before a line.
-fn resemblances(
-    kind: Kind,
-    entries: &[Entry],
-    hide: &[Hidden],
-) -> (Box<[(Box<str>, Alike)]>, Box<[Relaxed]>) {
+fn resemblances(kind: Kind, entries: &[Entry], hide: &[Hidden]) -> (Looks, Box<[Relaxed]>) {
     let of_entries = entries.iter().map(|entry| (&entry.pattern, entry.pointer(), false));
     let of_hide = hide.iter().map(|line| (&line.pattern, &*line.pointer, true));
     let (mut looks, mut relaxed) = (Vec::new(), Vec::new());

@@ -16,6 +16,9 @@ use host::{Fault, IMPORTS, Request, Response, Shared, Turns, Vm};
 /// Envoy's side of a VM.
 mod host;
 
+/// What a request may cost, in instructions.
+mod work;
+
 const POLICY: &str = r#"{
   "version": "1",
   "default": "deny",

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::SystemTime;
 
-use wasmi::{Engine, Instance, Module, Store, Val};
+use wasmi::{Config, Engine, Instance, Module, Store, Val};
 
 pub(crate) use imports::IMPORTS;
 
@@ -313,7 +313,9 @@ fn filter() -> &'static (Engine, Module) {
         let built = std::fs::metadata(&path).unwrap().modified().unwrap();
         let newer = newer_than(built, Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
         assert_eq!(newer, None, "the built filter {path:?} is older: run `make check`");
-        let engine = Engine::default();
+        let mut config = Config::default();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config);
         let module = Module::new(&engine, bytes).unwrap();
         (engine, module)
     })
@@ -347,11 +349,17 @@ impl Vm {
             arranged: None,
         };
         let mut store = Store::new(engine, host);
+        store.set_fuel(u64::MAX).unwrap();
         let linker = imports::link(engine, module);
         let instance = linker.instantiate_and_start(&mut store, module).unwrap();
         let mut vm = Vm { store, instance, root: 0, next_context: 1, holds: true, trap: None };
         vm.call("_initialize", &[]);
         vm
+    }
+
+    /// How many instructions the VM has run.
+    pub(crate) fn steps(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().unwrap()
     }
 
     /// A VM that runs under this configuration.
