@@ -306,6 +306,14 @@ mod tests {
             "http://127.1/a",
             "http://0x7f000001/a",
             "http://2130706433/a",
+        ] {
+            assert_eq!(canonical(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_leads_elsewhere_has_none() {
+        for uri in [
             "file:///data/../etc/passwd",
             "file:///data/%2e%2e/etc/passwd",
             "file:///data/..;x/etc/passwd",

@@ -1,5 +1,5 @@
 //! No request costs much more than its bytes do, whatever names it holds and however large the policy is: instructions of the built
-//! filter are counted, beside those for an honest request of the same length.
+//! filter are counted, beside those for a request with the same bytes where nothing compares them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -39,68 +39,47 @@ fn names_cost_what_their_bytes_cost() {
         vm.send(&Request::post("", body));
         vm.steps() - before
     };
-    let small = cost(&tools_call("1", "other", Some("{}")));
-    let million = 1_000_000;
-    let text = |piece: &str| piece.repeat(million / piece.len());
-    let plain = cost(&tools_call("1", "other", Some(&format!(r#"{{"a":"{}"}}"#, text("x")))));
+    let text = |piece: &str| piece.repeat(1_000_000 / piece.len());
+    let innocent = |value: &str| tools_call("1", "other", Some(&format!(r#"{{"a":{value}}}"#)));
+    let quoted = |text: &str| format!("\"{text}\"");
     let uris = |count: usize, piece: &str| {
         let uri = format!("\"memo://{}\",", piece.repeat(60 / piece.len()));
-        let uris = uri.repeat(count);
-        message(
-            "subscriptions/listen",
-            &format!(r#"{{"notifications":{{"resourceSubscriptions":[{}"memo://a"]}}}}"#, uris),
-        )
+        format!("[{}\"memo://a\"]", uri.repeat(count))
+    };
+    let listen = |uris: &str| {
+        let params = format!(r#"{{"notifications":{{"resourceSubscriptions":{uris}}}}}"#);
+        message("subscriptions/listen", &params)
     };
     let keys = |key: &str| {
-        let keys: String = (0..30_000).map(|at| format!("\"{key}{at}{key}\":1,")).collect();
-        message("ping", &format!("{{{keys}\"a\":1}}"))
+        let keys: String = (0..15_000).map(|at| format!("\"{key}{at}{key}\":1,")).collect();
+        format!("{{{keys}\"a\":1}}")
     };
-    let batch = |name: &str| {
-        let calls: Vec<String> =
-            (0..64).map(|id| tools_call(&id.to_string(), name, Some("{}"))).collect();
-        format!("[{}]", calls.join(","))
-    };
-    let long = "a".repeat(980);
     let mut wrong = Vec::new();
-    // Small requests may cost what comparing one name with the policy costs.
-    for (what, body, most) in [
-        ("a name that shows nothing", tools_call("1", &text("\u{200b}"), Some("{}")), 3 * plain),
-        ("a name of letters", tools_call("1", &text("a"), Some("{}")), 3 * plain),
-        ("a name of marks", tools_call("1", &text("\u{301}\u{323}"), Some("{}")), 3 * plain),
-        ("a method that shows nothing", message(&text("\u{200b}"), "{}"), 3 * plain),
-        ("a method of marks", message(&text("\u{301}\u{323}"), "{}"), 3 * plain),
-        (
-            "a key that shows nothing",
-            message("ping", &format!("{{\"{}\":1}}", text("\u{200b}"))),
-            3 * plain,
-        ),
-        (
-            "a key of marks",
-            message("ping", &format!("{{\"{}\":1}}", text("\u{301}\u{323}"))),
-            3 * plain,
-        ),
-        ("many keys", keys("abcdefgh"), 3 * plain),
-        ("many keys in other letters", keys("\u{f6}\u{e9}\u{200b}\u{ac00}"), 3 * plain),
-        (
-            "a long URI",
-            message("resources/read", &format!(r#"{{"uri":"memo://{}"}}"#, text("%41"))),
-            3 * plain,
-        ),
-        ("many subscriptions", uris(14_000, "a"), 3 * plain),
-        ("as many subscriptions as are compared", uris(500, "abca"), 3 * plain),
-        ("a batch of long names", batch(&long), 3 * plain),
-        ("one long name", tools_call("1", &"abxc".repeat(250), Some("{}")), small + plain / 8),
-        (
-            "one long name that shows nothing",
-            tools_call("1", &"\u{200b}".repeat(340), Some("{}")),
-            small + plain / 8,
-        ),
-    ] {
-        let found = cost(&body);
-        println!("{what}: {} bytes, {found} of {plain} ({small})", body.len());
-        if found > most {
-            wrong.push(format!("{what}: {found}, at most {most}"));
+    let (hidden, marks) = (text("\u{200b}"), text("\u{301}\u{323}"));
+    let mut row = |what: &str, body: &str, same: &str| {
+        let (found, parsed) = (cost(body), cost(same));
+        println!("{what}: {} bytes, {found} instructions, {parsed} to read them", body.len());
+        if found > 4 * parsed {
+            wrong.push(format!("{what}: {found}, {parsed} to read it"));
         }
+    };
+    for (what, text) in
+        [("what does not show", &hidden), ("marks", &marks), ("letters", &text("a"))]
+    {
+        let same = innocent(&quoted(text));
+        row(&format!("a tool of {what}"), &tools_call("1", text, Some("{}")), &same);
+        row(&format!("a method of {what}"), &message(text, "{}"), &same);
+        row(&format!("a key of {what}"), &message("ping", &format!("{{\"{text}\":1}}")), &same);
+        let uri = message("resources/read", &format!(r#"{{"uri":"memo://{text}"}}"#));
+        row(&format!("a URI of {what}"), &uri, &same);
     }
+    for (what, key) in [
+        ("letters", "nbcdefgh"),
+        ("other letters", "n\u{f6}\u{e9}\u{200b}\u{ac00}"),
+        ("wide letters", "ｐｒｏｔｏｃｏｌ"),
+    ] {
+        row(&format!("keys of {what}"), &message("ping", &keys(key)), &innocent(&keys(key)));
+    }
+    row("too many subscriptions", &listen(&uris(14_000, "a")), &innocent(&uris(14_000, "a")));
     super::check(&wrong);
 }
