@@ -106,7 +106,10 @@ fn put_on(text: &str, (which, at, odd): (u8, usize, char)) -> String {
             })
             .collect(),
         5 => format!("\u{3000}{text} \n"),
-        6 => format!("{}{odd}{}", &text[..place], &text[place..]),
+        6 => {
+            let (before, after) = text.split_at(place);
+            format!("{before}{odd}{after}")
+        }
         _ => text
             .chars()
             .map(|c| {

@@ -516,7 +516,8 @@ fn other_reading(uri: &str) -> String {
     let path = match path {
         "/" if !KNOWN.contains(&&parts[1]) => String::new(),
         path if &parts[1] == "file" && Regex::new("^/[A-Za-z]:(/|$)").unwrap().is_match(path) => {
-            format!("{}{}", path[..2].to_lowercase(), &path[2..])
+            let (letter, rest) = path.split_at(2);
+            format!("{}{rest}", letter.to_lowercase())
         }
         path => path.to_owned(),
     };
