@@ -31,6 +31,25 @@ fn message(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
 }
 
+/// A megabyte of this.
+fn text(piece: &str) -> String {
+    piece.repeat(1_000_000 / piece.len())
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// A value where nothing compares it.
+fn innocent(value: &str) -> String {
+    tools_call("1", "other", Some(&format!(r#"{{"a":{value}}}"#)))
+}
+
+fn listen(uris: &str) -> String {
+    let params = format!(r#"{{"notifications":{{"resourceSubscriptions":{uris}}}}}"#);
+    message("subscriptions/listen", &params)
+}
+
 #[test]
 fn names_cost_what_their_bytes_cost() {
     let mut vm = Vm::configured(&Arc::<Shared>::default(), &large());
@@ -39,16 +58,9 @@ fn names_cost_what_their_bytes_cost() {
         vm.send(&Request::post("", body));
         vm.steps() - before
     };
-    let text = |piece: &str| piece.repeat(1_000_000 / piece.len());
-    let innocent = |value: &str| tools_call("1", "other", Some(&format!(r#"{{"a":{value}}}"#)));
-    let quoted = |text: &str| format!("\"{text}\"");
     let uris = |count: usize, piece: &str| {
         let uri = format!("\"memo://{}\",", piece.repeat(60 / piece.len()));
         format!("[{}\"memo://a\"]", uri.repeat(count))
-    };
-    let listen = |uris: &str| {
-        let params = format!(r#"{{"notifications":{{"resourceSubscriptions":{uris}}}}}"#);
-        message("subscriptions/listen", &params)
     };
     let keys = |key: &str| {
         let keys: String = (0..15_000).map(|at| format!("\"{key}{at}{key}\":1,")).collect();
@@ -81,5 +93,21 @@ fn names_cost_what_their_bytes_cost() {
         row(&format!("keys of {what}"), &message("ping", &keys(key)), &innocent(&keys(key)));
     }
     row("too many subscriptions", &listen(&uris(14_000, "a")), &innocent(&uris(14_000, "a")));
+    // Within the bounds each name is compared with each glob: no more than reading a body of a megabyte costs.
+    let most = innocent(&quoted(&text("\u{301}\u{323}")));
+    let calls = |name: &str| {
+        (0..64).map(|id| tools_call(&id.to_string(), name, Some("{}"))).collect::<Vec<_>>()
+    };
+    for (what, body) in [
+        ("subscriptions within the bound", listen(&uris(500, "abca"))),
+        ("a batch of long names", format!("[{}]", calls(&"abxc".repeat(240)).join(","))),
+        (
+            "a batch of names that do not show",
+            format!("[{}]", calls(&"\u{200b}".repeat(320)).join(",")),
+        ),
+        ("one long name", tools_call("1", &"abxc".repeat(250), Some("{}"))),
+    ] {
+        row(what, &body, &most);
+    }
     super::check(&wrong);
 }
