@@ -7,6 +7,8 @@
 
 mod invisible;
 
+use std::borrow::Cow;
+
 pub use invisible::invisible;
 
 use unicode_normalization::char::decompose_canonical;
@@ -65,6 +67,18 @@ pub fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
     beginning(shown(text), usize::MAX)
 }
 
+/// The text in its own case, without what does not show, outer white space and full-width forms, in normal form C.
+#[must_use]
+pub fn unveiled(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Cow::Borrowed(text);
+    }
+    let characters = shown(text).chars().filter(|character| !invisible(*character));
+    let plain: String =
+        composed(decomposed(characters).into_iter().map(narrow)).into_iter().collect();
+    if plain == text { Cow::Borrowed(text) } else { Cow::Owned(plain) }
+}
+
 fn shown(text: &str) -> &str {
     text.trim_matches(|character: char| character.is_whitespace() || invisible(character))
 }
@@ -107,7 +121,21 @@ pub fn narrow(character: char) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::{confusable, confusable_with_any};
+    use super::{confusable, confusable_with_any, unveiled};
+
+    #[test]
+    fn what_does_not_show_is_taken_off_and_case_is_kept() {
+        for (text, expected) in [
+            ("Delete_x", "Delete_x"),
+            ("de lete", "de lete"),
+            (" de\u{200b}lete\u{1d173} ", "delete"),
+            ("ｄelete", "delete"),
+            ("lo\u{200b}\u{308}schen", "l\u{f6}schen"),
+            ("\u{200b}", ""),
+        ] {
+            assert_eq!(unveiled(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn sees_through_disguises() {

@@ -7,6 +7,7 @@ use super::uri::{canonical, relax};
 use super::{Refusal, TOOLS_CALL};
 use crate::bounds::{MAX_CALLED_BYTES, MAX_NAMED_BYTES, MAX_SUBSCRIPTIONS};
 use crate::json::Value;
+use crate::matcher::fold::unveiled;
 use crate::matcher::normal::nfc;
 use crate::reason::Reason;
 
@@ -32,7 +33,7 @@ pub struct Call<'v> {
     pub name: &'v str,
     /// The name as a policy matches it; `None` where it could be read in two ways.
     pub exact: Option<Cow<'v, str>>,
-    /// The same as some servers read it that are less exact, where that is another; see [`relax`].
+    /// The same as some servers read it that are less exact, where that is another; see [`relax`] and [`unveiled`].
     pub relaxed: Option<Box<str>>,
     /// What `args` means in conditions: the arguments of a tool or prompt, else all parameters. Always an object.
     pub arguments: Option<&'v Value<'v>>,
@@ -83,11 +84,14 @@ impl<'v> Call<'v> {
                 (name.len() <= MAX_CALLED_BYTES && !name.contains('\0')).then(|| nfc(name))
             }
         };
-        let uri = exact.as_deref().filter(|_| kind == Kind::Resource);
-        let relaxed = uri.and_then(|uri| match relax(uri) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(relaxed) => Some(relaxed.into()),
+        let other = exact.as_deref().map(|name| match kind {
+            Kind::Resource => relax(name),
+            Kind::Prompt | Kind::Method | Kind::Tool => unveiled(name),
         });
+        let relaxed = match other {
+            Some(Cow::Owned(relaxed)) => Some(relaxed.into()),
+            Some(Cow::Borrowed(_)) | None => None,
+        };
         Call { kind, name, exact, relaxed, arguments }
     }
 

@@ -29,7 +29,7 @@ pub struct Section {
     /// What lenient readers see of the keys and lines without wildcards, of URIs as [`relax`] has them, in order; of those that look
     /// alike the first.
     looks: Looks,
-    /// The patterns of URIs with wildcards: first the entries', then those that hide.
+    /// The patterns with wildcards, of URIs as [`relax`] has them: first the entries', then those that hide.
     relaxed: Box<[Relaxed]>,
 }
 
@@ -154,7 +154,8 @@ impl Section {
     /// Whether a list may show less than the server says.
     #[must_use]
     pub fn filters(&self, listing: Listing) -> bool {
-        let uncallable = || !self.looks.is_empty() || self.entries.iter().any(Entry::denies_always);
+        let resembling = !self.looks.is_empty() || !self.relaxed.is_empty();
+        let uncallable = || resembling || self.entries.iter().any(Entry::denies_always);
         !self.hide.is_empty()
             || (listing != Listing::All && self.default == Default::Deny)
             || (listing == Listing::Callable && uncallable())
@@ -172,7 +173,7 @@ fn resemblances(kind: Kind, entries: &[Entry], hide: &[Hidden]) -> (Looks, Box<[
         let other = if kind == Kind::Resource { relax(&text) } else { text.as_str().into() };
         if matches!(pattern, Pattern::Exact(_)) {
             looks.push((folded(&other).collect::<Box<str>>(), alike));
-        } else if kind == Kind::Resource {
+        } else if *pattern != Pattern::Any {
             let (exact, pattern) = (pattern.clone(), Pattern::new(&other));
             let differs = exact != pattern;
             relaxed.push(Relaxed { exact, pattern, differs, alike });

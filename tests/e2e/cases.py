@@ -236,7 +236,7 @@ CASES = {
         [
             _tool("get_targets", {}, Refused(403, _SHIPPED["tools"]["get_targets"]["reason"])),
             _tool("get_metric_metadata", {"metric": "up"}, NO_TOOL),
-            _tool("execute_query", {"query": '{__name__=~".+"}'}, Refused(403, _QUERIES["deny_if"][0]["on_deny"])),
+            _tool("execute_query", {"query": '{__name__=~".+"}'}, Refused(403, _SHIPPED["tools"]["*"]["deny_if"][0]["on_deny"])),
             _tool("execute_query", {"query": "prometheus_build_info"}, ALLOWED),
             _tool("execute_query", {"query": "up"}, LIMITED),
             _tool("health_check", {}, NOT_LISTED),

@@ -342,8 +342,13 @@ fn admit_name(subject: &Subject<'_>, name: &str) -> Result<(), Denial> {
             _ => text.to_owned(),
         };
         let alike = |key: &str| exact(key) && folded(&other(key)) == folded(&other(name));
+        // What a lenient reader sees of a name meets globs that the name does not.
+        let seen = |text: &str| match kind {
+            "resource" => other_reading(text),
+            _ => unveiled(text),
+        };
         let globbed = |key: &str| {
-            kind == "resource" && !exact(key) && !glob(key, name) && glob(&other(key), &other(name))
+            !exact(key) && key != "*" && !glob(key, name) && glob(&other(key), &seen(name))
         };
         let ways: [&dyn Fn(&str) -> bool; 2] = [&alike, &globbed];
         for meets in ways {
@@ -1198,15 +1203,24 @@ fn composed(text: &str) -> String {
     ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 
-/// A name without case, invisible characters, outer white space and full-width forms, in one normal form.
-fn folded(name: &str) -> String {
+/// A name without invisible characters, outer white space and full-width forms, decomposed.
+fn shown(name: &str) -> String {
     let narrow = |c: char| match u32::from(c) {
         wide @ 0xFF01..=0xFF5E => char::from_u32(wide - 0xFEE0).unwrap(),
         _ => c,
     };
     let shown: String = name.chars().filter(|c| c.is_whitespace() || !invisible(*c)).collect();
     let apart = DecomposingNormalizerBorrowed::new_nfd();
-    let mut name: String = apart.normalize(shown.trim()).chars().map(narrow).collect();
+    apart.normalize(shown.trim()).chars().map(narrow).filter(|c| !invisible(*c)).collect()
+}
+
+fn unveiled(name: &str) -> String {
+    composed(&shown(name))
+}
+
+/// The same without case.
+fn folded(name: &str) -> String {
+    let mut name = shown(name);
     for _ in 0..2 {
         // Character by character: the last sigma of a word is no other letter.
         name = name.to_uppercase().chars().flat_map(char::to_lowercase).collect();
