@@ -27,9 +27,6 @@
 //! What remains: from many addresses, invented names can fill the tables of their class, and newcomers of that class then share the
 //! floors until windows end. Verified names, or a server that refuses unknown credentials, close it.
 //!
-//! An earlier build packed tables in another way, under other keys. Its counts go on: a table that is new looks back to that one, which is
-//! only read, until the last of its counts has expired.
-//!
 //! Not here: which limits a call meets, and what a denial says.
 
 pub mod limiter;

@@ -1,6 +1,6 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
-use super::store::{SharedStore, StoreFailed, Swap, Version};
+use super::store::{SharedStore, StoreFailed, Swap};
 use super::table::{Account, CallerId, Class, CounterId, Maker, Place, Slot, Table};
 use super::window::{Algorithm, Count, Span, Window};
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
@@ -118,13 +118,6 @@ pub struct Limiter<'s, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shards(u32);
 
-/// The shared-data keys of a count.
-struct Key {
-    now: String,
-    /// That of builds which packed tables in another way. It is only read, so that builds of both kinds can run beside each other.
-    earlier: String,
-}
-
 impl Shards {
     /// Enough shards for this many slots, a power of two.
     #[must_use]
@@ -132,33 +125,18 @@ impl Shards {
         Shards(entries.div_ceil(SLOTS_PROMISED).max(2).next_power_of_two())
     }
 
-    /// Callers of a class spread over its shards; a `global` counter has its own key.
-    fn key(self, counter: CounterId, account: Account) -> Key {
+    /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key. The number in it
+    /// is that of the packed format: builds that pack tables in another way keep away from these.
+    fn key(self, counter: CounterId, account: Account) -> String {
         let class = account.class.word();
         if account.class == Class::Global {
-            let id = counter.0;
-            return Key {
-                now: format!("mcp-policy/2/{class}/{id:016x}"),
-                earlier: format!("mcp-policy/1/{class}/{id:016x}"),
-            };
+            return format!("mcp-policy/2/{class}/{:016x}", counter.0);
         }
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
-        // Earlier builds had half as many, for all classes together.
-        let (shards, half) = (self.0, self.0 / 2);
-        Key {
-            now: format!("mcp-policy/2/{class}/{shards:x}/{:x}", bits & shards.wrapping_sub(1)),
-            earlier: format!("mcp-policy/1/{half:x}/{:x}", bits & half.wrapping_sub(1)),
-        }
+        format!("mcp-policy/2/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
     }
-}
-
-/// A table as it was read, with what an earlier build has counted.
-struct Opened {
-    table: Table,
-    earlier: Table,
-    version: Version,
 }
 
 impl<'s, S: SharedStore> Limiter<'s, S> {
@@ -197,8 +175,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     pub fn give_back<'r>(&self, reservations: impl IntoIterator<Item = &'r Reservation>) {
         for reservation in reservations {
             let Reservation { counter, account, slot, span_end, amount } = *reservation;
-            let _ = self.change(&self.shards.key(counter, account), None, |opened| {
-                opened.table.give_back(counter, slot, span_end, amount.0);
+            let _ = self.change(&self.shards.key(counter, account), |table| {
+                table.give_back(counter, slot, span_end, amount.0);
                 Ok(())
             });
         }
@@ -214,9 +192,10 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         account: Account,
         now: UnixMillis,
     ) -> Result<Micros, Refused> {
-        let mut opened = self.open(&self.shards.key(counter.id, account), Some(now))?;
-        let now = opened.table.advance(now);
-        let (span, count) = opened.count(counter, account, now);
+        let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
+        let mut table = Table::decode(&snapshot.value)?;
+        let now = table.advance(now);
+        let (span, count) = table.count(counter.id, account.caller, counter.window.span_at(now));
         Ok(counter.algorithm.used(count, span, now))
     }
 
@@ -230,11 +209,11 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
             return Ok(Granted::default());
         };
         let key = self.shards.key(charge.counter.id, charge.account);
-        self.change(&key, Some(now), |opened| {
-            let now = opened.table.advance(now);
+        self.change(&key, |table| {
+            let now = table.advance(now);
             let mut granted = Granted::default();
             for (at, charge) in group.iter().enumerate() {
-                match charge.count_in(opened, now) {
+                match charge.count_in(table, now) {
                     Ok(reservation) => granted.reservations.push((first + at, reservation)),
                     Err(overrun) => {
                         let overrun = Overrun { charge: first + at, ..overrun };
@@ -254,41 +233,19 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// Reads a table, changes it, and writes it if nobody else did meanwhile; else again.
     fn change<T>(
         &self,
-        key: &Key,
-        now: Option<UnixMillis>,
-        mut change: impl FnMut(&mut Opened) -> Result<T, Refused>,
+        key: &str,
+        mut change: impl FnMut(&mut Table) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         for _ in 0..MAX_SWAPS {
-            let mut opened = self.open(key, now)?;
-            let outcome = change(&mut opened)?;
-            match self.store.compare_and_set(&key.now, &opened.table.encode(), opened.version)? {
+            let snapshot = self.store.get(key)?;
+            let mut table = Table::decode(&snapshot.value)?;
+            let outcome = change(&mut table)?;
+            match self.store.compare_and_set(key, &table.encode(), snapshot.version)? {
                 Swap::Done => return Ok(outcome),
                 Swap::Lost => {}
             }
         }
         Err(Refused::Unavailable)
-    }
-
-    /// Reads a table. Whoever counts needs what an earlier build has counted too; who gives back, and has no time, does not.
-    fn open(&self, key: &Key, now: Option<UnixMillis>) -> Result<Opened, Refused> {
-        let snapshot = self.store.get(&key.now)?;
-        let mut table = Table::decode(&snapshot.value)?;
-        let mut earlier = Table::default();
-        let is_new = snapshot.value.is_empty();
-        if is_new || now.is_some_and(|now| table.looks_back(now)) {
-            earlier = Table::decode_first(&self.store.get(&key.earlier)?.value)?;
-            if is_new {
-                table.succeed(&earlier);
-            }
-        }
-        Ok(Opened { table, earlier, version: snapshot.version })
-    }
-}
-
-impl Opened {
-    fn count(&self, counter: Counter, account: Account, now: UnixMillis) -> (Span, Count) {
-        let span = counter.window.span_at(now);
-        self.table.count(&self.earlier, counter.id, account.caller, span)
     }
 }
 
@@ -299,21 +256,19 @@ impl From<StoreFailed> for Refused {
 }
 
 impl Charge {
-    fn count_in(&self, opened: &mut Opened, now: UnixMillis) -> Result<Reservation, Overrun> {
-        let (span, count) = opened.count(self.counter, self.account, now);
+    fn count_in(&self, table: &mut Table, now: UnixMillis) -> Result<Reservation, Overrun> {
+        let (id, window) = (self.counter.id, self.counter.window.span_at(now));
+        let (span, count) = table.count(id, self.account.caller, window);
         let used = self.counter.algorithm.used(count, span, now);
         let max = self.max.unwrap_or(Micros(u64::MAX));
         if used.0.checked_add(self.amount.0).is_none_or(|after| after > max.0) {
             return Err(self.overrun(Cause::Reached, (span, count), now));
         }
-        match opened.table.place(self.counter.id, self.account) {
-            Place::Own => Ok(self.add(&mut opened.table, self.account.caller, (span, count))),
+        match table.place(id, self.account) {
+            Place::Own => Ok(self.add(table, self.account.caller, (span, count))),
             Place::Floor => {
-                let everybody = Account { caller: CallerId::EVERYBODY, ..self.account };
-                let window = self.counter.window.span_at(now);
-                let none = Table::default();
-                let floor = opened.table.count(&none, self.counter.id, everybody.caller, window);
-                Ok(self.add(&mut opened.table, everybody.caller, floor))
+                let floor = table.count(id, CallerId::EVERYBODY, window);
+                Ok(self.add(table, CallerId::EVERYBODY, floor))
             }
             Place::Crowded => Err(self.overrun(Cause::Crowded, (span, count), now)),
         }

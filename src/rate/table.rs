@@ -109,21 +109,14 @@ pub enum Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     latest: u64,
-    /// Until when the table that an earlier build kept in its place still has counts that matter, in seconds since the epoch.
-    looks_back: u64,
     slots: Vec<Slot>,
 }
 
 const FORMAT: u8 = 2;
-const HEADER_BYTES: usize = 13;
+const HEADER_BYTES: usize = 9;
 
 /// Bytes of one packed slot.
 pub const SLOT_BYTES: usize = 56;
-
-/// What the first builds wrote: no makers, and no look back.
-const FIRST_FORMAT: u8 = 1;
-const FIRST_HEADER_BYTES: usize = 9;
-const FIRST_SLOT_BYTES: usize = 52;
 
 /// A clock that goes back by more than this was set, and is believed; by less, it is another thread's reading.
 const CLOCK_SKEW_MILLIS: u64 = 10_000;
@@ -137,27 +130,15 @@ impl Table {
         let Some((header, packed)) = bytes.split_at_checked(HEADER_BYTES) else {
             return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
         };
-        let (Some(&FORMAT), Some(latest), Some(looks_back)) =
-            (header.first(), u64_at(header, 1), u32_at(header, 9))
-        else {
+        let (Some(&FORMAT), Some(latest)) = (header.first(), u64_at(header, 1)) else {
             return Err(StoreFailed);
         };
-        let slots = unpack_all::<SLOT_BYTES>(packed)?;
-        Ok(Table { latest, looks_back, slots })
-    }
-
-    /// Unpacks what an earlier build has written under its own key.
-    ///
-    /// # Errors
-    /// [`StoreFailed`] if somebody else wrote the bytes.
-    pub fn decode_first(bytes: &[u8]) -> Result<Table, StoreFailed> {
-        let Some((header, packed)) = bytes.split_at_checked(FIRST_HEADER_BYTES) else {
-            return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
-        };
-        let (Some(&FIRST_FORMAT), Some(latest)) = (header.first(), u64_at(header, 1)) else {
+        let (slots, rest) = packed.as_chunks::<SLOT_BYTES>();
+        if !rest.is_empty() {
             return Err(StoreFailed);
-        };
-        Ok(Table { latest, looks_back: 0, slots: unpack_all::<FIRST_SLOT_BYTES>(packed)? })
+        }
+        let slots = slots.iter().map(unpack).collect::<Option<_>>().ok_or(StoreFailed)?;
+        Ok(Table { latest, slots })
     }
 
     /// Packs the table.
@@ -166,22 +147,10 @@ impl Table {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.slots.len() * SLOT_BYTES);
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.latest.to_le_bytes());
-        bytes.extend_from_slice(&seconds(self.looks_back));
         for slot in &self.slots {
             pack(slot, &mut bytes);
         }
         bytes
-    }
-
-    /// Whether counts of an earlier build still matter.
-    #[must_use]
-    pub fn looks_back(&self, now: UnixMillis) -> bool {
-        self.looks_back > now.seconds()
-    }
-
-    /// Takes note of the table of an earlier build: its counts matter until the last of them expires.
-    pub fn succeed(&mut self, earlier: &Table) {
-        self.looks_back = earlier.slots.iter().map(|slot| slot.expires).max().unwrap_or(0);
     }
 
     /// Moves the table's clock to `now`, which never goes back by another thread's skew, and drops what has expired.
@@ -196,29 +165,11 @@ impl Table {
     }
 
     /// The count of a caller in the window `span`, with the window that it is really in: a slot ahead of the clock stays
-    /// where it is. A caller without a slot has the counter's floor, and what `earlier` has of him.
+    /// where it is. A caller without a slot has the counter's floor.
     #[must_use]
-    pub fn count(
-        &self,
-        earlier: &Table,
-        counter: CounterId,
-        caller: CallerId,
-        span: Span,
-    ) -> (Span, Count) {
-        if let Some(slot) = self.find(counter, caller) {
-            return seen(slot.span, slot.count, span);
-        }
-        let (floor, before) =
-            (self.slot_or_floor(counter, caller), earlier.slot_or_floor(counter, caller));
-        match (floor, before) {
-            (None, None) => (span, Count::default()),
-            (Some(slot), None) | (None, Some(slot)) => seen(slot.span, slot.count, span),
-            (Some(left), Some(right)) => {
-                let (left, right) =
-                    (seen(left.span, left.count, span), seen(right.span, right.count, span));
-                sum(left, right)
-            }
-        }
+    pub fn count(&self, counter: CounterId, caller: CallerId, span: Span) -> (Span, Count) {
+        let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
+        slot.map_or((span, Count::default()), |slot| slot.at(span))
     }
 
     /// Where a call of an account is counted on a counter.
@@ -263,10 +214,6 @@ impl Table {
         }
     }
 
-    fn slot_or_floor(&self, counter: CounterId, caller: CallerId) -> Option<&Slot> {
-        self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY))
-    }
-
     fn find(&self, counter: CounterId, caller: CallerId) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.is(counter, caller))
     }
@@ -276,29 +223,17 @@ impl Slot {
     fn is(&self, counter: CounterId, caller: CallerId) -> bool {
         self.caller == caller && self.counter == counter
     }
-}
 
-/// A count of one window, as seen from another.
-fn seen(own: Span, count: Count, span: Span) -> (Span, Count) {
-    if own.end >= span.end && own.start <= span.end {
-        (own, count)
-    } else if own.end == span.start {
-        (span, Count { current: 0, previous: count.current })
-    } else {
-        (span, Count::default())
+    /// The slot's count as seen from a window.
+    fn at(&self, span: Span) -> (Span, Count) {
+        if self.span.end >= span.end && self.span.start <= span.end {
+            (self.span, self.count)
+        } else if self.span.end == span.start {
+            (span, Count { current: 0, previous: self.count.current })
+        } else {
+            (span, Count::default())
+        }
     }
-}
-
-/// Two counts in the later of their windows.
-fn sum(left: (Span, Count), right: (Span, Count)) -> (Span, Count) {
-    let span = if left.0.end >= right.0.end { left.0 } else { right.0 };
-    let (_, left) = seen(left.0, left.1, span);
-    let (_, right) = seen(right.0, right.1, span);
-    let count = Count {
-        current: left.current.saturating_add(right.current),
-        previous: left.previous.saturating_add(right.previous),
-    };
-    (span, count)
 }
 
 fn seconds(at: u64) -> [u8; 4] {
@@ -324,22 +259,11 @@ fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&slot.maker.0.to_le_bytes());
 }
 
-fn unpack_all<const BYTES: usize>(packed: &[u8]) -> Result<Vec<Slot>, StoreFailed> {
-    let (slots, rest) = packed.as_chunks::<BYTES>();
-    if !rest.is_empty() {
-        return Err(StoreFailed);
-    }
-    slots.iter().map(|slot| unpack(slot)).collect::<Option<_>>().ok_or(StoreFailed)
-}
-
-fn unpack(bytes: &[u8]) -> Option<Slot> {
-    // A slot of the first format ends before its maker.
-    let maker =
-        bytes.get(FIRST_SLOT_BYTES..)?.first_chunk().map_or(0, |made| u32::from_le_bytes(*made));
+fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
     Some(Slot {
         counter: CounterId(u64_at(bytes, 0)?),
         caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
-        maker: Maker(maker),
+        maker: Maker(u32::from_le_bytes(*bytes.last_chunk()?)),
         span: Span { start: u32_at(bytes, 24)?, end: u32_at(bytes, 28)? },
         expires: u32_at(bytes, 32)?,
         count: Count { current: u64_at(bytes, 36)?, previous: u64_at(bytes, 44)? },

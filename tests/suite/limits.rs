@@ -173,7 +173,7 @@ proptest! {
             limiter.give_back(made.reservations.iter().map(|(_, made)| made));
         }
         let (keys, bytes) = store.size();
-        prop_assert_eq!(bytes, keys * 13, "every table is empty");
+        prop_assert_eq!(bytes, keys * 9, "every table is empty");
     }
 
     #[test]

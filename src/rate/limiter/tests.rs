@@ -1,7 +1,7 @@
 use super::{Cause, Charge, Counter, Force, Limiter, Refused, Shards};
 use crate::number::Micros;
 use crate::rate::memory::MemoryStore;
-use crate::rate::store::{SharedStore as _, Version};
+use crate::rate::store::SharedStore as _;
 use crate::rate::table::{Account, CallerId, Class, CounterId, Maker};
 use crate::rate::window::{Algorithm, Window};
 use crate::time::UnixMillis;
@@ -85,7 +85,7 @@ fn invented_callers_cannot_grow_memory_or_free_a_count() {
 fn foreign_bytes_deny() {
     let store = MemoryStore::default();
     let limiter = Limiter::new(&store, Shards::for_entries(64));
-    let key = Shards::for_entries(64).key(CounterId(1), of(9)).now;
+    let key = Shards::for_entries(64).key(CounterId(1), of(9));
     let version = store.get(&key).unwrap().version;
     store.compare_and_set(&key, b"not ours", version).unwrap();
     assert_eq!(limiter.reserve(&[charge(1, 9, 5)], NOW), Err(Refused::Unavailable));
@@ -110,26 +110,4 @@ fn one_address_denies_nobody_else() {
     assert_eq!(crowded.count(), 99_000 - 8 * 32);
     assert_eq!(known(9), 4);
     assert_eq!((200..300u128).map(known).sum::<usize>(), 500, "newcomers from elsewhere");
-}
-
-#[test]
-fn an_earlier_build_s_counts_go_on() {
-    let store = MemoryStore::default();
-    let limiter = Limiter::new(&store, Shards::for_entries(64));
-    for caller in [0, 9] {
-        let call = [charge(1, caller, 3)];
-        // What this build writes, packed as the first one did.
-        limiter.reserve(&call, NOW).unwrap();
-        let key = limiter.shards.key(CounterId(1), of(caller));
-        let bytes = store.get(&key.now).unwrap().value;
-        let first = [&[1], &bytes[1..9], &bytes[13..13 + 52]].concat();
-        store.compare_and_set(&key.earlier, &first, Version::ABSENT).unwrap();
-        let fresh = MemoryStore::default();
-        fresh.compare_and_set(&key.earlier, &first, Version::ABSENT).unwrap();
-        let limiter = Limiter::new(&fresh, limiter.shards);
-        assert_eq!(limiter.used(call[0].counter, of(caller), NOW), Ok(Micros(1)));
-        assert!(limiter.reserve(&call, NOW).is_ok() && limiter.reserve(&call, NOW).is_ok());
-        assert_eq!(exceeded(limiter.reserve(&call, NOW)), Some(0), "three, with the one of before");
-        assert_eq!(fresh.get(&key.earlier).unwrap().value, first, "it is only read");
-    }
 }

@@ -1,6 +1,4 @@
-use super::{
-    Account, CallerId, Class, CounterId, FIRST_FORMAT, Maker, Place, SLOT_BYTES, Slot, Table, pack,
-};
+use super::{Account, CallerId, Class, CounterId, Maker, Place, SLOT_BYTES, Slot, Table};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
 use crate::rate::window::{Count, Span};
 use crate::time::UnixMillis;
@@ -22,53 +20,19 @@ fn account(caller: u128, maker: u32) -> Account {
     Account { caller: CallerId(caller), class: Class::Claimed, maker: Maker(maker) }
 }
 
-/// What a build of the first format would have written.
-fn first_format(slots: &[Slot]) -> Vec<u8> {
-    let mut bytes = vec![FIRST_FORMAT];
-    bytes.extend_from_slice(&61_000u64.to_le_bytes());
-    for slot in slots {
-        let mut packed = Vec::new();
-        pack(slot, &mut packed);
-        bytes.extend_from_slice(&packed[..52]);
-    }
-    bytes
-}
-
 #[test]
 fn packs_and_unpacks() {
     let mut table = Table::default();
     table.advance(UnixMillis(61_000));
     table.put(slot(1, 9, 5));
     table.put(slot(u128::MAX, u32::MAX, u64::MAX));
-    table.looks_back = 99;
     let bytes = table.encode();
-    assert_eq!(bytes.len(), 13 + 2 * SLOT_BYTES);
+    assert_eq!(bytes.len(), 9 + 2 * SLOT_BYTES);
     assert_eq!(Table::decode(&bytes), Ok(table));
     assert!(Table::decode(&bytes[..bytes.len() - 1]).is_err());
     assert!(Table::decode(b"other").is_err());
-    assert!(Table::decode(&[3; 13]).is_err());
+    assert!(Table::decode(&[3; 9]).is_err());
     assert_eq!(Table::decode(b""), Ok(Table::default()));
-}
-
-#[test]
-fn reads_what_an_earlier_build_has_written_and_takes_it_for_nothing_else() {
-    let bytes = first_format(&[slot(1, 0, 5), slot(0, 0, 2)]);
-    let earlier = Table::decode_first(&bytes).unwrap();
-    assert_eq!(earlier.slots, [slot(1, 0, 5), slot(0, 0, 2)]);
-    assert!(Table::decode(&bytes).is_err());
-    assert!(Table::decode_first(&Table::default().encode()).is_err());
-    assert_eq!(Table::decode_first(b""), Ok(Table::default()));
-    let mut table = Table::default();
-    table.succeed(&earlier);
-    assert!(table.looks_back(UnixMillis(119_999)) && !table.looks_back(UnixMillis(120_000)));
-    let count = |table: &Table, caller| {
-        table.count(&earlier, CounterId(7), CallerId(caller), SPAN).1.current
-    };
-    assert_eq!((count(&table, 1), count(&table, 2)), (5, 2), "his slot, and the floor of then");
-    table.put(slot(0, 0, 4));
-    assert_eq!((count(&table, 1), count(&table, 2)), (9, 6), "and the floor of now");
-    table.put(slot(1, 9, 6));
-    assert_eq!(count(&table, 1), 6, "what he has now has all of it");
 }
 
 #[test]
@@ -80,9 +44,7 @@ fn nobody_loses_his_slot_and_newcomers_share_the_floor() {
     }
     assert_eq!(table.place(CounterId(7), account(1000, 1000)), Place::Floor);
     table.put(slot(0, 0, 2));
-    let count = |table: &Table, caller| {
-        table.count(&Table::default(), CounterId(7), CallerId(caller), SPAN).1.current
-    };
+    let count = |table: &Table, caller| table.count(CounterId(7), CallerId(caller), SPAN).1.current;
     assert_eq!((count(&table, 1), count(&table, 64)), (11, 74));
     assert_eq!((count(&table, 1000), count(&table, 2000)), (2, 2));
     assert_eq!(table.place(CounterId(7), account(1, 1)), Place::Own, "the known keep theirs");
@@ -122,7 +84,7 @@ fn gives_back_only_what_still_counts() {
         table.put(slot(1, 1, 5));
         table.give_back(CounterId(7), CallerId(1), span_end, 1);
         table.give_back(CounterId(7), CallerId(2), span_end, 1);
-        let (_, count) = table.count(&Table::default(), CounterId(7), CallerId(1), SPAN);
+        let (_, count) = table.count(CounterId(7), CallerId(1), SPAN);
         assert_eq!((count.current, count.previous), expected, "{span_end}");
     }
 }
