@@ -5,9 +5,9 @@ The command judges all pairs of patterns and texts in three processes: one refus
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import cli
@@ -92,7 +92,9 @@ def test_every_pattern_means_what_re2_means_by_it(tmp_path: Path) -> None:
             wrong.append(f"{pattern!r}: {ours[tool]['message']}")
     policy = tmp_path / "taken.json"
     policy.write_text(json.dumps(entries(taken)))
-    pairs = [(tool, text) for tool in taken if theirs[tool] for text in TEXTS]
+    # Another text is compared in both its forms, and RE2 knows but one.
+    texts = [text for text in TEXTS if unicodedata.is_normalized("NFC", text)]
+    pairs = [(tool, text) for tool in taken if theirs[tool] for text in texts]
     for finds, decision in ((True, "deny"), (False, "allow")):
         calls = [(tool, text) for tool, text in pairs if bool(theirs[tool].search(text)) is finds]
         for tool in others(policy, calls, decision, tmp_path):
