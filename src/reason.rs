@@ -191,7 +191,7 @@ impl Reason {
             Unmatched => ("unmatched", 200, 403, "No policy governs this server"),
             IdentityRequired => ("identity_required", 200, 401, "The caller must identify itself"),
             ListUnreadable => ("list_unreadable", 200, -32603, "The list could not be checked against the policy, and is withheld"),
-            NameUnreadable => ("name_unreadable", 200, 403, "The name or URI of this request could be read in more than one way"),
+            NameUnreadable => ("name_unreadable", 200, 403, "The name or URI of this request is too long, or could be read in more than one way"),
             ToolHidden => ("tool_hidden", 200, -32602, ""),
             ResourceHidden => ("resource_hidden", 200, -32602, ""),
             PromptHidden => ("prompt_hidden", 200, -32602, ""),

@@ -285,7 +285,7 @@ fn other_credentials_sessions_and_addresses_have_one_spelling_too() {
 /// The bytes of every table, without its clock.
 fn counted(filter: &Filter) -> usize {
     let (keys, bytes) = filter.store.size();
-    bytes - 13 * keys
+    bytes - 9 * keys
 }
 
 #[test]
