@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::identity::{Attribute, Caller};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
-use crate::mcp::headers::{Admission, Follows, Head, Header, admit, controls};
+use crate::mcp::headers::{Admission, Follows, Head, Header, admit, controls, detours};
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
@@ -128,13 +128,15 @@ impl Exchange {
             Route::Governed(at) => Some(at),
             Route::Unmatched | Route::Unread => None,
         };
+        let away = detours(headers, config.bindings.is_some());
+        self.edits.extend(away.map(|name| HeaderEdit::Remove(name.into())));
         if route == Route::Unread {
             return Ok(self.pass(Lists::None));
         }
         let admission = admit(headers, follows, config.requests.max_body_bytes)?;
         let caller = self.identify(&facts, &attribute, known)?;
         let turned_away = config.callers.required && caller.is_anonymous();
-        self.edits.extend(controls(headers).map(HeaderEdit::Remove));
+        self.edits.extend(controls(headers).map(|name| HeaderEdit::Remove(name.into())));
         match admission {
             Admission::Judge(_) if follows == Follows::Nothing => {
                 Err(Refusal::new(Reason::InvalidJson, ""))

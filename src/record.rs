@@ -1,8 +1,11 @@
 //! What is put on record of a decision: the filter state that Envoy's access log can print.
 
+use std::borrow::Cow;
+
 use crate::decision::Denial;
 use crate::identity::Caller;
 use crate::listing::Cause;
+use crate::matcher::fold::invisible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
@@ -99,8 +102,8 @@ impl Record {
         }
     }
 
-    /// The names and values that are not empty.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The names and values that are not empty, as [`legible`] has them.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let (field, name) = self.name.as_ref().map_or(("", ""), |(field, name)| (*field, name));
         [
             ("mcp_decision", self.decision),
@@ -115,5 +118,53 @@ impl Record {
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name, legible(value)))
+    }
+}
+
+/// A text with every character as an escape that shows nothing, ends a line or turns the direction: `\u{a}`. In a name, a line
+/// break would forge lines of an access log.
+fn legible(text: &str) -> Cow<'_, str> {
+    let odd = |character| invisible(character) || matches!(character, '\u{2028}' | '\u{2029}');
+    if !text.contains(odd) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match odd(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Record;
+
+    #[test]
+    fn no_name_forges_a_line() {
+        for (name, shown) in [
+            ("plain é 工具", "plain é 工具"),
+            ("a\r\nmcp_decision=allow", "a\\u{d}\\u{a}mcp_decision=allow"),
+            ("a\u{85}b\u{2028}c\u{2029}d", "a\\u{85}b\\u{2028}c\\u{2029}d"),
+            ("a\u{202e}b\u{2066}c\u{200f}", "a\\u{202e}b\\u{2066}c\\u{200f}"),
+            ("a\u{200b}\u{1d173}\0\u{1b}[2J", "a\\u{200b}\\u{1d173}\\u{0}\\u{1b}[2J"),
+        ] {
+            let record = Record {
+                method: name.to_owned(),
+                name: Some(("mcp_tool", name.to_owned())),
+                rule: name.to_owned(),
+                policy: name.to_owned(),
+                grant: name.to_owned(),
+                identity: name.to_owned(),
+                ..Record::default()
+            };
+            assert_eq!(record.fields().count(), 6);
+            for (field, value) in record.fields() {
+                assert_eq!(value, shown, "{field}");
+            }
+        }
     }
 }

@@ -112,6 +112,6 @@ pub(super) fn seal_session(sessions: &Sessions, grant: CallerId, id: &[u8]) -> H
     };
     match seals.and_then(|seals| seals.seal(grant, id)) {
         Some(sealed) => HeaderEdit::Set("mcp-session-id", sealed.into()),
-        None => HeaderEdit::Remove("mcp-session-id"),
+        None => HeaderEdit::Remove("mcp-session-id".into()),
     }
 }

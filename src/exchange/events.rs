@@ -71,7 +71,7 @@ pub enum BodyAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
     /// It is removed.
-    Remove(&'static str),
+    Remove(Cow<'static, str>),
     /// It gets this value, and no other.
     Set(&'static str, Cow<'static, str>),
 }

@@ -6,6 +6,7 @@
 mod sieve;
 mod text;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
@@ -26,7 +27,7 @@ use text::Text;
 pub(super) type Refunds = Vec<(String, Vec<Reservation>)>;
 
 /// A body that changes has another length than its header says.
-const UNMEASURED: HeaderEdit = HeaderEdit::Remove("content-length");
+const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"));
 
 /// What the response is needed for.
 #[derive(Debug, Default)]
@@ -289,7 +290,7 @@ impl Lists {
             Lists::To(asked) => ("200", asked.framing.media()),
             Lists::Any | Lists::None => ("502", Framing::Json.media()),
         };
-        let mut edits = vec![UNMEASURED, HeaderEdit::Remove("content-encoding")];
+        let mut edits = vec![UNMEASURED, HeaderEdit::Remove("content-encoding".into())];
         edits.push(HeaderEdit::Set("content-type", media.into()));
         if (200..300).contains(&status) {
             edits.push(HeaderEdit::Set(":status", instead.into()));

@@ -156,7 +156,7 @@ impl Stream {
     fn keep_record(&mut self) {
         let Some(record) = self.exchange.take_record() else { return };
         for (name, value) in record.fields() {
-            let _ = calls::set_filter_state(name, value);
+            let _ = calls::set_filter_state(name, &value);
         }
         if !record.warning.is_empty() {
             calls::log(Level::Warn, &record.warning);

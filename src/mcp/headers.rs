@@ -101,6 +101,24 @@ const CONTROLS: [&str; 16] = [
 const OVERRIDES: [&str; 4] =
     ["x-http-method-override", "x-http-method", "x-method-override", "x-original-method"];
 
+/// Headers in which servers may see another path than the one that was judged. No proxy in front of MCP needs them.
+const OTHER_PATHS: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
+
+/// Headers in which proxies say which host or path the client asked them for, and by which servers may choose an
+/// application.
+const FORWARDED: [&str; 10] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-script-name",
+];
+
 /// The first revision whose clients must mirror method and name in headers.
 const MIRRORED_SINCE: &[u8] = b"2026-07-28";
 
@@ -157,8 +175,14 @@ pub fn is_preflight(headers: &[Header<'_>]) -> bool {
 }
 
 fn overrides(name: &[u8]) -> bool {
+    is_one_of(&OVERRIDES, name)
+}
+
+/// Whether a header is one of these to servers that read `_` as `-` (CGI, WSGI).
+fn is_one_of(known: &[&str], name: &[u8]) -> bool {
     let plain = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-    name.starts_with(b"x") && OVERRIDES.iter().any(|known| known.bytes().eq(name.iter().map(plain)))
+    matches!(name, [b'x' | b'f', ..])
+        && known.iter().any(|known| known.bytes().eq(name.iter().map(plain)))
 }
 
 /// Whether a query has `_method`, by which frameworks let a link be another method.
@@ -192,6 +216,21 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The headers of a request by which its server may see another path than was judged, or, where the host was judged too, another host
+/// or another beginning of the path; to be removed. One that names the very host of the request may stay.
+pub fn detours(headers: &[Header<'_>], judges_host: bool) -> impl Iterator<Item = String> {
+    let own = headers.iter().find(|(name, _)| *name == b":authority").map(|(_, value)| *value);
+    let same = move |name: &[u8], value: &[u8]| {
+        name == b"x-forwarded-host" && own.is_some_and(|own| own.eq_ignore_ascii_case(value))
+    };
+    let leads_away = move |name: &[u8], value: &[u8]| {
+        is_one_of(&OTHER_PATHS, name)
+            || judges_host && is_one_of(&FORWARDED, name) && !same(name, value)
+    };
+    let away = headers.iter().filter(move |(name, value)| leads_away(name, value));
+    away.filter_map(|(name, _)| String::from_utf8(name.to_vec()).ok())
 }
 
 /// The headers of a request that would make Envoy itself repeat, redirect or cut it; to be removed.

@@ -71,6 +71,8 @@ pub struct EventStream {
     phase: Phase,
     after_cr: bool,
     at_start: bool,
+    /// The last byte that has passed.
+    passed: Option<u8>,
     bound: usize,
 }
 
@@ -108,6 +110,7 @@ impl EventStream {
             phase: Phase::Held,
             after_cr: false,
             at_start: true,
+            passed: None,
             bound,
         }
     }
@@ -146,6 +149,7 @@ impl EventStream {
                 rest = after;
             }
         }
+        self.passed = out.last().copied().or(self.passed);
         out
     }
 
@@ -161,9 +165,7 @@ impl EventStream {
         if !self.line.is_empty() || self.field != Field::Unknown {
             self.end_line(&[], gate, &mut out);
         }
-        if self.end_event(gate, &mut out) {
-            out.extend_from_slice(b"\n\n");
-        }
+        self.end_event(gate, &mut out);
         out
     }
 
@@ -247,9 +249,7 @@ impl EventStream {
                     self.spoil(gate, out);
                 }
             }
-            Field::Unknown if text.is_empty() => {
-                self.end_event(gate, out);
-            }
+            Field::Unknown if text.is_empty() => self.end_event(gate, out),
             Field::Unknown if text == b"data" => self.begin_data(gate, out),
             Field::Unknown | Field::Other if is_doubtful(text) => self.spoil(gate, out),
             Field::Unknown | Field::Other => {}
@@ -263,13 +263,14 @@ impl EventStream {
         self.doubt = Doubt::default();
     }
 
-    /// Ends an event; true where other data took the place of its own.
-    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) -> bool {
+    /// Ends an event.
+    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         let phase = std::mem::replace(&mut self.phase, Phase::Held);
         if !std::mem::take(&mut self.has_data) && phase == Phase::Held {
-            return false;
+            return;
         }
+        let judged = matches!(phase, Phase::Held | Phase::Spoiled);
         let verdict = match phase {
             Phase::Held => gate.judge(Some(&data_in(&held))),
             Phase::Spoiled => gate.judge(None),
@@ -279,9 +280,12 @@ impl EventStream {
         match &verdict {
             Verdict::Pass => out.extend_from_slice(&held),
             Verdict::Replace(data) => replace_data(&held, data, out),
+            // The end of the line before could become one with that of the empty line that follows.
+            Verdict::Drop if judged && out.last().copied().or(self.passed) == Some(b'\r') => {
+                out.push(b'\n');
+            }
             Verdict::Drop => {}
         }
-        matches!(verdict, Verdict::Replace(_))
     }
 
     /// Lets bytes that are no data pass, or keeps them with the event that they belong to.

@@ -279,6 +279,37 @@ def test_a_second_host_header_does_not_count(two: Two) -> None:
         assert policy_of(two, listener, "/other", headers=claims) == "rest"
 
 
+DETOURS = {
+    "forwarded": "host=pay.example.com;proto=https",
+    "x-forwarded-host": "pay.example.com",
+    "x-forwarded-path": "/stripe",
+    "x-forwarded-prefix": "/stripe",
+    "x-forwarded-server": "pay.example.com",
+    "x-forwarded-uri": "/stripe/mcp",
+    "x-host": "pay.example.com",
+    "x-http-host-override": "pay.example.com",
+    "x-original-host": "pay.example.com",
+    "x-original-uri": "/stripe/mcp",
+    "x-original-url": "/stripe/mcp",
+    "x-rewrite-url": "/stripe/mcp",
+    "x-script-name": "/stripe",
+}
+
+
+@pytest.mark.parametrize("listener", ["hardened", "bare", "pass"])
+def test_no_server_sees_another_place_than_was_judged(two: Two, listener: str) -> None:
+    """On the listener `pass` it is a request that passes unread."""
+    two.arrivals()
+    for name, value in DETOURS.items():
+        assert RAN in send(two, listener, "/other", headers={name: value}).body
+        [(_, arrival)] = two.arrivals()
+        assert arrival.header(name) == [], name
+    own = {"x-forwarded-host": "mcp.example.com", "x-forwarded-proto": "https"}
+    assert RAN in send(two, listener, "/other", headers=own).body
+    [(_, arrival)] = two.arrivals()
+    assert arrival.header("x-forwarded-host") == [b"mcp.example.com"], "it says nothing new"
+
+
 # --- Teams, routes, unmatched -------------------------------------------------------------------
 
 

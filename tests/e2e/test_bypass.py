@@ -95,6 +95,18 @@ def test_no_caller_talks_to_envoy(gateway: Gateway, name: str) -> None:
     assert b"5381" not in b"".join(arrival.header(name))
 
 
+@pytest.mark.parametrize("name", ["x-original-url", "x-original-uri", "x-rewrite-url", "x_original_url", "x-Rewrite_Url"])
+def test_no_server_sees_another_path(gateway: Gateway, name: str) -> None:
+    """policies/README.md: some servers take these for the path; some read `_` as `-`."""
+    before = gateway.upstream.count()
+    response = post(gateway.port("guarded/mesh"), call("search"), [(name, "/admin/reset"), ("x-forwarded-host", "api.example.com")])
+    [arrival] = gateway.arrivals(before)
+    assert response.status == 200
+    assert b"/admin/reset" not in b"".join(value for _, value in arrival.headers)
+    # Servers make links of it, and no binding asks for the host.
+    assert arrival.header("x-forwarded-host") == [b"api.example.com"]
+
+
 def test_everything_that_reached_the_upstream_is_accounted_for(gateway: Gateway) -> None:
     """Nothing came late, after its row had been judged, and nothing came that the upstream did not record."""
     counted = gateway.envoy.stats(r"^cluster\.mcp_server\.upstream_rq_total$")["cluster.mcp_server.upstream_rq_total"]

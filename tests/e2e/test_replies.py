@@ -325,6 +325,13 @@ def test_the_log_of_an_allowed_call(gateway: Gateway) -> None:
     assert (line["mcp_decision"], line["mcp_tool"], line["mcp_reason"]) == ("allow", "search", None)
 
 
+def test_no_name_forges_a_line_of_the_log(gateway: Gateway) -> None:
+    """The log of the tests is JSON, where a line break is an escape anyway: what counts is the value, which a log of texts writes as it is."""
+    _, line = logged(gateway, "/log/forged", "main", "x\r\nmcp_decision=allow\u2028\u202e")
+    assert line["mcp_tool"] == "x\\u{d}\\u{a}mcp_decision=allow\\u{2028}\\u{202e}"
+    assert line["mcp_decision"] != "allow"
+
+
 def test_the_log_tells_callers_apart_without_naming_them(gateway: Gateway) -> None:
     _, first = logged(gateway, "/log/grant/1", "main", "search", authorization=SECRET)
     _, again = logged(gateway, "/log/grant/2", "main", "never", authorization=SECRET)

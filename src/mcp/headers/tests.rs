@@ -155,6 +155,42 @@ fn framing_and_controls() {
 }
 
 #[test]
+fn what_leads_to_another_place_goes() {
+    let at = (":authority", &b"mcp.example.com"[..]);
+    for (name, value, under_paths, under_hosts) in [
+        ("x-original-url", &b"/admin"[..], true, true),
+        ("x-original-uri", b"/admin", true, true),
+        ("x-rewrite-url", b"/admin", true, true),
+        ("x_rewrite-url", b"/admin", true, true),
+        ("x-forwarded-host", b"other.example.com", false, true),
+        ("x-forwarded-host", b"mcp.example.com, other.example.com", false, true),
+        ("x-forwarded-host", b"MCP.example.com", false, false),
+        ("x_forwarded_host", b"mcp.example.com", false, true),
+        ("x-original-host", b"other.example.com", false, true),
+        ("x-http-host-override", b"other.example.com", false, true),
+        ("x-host", b"other.example.com", false, true),
+        ("x-forwarded-server", b"other", false, true),
+        ("x-forwarded-prefix", b"/admin", false, true),
+        ("x-forwarded-path", b"/admin", false, true),
+        ("x-forwarded-uri", b"/admin", false, true),
+        ("x-script-name", b"/admin", false, true),
+        ("forwarded", b"host=other.example.com", false, true),
+        ("x-forwarded-for", b"192.0.2.1", false, false),
+        ("x-forwarded-proto", b"https", false, false),
+    ] {
+        let headers = list(&[at, (name, value)]);
+        for (judges_host, goes) in [(false, under_paths), (true, under_hosts)] {
+            let gone: Vec<String> = super::detours(&headers, judges_host).collect();
+            assert_eq!(
+                gone,
+                [name].get(usize::from(!goes)..).unwrap_or_default(),
+                "{name} {judges_host}"
+            );
+        }
+    }
+}
+
+#[test]
 fn json_media_types() {
     for (value, expected) in [
         ("application/json", true),

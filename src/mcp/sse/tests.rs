@@ -102,10 +102,10 @@ fn an_event_without_an_end_is_judged_too() {
     for (stream, verdict, expected) in [
         ("data: a", Verdict::Pass, "data: a"),
         ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
-        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n\n\n"),
+        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n"),
         ("data: a\n", Verdict::Drop, ""),
         (": a", Verdict::Drop, ": a"),
-        (" data: a", Verdict::Replace("x".into()), "data: x\n\n\n"),
+        (" data: a", Verdict::Replace("x".into()), "data: x\n"),
         ("data: a\n\n", Verdict::Drop, ""),
         ("", Verdict::Drop, ""),
     ] {
@@ -122,7 +122,7 @@ fn replaces_data_and_nothing_else() {
         ("data: a\n\n", "data: x\ndata: y\n\n"),
         (
             "id: 1\r\ndata: a\r\nevent: e\r\ndata: a\r\n\r\n",
-            "id: 1\r\ndata: x\r\ndata: y\r\nevent: e\r\n\r\n",
+            "id: 1\r\nevent: e\r\ndata: x\r\ndata: y\r\n\r\n",
         ),
         ("data: a\r\rdata: b\n\n", "data: x\rdata: y\r\rdata: x\ndata: y\n\n"),
     ] {
@@ -132,4 +132,61 @@ fn replaces_data_and_nothing_else() {
         }
     }
     assert_eq!(pass("id: 1\ndata: a\n\ndata: b\n\n", 1, |_| Verdict::Drop).1, "id: 1\n\n\n");
+}
+
+/// The events that a reader of the standard finds: type and data.
+fn events(stream: &str) -> Vec<(String, String)> {
+    let (mut kind, mut data) = (String::new(), None::<String>);
+    let mut found = Vec::new();
+    let lines = stream.replace("\r\n", "\n").replace('\r', "\n");
+    for line in lines.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "" => {
+                let kind = std::mem::take(&mut kind);
+                found.extend(data.take().map(|data| (kind, data)));
+            }
+            "event" => kind = value.to_owned(),
+            "data" => {
+                data = Some(data.map_or(value.to_owned(), |data| format!("{data}\n{value}")));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn an_event_that_changes_changes_no_other() {
+    let lines = ["data:a", "data:b", "event:e", ""];
+    let lines = lines.map(|line| ["\n", "\r", "\r\n"].map(|end| format!("{line}{end}")));
+    let mut streams = vec![String::new()];
+    for _ in 0..4 {
+        let longer = |stream: &String| {
+            lines.as_flattened().iter().map(|line| format!("{stream}{line}")).collect::<Vec<_>>()
+        };
+        streams = streams.iter().flat_map(longer).collect();
+    }
+    for verdict in [Verdict::Pass, Verdict::Replace("x\ny".into()), Verdict::Drop] {
+        for stream in streams.iter().flat_map(|stream| {
+            [format!("{stream}data:c\n\n"), format!("{stream}\ndata:c\n\n"), stream.clone()]
+        }) {
+            let of = |data: &str| if data.contains('a') { verdict.clone() } else { Verdict::Pass };
+            let expected: Vec<(String, String)> = events(&stream)
+                .into_iter()
+                .filter_map(|(kind, data)| match of(&data) {
+                    Verdict::Pass => Some((kind, data)),
+                    Verdict::Replace(data) => Some((kind, data)),
+                    Verdict::Drop => None,
+                })
+                .collect();
+            let mut way = EventStream::new(400);
+            let mut judge = |data: Option<&[u8]>| of(&String::from_utf8_lossy(data.unwrap()));
+            let mut out = way.push(stream.as_bytes(), &mut judge);
+            out.extend(way.finish(&mut judge));
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(events(&out), expected, "{stream:?} {verdict:?} {out:?}");
+        }
+    }
 }
