@@ -239,6 +239,9 @@ fn other_credentials_sessions_and_addresses_have_one_spelling_too() {
     };
     let trusted = r#","sessions":{"trusted":true}"#;
     let by_ip = r#","identity":{"grant":{"source":"ip","use_remote_address":true}}"#;
+    let shorthand = Filter::new(&format!(
+        r#"{{"version":"1","default":"allow"{trusted},"tools":{{"t":{{"rate_limit":{{"max":1,"window":"month"}}}}}}}}"#
+    ));
     let (once, refused) = ("200 limit_reached", "400 credential_ambiguous");
     let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
     let braced = format!("{{{}}}", uuid.to_uppercase());
@@ -257,6 +260,7 @@ fn other_credentials_sessions_and_addresses_have_one_spelling_too() {
         (policy(trusted, "session"), "mcp-session-id", uuid, &*braced, once),
         (policy(trusted, "session"), "mcp-session-id", uuid, &*uuid.replace('-', ""), once),
         (policy(trusted, "session"), "mcp-session-id", "a", "A", "ran"),
+        (shorthand, "mcp-session-id", "a", "b", once),
         (
             policy("", "address"),
             "address",
@@ -280,6 +284,45 @@ fn other_credentials_sessions_and_addresses_have_one_spelling_too() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_count_outlives_what_an_update_puts_before_it() {
+    let whole = |identity: &str, rest: &str, tool: &str| {
+        format!(
+            r#"{{"version":"1","default":"allow"{rest},"identity":{{"keys":{{{identity}}}}},"tools":{{"t":{{{tool}}}}}}}"#
+        )
+    };
+    let key = r#""team":{"header":"x-team"}"#;
+    let more = r#""agent":{"header":"x-agent"},"team":{"header":"x-team"}"#;
+    let by_key = r#""limits":[{"counter":"c","window":"month","max":1,"scope":"team"}]"#;
+    let rule = |rules: &str| format!(r#""rules":[{rules}]"#);
+    let (month, few) = (
+        r#"{"rate_limit":{"max":1,"window":"month"}}"#,
+        r#"{"name":"few","rate_limit":{"max":1,"window":"month"}}"#,
+    );
+    let day = r#"{"rate_limit":{"max":9,"window":"day"}}"#;
+    let other = r#"{"name":"x","state":{"counter":"n","window":"day"}}"#;
+    let shorthand = r#""rate_limit":{"max":1,"window":"month"}"#;
+    for (before, after) in [
+        (whole(key, "", by_key), whole(more, "", by_key)),
+        (whole(key, "", &rule(month)), whole(key, "", &rule(&format!("{day},{month}")))),
+        (whole(key, "", &rule(few)), whole(key, "", &rule(&format!("{month},{few}")))),
+        (whole(key, "", &rule(few)), whole(key, "", &rule(&format!("{other},{few}")))),
+        (
+            whole(key, "", shorthand),
+            whole(key, r#","methods":{"ping":{}}"#, &format!("{by_key},{shorthand}")),
+        ),
+    ] {
+        let call = |filter: &Filter| {
+            filter.call("t", &[("x-team", b"a"), ("authorization", b"Bearer a")], "", 200)
+        };
+        let filter = Filter::new(&before);
+        assert_eq!(call(&filter), "ran", "{before}");
+        let updated = Filter { store: filter.store, ..Filter::new(&after) };
+        let found = call(&updated);
+        assert!(found.ends_with(" limit_reached"), "{before} becomes {after}: {found}");
+    }
 }
 
 /// The bytes of every table, without its clock.

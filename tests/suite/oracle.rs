@@ -732,7 +732,7 @@ impl Limit<'_> {
 fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
     let mut limits = native_limits(&body["limits"], pointer);
     let own = format!("{pointer}/rate_limit");
-    limits.extend(rate_limit(&body["rate_limit"], own, "session"));
+    limits.extend(rate_limit(&body["rate_limit"], own, "grant"));
     for (i, rule) in list(&body["rules"]).iter().enumerate() {
         let pointer = format!("{pointer}/rules/{i}");
         limits.extend(rate_limit(&rule["rate_limit"], pointer.clone(), "global"));

@@ -167,7 +167,7 @@ fn entry_rate_limit(
         key: format!("rate_limit\0{tool}"),
         name: "rate_limit".to_owned(),
         window,
-        scope: Scope::Session,
+        scope: Scope::Grant,
         algorithm: Algorithm::Fixed,
         tool: tool.to_owned(),
     };
@@ -205,12 +205,14 @@ fn rule_limits(
         on_deny: on_deny.clone(),
         pointer: pointer.as_str().into(),
     };
+    let rule = field.value.as_object().and_then(|members| members.get("name")?.as_str());
+    let rule = rule.unwrap_or_default();
     if let Some(rate) = fields.take("rate_limit") {
         let Some((max, window)) = limit::shorthand(&rate, reader) else {
             return Vec::new();
         };
         let share = Share {
-            key: format!("rule\0{tool}\0{pointer}"),
+            key: book.nameless(tool, rule, window),
             name: "rate_limit".to_owned(),
             window,
             scope: Scope::Global,

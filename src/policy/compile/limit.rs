@@ -91,11 +91,23 @@ impl CounterBook {
             row.readers.push(tool);
             return Some(at);
         }
-        let id = self.id(&format!("{key}\0{window:?}\0{scope:?}\0{algorithm:?}"));
+        // Of names and meaning, never of places: a count outlives what an update puts before it.
+        let whose = match scope {
+            Scope::Key(at) => format!("key {}", reader.keys.get(at).map_or("", |key| &**key)),
+            Scope::Grant | Scope::Session | Scope::Global | Scope::Address => format!("{scope:?}"),
+        };
+        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{algorithm:?}"));
         let counter = Counter { id, window, algorithm };
         let counter = NamedCounter { name: name.into(), scope, counter };
         self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
+    }
+
+    /// The key of a counter that has no name: after its entry, its rule's name and its window, and how many such there are before it.
+    pub(super) fn nameless(&self, tool: &str, rule: &str, window: Window) -> String {
+        let like = format!("rule\0{tool}\0{rule}\0{window:?}\0");
+        let before = self.rows.iter().filter(|row| row.key.starts_with(&like)).count();
+        format!("{like}{before}")
     }
 
     /// Notes a counter that was refused, so that conditions on it are not reported too.

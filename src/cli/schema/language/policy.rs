@@ -51,7 +51,7 @@ const ENTRY: &[Field] = &[
         "rate_limit",
         Kind::Either(&[Kind::Rate, Kind::Object("rate_limit")]),
         Optional,
-        "A limit on a counter of this entry's own, with scope `session`.",
+        "A limit on a counter of this entry's own, with scope `grant`.",
         r#""10/minute""#,
     ),
     field(
