@@ -178,8 +178,8 @@ impl EventStream {
     /// Takes bytes of a line.
     fn piece(&mut self, piece: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
         if let Field::Data(_) = self.field {
-            let doubtful = self.doubt.push(piece);
-            self.data(piece, piece, doubtful, gate, out);
+            let doubt = self.doubt.push(piece);
+            self.data(piece, piece, doubt, gate, out);
             return;
         }
         let seen = self.line.len();
@@ -192,8 +192,9 @@ impl EventStream {
             if self.without_mark(field) == b"data" {
                 self.begin_data(gate, out);
                 let mark = line.len() - self.without_mark(&line).len();
-                let doubtful = self.doubt.push(line.get(mark..).unwrap_or_default());
-                self.data(&line, value.get(1..).unwrap_or_default(), doubtful, gate, out);
+                let doubt = self.doubt.push(line.get(mark..).unwrap_or_default());
+                let doubt = doubt.map(|at| mark + at);
+                self.data(&line, value.get(1..).unwrap_or_default(), doubt, gate, out);
                 return;
             }
             self.field = Field::Other;
@@ -219,16 +220,19 @@ impl EventStream {
         }
     }
 
-    /// Takes bytes of a line of data, and what of them is of its value.
+    /// Takes bytes of a line of data, what of them is of its value, and after how many of them it is doubtful. What stands before
+    /// that is shown as if it had come alone.
     fn data(
         &mut self,
         bytes: &[u8],
         value: &[u8],
-        doubtful: bool,
+        doubt: Option<usize>,
         gate: &mut impl Gate,
         out: &mut Vec<u8>,
     ) {
-        if doubtful {
+        if let Some((clear, _)) = doubt.and_then(|at| bytes.split_at_checked(at)) {
+            let value = value.get(..value.len().saturating_sub(bytes.len() - clear.len()));
+            self.data(clear, value.unwrap_or_default(), None, gate, out);
             self.spoil(gate, out);
             return;
         }

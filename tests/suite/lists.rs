@@ -195,6 +195,35 @@ proptest! {
     }
 }
 
+#[test]
+fn a_doubt_begins_at_the_same_byte_wherever_chunks_end() {
+    for line in [
+        format!("data: {{\"id\":1,event: x\u{2028}data: {LIST}"),
+        format!("data: {{\"id\":1,\"x\":\u{2028}data: {LIST}"),
+        format!("data: {{\"id\":1}}\u{85}data: {LIST}"),
+        format!("\u{feff}data: {{\"id\":1,\0{LIST}"),
+        format!("data:\u{c}data: {LIST}"),
+        format!("data: {LIST}\u{1c} data"),
+    ] {
+        for stream in [format!("{line}\n"), format!("{line}\n\ndata: 1\n\n"), line] {
+            for request in [Asked::List, Asked::Stream, Asked::Call, Asked::Nothing, Asked::Early] {
+                let whole =
+                    receive(request, "text/event-stream", stream.as_bytes(), &[], End::Body);
+                for size in 1..60 {
+                    let sizes = vec![size; stream.len()];
+                    let cut =
+                        receive(request, "text/event-stream", stream.as_bytes(), &sizes, End::Body);
+                    assert_eq!(
+                        cut.escape_ascii().to_string(),
+                        whole.escape_ascii().to_string(),
+                        "{request:?} {size} {stream:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 const POLICY: &str = r#"{"version":"1","default":"allow","hide":["secret"],"tools":{}}"#;
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"},{"name":"secret"},{"name":"read","x":[]}],"nextCursor":"2"}}"#;
 const JSON: [&str; 8] = [

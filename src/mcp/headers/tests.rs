@@ -151,7 +151,7 @@ fn framing_and_controls() {
         assert_eq!(framing(accept), expected, "{accept:?}");
     }
     let headers = list(&[("x-envoy-retry-on", b"5xx"), ("x-envoy-attempt-count", b"1")]);
-    assert_eq!(super::controls(&headers).collect::<Vec<_>>(), ["x-envoy-retry-on"]);
+    assert_eq!(super::steering::controls(&headers).collect::<Vec<_>>(), ["x-envoy-retry-on"]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn what_leads_to_another_place_goes() {
     ] {
         let headers = list(&[at, (name, value)]);
         for (judges_host, goes) in [(false, under_paths), (true, under_hosts)] {
-            let gone: Vec<String> = super::detours(&headers, judges_host).collect();
+            let gone: Vec<String> = super::steering::detours(&headers, judges_host).collect();
             assert_eq!(
                 gone,
                 [name].get(usize::from(!goes)..).unwrap_or_default(),

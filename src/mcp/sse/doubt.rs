@@ -22,35 +22,36 @@ impl Default for Doubt {
 }
 
 impl Doubt {
-    /// Takes the next bytes of the line, and tells whether they make it doubtful.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+    /// Takes the next bytes of the line. `Some` where they make it doubtful: after so many of them, wherever chunks end.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<usize> {
         // Most of a long line is nothing that needs a look.
         let plain = |byte: &u8| byte.is_ascii() && *byte >= 0x20;
         if !self.starts && self.tail.iter().all(plain) && bytes.iter().all(plain) {
-            return false;
+            return None;
         }
         let mut text = std::mem::take(&mut self.tail);
+        let before = text.len();
         text.extend_from_slice(bytes);
         let kept = text.len().min(TAIL);
-        let doubtful = self.scan(&text, text.len() - kept);
+        let found = self.scan(&text, text.len() - kept);
         self.tail = text.split_off(text.len() - kept);
-        doubtful
+        found.map(|at| (at + TAIL).saturating_sub(before))
     }
 
     /// Takes the end of the line.
     pub(super) fn end(&mut self) -> bool {
         let text = std::mem::take(&mut self.tail);
-        self.scan(&text, text.len())
+        self.scan(&text, text.len()).is_some()
     }
 
-    /// Looks at the bytes before `end`, with those behind it in sight.
-    fn scan(&mut self, text: &[u8], end: usize) -> bool {
+    /// Looks at the bytes before `end`, with those behind it in sight: where the first doubt is.
+    fn scan(&mut self, text: &[u8], end: usize) -> Option<usize> {
         for (at, byte) in text.iter().enumerate().take(end) {
             let rest = text.get(at..).unwrap_or_default();
             let fresh = std::mem::take(&mut self.fresh);
             if *byte == 0 {
                 // A zero is half of a character in other encodings.
-                return true;
+                return Some(at);
             }
             if matches!(
                 rest,
@@ -59,12 +60,12 @@ impl Doubt {
                 self.starts = true;
             } else if byte.is_ascii_graphic() {
                 if self.starts && !fresh && rest.starts_with(b"data") {
-                    return true;
+                    return Some(at);
                 }
                 self.starts = false;
             }
         }
-        false
+        None
     }
 }
 
@@ -73,5 +74,5 @@ pub(super) fn is_doubtful(line: &[u8]) -> bool {
     let field = line.split(|&byte| byte == b':').next().unwrap_or_default();
     let resembles = field != b"data" && field.trim_ascii().eq_ignore_ascii_case(b"data");
     let mut doubt = Doubt::default();
-    resembles || doubt.push(line) || doubt.end()
+    resembles || doubt.push(line).is_some() || doubt.end()
 }
