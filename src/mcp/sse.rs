@@ -165,7 +165,9 @@ impl EventStream {
         if !self.line.is_empty() || self.field != Field::Unknown {
             self.end_line(&[], gate, &mut out);
         }
-        self.end_event(gate, &mut out);
+        if self.end_event(gate, &mut out) {
+            out.extend_from_slice(b"\n\n");
+        }
         out
     }
 
@@ -253,7 +255,9 @@ impl EventStream {
                     self.spoil(gate, out);
                 }
             }
-            Field::Unknown if text.is_empty() => self.end_event(gate, out),
+            Field::Unknown if text.is_empty() => {
+                self.end_event(gate, out);
+            }
             Field::Unknown if text == b"data" => self.begin_data(gate, out),
             Field::Unknown | Field::Other if is_doubtful(text) => self.spoil(gate, out),
             Field::Unknown | Field::Other => {}
@@ -267,12 +271,12 @@ impl EventStream {
         self.doubt = Doubt::default();
     }
 
-    /// Ends an event.
-    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
+    /// Ends an event; true where other data took the place of its own.
+    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) -> bool {
         let held = std::mem::take(&mut self.held);
         let phase = std::mem::replace(&mut self.phase, Phase::Held);
         if !std::mem::take(&mut self.has_data) && phase == Phase::Held {
-            return;
+            return false;
         }
         let judged = matches!(phase, Phase::Held | Phase::Spoiled);
         let verdict = match phase {
@@ -284,12 +288,14 @@ impl EventStream {
         match &verdict {
             Verdict::Pass => out.extend_from_slice(&held),
             Verdict::Replace(data) => replace_data(&held, data, out),
-            // The end of the line before could become one with that of the empty line that follows.
-            Verdict::Drop if judged && out.last().copied().or(self.passed) == Some(b'\r') => {
-                out.push(b'\n');
-            }
             Verdict::Drop => {}
         }
+        let last = out.last().copied().or(self.passed);
+        if judged && verdict != Verdict::Pass && last == Some(b'\r') && !held.ends_with(b"\r") {
+            // It ended a line before; now the end of the empty line would be a part of it.
+            out.push(b'\n');
+        }
+        matches!(verdict, Verdict::Replace(_))
     }
 
     /// Lets bytes that are no data pass, or keeps them with the event that they belong to.

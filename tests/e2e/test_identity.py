@@ -259,7 +259,7 @@ VALUES: dict[str, tuple[dict[str, Any], str | None]] = {
     "a text": ({"client_id": "agent-7"}, "agent-7"),
     "letters beyond ASCII": ({"client_id": "agënt-😀"}, "agënt-😀"),
     "a text of eight bytes": ({"client_id": "abcdefgh"}, "abcdefgh"),
-    "a text that is the bytes of a number": ({"client_id": EIGHT}, EIGHT),
+    "a text that is the bytes of a number": ({"client_id": EIGHT}, r"\u{0}" * 6 + r"\u{1c}@"),
     "a text that is a number": ({"client_id": "7"}, "7"),
     "a number": ({"client_id": 7}, "7"),
     "a number with a point": ({"client_id": 7.0}, "7"),

