@@ -341,8 +341,15 @@ def receive(connection: socket.socket) -> bytes:
             raise rig.RigError(f"Envoy closed a connection after {data!r}")
         data += chunk
         head, separator, body = data.partition(b"\r\n\r\n")
-        if separator and len(body) >= int(head.lower().partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0]):
+        if separator and is_whole(head.lower(), body):
             return data
+
+
+def is_whole(head: bytes, body: bytes) -> bool:
+    """Whether the body has ended. Where a response is looked at for lists, nothing says its length beforehand."""
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
 
 
 # --- Measuring --------------------------------------------------------------------------------
