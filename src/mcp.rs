@@ -6,6 +6,7 @@ pub mod call;
 pub mod headers;
 pub mod message;
 pub mod outcome;
+pub mod percent;
 pub mod skim;
 pub mod sse;
 pub mod uri;

@@ -4,6 +4,7 @@
 
 use super::{Refusal, TOOLS_CALL, message::Message};
 use crate::json::Value;
+use crate::mcp::percent::percent_decoded;
 use crate::reason::Reason;
 
 pub mod credential;
@@ -142,29 +143,6 @@ fn names_method(target: &[u8]) -> bool {
         let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
         percent_decoded(key).eq_ignore_ascii_case(b"_method")
     })
-}
-
-/// A text with every well-formed escape undone.
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut pieces = text.split(|&byte| byte == b'%');
-    let mut bytes = pieces.next().unwrap_or_default().to_vec();
-    for piece in pieces {
-        let escape = piece.split_at_checked(2).and_then(|(digits, rest)| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            Some((u8::from_str_radix(digits, 16).ok()?, rest))
-        });
-        match escape {
-            Some((byte, rest)) => {
-                bytes.push(byte);
-                bytes.extend_from_slice(rest);
-            }
-            None => {
-                bytes.push(b'%');
-                bytes.extend_from_slice(piece);
-            }
-        }
-    }
-    bytes
 }
 
 fn read_post(headers: &[Header<'_>], max_body: usize) -> Result<Head, Refusal> {

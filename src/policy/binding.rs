@@ -7,6 +7,7 @@ mod index;
 use crate::json::Value;
 use crate::matcher::fold::{folded, narrow};
 use crate::matcher::name::Pattern;
+use crate::mcp::percent::percent_decoded;
 use crate::mcp::uri::canonical_path;
 use index::Index;
 
@@ -216,8 +217,11 @@ pub fn path(bytes: &[u8]) -> Option<String> {
         return None;
     }
     let path = canonical_path(way)?;
-    let escaped =
-        path.contains('%').then(|| String::from_utf8(unescaped(&path))).transpose().ok()?;
+    let escaped = path
+        .contains('%')
+        .then(|| String::from_utf8(percent_decoded(path.as_bytes())))
+        .transpose()
+        .ok()?;
     let odd = |character: char| {
         let plain = narrow(character);
         matches!(plain, ';' | '?' | '#')
@@ -239,19 +243,7 @@ fn disguised(path: &str) -> String {
     if path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%') {
         return path.to_ascii_lowercase();
     }
-    folded(&String::from_utf8_lossy(&unescaped(path))).collect()
-}
-
-/// The bytes of a path whose escapes are all well-formed.
-fn unescaped(path: &str) -> Vec<u8> {
-    let mut pieces = path.split('%');
-    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
-        bytes.extend(u8::from_str_radix(digits, 16));
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    bytes
+    folded(&String::from_utf8_lossy(&percent_decoded(path.as_bytes()))).collect()
 }
 
 /// The first segment of a lenient path, where a slash ends it.
