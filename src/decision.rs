@@ -1,99 +1,110 @@
 //! The decision about one call: total, pure, and without allocation. Lists show what the same functions say of a name.
 //!
-//! Counters are not seen here; conditions that read them wait for [`crate::enforce`].
+//! Counters are not seen here; conditions that read them wait for [`crate::enforce`]. A [`Witness`] is told of every step.
 
+mod case;
+
+pub use case::Case;
+
+use crate::denial::Denial;
 use crate::identity::Caller;
-use crate::json::Value;
 use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::{Side, Terms};
+use crate::matcher::value::Terms;
 use crate::matcher::work::Work;
-use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
-use crate::number::{Decimal, Micros};
-use crate::policy::compiled::{
-    Action, Amount, Check, CheckKind, Condition, Default, Entry, Listing, Policy, Subject,
-};
+use crate::policy::compiled::{Action, Amount, Default, Entry, Listing, Policy};
 use crate::policy::section::Section;
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
-
-/// Why a call is denied, and by which line of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denial<'p> {
-    /// The reason.
-    pub reason: Reason,
-    /// What is denied.
-    pub kind: Kind,
-    /// JSON Pointer to the line in the policy; empty where no line decided.
-    pub rule: &'p str,
-    /// The author's text.
-    pub text: Option<&'p str>,
-    /// What else there is to say.
-    pub detail: Detail<'p>,
-}
-
-/// What a denial says beyond its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail<'p> {
-    /// Nothing.
-    None,
-    /// The argument whose condition does not hold.
-    Path(&'p str),
-    /// The argument that cannot be decided, with what it needed and what it had.
-    Mismatch(&'p str, Mismatch),
-    /// The limit that is reached.
-    Limit {
-        /// The name of the counter.
-        counter: &'p str,
-        /// The most that the window admits.
-        max: Micros,
-        /// What it still admits.
-        remaining: Micros,
-        /// Its length.
-        window_seconds: u64,
-        /// Milliseconds until the call could pass.
-        retry_after: Option<u64>,
-    },
-}
+use crate::witness::{Told, Witness};
 
 /// What the policy says of a call, counters aside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Decision<'p> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
     /// The first denial.
-    pub denial: Option<Denial<'p>>,
+    pub denial: Option<Denial>,
     /// The first denial by an entry in shadow, before any other.
-    pub would_deny: Option<Denial<'p>>,
+    pub would_deny: Option<Denial>,
 }
 
-/// A counter could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CounterUnread;
+/// A call with the rules that are about it, which are looked up once.
+#[derive(Debug)]
+pub struct Matched<'p, 'v> {
+    call: Call<'v>,
+    section: &'p Section,
+    entries: Vec<&'p Entry>,
+}
+
+impl<'p, 'v> Matched<'p, 'v> {
+    /// Looks the rules up; `None` where the policy has no section for names of this kind.
+    #[must_use]
+    pub fn of(policy: &'p Policy, call: Call<'v>) -> Option<Matched<'p, 'v>> {
+        let section = policy.section(call.kind)?;
+        // A name that could be read in two ways meets no entry.
+        let name = call.exact.as_deref();
+        let entries = name.into_iter().flat_map(|name| section.entries_for(name)).collect();
+        Some(Matched { call, section, entries })
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> &Call<'v> {
+        &self.call
+    }
+
+    /// The entries that match the name: exact, then globs by specificity, then `"*"`.
+    #[must_use]
+    pub fn entries(&self) -> &[&'p Entry] {
+        &self.entries
+    }
+
+    /// Whether the name is denied by itself, so that it meets no rule.
+    #[must_use]
+    pub fn is_denied_by_name(&self) -> bool {
+        self.by_name().is_some()
+    }
+
+    /// The denial of the name by itself: unreadable, hidden, not exact, or not listed.
+    fn by_name(&self) -> Option<Denial> {
+        match readable(self.section, &self.call) {
+            Ok(name) => by_name(self.section, &self.call, name, || {
+                self.entries.iter().any(|entry| entry.lists())
+            }),
+            Err(denial) => Some(denial),
+        }
+    }
+}
 
 /// Decides what a call names, by the section for its kind.
 #[must_use]
-pub fn decide<'p>(
-    policy: &'p Policy,
-    call: &Call<'_>,
+pub fn decide<W: Witness>(
+    matched: &Matched<'_, '_>,
     caller: &Caller,
     work: &Work,
-) -> Decision<'p> {
-    let Some(section) = policy.section(call.kind) else {
-        return Decision::default();
-    };
-    let name = match admitted(section, call) {
-        Ok(name) => name,
-        Err(denial) => return Decision { denial: Some(denial), would_deny: None },
-    };
+    witness: &W,
+) -> Decision {
     let mut decision = Decision::default();
-    for entry in section.entries_for(name) {
-        if decision.note(entry.force, by_entry(section, entry, (call, caller), work)) {
+    if let Some(denial) = matched.by_name() {
+        witness.hear(&Told::Named(&denial));
+        decision.denial = Some(denial);
+        return decision;
+    }
+    let case = Case { call: &matched.call, caller, work, witness };
+    for entry in &matched.entries {
+        witness.hear(&Told::Met(entry));
+    }
+    for entry in &matched.entries {
+        if decision.note(entry.force, case.by_entry(entry)) && !W::HEARS_ALL {
             return decision;
         }
     }
-    for entry in section.entries_for(name) {
-        let approval = (entry.action == Action::RequireApproval)
-            .then(|| entry.action_denial(section.kind, Reason::ApprovalRequired));
-        if decision.note(entry.force, approval) {
+    for entry in &matched.entries {
+        if entry.action != Action::RequireApproval {
+            continue;
+        }
+        let denial = Denial::by(entry.action_rule, matched.call.kind, Reason::ApprovalRequired);
+        witness.hear(&Told::Acted(entry, Some(&denial)));
+        if decision.note(entry.force, Some(denial)) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -102,15 +113,21 @@ pub fn decide<'p>(
 
 /// Decides a name that a request only refers to: whether it may be called with some arguments.
 #[must_use]
-pub fn decide_reference<'p>(policy: &'p Policy, call: &Call<'_>) -> Decision<'p> {
-    let Some(section) = policy.section(call.kind) else {
-        return Decision::default();
-    };
-    let denial = match admitted(section, call) {
-        Ok(name) => always(section, name),
-        Err(denial) => Some(denial),
-    };
-    Decision { denial, would_deny: None }
+pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> Decision {
+    let mut decision = Decision::default();
+    if let Some(denial) = matched.by_name() {
+        witness.hear(&Told::Named(&denial));
+        decision.denial = Some(denial);
+        return decision;
+    }
+    for entry in &matched.entries {
+        witness.hear(&Told::Met(entry));
+        let denial = always(matched.section.kind, entry, witness);
+        if decision.note(Force::Enforced, denial) && !W::HEARS_ALL {
+            return decision;
+        }
+    }
+    decision
 }
 
 /// Whether a list shows what this names.
@@ -124,45 +141,69 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
         // What hides a name cannot be compared with it.
         return !section.filters(policy.listing);
     };
-    match by_name(section, call, name).map(|denial| denial.reason) {
+    let kind = section.kind;
+    let listed = || section.entries_for(name).any(Entry::lists);
+    match by_name(section, call, name, listed).map(|denial| denial.reason) {
         Some(Reason::NameNotExact) => match policy.listing {
             Listing::Listed => section.default == Default::Allow,
             Listing::Callable => false,
             Listing::All => true,
         },
-        Some(reason) if reason == not_allowed(section.kind) => policy.listing == Listing::All,
+        Some(reason) if reason == not_allowed(kind) => policy.listing == Listing::All,
         Some(_) => false,
-        None => policy.listing != Listing::Callable || always(section, name).is_none(),
+        None => {
+            let mut entries = section.entries_for(name);
+            policy.listing != Listing::Callable
+                || !entries.any(|entry| always(kind, entry, &()).is_some())
+        }
     }
 }
 
-/// The name of a call that may go on to the entries, or the denial by its name alone.
-fn admitted<'p, 'c>(section: &'p Section, call: &'c Call<'_>) -> Result<&'c str, Denial<'p>> {
-    let name = readable(section, call)?;
-    by_name(section, call, name).map_or(Ok(name), Err)
-}
-
 /// The name as it is matched, or the denial of one that could be read in two ways.
-fn readable<'p, 'c>(section: &'p Section, call: &'c Call<'_>) -> Result<&'c str, Denial<'p>> {
-    call.exact.as_deref().ok_or(Denial {
-        reason: Reason::NameUnreadable,
-        kind: section.kind,
-        rule: "",
-        text: None,
-        detail: Detail::None,
-    })
+fn readable<'c>(section: &Section, call: &'c Call<'_>) -> Result<&'c str, Denial> {
+    let denial = || Denial::without_rule(section.kind, Reason::NameUnreadable);
+    call.exact.as_deref().ok_or_else(denial)
 }
 
-/// The denial that comes whatever the arguments and counts are.
-fn always<'p>(section: &'p Section, name: &str) -> Option<Denial<'p>> {
-    let mut entries = section.entries_for(name).filter(|entry| entry.denies_always());
-    entries.next().map(|entry| {
-        let check = entry.checks.iter().find(|check| check.denies_always());
-        match check.filter(|_| entry.action != Action::Deny) {
-            Some(check) => check.denial(section.kind, check.reason(section.kind), Detail::None),
-            None => entry.action_denial(section.kind, denied(section.kind)),
+/// The denial by a name itself: hidden, not exact, or not listed.
+fn by_name(
+    section: &Section,
+    call: &Call<'_>,
+    name: &str,
+    listed: impl FnOnce() -> bool,
+) -> Option<Denial> {
+    let kind = section.kind;
+    if let Some(line) = section.hidden(name) {
+        return Some(Denial::by(line.rule, kind, hidden(kind)));
+    }
+    if let Some(alike) = section.resembled(name, call.relaxed.as_deref()) {
+        // What resembles a hidden name must not tell that there is one.
+        let reason = if alike.hides { hidden(kind) } else { Reason::NameNotExact };
+        return Some(Denial::by(alike.rule, kind, reason));
+    }
+    let listed = section.default == Default::Allow || listed();
+    (!listed).then(|| Denial::by(section.default_rule, kind, not_allowed(kind)))
+}
+
+/// The denial by an entry that comes whatever the arguments and counts are.
+fn always<W: Witness>(kind: Kind, entry: &Entry, witness: &W) -> Option<Denial> {
+    if entry.force == Force::Shadow {
+        return None;
+    }
+    let mut first =
+        (entry.action == Action::Deny).then(|| Denial::by(entry.action_rule, kind, denied(kind)));
+    if entry.action != Action::RequireApproval {
+        witness.hear(&Told::Acted(entry, first.as_ref()));
+    }
+    for check in entry.checks.iter().filter(|check| check.denies_always()) {
+        if first.is_some() && !W::HEARS_ALL {
+            break;
         }
-    })
+        let denial = Denial::by(check.rule, kind, check.reason(kind));
+        witness.hear(&Told::Checked(entry, check, Some(&denial)));
+        first = first.or(Some(denial));
+    }
+    first
 }
 
 fn hidden(kind: Kind) -> Reason {
@@ -183,9 +224,7 @@ fn not_allowed(kind: Kind) -> Reason {
     }
 }
 
-/// The reason for what an entry denies.
-#[must_use]
-pub fn denied(kind: Kind) -> Reason {
+fn denied(kind: Kind) -> Reason {
     match kind {
         Kind::Tool => Reason::ToolDenied,
         Kind::Resource => Reason::ResourceDenied,
@@ -197,16 +236,14 @@ pub fn denied(kind: Kind) -> Reason {
 /// Whether some argument key is one that a lenient server could take for a key that the policy names for this name, or for
 /// something else than a key.
 #[must_use]
-pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>, work: &Work) -> bool {
-    let (Some(arguments), Some(section), Some(name)) =
-        (call.arguments, policy.section(call.kind), call.exact.as_deref())
-    else {
+pub fn has_ambiguous_argument(policy: &Policy, matched: &Matched<'_, '_>, work: &Work) -> bool {
+    let Some(arguments) = matched.call.arguments else { return false };
+    if matched.call.exact.is_none() {
         return false;
-    };
-    let of_entries = section
-        .entries_for(name)
-        .flat_map(|entry| entry.paths.iter().map(|path| (path, entry.decode)));
-    let limits = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
+    }
+    let entries = matched.entries.iter();
+    let of_entries = entries.flat_map(|entry| entry.paths.iter().map(|path| (path, entry.decode)));
+    let limits = policy.all_limits.iter().filter(|_| matched.call.kind == Kind::Tool);
     let of_all = limits.filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some((path, Decode::Unsaid)),
         Amount::Fixed(_) => None,
@@ -218,167 +255,19 @@ pub fn has_ambiguous_argument(policy: &Policy, call: &Call<'_>, work: &Work) -> 
     })
 }
 
-/// Judges one check; `count` reads a counter by index, or says `None` to leave it out of account.
-///
-/// # Errors
-/// [`CounterUnread`] where `count` fails.
-pub fn by_check<'p>(
-    (call, caller): (&Call<'_>, &Caller),
-    check: &'p Check,
-    terms: Terms<'_>,
-    count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
-) -> Result<Option<Denial<'p>>, CounterUnread> {
-    let kind = call.kind;
-    let denial = |reason, detail| Some(check.denial(kind, reason, detail));
-    if check.kind == CheckKind::Deny {
-        return Ok(denial(check.reason(kind), Detail::None));
-    }
-    let mut undecided = None;
-    for condition in &check.conditions {
-        match condition.holds((call, caller), terms, check.side(), count)? {
-            Truth::True => {}
-            // False wins over undecidable: look no further.
-            Truth::False => {
-                return Ok(match check.kind {
-                    CheckKind::Require => denial(check.reason(kind), condition.detail()),
-                    CheckKind::DenyIf | CheckKind::Deny => None,
-                });
-            }
-            Truth::Undecidable(mismatch) => {
-                undecided = undecided.or(Some((condition, mismatch)));
-            }
-        }
-    }
-    Ok(match (undecided, check.kind) {
-        (Some((condition, mismatch)), _) => {
-            denial(Reason::ValueUndecidable, condition.mismatch_detail(mismatch))
-        }
-        (None, CheckKind::DenyIf) => denial(check.reason(kind), Detail::None),
-        (None, CheckKind::Require | CheckKind::Deny) => None,
-    })
-}
-
-impl<'p> Decision<'p> {
-    /// Takes note of a denial; true if it ends the decision.
-    pub fn note(&mut self, force: Force, denial: Option<Denial<'p>>) -> bool {
+impl Decision {
+    /// Takes note of a denial; true if it ends the decision. The first one stays.
+    pub fn note(&mut self, force: Force, denial: Option<Denial>) -> bool {
         let Some(denial) = denial else { return false };
         match force {
-            Force::Enforced => self.denial = Some(denial),
-            Force::Shadow => self.would_deny = self.would_deny.or(Some(denial)),
+            Force::Enforced => {
+                self.denial.get_or_insert(denial);
+            }
+            Force::Shadow if self.denial.is_none() => {
+                self.would_deny.get_or_insert(denial);
+            }
+            Force::Shadow => {}
         }
         force == Force::Enforced
-    }
-}
-
-/// The denial of a name by itself: hidden, not exact, or not listed.
-#[must_use]
-pub fn by_name<'p>(section: &'p Section, call: &Call<'_>, name: &str) -> Option<Denial<'p>> {
-    let kind = section.kind;
-    let denial =
-        |reason, rule| Some(Denial { reason, kind, rule, text: None, detail: Detail::None });
-    if let Some(line) = section.hidden(name) {
-        return denial(hidden(kind), &*line.pointer);
-    }
-    if let Some(alike) = section.resembled(name, call.relaxed.as_deref()) {
-        // What resembles a hidden name must not tell that there is one.
-        let reason = if alike.hides { hidden(kind) } else { Reason::NameNotExact };
-        return denial(reason, &*alike.pointer);
-    }
-    let listed = section.default == Default::Allow || section.entries_for(name).any(Entry::lists);
-    if listed { None } else { denial(not_allowed(kind), &*section.default_pointer) }
-}
-
-fn by_entry<'p>(
-    section: &Section,
-    entry: &'p Entry,
-    (call, caller): (&Call<'_>, &Caller),
-    work: &Work,
-) -> Option<Denial<'p>> {
-    let terms = Terms { decode: entry.decode, work };
-    if entry.action == Action::Deny {
-        return Some(entry.action_denial(section.kind, denied(section.kind)));
-    }
-    // A `deny_if` that reads a counter has to wait for it; a requirement can fail already by what it asks of the call.
-    let mut checks = entry.checks.iter();
-    checks.find_map(|check| {
-        if check.kind == CheckKind::DenyIf && check.reads_counters() {
-            return None;
-        }
-        by_check((call, caller), check, terms, &mut |_| Ok(None))
-            .unwrap_or_else(|CounterUnread| Some(check.unread(section.kind)))
-    })
-}
-
-impl Entry {
-    fn action_denial(&self, kind: Kind, reason: Reason) -> Denial<'_> {
-        let text = self.reason.as_deref();
-        Denial { reason, kind, rule: &self.action_pointer, text, detail: Detail::None }
-    }
-}
-
-impl Check {
-    /// The denial of a check whose counter cannot be read.
-    #[must_use]
-    pub fn unread(&self, kind: Kind) -> Denial<'_> {
-        let reason = Reason::CountersUnavailable;
-        Denial { reason, kind, rule: &self.pointer, text: None, detail: Detail::None }
-    }
-
-    fn denial<'p>(&'p self, kind: Kind, reason: Reason, detail: Detail<'p>) -> Denial<'p> {
-        Denial { reason, kind, rule: &self.pointer, text: self.on_deny.as_deref(), detail }
-    }
-
-    fn reason(&self, kind: Kind) -> Reason {
-        match self.kind {
-            CheckKind::Require => Reason::RequirementNotMet,
-            CheckKind::DenyIf => Reason::DeniedByCondition,
-            CheckKind::Deny => denied(kind),
-        }
-    }
-}
-
-impl Condition {
-    /// Whether the condition holds; `count` as in [`by_check`].
-    ///
-    /// # Errors
-    /// [`CounterUnread`] where `count` fails.
-    pub fn holds(
-        &self,
-        (call, caller): (&Call<'_>, &Caller),
-        terms: Terms<'_>,
-        side: Side,
-        count: &mut impl FnMut(usize) -> Result<Option<Micros>, CounterUnread>,
-    ) -> Result<Truth, CounterUnread> {
-        let of_caller = |value: Option<&Value<'_>>| {
-            self.matcher.test(value, side, Terms { decode: Decode::Never, ..terms })
-        };
-        match &self.subject {
-            Subject::Argument(path) => {
-                let test = &mut |value: Option<&Value<'_>>| self.matcher.test(value, side, terms);
-                Ok(path.visit(call.arguments, terms, test))
-            }
-            // What is said of the caller is text, whatever it looks like.
-            Subject::Identity(None) => Ok(of_caller(caller.grant_value().as_ref())),
-            Subject::Identity(Some(key)) => Ok(of_caller(caller.key(*key))),
-            Subject::Header(header) => Ok(of_caller(caller.header(*header))),
-            Subject::Counter(counter) => Ok(match count(*counter)? {
-                Some(used) => self.matcher.test_count(Decimal::from(used)),
-                None => Truth::True,
-            }),
-        }
-    }
-
-    fn detail(&self) -> Detail<'_> {
-        match &self.subject {
-            Subject::Argument(path) => Detail::Path(path.text()),
-            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
-        }
-    }
-
-    fn mismatch_detail(&self, mismatch: Mismatch) -> Detail<'_> {
-        match &self.subject {
-            Subject::Argument(path) => Detail::Mismatch(path.text(), mismatch),
-            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => Detail::None,
-        }
     }
 }

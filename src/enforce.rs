@@ -1,85 +1,64 @@
 //! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
 
-use crate::decision::{
-    CounterUnread, Decision, Denial, Detail, by_check, decide, decide_reference,
-};
+mod due;
+mod permit;
+
+pub use permit::Permit;
+
+use crate::decision::{Case, Decision, Matched, decide, decide_reference};
+use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
-use crate::json::Value;
-use crate::matcher::path::{Decode, Path};
+use crate::matcher::path::Decode;
 use crate::matcher::value::Terms;
 use crate::matcher::work::Work;
-use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
-use crate::number::{Decimal, Micros};
+use crate::number::Micros;
 use crate::policy::compiled::{
-    Amount, Condition, Config, Entry, Limit, NamedCounter, Policy, Refund, Scope, Subject,
+    Condition, Config, Entry, Limit, NamedCounter, Policy, Scope, Subject,
 };
 use crate::policy::settings::OnError;
-use crate::rate::limiter::{Cause, Charge, Force, Granted, Limiter, Overrun, Refused, Reservation};
+use crate::rate::limiter::{Charge, Force, Limiter, Overrun, Refused};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::time::UnixMillis;
+use crate::witness::{self, CounterUnread, Told, Witness};
+use due::{Due, amount, join};
 
 /// What becomes of a call.
 #[derive(Debug)]
-pub enum Outcome<'p> {
-    /// It may be forwarded; `would_deny` is what a rule in shadow would have said.
-    Permitted(Permit, Option<Denial<'p>>),
+pub enum Outcome {
+    /// It may be forwarded; the denial is what a rule in shadow would have said.
+    Permitted(Permit, Option<Denial>),
     /// It is answered here.
-    Denied(Denial<'p>),
-}
-
-/// The right to forward one call, with what was counted for it. Only [`enforce`] makes one.
-#[derive(Debug)]
-pub struct Permit {
-    counted: Vec<Reservation>,
-    refundable: Vec<Reservation>,
-}
-
-impl Permit {
-    /// Takes back everything: the call is not forwarded after all.
-    pub fn revoke<S: SharedStore>(self, limiter: &Limiter<'_, S>) {
-        limiter.give_back(self.counted());
-    }
-
-    /// Everything that was counted: given back where the server refuses a caller whom nothing verified.
-    pub fn counted(&self) -> impl Iterator<Item = &Reservation> {
-        self.counted.iter().chain(&self.refundable)
-    }
-
-    /// What is to be given back if the server answers with an error.
-    #[must_use]
-    pub fn into_refundable(self) -> Vec<Reservation> {
-        self.refundable
-    }
+    Denied(Denial),
 }
 
 /// What of a request the policy has rules for: its method, and then what it calls or refers to.
 #[derive(Debug)]
-pub struct Governed<'v> {
-    calls: Vec<Call<'v>>,
-    references: Vec<Call<'v>>,
+pub struct Governed<'p, 'v> {
+    calls: Vec<Matched<'p, 'v>>,
+    references: Vec<Matched<'p, 'v>>,
 }
 
-impl<'v> Governed<'v> {
-    /// Picks it; `None` where the policy has no rules for the request.
+impl<'p, 'v> Governed<'p, 'v> {
+    /// Picks it, and looks up the rules that are about it; `None` where the policy has no rules for the request.
     #[must_use]
-    pub fn of(policy: &Policy, request: &Request<'v>) -> Option<Governed<'v>> {
-        let has_rules = |call: &Call<'_>| policy.section(call.kind).is_some();
+    pub fn of(policy: &'p Policy, request: &Request<'v>) -> Option<Governed<'p, 'v>> {
+        let matched = |call: Call<'v>| Matched::of(policy, call);
         // Giving up a subscription asks for nothing.
         let called = request.call.clone().filter(|_| request.method != "resources/unsubscribe");
-        let calls: Vec<Call<'v>> =
-            [Some(request.as_method()), called].into_iter().flatten().filter(has_rules).collect();
-        let references: Vec<Call<'v>> =
-            request.references().into_iter().filter(has_rules).collect();
+        let calls = [Some(request.as_method()), called].into_iter().flatten();
+        let calls: Vec<Matched<'p, 'v>> = calls.filter_map(matched).collect();
+        let references: Vec<Matched<'p, 'v>> =
+            request.references().into_iter().filter_map(matched).collect();
         let governed = !calls.is_empty() || !references.is_empty();
         governed.then_some(Governed { calls, references })
     }
 
     /// Everything that is called.
     #[must_use]
-    pub fn calls(&self) -> &[Call<'v>] {
+    pub fn calls(&self) -> &[Matched<'p, 'v>] {
         &self.calls
     }
 
@@ -96,121 +75,136 @@ impl<'v> Governed<'v> {
             Subject::Argument(_) | Subject::Header(_) => false,
         };
         // What is in shadow refuses nobody.
-        let meets = |entry: &Entry| {
+        let meets = |entry: &&Entry| {
             let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
             let counts = entry.limits.iter().any(|limit| counts(limit.counter));
             entry.force == Force::Enforced && (counts || checks.any(reads))
         };
         caller.is_ambiguous()
             && policy.force == Force::Enforced
-            && self.calls.iter().any(|call| {
-                let mut for_all = policy.all_limits.iter().filter(|_| call.kind == Kind::Tool);
-                entries(policy, call).any(meets) || for_all.any(|limit| counts(limit.counter))
+            && self.calls.iter().any(|matched| {
+                let tool = matched.call().kind == Kind::Tool;
+                let mut for_all = policy.all_limits.iter().filter(|_| tool);
+                matched.entries().iter().any(meets) || for_all.any(|limit| counts(limit.counter))
             })
     }
+}
 
-    /// What is only referred to.
+/// What a request is decided and counted with.
+#[derive(Debug)]
+pub struct Enforcer<'e, S, W> {
+    /// The configuration.
+    pub config: &'e Config,
+    /// The policy.
+    pub policy: &'e Policy,
+    /// Who calls.
+    pub caller: &'e Caller,
+    /// What counts.
+    pub limiter: &'e Limiter<'e, S>,
+    /// When.
+    pub now: UnixMillis,
+    /// What comparisons are paid with.
+    pub work: &'e Work,
+    /// Who listens.
+    pub witness: &'e W,
+}
+
+impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
+    /// Decides a request and counts it.
     #[must_use]
-    pub fn references(&self) -> &[Call<'v>] {
-        &self.references
+    pub fn enforce(&self, governed: &Governed<'e, '_>) -> Outcome {
+        self.witness.hear(&Told::Begun(self.policy));
+        let outcome = if W::HEARS_ALL {
+            // The listener hears more than is done, so it must cost nothing of what is done: neither steps nor counts.
+            self.listening(self.witness, &self.work.copied()).tell(governed);
+            self.listening(&(), self.work).outcome(governed)
+        } else {
+            self.outcome(governed)
+        };
+        let outcome = match (outcome, self.policy.force) {
+            (Outcome::Denied(denial), Force::Shadow) => {
+                Outcome::Permitted(Permit::uncounted(), Some(denial))
+            }
+            (outcome, _) => outcome,
+        };
+        let denial = match &outcome {
+            Outcome::Permitted(_, denial) => denial.as_ref(),
+            Outcome::Denied(denial) => Some(denial),
+        };
+        self.witness.hear(&Told::Ended(denial));
+        outcome
     }
-}
 
-/// Decides a request and counts it.
-pub fn enforce<'p, S: SharedStore>(
-    config: &'p Config,
-    policy: &'p Policy,
-    governed: &Governed<'_>,
-    caller: &Caller,
-    limiter: &Limiter<'_, S>,
-    now: UnixMillis,
-    work: &Work,
-) -> Outcome<'p> {
-    let enforcement = Enforcement { config, policy, governed, caller, limiter, now, work };
-    match (enforcement.outcome(), policy.force) {
-        (Outcome::Denied(denial), Force::Shadow) => {
-            Outcome::Permitted(Permit { counted: Vec::new(), refundable: Vec::new() }, Some(denial))
-        }
-        (outcome, _) => outcome,
+    fn listening<'o, V>(&'o self, witness: &'o V, work: &'o Work) -> Enforcer<'o, S, V> {
+        let Enforcer { config, policy, caller, limiter, now, .. } = *self;
+        Enforcer { config, policy, caller, limiter, now, work, witness }
     }
-}
 
-struct Enforcement<'e, 'p, S> {
-    config: &'p Config,
-    policy: &'p Policy,
-    governed: &'e Governed<'e>,
-    caller: &'e Caller,
-    limiter: &'e Limiter<'e, S>,
-    now: UnixMillis,
-    work: &'e Work,
-}
-
-/// What one call counts on one counter, through one limit or several.
-struct Due<'p> {
-    kind: Kind,
-    limit: &'p Limit,
-    named: &'p NamedCounter,
-    charge: Charge,
-    refund: Refund,
-}
-
-impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
-    fn outcome(&self) -> Outcome<'p> {
-        let mut decision = self.decision();
+    fn outcome(&self, governed: &Governed<'_, '_>) -> Outcome {
+        let mut decision = self.decision(governed);
         if decision.denial.is_none() {
-            self.read_counters(&mut decision);
+            self.read_counters(governed, &mut decision);
         }
         let dues = match decision.denial {
-            None => self.dues(&mut decision),
+            None => self.dues(governed, &mut decision),
             Some(_) => Vec::new(),
         };
         match decision.denial {
             Some(denial) => Outcome::Denied(denial),
-            None => self.reserve(dues, decision.would_deny),
+            None => self.reserve(&dues, decision.would_deny),
         }
     }
 
-    fn decision(&self) -> Decision<'p> {
-        let decide = |call| decide(self.policy, call, self.caller, self.work);
-        let calls = self.governed.calls.iter().map(decide);
-        let references =
-            self.governed.references.iter().map(|call| decide_reference(self.policy, call));
+    /// Goes the same way to its end whatever denies on it, and counts nothing.
+    fn tell(&self, governed: &Governed<'_, '_>) {
+        let mut decision = self.decision(governed);
+        if governed.calls.iter().any(Matched::is_denied_by_name) {
+            // It meets no rule, so there is nothing behind.
+            return;
+        }
+        self.read_counters(governed, &mut decision);
+        for due in self.dues(governed, &mut decision) {
+            let weighed = self.limiter.weigh(&due.charge, self.now);
+            self.witness.hear(&Told::Weighed(&due.charge, due.limit, &weighed));
+        }
+    }
+
+    fn decision(&self, governed: &Governed<'_, '_>) -> Decision {
+        let decide = |matched| decide(matched, self.caller, self.work, self.witness);
+        let calls = governed.calls.iter().map(decide);
+        let references = governed.references.iter();
+        let references = references.map(|matched| decide_reference(matched, self.witness));
         let mut decision = Decision::default();
         for next in calls.chain(references) {
             decision.would_deny = decision.would_deny.or(next.would_deny);
-            if next.denial.is_some() {
-                decision.denial = next.denial;
+            decision.denial = decision.denial.or(next.denial);
+            if decision.denial.is_some() && !W::HEARS_ALL {
                 break;
             }
         }
         decision
     }
 
-    /// The calls with the entries that match them.
-    fn entries(&self) -> impl Iterator<Item = (&Call<'_>, &'p Entry)> {
-        let policy = self.policy;
-        let calls = self.governed.calls.iter();
-        calls.flat_map(move |call| entries(policy, call).map(move |entry| (call, entry)))
-    }
-
     /// Judges the checks that read counters.
-    fn read_counters(&self, decision: &mut Decision<'p>) {
+    fn read_counters(&self, governed: &Governed<'_, '_>, decision: &mut Decision) {
         let mut count = |at: usize| {
             let named = self.policy.counters.get(at).ok_or(CounterUnread)?;
             let account = self.caller.counted_as(named.scope);
             let used = self.limiter.used(named.counter, account, self.now);
             used.map(Some).map_err(|_| CounterUnread)
         };
-        for (call, entry) in self.entries() {
-            let terms = Terms { decode: entry.decode, work: self.work };
+        for (matched, entry) in entries(governed) {
+            let call = matched.call();
+            let case = Case { call, caller: self.caller, work: self.work, witness: self.witness };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
-                let judged = by_check((call, self.caller), check, terms, &mut count);
+                let judged = case.by_check(entry, check, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
                     (Ok(denial), _) => denial,
                     (Err(CounterUnread), OnError::Deny) => Some(check.unread(call.kind)),
                     (Err(CounterUnread), OnError::Allow) => None,
                 };
-                if decision.note(entry.force, denial) {
+                self.witness.hear(&Told::Checked(entry, check, denial.as_ref()));
+                if decision.note(entry.force, denial) && !W::HEARS_ALL {
                     return;
                 }
             }
@@ -218,38 +212,39 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
     }
 
     /// What the call counts, in the order of the policy. An amount that cannot be counted denies.
-    fn dues(&self, decision: &mut Decision<'p>) -> Vec<Due<'p>> {
-        let of_entries = self.entries().flat_map(|(call, entry)| {
-            entry.limits.iter().map(move |limit| (call, limit, entry.force, entry.decode))
+    fn dues<'d>(&self, governed: &'d Governed<'_, '_>, decision: &mut Decision) -> Vec<Due<'d>>
+    where
+        'e: 'd,
+    {
+        let of_entries = entries(governed).flat_map(|(matched, entry)| {
+            entry.limits.iter().map(move |limit| (matched.call(), Some(entry), limit))
         });
-        let tools = self.governed.calls.iter().filter(|call| call.kind == Kind::Tool);
-        let of_all = tools.flat_map(|call| {
+        let tools = governed.calls.iter().filter(|matched| matched.call().kind == Kind::Tool);
+        let of_all = tools.flat_map(|matched| {
             let limits = self.policy.all_limits.iter();
-            limits.map(move |limit| (call, limit, Force::Enforced, Decode::Unsaid))
+            limits.map(move |limit| (matched.call(), None, limit))
         });
-        let mut dues: Vec<Due<'p>> = Vec::new();
-        for (call, limit, force, decode) in of_entries.chain(of_all) {
+        let mut dues: Vec<Due<'d>> = Vec::new();
+        for (call, entry, limit) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
             };
+            let force = entry.map_or(Force::Enforced, |entry| entry.force);
+            let decode = entry.map_or(Decode::Unsaid, |entry| entry.decode);
             let kind = call.kind;
-            let terms = Terms { decode, work: self.work };
-            match amount(&limit.amount, call.arguments, terms) {
+            let amount = amount(&limit.amount, call.arguments, Terms { decode, work: self.work });
+            self.hear_due(entry, limit, named, &amount);
+            match amount {
                 Ok(amount) => {
                     let account = self.caller.counted_as(named.scope);
                     let charge =
                         Charge { counter: named.counter, account, amount, max: limit.max, force };
-                    join(&mut dues, Due { kind, limit, named, charge, refund: limit.refund });
+                    join(&mut dues, Due { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {
-                    let denial = Denial {
-                        reason: Reason::InvalidIncrement,
-                        kind,
-                        rule: &limit.pointer,
-                        text: None,
-                        detail,
-                    };
-                    if decision.note(force, Some(denial)) {
+                    let reason = Reason::InvalidIncrement;
+                    let denial = Denial { detail, ..Denial::by(limit.rule, kind, reason) };
+                    if decision.note(force, Some(denial)) && !W::HEARS_ALL {
                         return Vec::new();
                     }
                 }
@@ -258,20 +253,29 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
         dues
     }
 
-    fn reserve(&self, dues: Vec<Due<'p>>, would_deny: Option<Denial<'p>>) -> Outcome<'p> {
+    fn hear_due(
+        &self,
+        entry: Option<&Entry>,
+        limit: &Limit,
+        named: &NamedCounter,
+        amount: &Result<Micros, Detail>,
+    ) {
+        self.witness.hear(&Told::Due(&witness::Due { entry, limit, named, amount }));
+    }
+
+    fn reserve(&self, dues: &[Due<'_>], would_deny: Option<Denial>) -> Outcome {
         let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {
             reason: Reason::CountersUnavailable,
             kind: dues.first().map_or(Kind::Tool, |due| due.kind),
-            rule: dues.first().map_or("", |due| &due.limit.pointer),
-            text: None,
+            rule: dues.first().map(|due| due.limit.rule),
             detail: Detail::None,
         };
         match self.limiter.reserve(&charges, self.now) {
             Ok(granted) => {
                 let would_deny = would_deny.or(granted.would_exceed.and_then(exceeded));
-                Outcome::Permitted(permit(granted, &dues), would_deny)
+                Outcome::Permitted(Permit::of(granted, dues), would_deny)
             }
             Err(Refused::Exceeded(overrun)) => {
                 Outcome::Denied(exceeded(overrun).unwrap_or_else(unavailable))
@@ -279,113 +283,18 @@ impl<'p, S: SharedStore> Enforcement<'_, 'p, S> {
             Err(Refused::Unavailable) => match self.config.counters.on_error {
                 OnError::Deny => Outcome::Denied(unavailable()),
                 OnError::Allow => {
-                    let uncounted = Permit { counted: Vec::new(), refundable: Vec::new() };
-                    Outcome::Permitted(uncounted, would_deny.or_else(|| Some(unavailable())))
+                    let would_deny = would_deny.or_else(|| Some(unavailable()));
+                    Outcome::Permitted(Permit::uncounted(), would_deny)
                 }
             },
         }
     }
 }
 
-/// The entries that match a call.
-fn entries<'p>(policy: &'p Policy, call: &Call<'_>) -> impl Iterator<Item = &'p Entry> {
-    let named = policy.section(call.kind).zip(call.exact.as_deref());
-    named.into_iter().flat_map(|(section, name)| section.entries_for(name))
-}
-
-fn permit(granted: Granted, dues: &[Due<'_>]) -> Permit {
-    let mut permit = Permit { counted: Vec::new(), refundable: Vec::new() };
-    for (at, reservation) in granted.reservations {
-        match dues.get(at).map(|due| due.refund) {
-            Some(Refund::OnError) => permit.refundable.push(reservation),
-            Some(Refund::Never) | None => permit.counted.push(reservation),
-        }
-    }
-    permit
-}
-
-/// A call counts once on a counter: the largest amount, against the smallest maximum of those limits that are enforced, or
-/// else of those in shadow. It is given back only if every limit says so.
-fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
-    let Some(due) = dues.iter_mut().find(|due| due.charge.counter.id == next.charge.counter.id)
-    else {
-        dues.push(next);
-        return;
-    };
-    let ceiling =
-        |charge: &Charge| (charge.force == Force::Shadow, charge.max.map_or(u64::MAX, |max| max.0));
-    if ceiling(&next.charge) < ceiling(&due.charge) {
-        due.limit = next.limit;
-        due.charge.max = next.charge.max;
-        due.charge.force = next.charge.force;
-    }
-    due.charge.amount = due.charge.amount.max(next.charge.amount);
-    if next.refund == Refund::Never {
-        due.refund = Refund::Never;
-    }
-}
-
-impl<'p> Due<'p> {
-    fn denial(&self, overrun: Overrun) -> Denial<'p> {
-        if overrun.cause == Cause::Crowded {
-            // The author wrote about the limit, which is not what denies.
-            let (reason, rule) = (overrun.cause.reason(), &*self.limit.pointer);
-            return Denial { reason, kind: self.kind, rule, text: None, detail: Detail::None };
-        }
-        Denial {
-            reason: Reason::LimitReached,
-            kind: self.kind,
-            rule: &self.limit.pointer,
-            text: self.limit.on_deny.as_deref(),
-            detail: Detail::Limit {
-                counter: &self.named.name,
-                max: self.charge.max.unwrap_or(Micros(u64::MAX)),
-                remaining: overrun.remaining,
-                window_seconds: overrun.window_seconds,
-                retry_after: overrun.retry_after,
-            },
-        }
-    }
-}
-
-/// How much a call counts.
-///
-/// # Errors
-/// Which argument had which type, where it is no number that can be counted.
-pub fn amount<'p>(
-    amount: &'p Amount,
-    arguments: Option<&Value<'_>>,
-    terms: Terms<'_>,
-) -> Result<Micros, Detail<'p>> {
-    match amount {
-        Amount::Fixed(micros) => Ok(*micros),
-        Amount::Argument(path) => argument_amount(path, arguments, terms)
-            .map_err(|mismatch| Detail::Mismatch(path.text(), mismatch)),
-    }
-}
-
-fn argument_amount(
-    path: &Path,
-    arguments: Option<&Value<'_>>,
-    terms: Terms<'_>,
-) -> Result<Micros, Mismatch> {
-    let expected = "a number that is not negative";
-    let mut found = Err(Mismatch { expected, found: "nothing" });
-    let truth = path.visit(arguments, terms, &mut |value| {
-        found = match value {
-            None => Err(Mismatch { expected, found: "nothing" }),
-            Some(Value::Number(text)) => match Decimal::parse(text).map(Decimal::micros_rounded_up)
-            {
-                Some(Some(micros)) => Ok(micros),
-                Some(None) => Err(Mismatch { expected, found: "a negative number" }),
-                None => Err(Mismatch { expected, found: "a number beyond the exact range" }),
-            },
-            Some(other) => Err(Mismatch { expected, found: other.kind() }),
-        };
-        Truth::True
-    });
-    match truth {
-        Truth::Undecidable(mismatch) => Err(mismatch),
-        Truth::True | Truth::False => found,
-    }
+/// The calls with the entries that match them.
+fn entries<'g, 'p, 'v>(
+    governed: &'g Governed<'p, 'v>,
+) -> impl Iterator<Item = (&'g Matched<'p, 'v>, &'p Entry)> {
+    let calls = governed.calls.iter();
+    calls.flat_map(|matched| matched.entries().iter().map(move |entry| (matched, *entry)))
 }

@@ -45,6 +45,9 @@ pub mod session;
 
 pub mod policy;
 
+pub mod denial;
+pub mod witness;
+
 pub mod decision;
 pub mod identity;
 

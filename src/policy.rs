@@ -12,6 +12,7 @@ pub mod doors;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod lint;
 pub(crate) mod reader;
+pub mod rules;
 pub mod section;
 pub mod sessions;
 pub mod settings;

@@ -155,6 +155,25 @@ impl Reason {
         matches!(self, ToolHidden | ResourceHidden | PromptHidden | RpcHidden)
     }
 
+    /// Whether the author of the rule wrote about this, so that his text answers. He did not where nobody could tell whether his
+    /// rule holds for want of a count, or where something else than his rule denies.
+    #[must_use]
+    pub fn is_authored(self) -> bool {
+        use Reason::*;
+        matches!(
+            self,
+            ToolDenied
+                | ResourceDenied
+                | PromptDenied
+                | RpcDenied
+                | RequirementNotMet
+                | DeniedByCondition
+                | ValueUndecidable
+                | ApprovalRequired
+                | LimitReached
+        )
+    }
+
     /// The table. JSON-RPC codes of the front door: -32700 and -32600 of JSON-RPC 2.0, -32020 of MCP 2026-07-28; codes of
     /// decisions lie outside the range that JSON-RPC reserves, as MCP 2026-07-28 asks.
     fn row(self) -> (&'static str, u16, i32, &'static str) {

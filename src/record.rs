@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::decision::Denial;
+use crate::denial::Denial;
 use crate::identity::Caller;
 use crate::listing::Cause;
 use crate::matcher::fold::invisible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
-use crate::policy::compiled::Config;
+use crate::policy::compiled::{Config, Policy};
 use crate::reason::Reason;
 use crate::reply::echoed;
 
@@ -83,8 +83,8 @@ impl Record {
     pub fn governed(
         decision: &'static str,
         request: &Request<'_>,
-        denial: Option<&Denial<'_>>,
-        policy: &str,
+        denial: Option<&Denial>,
+        policy: Option<&Policy>,
     ) -> Record {
         let field = |kind| match kind {
             Kind::Resource => "mcp_resource",
@@ -96,8 +96,8 @@ impl Record {
             method: echoed(request.method),
             name: request.call.as_ref().map(|call| (field(call.kind), echoed(call.name))),
             reason: denial.map_or("", |denial| denial.reason.label()),
-            rule: denial.map_or("", |denial| denial.rule).to_owned(),
-            policy: policy.to_owned(),
+            rule: denial.zip(policy).map_or("", |(denial, policy)| denial.pointer(policy)).into(),
+            policy: policy.map_or("", |policy| &policy.name).to_owned(),
             ..Record::default()
         }
     }

@@ -23,6 +23,7 @@ use crate::policy::sessions::Sessions;
 use crate::rate::limiter::{Charge, Force, Limiter};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
+use crate::witness::Witness;
 use names::{GRANT, Name};
 
 /// A configuration with its counters.
@@ -131,7 +132,13 @@ impl Stage {
     /// Sends a request, and what the server answers if it is forwarded.
     #[must_use]
     pub fn send(&self, request: &Request) -> Verdict {
-        let world = World { stage: self, request };
+        self.send_before(request, &())
+    }
+
+    /// The same, while somebody listens.
+    #[must_use]
+    pub fn send_before<W: Witness>(&self, request: &Request, witness: &W) -> Verdict {
+        let world = World { stage: self, request, witness };
         let mut exchange = Exchange::new(Rc::clone(&self.config));
         let place = self.config.doors.example();
         let sent = request.headers(place.as_deref());
@@ -197,7 +204,7 @@ impl Stage {
         let sent = request.headers(None);
         let headers = borrowed(&sent);
         let facts = Facts::of(&headers, &self.config.headers);
-        let world = World { stage: self, request };
+        let world = World { stage: self, request, witness: &() };
         let caller = Caller::read(&self.config, &facts, &|path| world.attribute(path))?;
         let session = facts.session.value("mcp-session-id")?;
         Ok(caller.in_session(&self.config.sessions, session))
@@ -302,13 +309,19 @@ impl Verdict {
 }
 
 /// What an exchange sees of the stage.
-struct World<'w> {
+struct World<'w, W> {
     stage: &'w Stage,
     request: &'w Request,
+    witness: &'w W,
 }
 
-impl Environment for World<'_> {
+impl<W: Witness> Environment for World<'_, W> {
     type Store = MemoryStore;
+    type Witness = W;
+
+    fn witness(&self) -> &W {
+        self.witness
+    }
 
     fn now(&self) -> Option<UnixMillis> {
         Some(self.request.at)

@@ -1,31 +1,25 @@
-//! Why a call is decided as it is, rule by rule, with what was compared. For the command only.
+//! Why a call is decided as it is, rule by rule, with what was compared. For authors only.
 //!
-//! The decision itself is made by the filter's exchange (see [`crate::rehearsal`]); here each rule is asked once more, by the
-//! same functions, and its answer written down. Rules behind the one that decided are asked too.
+//! The decision is made by the filter's exchange (see [`crate::rehearsal`]). What is here listens to it, and writes down what it
+//! is told; it decides nothing. Rules behind the one that decided are told of too.
 
 mod words;
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 
-use crate::decision::{CounterUnread, Detail, by_check, by_name, denied};
-use crate::enforce::{Governed, amount};
-use crate::identity::Caller;
-use crate::matcher::path::Decode;
-use crate::matcher::value::Terms;
-use crate::matcher::work::Work;
+use crate::denial::{Denial, Detail};
 use crate::matcher::{Mismatch, Truth};
-use crate::mcp::call::{Call, Kind};
-use crate::number::Micros;
-use crate::policy::compiled::{
-    Action, Check, CheckKind, Condition, Config, Entry, Limit, Policy, Scope, Subject,
-};
-use crate::policy::section::Section;
-use crate::rate::limiter::{Charge, Force, Limiter};
-use crate::rate::memory::MemoryStore;
+use crate::mcp::call::Kind;
+use crate::policy::compiled::{Action, Check, Config, Entry, Limit, Policy, Scope, Subject};
+use crate::policy::rules::{RuleId, RuleKind};
+use crate::rate::limiter::{Charge, Force, Refused, Weighed};
 use crate::reason::Reason;
-use crate::rehearsal::body::{asked, governed};
-use crate::rehearsal::{Request, Stage};
+use crate::rehearsal::body::asked;
+use crate::rehearsal::{Request, Stage, Verdict};
 use crate::time::UnixMillis;
+use crate::witness::{self, CounterUnread, Told, Witness};
 use words::{found, operator, shown_or_nothing};
 
 /// The rules that a call meets, in the order in which they are asked.
@@ -64,6 +58,12 @@ pub struct Rule {
     /// Its count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<Counted>,
+    /// Its place within its entry or section, such as `require[0]`; of an entry its key.
+    #[serde(skip)]
+    pub label: String,
+    /// What it is about.
+    #[serde(skip)]
+    pub section: &'static str,
 }
 
 /// A condition, and what it was compared with.
@@ -93,7 +93,7 @@ pub struct Counted {
     pub scope: String,
     /// What the window held before the call.
     pub used: Option<String>,
-    /// What the call counts; none where its argument cannot be counted.
+    /// What the call counts on the counter, through all limits that share it; none where its argument cannot be counted.
     pub amount: Option<String>,
     /// Why the argument cannot be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,219 +107,68 @@ pub struct Counted {
     pub retry_after_ms: Option<u64>,
 }
 
-/// Asks every rule that a request meets; none where it is let in or turned away before any rule.
+/// Sends a request, and writes down every rule that it meets: none where it is let in or turned away before any rule.
 #[must_use]
-pub fn trace(stage: &Stage, request: &Request) -> Trace {
-    let rules = stage.policy_for(request).and_then(|policy| {
-        let caller = stage.caller(request).ok()?;
-        let store = stage.store.clone();
-        governed(policy, &request.body, |governed| {
-            rules((stage, request), policy, &caller, &store, governed)
-        })
-    });
-    Trace { call: asked(&request.body), rules: rules.unwrap_or_default() }
+pub fn trace(stage: &Stage, request: &Request) -> (Verdict, Trace) {
+    let listener = Listener { config: &stage.config, at: request.at, heard: RefCell::default() };
+    let verdict = stage.send_before(request, &listener);
+    let rules = listener.heard.into_inner().rules;
+    (verdict, Trace { call: asked(&request.body), rules })
 }
 
-fn rules(
-    (stage, request): (&Stage, &Request),
-    policy: &Policy,
-    caller: &Caller,
-    store: &MemoryStore,
-    governed: &Governed<'_>,
-) -> Vec<Rule> {
-    let config = &stage.config;
-    let tracer = |call| Tracer {
-        config,
-        policy,
-        call,
-        caller,
-        limiter: Limiter::new(store, config.counters.shards),
-        now: request.at,
-        work: Work::of(request.body.len()),
-    };
-    let calls = governed.calls().iter().flat_map(|call| tracer(call).rules());
-    let references = governed.references().iter().flat_map(|call| tracer(call).of_reference());
-    calls.chain(references).collect()
+/// Writes down what it hears.
+struct Listener<'c> {
+    config: &'c Config,
+    at: UnixMillis,
+    heard: RefCell<Heard<'c>>,
 }
 
-struct Tracer<'t> {
-    config: &'t Config,
-    policy: &'t Policy,
-    call: &'t Call<'t>,
-    caller: &'t Caller,
-    limiter: Limiter<'t, MemoryStore>,
-    now: UnixMillis,
-    work: Work,
+#[derive(Default)]
+struct Heard<'c> {
+    policy: Option<&'c Policy>,
+    rules: Vec<Rule>,
+    /// The conditions of the check that is being judged.
+    compared: Vec<Compared>,
+    /// The rules of checks among `rules`, of the call that is being judged: one that is judged again keeps its place.
+    checks: Vec<(RuleId, RuleId, usize)>,
+    /// The limits among `rules`, by their counters.
+    limits: Vec<(usize, RuleId, usize)>,
 }
 
-impl<'t> Tracer<'t> {
-    /// The section and the name, of a name that is let in; else the rule that keeps it out, if there is one. It meets no entry.
-    fn admitted(&self) -> Result<(&'t Section, &'t str), Vec<Rule>> {
-        // A name that could be read in two ways meets nothing at all.
-        let named = self.policy.section(self.call.kind).zip(self.call.exact.as_deref());
-        let (section, name) = named.ok_or_else(Vec::new)?;
-        by_its_name(section, self.call, name).map_or(Ok((section, name)), |rule| Err(vec![rule]))
-    }
+impl Witness for Listener<'_> {
+    const HEARS_ALL: bool = true;
 
-    fn rules(&self) -> Vec<Rule> {
-        self.admitted().map_or_else(|rules| rules, |(section, name)| self.of_call(section, name))
-    }
-
-    /// What is only referred to is denied where every call of it would be.
-    fn of_reference(&self) -> Vec<Rule> {
-        self.admitted().map_or_else(|rules| rules, |(section, name)| self.always(section, name))
-    }
-
-    fn of_call(&self, section: &Section, name: &str) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for entry in section.entries_for(name) {
-            rules.push(of_entry(entry, action(entry, section.kind)));
-            rules
-                .extend(entry.checks.iter().map(|check| of_entry(entry, self.check(check, entry))));
-            let limits = entry.limits.iter();
-            rules.extend(limits.map(|limit| of_entry(entry, self.limit(limit, entry.decode))));
+    fn hear(&self, told: &Told<'_>) {
+        // Nobody tells anything while this is written down.
+        let Ok(mut heard) = self.heard.try_borrow_mut() else { return };
+        match told {
+            Told::Begun(policy) => heard.begin(self.config, policy),
+            Told::Named(denial) => heard.named(denial),
+            Told::Met(_) | Told::Ended(_) => {}
+            Told::Acted(entry, denial) => heard.acted(entry, *denial),
+            Told::Compared(compared) => {
+                let compared = heard.compared(self.config, compared);
+                heard.compared.push(compared);
+            }
+            Told::Checked(entry, check, denial) => heard.checked(entry, check, *denial),
+            Told::Due(due) => heard.due(self.config, self.at, due),
+            Told::Weighed(charge, limit, weighed) => heard.weighed(charge, limit, weighed),
         }
-        let limits = self.policy.all_limits.iter().filter(|_| section.kind == Kind::Tool);
-        rules.extend(limits.map(|limit| self.limit(limit, Decode::Unsaid)));
-        rules
+    }
+}
+
+impl<'c> Heard<'c> {
+    fn begin(&mut self, config: &'c Config, policy: &Policy) {
+        self.policy = config.policies().find(|known| known.name == policy.name);
+        self.compared.clear();
+        self.checks.clear();
+        self.limits.clear();
     }
 
-    fn always(&self, section: &Section, name: &str) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for entry in section.entries_for(name) {
-            rules.push(of_entry(entry, action(entry, section.kind)));
-            let checks = entry.checks.iter().filter(|check| check.denies_always());
-            rules.extend(checks.map(|check| of_entry(entry, self.check(check, entry))));
-        }
-        rules
-    }
-
-    fn used(&self, counter: usize) -> Result<Micros, CounterUnread> {
-        let named = self.policy.counters.get(counter).ok_or(CounterUnread)?;
-        let account = self.caller.counted_as(named.scope);
-        self.limiter.used(named.counter, account, self.now).map_err(|_| CounterUnread)
-    }
-
-    fn check(&self, check: &Check, entry: &Entry) -> Rule {
-        let mut count = |counter| self.used(counter).map(Some);
-        let apart = self.work.copied();
-        let terms = |work| Terms { decode: entry.decode, work };
-        let denial = by_check((self.call, self.caller), check, terms(&self.work), &mut count)
-            .unwrap_or_else(|CounterUnread| Some(check.unread(self.call.kind)));
-        let kind = match (check.kind, check.pointer.rsplit('/').nth(1)) {
-            (_, Some("rules")) | (CheckKind::Deny, _) => "rule",
-            (CheckKind::Require, _) => "require",
-            (CheckKind::DenyIf, _) => "deny_if",
-        };
-        let compared = |condition| self.compared(condition, check, terms(&apart));
+    fn rule(&self, rule: RuleId, kind: &'static str) -> Rule {
+        let row = self.policy.and_then(|policy| policy.rules.get(rule));
         Rule {
-            denies: denial.is_some(),
-            reason: denial.map(|denial| denial.reason.label()),
-            conditions: check.conditions.iter().map(compared).collect(),
-            ..Rule::new(&check.pointer, kind)
-        }
-    }
-
-    fn compared(&self, condition: &Condition, check: &Check, terms: Terms<'_>) -> Compared {
-        let mut count = |counter| self.used(counter).map(Some);
-        let truth = condition.holds((self.call, self.caller), terms, check.side(), &mut count);
-        let (path, found) = match &condition.subject {
-            Subject::Argument(path) => {
-                (path.text().to_owned(), found(path, self.call.arguments, terms))
-            }
-            Subject::Identity(None) => {
-                let found = self.caller.grant_value();
-                ("identity.grant".to_owned(), vec![shown_or_nothing(found.as_ref())])
-            }
-            Subject::Identity(Some(at)) => {
-                let key = self.config.callers.keys.get(*at).map_or("", |key| &*key.name);
-                (format!("identity.{key}"), vec![shown_or_nothing(self.caller.key(*at))])
-            }
-            Subject::Header(at) => {
-                let name = self.config.headers.get(*at).map_or("", |name| name);
-                (format!("header.{name}"), vec![shown_or_nothing(self.caller.header(*at))])
-            }
-            Subject::Counter(at) => {
-                let name = self.policy.counters.get(*at).map_or("", |named| &named.name);
-                let used = self.used(*at).map_or("unreadable".to_owned(), |used| used.to_string());
-                (format!("counter {name}"), vec![format!("a count of {used}")])
-            }
-        };
-        let (op, value) = operator(&condition.matcher);
-        let (outcome, expected) = match truth {
-            Ok(Truth::True) => ("true", None),
-            Ok(Truth::False) => ("false", None),
-            Ok(Truth::Undecidable(Mismatch { expected, .. })) => ("undecidable", Some(expected)),
-            Err(CounterUnread) => ("undecidable", Some("a counter that can be read")),
-        };
-        let blocked = match truth {
-            Ok(Truth::Undecidable(Mismatch { found, .. })) => Some(found.to_owned()),
-            _ => None,
-        };
-        let found = if found.is_empty() { blocked.into_iter().collect() } else { found };
-        Compared { path, op, value, found, outcome, expected }
-    }
-
-    fn scope(&self, scope: Scope) -> String {
-        let word = match scope {
-            Scope::Grant => "grant",
-            Scope::Session => "session",
-            Scope::Global => "global",
-            Scope::Address => "address",
-            Scope::Key(at) => self.config.callers.keys.get(at).map_or("", |key| &*key.name),
-        };
-        word.to_owned()
-    }
-
-    fn limit(&self, limit: &Limit, decode: Decode) -> Rule {
-        let rule = Rule::new(&limit.pointer, "limit");
-        let Some(named) = self.policy.counters.get(limit.counter) else { return rule };
-        let terms = Terms { decode, work: &self.work };
-        let counts = amount(&limit.amount, self.call.arguments, terms);
-        let mut counted = Counted {
-            counter: named.name.to_string(),
-            scope: self.scope(named.scope),
-            used: self.used(limit.counter).ok().map(|used| used.to_string()),
-            amount: None,
-            problem: None,
-            max: limit.max.map(|max| max.to_string()),
-            window_seconds: named.counter.window.span_at(self.now).seconds(),
-            retry_after_ms: None,
-        };
-        let amount = match counts {
-            Ok(amount) => amount,
-            Err(detail) => {
-                if let Detail::Mismatch(path, Mismatch { expected, found }) = detail {
-                    counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
-                }
-                let reason = Some(Reason::InvalidIncrement.label());
-                return Rule { denies: true, reason, count: Some(counted), ..rule };
-            }
-        };
-        counted.amount = Some(amount.to_string());
-        // In shadow, so that the store, a copy, says it of each limit by itself.
-        let account = self.caller.counted_as(named.scope);
-        let force = Force::Shadow;
-        let charge = Charge { counter: named.counter, account, amount, max: limit.max, force };
-        let granted = self.limiter.reserve(&[charge], self.now);
-        let overrun = granted.as_ref().ok().and_then(|granted| granted.would_exceed);
-        if let Ok(granted) = &granted {
-            self.limiter.give_back(granted.reservations.iter().map(|(_, reservation)| reservation));
-        }
-        counted.retry_after_ms = overrun.and_then(|overrun| overrun.retry_after);
-        Rule {
-            denies: overrun.is_some(),
-            reason: overrun.map(|overrun| overrun.cause.reason().label()),
-            count: Some(counted),
-            ..rule
-        }
-    }
-}
-
-impl Rule {
-    fn new(rule: &str, kind: &'static str) -> Rule {
-        Rule {
-            rule: rule.to_owned(),
+            rule: row.map_or("", |row| &row.pointer).to_owned(),
             line: None,
             entry: None,
             kind,
@@ -328,37 +177,179 @@ impl Rule {
             reason: None,
             conditions: Vec::new(),
             count: None,
+            label: row.map_or("", |row| &row.label).to_owned(),
+            section: row.map_or("", |row| section(row.subject, row.entry, row.kind)),
+        }
+    }
+
+    fn of_entry(&self, entry: &Entry, rule: Rule) -> Rule {
+        let key = self.policy.map_or("", |policy| policy.rules.label(entry.rule));
+        Rule { entry: Some(key.to_owned()), shadow: entry.force == Force::Shadow, ..rule }
+    }
+
+    fn named(&mut self, denial: &Denial) {
+        // A name that could be read in two ways meets nothing at all.
+        let Some(rule) = denial.rule else { return };
+        let row = self.policy.and_then(|policy| policy.rules.get(rule));
+        let kind = match row.map(|row| row.kind) {
+            Some(RuleKind::Hide) => "hide",
+            Some(RuleKind::Entry) => "name",
+            Some(_) | None => "default",
+        };
+        let rule = denied(self.rule(rule, kind), Some(denial));
+        self.rules.push(rule);
+    }
+
+    fn acted(&mut self, entry: &Entry, denial: Option<&Denial>) {
+        let mut rule = self.rule(entry.action_rule, "action");
+        rule.label = match entry.action {
+            Action::Allow => "action: allow",
+            Action::Deny => "action: deny",
+            Action::RequireApproval => "action: require_approval",
+        }
+        .to_owned();
+        let rule = self.of_entry(entry, denied(rule, denial));
+        self.rules.push(rule);
+    }
+
+    fn checked(&mut self, entry: &Entry, check: &Check, denial: Option<&Denial>) {
+        let row = self.policy.and_then(|policy| policy.rules.get(check.rule));
+        let kind = match row.map(|row| row.kind) {
+            Some(RuleKind::Require) => "require",
+            Some(RuleKind::DenyIf) => "deny_if",
+            Some(_) | None => "rule",
+        };
+        let conditions = std::mem::take(&mut self.compared);
+        let rule = Rule { conditions, ..denied(self.rule(check.rule, kind), denial) };
+        let rule = self.of_entry(entry, rule);
+        let judged =
+            self.checks.iter().find(|(of, known, _)| (*of, *known) == (entry.rule, check.rule));
+        match judged.and_then(|(.., at)| self.rules.get_mut(*at)) {
+            Some(known) => *known = rule,
+            None => {
+                self.checks.push((entry.rule, check.rule, self.rules.len()));
+                self.rules.push(rule);
+            }
+        }
+    }
+
+    fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> Compared {
+        let witness::Compared { call, condition, terms, value, used, truth, .. } = compared;
+        let apart = terms.work.copied();
+        let (path, found) = match &condition.subject {
+            Subject::Argument(path) => {
+                let terms = crate::matcher::value::Terms { work: &apart, ..*terms };
+                (path.text().to_owned(), found(path, call.arguments, terms))
+            }
+            Subject::Identity(None) => {
+                ("identity.grant".to_owned(), vec![shown_or_nothing(*value)])
+            }
+            Subject::Identity(Some(at)) => {
+                let key = config.callers.keys.get(*at).map_or("", |key| &*key.name);
+                (format!("identity.{key}"), vec![shown_or_nothing(*value)])
+            }
+            Subject::Header(at) => {
+                let name = config.headers.get(*at).map_or("", |name| name);
+                (format!("header.{name}"), vec![shown_or_nothing(*value)])
+            }
+            Subject::Counter(at) => {
+                let named = self.policy.and_then(|policy| policy.counters.get(*at));
+                let name = named.map_or("", |named| &named.name);
+                let used = used.map_or("unreadable".to_owned(), |used| used.to_string());
+                (format!("counter {name}"), vec![format!("a count of {used}")])
+            }
+        };
+        let (op, value) = operator(&condition.matcher);
+        let (outcome, expected) = match truth {
+            Ok(Truth::True) => ("true", None),
+            Ok(Truth::False) => ("false", None),
+            Ok(Truth::Undecidable(Mismatch { expected, .. })) => ("undecidable", Some(*expected)),
+            Err(CounterUnread) => ("undecidable", Some("a counter that can be read")),
+        };
+        let blocked = match truth {
+            Ok(Truth::Undecidable(Mismatch { found, .. })) => Some((*found).to_owned()),
+            _ => None,
+        };
+        let found = if found.is_empty() { blocked.into_iter().collect() } else { found };
+        Compared { path, op, value, found, outcome, expected }
+    }
+
+    fn due(&mut self, config: &Config, at: UnixMillis, due: &witness::Due<'_>) {
+        let witness::Due { entry, limit, named, amount } = due;
+        let mut counted = Counted {
+            counter: named.name.to_string(),
+            scope: scope(config, named.scope),
+            used: None,
+            amount: None,
+            problem: None,
+            max: limit.max.map(|max| max.to_string()),
+            window_seconds: named.counter.window.span_at(at).seconds(),
+            retry_after_ms: None,
+        };
+        let mut rule = self.rule(limit.rule, "limit");
+        match amount {
+            Ok(amount) => counted.amount = Some(amount.to_string()),
+            Err(detail) => {
+                if let Detail::Mismatch(path, Mismatch { expected, found }) = detail {
+                    counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
+                }
+                rule.denies = true;
+                rule.reason = Some(Reason::InvalidIncrement.label());
+            }
+        }
+        rule.count = Some(counted);
+        let rule = match entry {
+            Some(entry) => self.of_entry(entry, rule),
+            None => rule,
+        };
+        self.limits.push((limit.counter, limit.rule, self.rules.len()));
+        self.rules.push(rule);
+    }
+
+    /// The call counts once on a counter, and one of its limits answers.
+    fn weighed(&mut self, charge: &Charge, limit: &Limit, weighed: &Result<Weighed, Refused>) {
+        let Ok(Weighed { used, overrun }) = weighed else { return };
+        for (counter, rule, at) in &self.limits {
+            let Some(known) = self.rules.get_mut(*at).filter(|_| *counter == limit.counter) else {
+                continue;
+            };
+            let overrun = overrun.filter(|_| *rule == limit.rule);
+            if let Some(overrun) = overrun {
+                known.denies = true;
+                known.reason = Some(overrun.cause.reason().label());
+            }
+            if let Some(counted) = &mut known.count {
+                counted.used = Some(used.to_string());
+                counted.amount = counted.amount.take().map(|_| charge.amount.to_string());
+                counted.retry_after_ms = overrun.and_then(|overrun| overrun.retry_after);
+            }
         }
     }
 }
 
-/// What denies a name by itself.
-fn by_its_name(section: &Section, call: &Call<'_>, name: &str) -> Option<Rule> {
-    let denial = by_name(section, call, name)?;
-    let kind = if denial.reason.hides() {
-        "hide"
-    } else if denial.reason == Reason::NameNotExact {
-        "name"
-    } else {
-        "default"
-    };
-    let reason = Some(denial.reason.label());
-    Some(Rule { reason, denies: true, ..Rule::new(denial.rule, kind) })
+fn denied(rule: Rule, denial: Option<&Denial>) -> Rule {
+    let reason = denial.map(|denial| denial.reason.label());
+    Rule { denies: denial.is_some(), reason, ..rule }
 }
 
-fn of_entry(entry: &Entry, rule: Rule) -> Rule {
-    Rule { entry: Some(entry.key()), shadow: entry.force == Force::Shadow, ..rule }
+fn scope(config: &Config, scope: Scope) -> String {
+    let word = match scope {
+        Scope::Grant => "grant",
+        Scope::Session => "session",
+        Scope::Global => "global",
+        Scope::Address => "address",
+        Scope::Key(at) => config.callers.keys.get(at).map_or("", |key| &*key.name),
+    };
+    word.to_owned()
 }
 
-fn action(entry: &Entry, kind: Kind) -> Rule {
-    let reason = match entry.action {
-        Action::Allow => None,
-        Action::Deny => Some(denied(kind).label()),
-        Action::RequireApproval => Some(Reason::ApprovalRequired.label()),
-    };
-    let rule = match entry.action {
-        Action::Allow => entry.pointer(),
-        Action::Deny | Action::RequireApproval => &entry.action_pointer,
-    };
-    Rule { denies: reason.is_some(), reason, ..Rule::new(rule, "action") }
+/// The member of the policy in which a rule stands.
+fn section(subject: Kind, entry: Option<RuleId>, kind: RuleKind) -> &'static str {
+    match subject {
+        Kind::Tool if entry.is_none() && kind == RuleKind::Limit => "all_tools",
+        Kind::Tool => "tools",
+        Kind::Resource => "resources",
+        Kind::Prompt => "prompts",
+        Kind::Method => "methods",
+    }
 }

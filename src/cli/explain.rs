@@ -136,8 +136,7 @@ fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, Trouble> {
     if let Some(file) = &arguments.counters {
         counters(file, &stage, &request)?;
     }
-    let mut trace = trace(&stage, &request);
-    let verdict = stage.send(&request);
+    let (verdict, mut trace) = trace(&stage, &request);
     let places = print::Places::new(&source, &verdict.policy);
     let several = stage.config.policies().nth(1).is_some() || stage.config.bindings.is_some();
     let governed_by = Some(&*verdict.policy).filter(|name| several && !name.is_empty());
@@ -244,8 +243,9 @@ fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble
 
 /// The counter of a name, or of the limit at a pointer.
 fn counter<'p>(policy: &'p Policy, name: &str) -> Result<&'p NamedCounter, String> {
-    let by_pointer =
-        policy.limits().find(|limit| *limit.pointer == *name).map(|limit| limit.counter);
+    let rules = &policy.rules;
+    let by_pointer = policy.limits().find(|limit| rules.pointer(limit.rule) == name);
+    let by_pointer = by_pointer.map(|limit| limit.counter);
     if let Some(counter) = by_pointer.and_then(|at| policy.counters.get(at)) {
         return Ok(counter);
     }
@@ -258,7 +258,7 @@ fn counter<'p>(policy: &'p Policy, name: &str) -> Result<&'p NamedCounter, Strin
         let pointers: Vec<&str> = policy
             .limits()
             .filter(|limit| fits(limit.counter))
-            .map(|limit| &*limit.pointer)
+            .map(|limit| rules.pointer(limit.rule))
             .collect();
         pointers.join(", ")
     };

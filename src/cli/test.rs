@@ -186,12 +186,12 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
         Err(diagnostics) => return Err(refused(&source, diagnostics)),
     };
     let stage = Stage::new(config);
-    let mut coverage = Coverage::of(&stage.config);
+    let coverage = Coverage::of(&stage.config);
     let spans = source.spans();
     let line = |pointer: &str| spans.line(pointer);
     let mut tests = Vec::new();
     for test in &suite.tests {
-        let failures = test.run(&stage, &mut coverage);
+        let failures = test.run(&stage, &coverage);
         if format == Format::Human {
             failures.iter().for_each(|failure| draw(&source, &test.name, failure));
         }

@@ -5,17 +5,24 @@ use std::borrow::Cow;
 use crate::rate::store::SharedStore;
 use crate::reply::Reply;
 use crate::time::UnixMillis;
+use crate::witness::Witness;
 
 /// What the exchange asks of the world when it needs it.
 pub trait Environment {
     /// Where counts are kept.
     type Store: SharedStore;
 
+    /// Who listens while calls are decided; nobody in the filter.
+    type Witness: Witness;
+
     /// The time; `None` if the host fails.
     fn now(&self) -> Option<UnixMillis>;
 
     /// The store.
     fn store(&self) -> &Self::Store;
+
+    /// Who listens.
+    fn witness(&self) -> &Self::Witness;
 
     /// One of Envoy's attributes, by its path; `None` where there is none.
     fn attribute(&self, path: &[&str]) -> Option<Vec<u8>>;

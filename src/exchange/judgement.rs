@@ -2,8 +2,9 @@
 
 use super::Environment;
 use super::response::{Asked, Expected, Lists, Refunds};
-use crate::decision::{Denial, Detail, has_ambiguous_argument};
-use crate::enforce::{Governed, Outcome, Permit, enforce};
+use crate::decision::has_ambiguous_argument;
+use crate::denial::Denial;
+use crate::enforce::{Enforcer, Governed, Outcome, Permit};
 use crate::identity::Caller;
 use crate::matcher::work::Work;
 use crate::mcp::Refusal;
@@ -32,6 +33,7 @@ pub(super) struct Judgement<'j, E: Environment> {
     caller: Caller,
     limiter: Limiter<'j, E::Store>,
     now: UnixMillis,
+    witness: &'j E::Witness,
     /// What the comparisons of the body may cost.
     work: Work,
 }
@@ -46,7 +48,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
         now: UnixMillis,
     ) -> Self {
         let limiter = Limiter::new(env.store(), config.counters.shards);
-        Judgement { config, policy, head, caller, limiter, now, work: Work::of(0) }
+        let (witness, work) = (env.witness(), Work::of(0));
+        Judgement { config, policy, head, caller, limiter, now, witness, work }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
@@ -87,7 +90,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
     }
 
     /// The denial of everything that this caller asks for, or that is asked for here.
-    fn turned_away(&self) -> Option<Denial<'j>> {
+    fn turned_away(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
             Some(_) if self.config.callers.required && self.caller.is_anonymous() => {
@@ -95,16 +98,19 @@ impl<'j, E: Environment> Judgement<'j, E> {
             }
             Some(_) => return None,
         };
-        Some(Denial { reason, kind: Kind::Method, rule: "", text: None, detail: Detail::None })
+        Some(Denial::without_rule(Kind::Method, reason))
     }
 
     /// Decides what the policy has rules for, and counts it; `None` where it has none.
-    fn decided(&self, governed: Option<&Governed<'_>>) -> Option<Outcome<'j>> {
+    fn decided(&self, governed: Option<&Governed<'j, '_>>) -> Option<Outcome> {
         if let Some(denial) = self.turned_away() {
             return Some(Outcome::Denied(denial));
         }
-        let (caller, limiter) = (&self.caller, &self.limiter);
-        Some(enforce(self.config, self.policy?, governed?, caller, limiter, self.now, &self.work))
+        let (config, policy, now) = (self.config, self.policy?, self.now);
+        let (caller, limiter, work) = (&self.caller, &self.limiter, &self.work);
+        let witness = self.witness;
+        let enforcer = Enforcer { config, policy, caller, limiter, now, work, witness };
+        Some(enforcer.enforce(governed?))
     }
 
     /// What only answers the server calls nothing; but who is turned away does not get to answer either.
@@ -137,7 +143,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
         let requests = || messages.iter().filter_map(Message::request);
         // Nothing is counted before all of it could be read.
         let read = requests().map(|request| Ok((request, self.governed(request)?)));
-        let read: Vec<(&Request<'_>, Option<Governed<'_>>)> = read.collect::<Result<_, _>>()?;
+        let read: Vec<(&Request<'_>, Option<Governed<'j, '_>>)> = read.collect::<Result<_, _>>()?;
         if read.is_empty() {
             return Ok(self.of_answers("batch"));
         }
@@ -186,7 +192,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
     }
 
     /// What of a request the policy has rules for, if it can be read without guessing.
-    fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'v>>, Refusal> {
+    fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'j, 'v>>, Refusal> {
         let policy = self.policy.filter(|_| self.turned_away().is_none());
         let Some((policy, governed)) =
             policy.and_then(|policy| Some((policy, Governed::of(policy, request)?)))
@@ -194,10 +200,10 @@ impl<'j, E: Environment> Judgement<'j, E> {
             return Ok(None);
         };
         let calls = || governed.calls().iter();
-        if request.id.is_none() && calls().any(|call| call.kind != Kind::Method) {
+        if request.id.is_none() && calls().any(|matched| matched.call().kind != Kind::Method) {
             return Err(Refusal::new(Reason::MissingId, ""));
         }
-        if calls().any(|call| has_ambiguous_argument(policy, call, &self.work)) {
+        if calls().any(|matched| has_ambiguous_argument(policy, matched, &self.work)) {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }
@@ -226,18 +232,18 @@ impl<'j, E: Environment> Judgement<'j, E> {
         Lists::To(Asked { lists, ids, batch, framing: self.head.framing })
     }
 
-    fn record(&self, request: &Request<'_>, outcome: &Outcome<'_>) -> Record {
+    fn record(&self, request: &Request<'_>, outcome: &Outcome) -> Record {
         let (decision, denial) = match outcome {
             Outcome::Permitted(_, None) => ("allow", None),
             Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
         };
-        let record = Record::governed(decision, request, denial, self.policy_name());
+        let record = Record::governed(decision, request, denial, self.policy);
         record.of(&self.caller, self.config)
     }
 
     fn context(&self) -> Context<'_> {
-        Context { policy: self.policy_name(), head: self.head, form: self.config.denials }
+        Context { policy: self.policy, head: self.head, form: self.config.denials }
     }
 }
 

@@ -219,6 +219,11 @@ struct Host {
 
 impl Environment for Host {
     type Store = SharedData;
+    type Witness = ();
+
+    fn witness(&self) -> &() {
+        &()
+    }
 
     fn now(&self) -> Option<UnixMillis> {
         calls::now()

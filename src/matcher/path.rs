@@ -1,5 +1,7 @@
 //! Paths into the arguments of a call: `args.a.b[0][*]["odd.key"]`.
 
+use std::sync::Arc;
+
 use super::fold::{confusable, folded};
 use super::value::Terms;
 use super::work::{Price, TOO_MUCH, Work};
@@ -10,7 +12,7 @@ use crate::json::{Duplicates, Fault, Object, Value, parse};
 /// A compiled path. The text is kept for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
-    text: Box<str>,
+    text: Arc<str>,
     steps: Box<[Step]>,
 }
 
@@ -49,6 +51,12 @@ impl Path {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same text, for what outlives the policy's borrow.
+    #[must_use]
+    pub fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     /// The steps, from the arguments on; the first is a key.

@@ -1,11 +1,13 @@
 //! From a document to a [`Config`]: every value read strictly, every problem collected.
 
 mod bindings;
+mod book;
 mod condition;
 mod doors;
 mod entry;
 mod identity;
 mod limit;
+mod rule;
 mod sections;
 mod settings;
 
@@ -18,7 +20,7 @@ use super::section::Section;
 use crate::json::Value;
 use crate::mcp::call::Kind;
 use crate::rate::limiter::Force;
-use limit::CounterBook;
+use book::{Book, Owner};
 
 /// The name of a policy that has none of its own.
 const BARE_POLICY: &str = "default";
@@ -117,7 +119,8 @@ fn policy(
         .map(|field| reader.word(&field, &[("allow", Default::Allow), ("deny", Default::Deny)]));
     let force = force(fields, reader);
     let listing = listing(fields, reader);
-    let hide = sections::hide(fields, Kind::Tool, reader);
+    let mut book = Book::new(namespace, name);
+    let hide = sections::hide(fields, Kind::Tool, reader, &mut book);
     let tools = fields.take("tools").map(|field| (reader.fields(&field), field.value));
     let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
     let default = match default {
@@ -126,7 +129,6 @@ fn policy(
         None => missing_default(fields, reader),
     };
 
-    let mut book = CounterBook::new(namespace, name);
     let members =
         tools.and_then(|(fields, _)| fields).map(|fields| fields.members()).unwrap_or_default();
     sections::distinct(&members, reader);
@@ -139,10 +141,12 @@ fn policy(
     // Conditions may read counters of any entry, so they come when all counters are known.
     let mut entries: Vec<Entry> = Vec::new();
     for draft in drafts {
-        entries.push(entry::checks(draft, reader, &book));
+        entries.push(entry::checks(draft, reader, &mut book));
     }
-    let others = others.into_iter().map(|section| section.finish(reader, &book)).collect();
-    let tools = Section::new(Kind::Tool, (default?, "/default".into()), hide, entries);
+    let others = others.into_iter().map(|section| section.finish(reader, &mut book)).collect();
+    let default_rule = sections::default(Kind::Tool, &fields.place().key("default"), &mut book);
+    let tools = Section::new(Kind::Tool, (default?, default_rule), hide, entries);
+    let (counters, rules) = book.finish();
     Some(Policy {
         name: name.into(),
         force: force?,
@@ -150,7 +154,8 @@ fn policy(
         tools,
         others,
         all_limits: all_limits.into(),
-        counters: book.into_counters(),
+        counters,
+        rules,
     })
 }
 
@@ -207,7 +212,7 @@ fn force(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Force> {
     }
 }
 
-fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut CounterBook) -> Vec<Limit> {
+fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut Book) -> Vec<Limit> {
     let Some(field) = fields.take("all_tools") else {
         return Vec::new();
     };
@@ -216,7 +221,7 @@ fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut CounterBoo
     };
     let limits = fields.take("limits").map(|field| reader.list(&field)).unwrap_or_default();
     reader.close(&fields);
-    let limits =
-        limits.iter().filter_map(|field| limit::native(field, limit::GLOBAL, reader, book));
-    limits.collect()
+    let owner = Owner { tool: limit::GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
+    let limits = limits.iter().enumerate();
+    limits.filter_map(|field| limit::native(field, &owner, reader, book)).collect()
 }

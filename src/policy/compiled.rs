@@ -6,10 +6,10 @@ use std::rc::Rc;
 use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
+use super::rules::{RuleId, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
 use super::settings::{Counters, Denials, Requests};
-use crate::json::pointer::last_key;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::{Matcher, Side};
@@ -67,6 +67,8 @@ pub struct Policy {
     pub all_limits: Box<[Limit]>,
     /// All counters; limits refer to them by index.
     pub counters: Box<[NamedCounter]>,
+    /// All rules, by number.
+    pub rules: Rules,
 }
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
@@ -92,14 +94,14 @@ pub enum Default {
 /// An entry of a section.
 #[derive(Debug)]
 pub struct Entry {
+    /// The entry as a rule.
+    pub rule: RuleId,
     /// The names that it is about.
     pub pattern: Pattern,
     /// What it does with a call.
     pub action: Action,
-    /// The author's reason.
-    pub reason: Option<Box<str>>,
-    /// Pointer to the action.
-    pub action_pointer: Box<str>,
+    /// Its action as a rule; the entry itself where it says none.
+    pub action_rule: RuleId,
     /// Whether its denials deny.
     pub force: Force,
     /// Requirements, denials and rules, in order.
@@ -130,10 +132,8 @@ pub struct Check {
     pub kind: CheckKind,
     /// The conditions.
     pub conditions: Box<[Condition]>,
-    /// The author's text.
-    pub on_deny: Option<Box<str>>,
-    /// Its pointer.
-    pub pointer: Box<str>,
+    /// Its number.
+    pub rule: RuleId,
 }
 
 /// What a check does with its conditions.
@@ -180,10 +180,8 @@ pub struct Limit {
     pub amount: Amount,
     /// Whether an error of the server gives it back.
     pub refund: Refund,
-    /// The author's text.
-    pub on_deny: Option<Box<str>>,
-    /// Its pointer.
-    pub pointer: Box<str>,
+    /// Its number.
+    pub rule: RuleId,
 }
 
 /// How much a call counts.
@@ -289,18 +287,6 @@ impl Policy {
 }
 
 impl Entry {
-    /// Its pointer.
-    #[must_use]
-    pub fn pointer(&self) -> &str {
-        self.action_pointer.strip_suffix("/action").unwrap_or(&self.action_pointer)
-    }
-
-    /// Its key.
-    #[must_use]
-    pub fn key(&self) -> String {
-        last_key(self.pointer())
-    }
-
     /// Whether the entry lists the names that it matches under `default: deny`.
     #[must_use]
     pub fn lists(&self) -> bool {

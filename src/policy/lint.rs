@@ -15,6 +15,7 @@ use super::compiled::{
 };
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
+use super::rules::{RuleId, RuleKind, Rules};
 use super::section::{Hidden, Section};
 use crate::json::Value;
 use crate::json::pointer::unescaped;
@@ -96,9 +97,9 @@ impl<'d> PolicyText<'d> {
     }
 
     /// Whether an entry is there to name its tool: in the rules dialect, files list every tool, with `rules: []`.
-    fn only_names(&self, pointer: &str) -> bool {
-        let key = pointer.strip_prefix("/tools/").map(unescaped);
-        let entry = key.and_then(|key| self.tools.get(&*key)?.as_object());
+    fn only_names(&self, section: &Section, key: &str) -> bool {
+        let written = self.tools.get(key).filter(|_| section.kind == Kind::Tool);
+        let entry = written.and_then(|written| written.as_object());
         entry.is_some_and(|entry| entry.get("rules") == Some(&Value::Array(Vec::new())))
     }
 
@@ -159,6 +160,7 @@ impl Lint<'_> {
 
     /// An entry that takes all meaning from `default: deny`.
     fn lists_all(&mut self, section: &Section) {
+        let rules = &self.policy.rules;
         for entry in section.entries() {
             let all =
                 entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
@@ -166,13 +168,14 @@ impl Lint<'_> {
                 let kind = section.kind.word();
                 let message = format!("this lists every {kind}, and `default: deny` denies none");
                 let help = format!("list {kind}s by name, or by a glob with some literal text");
-                self.warn(Code::AllowsEverything, entry.pointer(), message, &help);
+                self.warn(Code::AllowsEverything, rules.pointer(entry.rule), message, &help);
             }
         }
     }
 
     /// Entries that no call can reach: hidden, unlisted, or denied by another one.
     fn reach(&mut self, section: &Section) {
+        let rules = &self.policy.rules;
         let unlisted =
             section.default == Default::Deny && !section.entries().iter().any(Entry::lists);
         if unlisted {
@@ -182,7 +185,7 @@ impl Lint<'_> {
             );
             let help = format!("list {kind}s by name or by glob; `*` alone does not list one");
             for entry in section.entries() {
-                self.warn(Code::Unreachable, entry.pointer(), message.clone(), &help);
+                self.warn(Code::Unreachable, rules.pointer(entry.rule), message.clone(), &help);
             }
             if section.kind == Kind::Tool && !self.policy.all_limits.is_empty() {
                 self.warn(Code::Unreachable, "/all_tools", message, &help);
@@ -202,71 +205,73 @@ impl Lint<'_> {
             .take(MOST_COMPARED)
             .collect();
         for entry in section.entries() {
-            let name = entry.key();
+            let name = rules.label(entry.rule).to_owned();
             let stand_ins = stand_ins(&name);
             let by_glob = || {
                 let mut wild = wild.iter().take(MOST_COMPARED);
                 wild.find(|hidden| covers(&hidden.pattern, &stand_ins)).copied()
             };
             if let Some(hidden) = names.get(&name).copied().or_else(by_glob) {
-                let place = self.text.place(&hidden.pointer);
+                let place = self.text.place(rules.pointer(hidden.rule));
                 let message = format!("`{name}` is hidden by {place}: no call gets to this entry");
                 let help =
                     "what is hidden answers as if it did not exist; remove it here, or from `hide`";
-                self.warn(Code::Unreachable, entry.pointer(), message, help);
+                self.warn(Code::Unreachable, rules.pointer(entry.rule), message, help);
                 continue;
             }
             if always_denies(entry).is_some() {
                 continue;
             }
             if let Some(denier) = deniers.iter().find(|other| covers(&other.pattern, &stand_ins)) {
-                let denier = denier.key();
+                let denier = rules.label(denier.rule);
                 let message = format!("`{denier}` denies every call that this entry is about");
                 let help = "all entries that match a call apply, and none undoes another's denial; narrow the other one";
-                self.warn(Code::Unreachable, entry.pointer(), message, help);
+                self.warn(Code::Unreachable, rules.pointer(entry.rule), message, help);
             }
         }
     }
 
     fn entry(&mut self, section: &Section, entry: &Entry) {
+        let rules = &self.policy.rules;
         // What an entry in shadow denies, its limits count nevertheless.
         if let Some(by) = always_denies(entry).filter(|_| entry.force == Force::Enforced) {
-            let later = entry.checks.iter().skip_while(|check| *check.pointer != *by).skip(1);
+            let later = entry.checks.iter().skip_while(|check| check.rule != by).skip(1);
             let checks: Vec<&Check> = if entry.action == Action::Deny {
                 entry.checks.iter().collect()
             } else {
                 later.collect()
             };
-            let rest = checks
-                .iter()
-                .map(|check| &*check.pointer)
-                .chain(entry.limits.iter().map(|limit| &*limit.pointer));
+            let rest = checks.iter().map(|check| check.rule);
+            let rest = rest.chain(entry.limits.iter().map(|limit| limit.rule));
             let mut seen = HashSet::from([by]);
-            for pointer in rest {
-                if seen.insert(pointer) {
+            for rule in rest {
+                if seen.insert(rule) {
                     let message =
                         "no call gets here: the entry denies every call before".to_owned();
                     let help = "remove it, or give what denies some conditions";
-                    self.warn(Code::Unreachable, pointer, message, help);
+                    self.warn(Code::Unreachable, rules.pointer(rule), message, help);
                 }
             }
         }
         let does =
             entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
-        if !does && section.default == Default::Allow && !self.text.only_names(entry.pointer()) {
+        if !does
+            && section.default == Default::Allow
+            && !self.text.only_names(section, rules.label(entry.rule))
+        {
             let kind = section.kind.word();
             let message =
                 format!("this entry does nothing: `default: allow` allows the {kind} anyway");
             let help = "remove it, or set `default` to \"deny\"";
-            self.warn(Code::Redundant, entry.pointer(), message, help);
+            self.warn(Code::Redundant, rules.pointer(entry.rule), message, help);
         }
         if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
-            let pointer = format!("{}/mode", entry.pointer());
+            let pointer = format!("{}/mode", rules.pointer(entry.rule));
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
         if entry.decode != crate::matcher::path::Decode::Unsaid && entry.paths.is_empty() {
-            let pointer = format!("{}/decode_json_strings", entry.pointer());
+            let pointer = format!("{}/decode_json_strings", rules.pointer(entry.rule));
             let message = "no condition of this entry looks at an argument".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
@@ -276,6 +281,7 @@ impl Lint<'_> {
     }
 
     fn unanchored(&mut self, check: &Check) {
+        let rules = &self.policy.rules;
         for condition in &check.conditions {
             let Subject::Argument(path) = &condition.subject else { continue };
             let permits = (check.side() == Side::DenyIf) == condition.matcher.negated;
@@ -290,16 +296,22 @@ impl Lint<'_> {
             if found {
                 let message = format!("this is met wherever it occurs in `{}`", path.text());
                 let help = "begin the pattern with ^ (or use `starts_with`): `/tmp/x/data/` contains `/data/`";
-                self.warn(Code::Unanchored, &condition_pointer(check, condition), message, help);
+                self.warn(
+                    Code::Unanchored,
+                    &condition_pointer(rules, check, condition),
+                    message,
+                    help,
+                );
             }
         }
     }
 
     fn limit(&mut self, limit: &Limit) {
+        let rules = &self.policy.rules;
         if limit.refund == Refund::OnError {
             let message = "this trusts the agent: it can make an error the answer to a call that has run, and the call is not counted";
             let help = "leave `count` out where the limit must hold: then every attempt counts";
-            let pointer = format!("{}/count", limit.pointer);
+            let pointer = format!("{}/count", rules.pointer(limit.rule));
             self.warn(Code::TrustsAgent, &pointer, message.to_owned(), help);
         }
         let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
@@ -307,7 +319,7 @@ impl Lint<'_> {
             let message =
                 format!("one call counts {amount}, and {max} is the most: every call is denied");
             let help = "raise `max`, or deny the tool with `action: deny`";
-            self.warn(Code::ImpossibleLimit, &limit.pointer, message, help);
+            self.warn(Code::ImpossibleLimit, rules.pointer(limit.rule), message, help);
         }
     }
 
@@ -332,7 +344,7 @@ impl Lint<'_> {
                 let name = policy.counters.get(limit.counter).map_or("", |counter| &counter.name);
                 let message = format!("nothing limits or reads what `{name}` counts");
                 let help = "add a `lte` condition on the counter, or remove `state`";
-                self.warn(Code::IdleCounter, &limit.pointer, message, help);
+                self.warn(Code::IdleCounter, policy.rules.pointer(limit.rule), message, help);
             }
         }
     }
@@ -345,21 +357,22 @@ fn is_free(entry: &Entry) -> bool {
         && entry.limits.iter().all(|limit| limit.max.is_none())
 }
 
-/// The pointer of the first thing in an entry that denies every call, if there is one.
-fn always_denies(entry: &Entry) -> Option<&str> {
+/// The first rule of an entry that denies every call, if there is one.
+fn always_denies(entry: &Entry) -> Option<RuleId> {
     if entry.action == Action::Deny {
-        return Some(&entry.action_pointer);
+        return Some(entry.action_rule);
     }
-    entry.checks.iter().find(|check| check.denies_always()).map(|check| &*check.pointer)
+    entry.checks.iter().find(|check| check.denies_always()).map(|check| check.rule)
 }
 
-/// The pointer of a condition: of its check, where they do not stand one for one in the document.
-fn condition_pointer(check: &Check, condition: &Condition) -> String {
+/// The pointer of a condition: of its rule, where conditions do not stand one for one in the document.
+fn condition_pointer(rules: &Rules, check: &Check, condition: &Condition) -> String {
     let at = check.conditions.iter().position(|other| std::ptr::eq(other, condition));
-    let rule = check.pointer.rsplit('/').nth(1) == Some("rules");
+    let one_for_one = rules.get(check.rule).is_some_and(|row| row.kind != RuleKind::Rule);
+    let pointer = rules.pointer(check.rule);
     match at {
-        Some(at) if !rule => format!("{}/conditions/{at}", check.pointer),
-        Some(_) | None => check.pointer.to_string(),
+        Some(at) if one_for_one => format!("{pointer}/conditions/{at}"),
+        Some(_) | None => pointer.to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::compiled::{Default, Entry, Listing};
+use super::rules::RuleId;
 use crate::matcher::fold::folded;
 use crate::matcher::name::Pattern;
 use crate::mcp::call::Kind;
@@ -16,8 +17,8 @@ pub struct Section {
     pub kind: Kind,
     /// What becomes of names that no entry lists.
     pub default: Default,
-    /// JSON Pointer to what says so.
-    pub default_pointer: Box<str>,
+    /// What says so.
+    pub default_rule: RuleId,
     /// The hidden names.
     pub hide: Box<[Hidden]>,
     entries: Box<[Entry]>,
@@ -38,15 +39,15 @@ pub struct Section {
 pub struct Hidden {
     /// What it matches.
     pub pattern: Pattern,
-    /// Its pointer.
-    pub pointer: Box<str>,
+    /// Its number.
+    pub rule: RuleId,
 }
 
 /// A key of an entry, or a line of `hide`, that a name is not, but resembles.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Alike {
-    /// Its pointer.
-    pub pointer: Box<str>,
+    /// Its number.
+    pub rule: RuleId,
     /// Whether it stands in `hide`.
     pub hides: bool,
 }
@@ -66,7 +67,7 @@ impl Section {
     /// Indexes entries, which come in the order of the document.
     pub(super) fn new(
         kind: Kind,
-        (default, default_pointer): (Default, Box<str>),
+        (default, default_rule): (Default, RuleId),
         hide: Vec<Hidden>,
         entries: Vec<Entry>,
     ) -> Section {
@@ -97,7 +98,7 @@ impl Section {
         Section {
             kind,
             default,
-            default_pointer,
+            default_rule,
             hide: hide.into(),
             entries: entries.into(),
             exact,
@@ -164,11 +165,11 @@ impl Section {
 
 /// What resembles keys and lines of `hide`, an entry's before a line.
 fn resemblances(kind: Kind, entries: &[Entry], hide: &[Hidden]) -> (Looks, Box<[Relaxed]>) {
-    let of_entries = entries.iter().map(|entry| (&entry.pattern, entry.pointer(), false));
-    let of_hide = hide.iter().map(|line| (&line.pattern, &*line.pointer, true));
+    let of_entries = entries.iter().map(|entry| (&entry.pattern, entry.rule, false));
+    let of_hide = hide.iter().map(|line| (&line.pattern, line.rule, true));
     let (mut looks, mut relaxed) = (Vec::new(), Vec::new());
-    for (pattern, pointer, hides) in of_entries.chain(of_hide) {
-        let alike = Alike { pointer: pointer.into(), hides };
+    for (pattern, rule, hides) in of_entries.chain(of_hide) {
+        let alike = Alike { rule, hides };
         let text = pattern.to_string();
         let other = if kind == Kind::Resource { relax(&text) } else { text.as_str().into() };
         if matches!(pattern, Pattern::Exact(_)) {

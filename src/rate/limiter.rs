@@ -98,6 +98,15 @@ pub struct Granted {
     pub would_exceed: Option<Overrun>,
 }
 
+/// What a charge would come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighed {
+    /// What the window holds without it.
+    pub used: Micros,
+    /// What it exceeds.
+    pub overrun: Option<Overrun>,
+}
+
 /// Nothing is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -197,6 +206,18 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         let now = table.advance(now);
         let (span, count) = table.count(counter.id, account.caller, counter.window.span_at(now));
         Ok(counter.algorithm.used(count, span, now))
+    }
+
+    /// What a charge would come to, without counting it.
+    ///
+    /// # Errors
+    /// [`Refused::Unavailable`] if the store fails.
+    pub fn weigh(&self, charge: &Charge, now: UnixMillis) -> Result<Weighed, Refused> {
+        let used = self.used(charge.counter, charge.account, now)?;
+        let snapshot = self.store.get(&self.shards.key(charge.counter.id, charge.account))?;
+        let mut table = Table::decode(&snapshot.value)?;
+        let now = table.advance(now);
+        Ok(Weighed { used, overrun: charge.count_in(&mut table, now).err() })
     }
 
     fn reserve_group(

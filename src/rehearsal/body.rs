@@ -1,10 +1,8 @@
 //! Bodies of requests: written from what a person says of a call, and read for what they ask.
 
-use crate::enforce::Governed;
 use crate::json::{Duplicates, Object, Value, parse, write_string};
 use crate::mcp::call::Kind;
 use crate::mcp::message::{Body, Message};
-use crate::policy::compiled::Policy;
 
 /// The body of a request, from what a person writes of it: a whole JSON-RPC message, or `{tool, arguments}`.
 ///
@@ -85,20 +83,5 @@ pub fn asked(body: &str) -> String {
         Some(call) if call.kind == Kind::Tool => call.name.to_owned(),
         Some(call) => format!("{} {}", request.method, call.name),
         None => request.method.to_owned(),
-    }
-}
-
-/// Looks at what of a body a policy has rules for, if there is anything.
-pub fn governed<T>(
-    policy: &Policy,
-    body: &str,
-    look: impl FnOnce(&Governed<'_>) -> T,
-) -> Option<T> {
-    let value = parse(body, Duplicates::Refuse).ok()?;
-    match Body::read(&value).ok()? {
-        Body::Single(Message::Request(request)) => {
-            Governed::of(policy, &request).map(|governed| look(&governed))
-        }
-        Body::Single(Message::Response) | Body::Batch(_) => None,
     }
 }

@@ -1,110 +1,46 @@
 //! Which rules of a configuration have been seen at work.
 
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 
-use super::Verdict;
-use super::body::governed;
-use crate::enforce::Governed;
-use crate::mcp::call::Kind;
+use crate::denial::Denial;
 use crate::policy::compiled::{Action, Amount, Config, Default, Limit, Policy};
+use crate::policy::rules::RuleId;
 use crate::reason::Reason;
+use crate::witness::{Told, Witness};
 
-/// The rules of a configuration, and whether each was covered.
+/// The rules of a configuration, and whether each was covered. It listens while calls are decided.
 ///
 /// An entry is covered when a call met it. A check, a limit, an action or a line of `hide` is covered when it denied a call:
 /// a test that never sees it deny would not notice that it is gone.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    rules: BTreeMap<Rule, Covered>,
-    order: Vec<Rule>,
+    policies: Vec<Covered>,
+    /// The policy under which a request is being decided, by its index.
+    present: Cell<usize>,
 }
 
-/// A rule: the name of its policy, and its pointer in it.
-type Rule = (String, String);
-
-/// Whether a rule was covered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Covered {
-    /// It was.
-    Yes,
-    /// It was not.
-    No,
+/// The rules of one policy.
+#[derive(Clone, Debug)]
+struct Covered {
+    name: String,
+    /// The rules that can be covered, with their pointers, in the order of the configuration.
+    rules: Vec<(RuleId, String)>,
+    /// Whether they are, by their numbers.
+    covered: RefCell<Vec<bool>>,
 }
 
 impl Coverage {
     /// The rules of a configuration, none covered.
     #[must_use]
     pub fn of(config: &Config) -> Coverage {
-        let mut coverage = Coverage { rules: BTreeMap::new(), order: Vec::new() };
-        for policy in config.policies() {
-            coverage.add_policy(policy);
-        }
-        coverage
-    }
-
-    fn add_policy(&mut self, policy: &Policy) {
-        for section in policy.sections() {
-            for hidden in &section.hide {
-                self.add(policy, &hidden.pointer);
-            }
-            if section.default == Default::Deny {
-                self.add(policy, &section.default_pointer);
-            }
-            for entry in section.entries() {
-                self.add(policy, entry.pointer());
-                if entry.action != Action::Allow {
-                    self.add(policy, &entry.action_pointer);
-                }
-                for check in &entry.checks {
-                    self.add(policy, &check.pointer);
-                }
-                self.add_limits(policy, &entry.limits);
-            }
-        }
-        self.add_limits(policy, &policy.all_limits);
-    }
-
-    /// Takes note of what became of a request under a policy.
-    pub fn note(&mut self, policy: &Policy, body: &str, verdict: &Verdict) {
-        // A name that only resembles a key is denied for that, not by the key's entry.
-        if verdict.reason != Reason::NameNotExact.label() {
-            self.cover(policy, &verdict.rule);
-        }
-        // A caller who is turned away meets no rule.
-        let turned_away = verdict.decision == "deny" && verdict.rule.is_empty();
-        if matches!(&*verdict.decision, "allow" | "deny" | "would_deny") && !turned_away {
-            let _ = governed(policy, body, |governed| self.meet(policy, governed, verdict));
-        }
-    }
-
-    /// Covers the entries that a request met: those of all that it calls, up to the name that is denied.
-    fn meet(&mut self, policy: &Policy, governed: &Governed<'_>, verdict: &Verdict) {
-        for call in governed.calls() {
-            let (Some(section), Some(name)) = (policy.section(call.kind), call.exact.as_deref())
-            else {
-                return;
-            };
-            // Limits come when everything else is decided.
-            let ends_here = verdict.decision == "deny"
-                && verdict.reason != Reason::LimitReached.label()
-                && kind_of(&verdict.rule) == call.kind;
-            if ends_here && crate::decision::by_name(section, call, name).is_some() {
-                return;
-            }
-            for entry in section.entries_for(name) {
-                self.cover(policy, entry.pointer());
-            }
-            if ends_here {
-                return;
-            }
-        }
+        Coverage { policies: config.policies().map(Covered::of).collect(), present: Cell::new(0) }
     }
 
     /// How many rules there are, and how many are covered.
     #[must_use]
     pub fn totals(&self) -> (usize, usize) {
-        let covered = self.rules.values().filter(|covered| **covered == Covered::Yes).count();
-        (self.rules.len(), covered)
+        let all: usize = self.policies.iter().map(|policy| policy.rules.len()).sum();
+        (all, all - self.missing().count())
     }
 
     /// The share that is covered, in whole percent, rounded down; a policy without rules is covered.
@@ -116,40 +52,90 @@ impl Coverage {
 
     /// The policies and rules that are not covered, in the order of the configuration.
     pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
-        let missing = |rule: &&Rule| self.rules.get(*rule) == Some(&Covered::No);
-        self.order.iter().filter(missing).map(|(policy, rule)| (&**policy, &**rule))
+        self.policies.iter().flat_map(|policy| {
+            let missing = policy.rules.iter().filter(|(rule, _)| !policy.is_covered(*rule));
+            missing.map(|(_, pointer)| (&*policy.name, &**pointer))
+        })
+    }
+
+    fn cover(&self, rule: RuleId) {
+        let policy = self.policies.get(self.present.get());
+        if let Some(policy) = policy
+            && let Some(covered) = policy.covered.borrow_mut().get_mut(rule.index())
+        {
+            *covered = true;
+        }
+    }
+}
+
+impl Witness for Coverage {
+    const HEARS_ALL: bool = false;
+
+    fn hear(&self, told: &Told<'_>) {
+        match told {
+            Told::Begun(policy) => {
+                let at = self.policies.iter().position(|known| *known.name == *policy.name);
+                self.present.set(at.unwrap_or(usize::MAX));
+            }
+            Told::Met(entry) => self.cover(entry.rule),
+            // A name that only resembles a key is denied for that, not by the key's entry.
+            Told::Ended(Some(Denial { reason: Reason::NameNotExact, .. })) => {}
+            Told::Ended(Some(denial)) => denial.rule.into_iter().for_each(|rule| self.cover(rule)),
+            Told::Ended(None)
+            | Told::Named(_)
+            | Told::Acted(..)
+            | Told::Compared(_)
+            | Told::Checked(..)
+            | Told::Due(_)
+            | Told::Weighed(..) => {}
+        }
+    }
+}
+
+impl Covered {
+    fn of(policy: &Policy) -> Covered {
+        let covered = RefCell::new(vec![false; policy.rules.len()]);
+        let name = policy.name.to_string();
+        let mut found = Covered { name, rules: Vec::new(), covered };
+        for section in policy.sections() {
+            for hidden in &section.hide {
+                found.add(policy, hidden.rule);
+            }
+            if section.default == Default::Deny {
+                found.add(policy, section.default_rule);
+            }
+            for entry in section.entries() {
+                found.add(policy, entry.rule);
+                if entry.action != Action::Allow {
+                    found.add(policy, entry.action_rule);
+                }
+                for check in &entry.checks {
+                    found.add(policy, check.rule);
+                }
+                found.add_limits(policy, &entry.limits);
+            }
+        }
+        found.add_limits(policy, &policy.all_limits);
+        found
     }
 
     fn add_limits(&mut self, policy: &Policy, limits: &[Limit]) {
         for limit in limits {
             // What only counts denies nothing.
             if limit.max.is_some() || matches!(limit.amount, Amount::Argument(_)) {
-                self.add(policy, &limit.pointer);
+                self.add(policy, limit.rule);
             }
         }
     }
 
-    fn add(&mut self, policy: &Policy, rule: &str) {
-        let rule = (policy.name.to_string(), rule.to_owned());
+    fn add(&mut self, policy: &Policy, rule: RuleId) {
         // A rule that checks and counts is one.
-        if self.rules.insert(rule.clone(), Covered::No).is_none() {
-            self.order.push(rule);
+        if self.rules.iter().all(|(known, _)| *known != rule) {
+            self.rules.push((rule, policy.rules.pointer(rule).to_owned()));
         }
     }
 
-    fn cover(&mut self, policy: &Policy, rule: &str) {
-        if let Some(covered) = self.rules.get_mut(&(policy.name.to_string(), rule.to_owned())) {
-            *covered = Covered::Yes;
-        }
-    }
-}
-
-/// What the rule at a pointer is about.
-fn kind_of(rule: &str) -> Kind {
-    match rule.split('/').nth(1) {
-        Some("methods") => Kind::Method,
-        Some("resources") => Kind::Resource,
-        Some("prompts") => Kind::Prompt,
-        Some(_) | None => Kind::Tool,
+    fn is_covered(&self, rule: RuleId) -> bool {
+        self.covered.borrow().get(rule.index()).copied().unwrap_or_default()
     }
 }

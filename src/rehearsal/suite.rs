@@ -119,15 +119,12 @@ impl Suite {
 impl Test {
     /// Runs the test; what is covered of the policy is noted.
     #[must_use]
-    pub fn run(&self, stage: &Stage, coverage: &mut Coverage) -> Vec<Failure> {
+    pub fn run(&self, stage: &Stage, coverage: &Coverage) -> Vec<Failure> {
         let stage = stage.afresh();
         let mut failures = Vec::new();
         for step in &self.steps {
             for repetition in 1..=step.repeat {
-                let found = stage.send(&step.request);
-                if let Some(policy) = stage.policy_named(&found.policy) {
-                    coverage.note(policy, &step.request.body, &found);
-                }
+                let found = stage.send_before(&step.request, coverage);
                 if !step.expect.is_met(&found) {
                     failures.push(Failure {
                         pointer: step.pointer.clone(),

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use mcp_policy::decision::decide;
+use mcp_policy::decision::{Matched, decide};
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
@@ -55,11 +55,12 @@ fn deciding_allocates_nothing() {
             let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
                 panic!("a request")
             };
-            let (call, caller) = (request.call.unwrap(), named(&config, "Bearer a"));
+            let matched = Matched::of(&config.policy, request.call.unwrap()).unwrap();
+            let caller = named(&config, "Bearer a");
             // The first decision fills the cache that a regular expression keeps.
-            let first = decide(&config.policy, &call, &caller, &Work::of(body.len()));
+            let first = decide(&matched, &caller, &Work::of(body.len()), &());
             let before = ALLOCATIONS.get();
-            let second = decide(&config.policy, &call, &caller, &Work::of(body.len()));
+            let second = decide(&matched, &caller, &Work::of(body.len()), &());
             assert_eq!(ALLOCATIONS.get() - before, 0, "{tool} {arguments}");
             assert_eq!(first, second);
         }

@@ -27,6 +27,11 @@ struct From<'f> {
 
 impl Environment for From<'_> {
     type Store = MemoryStore;
+    type Witness = ();
+
+    fn witness(&self) -> &() {
+        &()
+    }
 
     fn now(&self) -> Option<UnixMillis> {
         Some(UnixMillis(1_700_000_000_000))

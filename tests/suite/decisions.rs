@@ -1,8 +1,12 @@
 //! The corpus of decisions: what the data says, what the engine says and what the oracle says must be one.
 
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::rehearsal::{Request, Stage};
+use mcp_policy::time::UnixMillis;
+
 use crate::corpus::rows;
 use crate::oracle::{Call, Oracle};
-use crate::world::{Answer, Engine, post_headers};
+use crate::world::{Answer, Engine, explained, post_headers};
 
 #[test]
 fn engine_agrees_with_the_corpus_and_the_oracle() {
@@ -44,5 +48,25 @@ fn engine_agrees_with_the_corpus_and_the_oracle() {
         }
     }
     assert!(calls > 400, "the corpus is there: {calls} calls");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// `explain` listens to the engine, so it cannot say anything else than the engine does.
+#[test]
+fn an_explanation_says_what_is_decided() {
+    let mut wrong = Vec::new();
+    for row in rows() {
+        let Ok(loaded) = Config::load(row.policy.to_string().as_bytes(), "test") else { continue };
+        let stage = Stage::new(loaded.config);
+        for case in &row.calls {
+            let mut request = Request::new(case.body("1"), UnixMillis(case.at));
+            let caller = Some(("authorization".to_owned(), case.caller.clone()));
+            request.headers.extend(caller.filter(|(_, caller)| !caller.is_empty()));
+            request.headers.extend(case.headers.iter().cloned());
+            if let Err(problem) = explained(&stage, &request) {
+                wrong.push(format!("{}: {}: {problem}", row.file, row.name));
+            }
+        }
+    }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

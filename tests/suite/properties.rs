@@ -8,11 +8,13 @@ use mcp_policy::mcp::sse::{EventStream, Verdict};
 use mcp_policy::number::Decimal;
 use mcp_policy::policy::binding::{Ambiguous, Shown};
 use mcp_policy::policy::compiled::Config;
+use mcp_policy::rehearsal::{Request, Stage};
+use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::oracle::{Call, Oracle};
-use crate::world::Engine;
+use crate::world::{Engine, explained, tools_call};
 
 /// JSON text, mostly valid, with keys that collide now and then.
 fn json_text() -> impl Strategy<Value = String> {
@@ -236,7 +238,13 @@ proptest! {
     fn engine_agrees_with_the_oracle(policy in policy(), calls in calls()) {
         let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
         let mut oracle = Oracle::new(policy.clone());
+        let stage = Stage::new(Config::load(policy.to_string().as_bytes(), "test").unwrap().config);
         for (tool, arguments, caller, at_ms) in &calls {
+            let mut request = Request::new(tools_call("1", tool, Some(&arguments.to_string())), UnixMillis(*at_ms));
+            request.headers = vec![("authorization".to_owned(), caller.to_string())];
+            request.headers.retain(|(_, caller)| !caller.is_empty());
+            let explained = explained(&stage, &request);
+            prop_assert!(explained.is_ok(), "{:?}", explained);
             let ours = engine.call(tool, Some(&arguments.to_string()), caller, *at_ms);
             let theirs = oracle.decide(&Call::tool(tool, arguments, caller, *at_ms));
             prop_assert_eq!(

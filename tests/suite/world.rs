@@ -1,18 +1,20 @@
 //! A world for the engine, in memory: a clock that is set, a store, bodies, and calls made under a policy.
 
-use mcp_policy::enforce::{Governed, Outcome, enforce};
+use mcp_policy::enforce::{Enforcer, Governed, Outcome};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
-use mcp_policy::mcp::message::{Body, Message, Request, parse_body};
+use mcp_policy::mcp::message::{self, Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
 use mcp_policy::rate::limiter::Limiter;
 use mcp_policy::rate::memory::MemoryStore;
+use mcp_policy::rehearsal::{Request, Stage, Verdict};
 use mcp_policy::reply::{Context, Reply};
 use mcp_policy::time::UnixMillis;
+use mcp_policy::trace::{Rule, trace};
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Engine {
 
     fn decide(
         &self,
-        request: &Request<'_>,
+        request: &message::Request<'_>,
         head: &Head,
         caller: &Caller,
         at: u64,
@@ -99,15 +101,16 @@ impl Engine {
         let Some(governed) = Governed::of(&self.config.policy, request) else {
             return allowed;
         };
-        match enforce(
-            &self.config,
-            &self.config.policy,
-            &governed,
+        let enforcer = Enforcer {
+            config: &self.config,
+            policy: &self.config.policy,
             caller,
-            &limiter,
-            UnixMillis(at),
-            &Work::of(1 << 20),
-        ) {
+            limiter: &limiter,
+            now: UnixMillis(at),
+            work: &Work::of(1 << 20),
+            witness: &(),
+        };
+        match enforcer.enforce(&governed) {
             Outcome::Permitted(permit, _) => {
                 if answer == Answer::Error {
                     limiter.give_back(permit.into_refundable().iter());
@@ -115,7 +118,7 @@ impl Engine {
                 allowed
             }
             Outcome::Denied(denial) => {
-                let (policy, form) = (&self.config.policy.name, self.config.denials);
+                let (policy, form) = (Some(&self.config.policy), self.config.denials);
                 let reply = Reply::denial(request, &denial, &Context { policy, head, form });
                 // Nobody waits for an answer to a notification.
                 assert_eq!(request.id.is_none(), (reply.status, &*reply.body) == (202, b""));
@@ -129,13 +132,33 @@ impl Engine {
                 Decided {
                     allowed: false,
                     reason: Some(denial.reason.label()),
-                    rule: Some(denial.rule.to_owned()),
+                    rule: Some(denial.pointer(&self.config.policy).to_owned()),
                     message: told.or(result["content"][0]["text"].as_str()).map(str::to_owned),
                     code: Some(denial.reason.code()),
                     form,
                 }
             }
         }
+    }
+}
+
+/// Explains a request and sends it. What is wrong if the explanation does not say what is decided: the rule that decides must be
+/// one of those that deny in it, with the same reason; and where none decides, none may deny.
+pub(crate) fn explained(stage: &Stage, request: &Request) -> Result<Verdict, String> {
+    let expected = stage.clone().send(request);
+    let (verdict, trace) = trace(stage, request);
+    let denies = |rule: &&Rule| rule.denies && !rule.shadow;
+    let decided = trace.rules.iter().any(|rule| {
+        rule.denies && rule.rule == verdict.rule && rule.reason == Some(&*verdict.reason)
+    });
+    let right = match &*verdict.decision {
+        "deny" => verdict.rule.is_empty() || decided,
+        "would_deny" => decided,
+        _ => trace.rules.iter().find(denies).is_none(),
+    };
+    match right && verdict == expected {
+        true => Ok(verdict),
+        false => Err(format!("{}\n  {verdict:?}\n  {expected:?}\n  {trace:#?}", request.body)),
     }
 }
 
@@ -175,6 +198,11 @@ pub(crate) struct World<'w> {
 
 impl Environment for World<'_> {
     type Store = MemoryStore;
+    type Witness = ();
+
+    fn witness(&self) -> &() {
+        &()
+    }
 
     fn now(&self) -> Option<UnixMillis> {
         Some(UnixMillis(self.now))

@@ -1,7 +1,6 @@
 //! An explanation, to be read in five seconds: the decision, its rule, what the agent reads, and then all rules.
 
 use jiff::Timestamp;
-use mcp_policy::json::pointer::last_key;
 use mcp_policy::rehearsal::{Request, Verdict};
 use mcp_policy::source::Source;
 use mcp_policy::source::spans::Spans;
@@ -70,7 +69,7 @@ pub(super) fn human(
             (rule, _) => format!("{}  {rule}", places.place(rule)),
         };
         let name = trace.rules.iter().find(|rule| rule.kind == "name");
-        let resembled = name.map(|rule| format!(" (it resembles `{}`)", last_key(&rule.rule)));
+        let resembled = name.map(|rule| format!(" (it resembles `{}`)", rule.label));
         let resembled = resembled.unwrap_or_default();
         out!("  because  {}{resembled}: {place}", verdict.reason);
     }
@@ -90,7 +89,7 @@ pub(super) fn human(
         if rule.kind == "name" || rule.kind == "hide" || rule.kind == "default" {
             continue;
         }
-        let name = rule.rule.split('/').nth(1).unwrap_or_default();
+        let name = rule.section;
         if section != Some((name, &rule.entry)) {
             section = Some((name, &rule.entry));
             match &rule.entry {
@@ -112,29 +111,12 @@ fn print_rule(verdict: &Verdict, rule: &Rule) {
     };
     let line = rule.line.map(|line| format!("line {line}")).unwrap_or_default();
     let reason = rule.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
-    out!("{word}  {}{reason}  {}", label(rule), quiet(&line));
+    out!("{word}  {}{reason}  {}", rule.label, quiet(&line));
     for compared in &rule.conditions {
         print_compared(compared);
     }
     if let Some(counted) = &rule.count {
         print_counted(counted);
-    }
-}
-
-/// The rule within its entry, such as `require[0]`.
-fn label(rule: &Rule) -> String {
-    let mut tokens = rule.rule.rsplit('/');
-    match (rule.kind, tokens.next(), tokens.next()) {
-        ("action", ..) => match rule.reason {
-            Some("approval_required") => "action: require_approval".to_owned(),
-            Some(_) => "action: deny".to_owned(),
-            None => "action: allow".to_owned(),
-        },
-        (_, Some(index), Some(list)) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("{list}[{index}]")
-        }
-        (_, Some(name), _) => name.to_owned(),
-        (kind, None, _) => kind.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conditions: path, operator and value, checked against each other.
 
-use super::limit::{CounterBook, argument_path};
+use super::book::Book;
+use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::matcher::members::Members;
@@ -53,7 +54,7 @@ pub(super) fn read(
     field: &Field<'_>,
     side: Side,
     reader: &mut Reader,
-    book: &CounterBook,
+    book: &Book,
 ) -> Option<Condition> {
     let mut fields = reader.fields(field)?;
     let path = fields.require("path", reader);
@@ -85,7 +86,7 @@ pub(super) fn read(
     Some(Condition { subject, matcher })
 }
 
-fn subject(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) -> Option<Subject> {
+fn subject(text: &str, place: &Place, reader: &mut Reader, book: &Book) -> Option<Subject> {
     if text.starts_with("state.") || text.starts_with("state[") {
         let named = state_path(text);
         let found = named.as_ref().map(|(tool, name)| book.find(tool, name));
@@ -129,7 +130,7 @@ pub(super) fn state_path(text: &str) -> Option<(String, Box<str>)> {
     (!keys.is_empty()).then(|| (keys.join("."), counter))
 }
 
-fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &CounterBook) {
+fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &Book) {
     let message = format!("nothing counts `{}`", text.escape_debug());
     let known = book.paths();
     let help = match crate::policy::suggest::nearest(text, known.iter().map(String::as_str)) {

@@ -1,20 +1,17 @@
-//! Limits and the counters that they share.
+//! Limits: what they count, for whom, and in which window.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use sha2::{Digest as _, Sha256};
-
+use super::book::{Book, Owner, Share};
 use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
 use crate::matcher::path::Path;
 use crate::number::Micros;
-use crate::policy::compiled::{Amount, Limit, NamedCounter, Refund, Scope};
+use crate::policy::compiled::{Amount, Limit, Refund, Scope};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader, describe};
+use crate::policy::rules::RuleKind;
 use crate::policy::suggest::nearest;
-use crate::rate::limiter::Counter;
-use crate::rate::table::CounterId;
 use crate::rate::window::{Algorithm, Window};
 
 /// The tool key under which a state path names the counters of `"*"` and of all tools.
@@ -22,143 +19,14 @@ pub(super) const GLOBAL: &str = "_global";
 
 const WINDOWS: [&str; 6] = ["second", "minute", "hour", "day", "week", "month"];
 
-const ONE: Micros = Micros(1_000_000);
-
-/// Every counter of a policy, and where it was first named.
-pub(super) struct CounterBook {
-    prefix: String,
-    rows: Vec<Row>,
-    /// Tool and counter of what was refused and reported; without a counter, any of the tool's.
-    refused: Vec<(String, Option<String>)>,
-}
-
-struct Row {
-    key: String,
-    first: Place,
-    counter: NamedCounter,
-    /// The tool keys whose `state.<tool key>.<name>` means this counter.
-    readers: Vec<String>,
-}
-
-/// What makes two limits share a count.
-pub(super) struct Share {
-    pub(super) key: String,
-    pub(super) name: String,
-    pub(super) window: Window,
-    pub(super) scope: Scope,
-    pub(super) algorithm: Algorithm,
-    pub(super) tool: String,
-}
-
-impl CounterBook {
-    pub(super) fn new(namespace: &str, policy: &str) -> CounterBook {
-        CounterBook {
-            prefix: format!("{namespace}\0{policy}\0"),
-            rows: Vec::new(),
-            refused: Vec::new(),
-        }
-    }
-
-    /// The index of a counter; limits that share a key must agree on everything that counts.
-    pub(super) fn index(
-        &mut self,
-        share: Share,
-        place: &Place,
-        reader: &mut Reader,
-    ) -> Option<usize> {
-        let Share { key, name, window, scope, algorithm, tool } = share;
-        if let Some(at) = self.rows.iter().position(|row| row.key == key) {
-            let row = self.rows.get_mut(at)?;
-            let known =
-                (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
-            if known != (window, scope, algorithm) {
-                let differ = [
-                    (known.0 != window, "window"),
-                    (known.1 != scope, "scope"),
-                    (known.2 != algorithm, "algorithm"),
-                ];
-                let differ: Vec<&str> =
-                    differ.iter().filter(|(differs, _)| *differs).map(|(_, what)| *what).collect();
-                let first = &row.first.text;
-                let message =
-                    format!("counter `{name}` has another {} at {first}", differ.join(" and "));
-                let help = "limits that share a name share the count; give this one another name"
-                    .to_owned();
-                reader.error_with_help(Code::CounterConflict, place, message, help);
-                reader.last_contradicts(&row.first);
-                return None;
-            }
-            row.readers.push(tool);
-            return Some(at);
-        }
-        // Of names and meaning, never of places: a count outlives what an update puts before it.
-        let whose = match scope {
-            Scope::Key(at) => format!("key {}", reader.keys.get(at).map_or("", |key| &**key)),
-            Scope::Grant | Scope::Session | Scope::Global | Scope::Address => format!("{scope:?}"),
-        };
-        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{algorithm:?}"));
-        let counter = Counter { id, window, algorithm };
-        let counter = NamedCounter { name: name.into(), scope, counter };
-        self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
-        Some(self.rows.len() - 1)
-    }
-
-    /// The key of a counter that has no name: after its entry, its rule's name and its window, and how many such there are before it.
-    pub(super) fn nameless(&self, tool: &str, rule: &str, window: Window) -> String {
-        let like = format!("rule\0{tool}\0{rule}\0{window:?}\0");
-        let before = self.rows.iter().filter(|row| row.key.starts_with(&like)).count();
-        format!("{like}{before}")
-    }
-
-    /// Notes a counter that was refused, so that conditions on it are not reported too.
-    pub(super) fn refuse(&mut self, tool: &str, name: Option<String>) {
-        self.refused.push((tool.to_owned(), name));
-    }
-
-    /// Whether `state.<tool>.<name>` may mean a counter that was refused.
-    pub(super) fn was_refused(&self, tool: &str, name: &str) -> bool {
-        let tool = if tool == "*" { GLOBAL } else { tool };
-        self.refused.iter().any(|(of, refused)| {
-            of == tool && refused.as_ref().is_none_or(|refused| refused == name)
-        })
-    }
-
-    /// The counters that `state.<tool>.<name>` could mean.
-    pub(super) fn find(&self, tool: &str, name: &str) -> Vec<usize> {
-        let tool = if tool == "*" { GLOBAL } else { tool };
-        let named = self.rows.iter().enumerate().filter(|(_, row)| {
-            *row.counter.name == *name && row.readers.iter().any(|reader| reader == tool)
-        });
-        named.map(|(at, _)| at).collect()
-    }
-
-    /// Every `state.<tool>.<name>` that means something.
-    pub(super) fn paths(&self) -> Vec<String> {
-        let names = |row: &Row| {
-            let name = row.counter.name.clone();
-            row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
-        };
-        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
-        let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
-        paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
-    }
-
-    pub(super) fn into_counters(self) -> Box<[NamedCounter]> {
-        self.rows.into_iter().map(|row| row.counter).collect()
-    }
-
-    fn id(&self, text: &str) -> CounterId {
-        let digest = Sha256::new().chain_update(&self.prefix).chain_update(text).finalize();
-        CounterId(digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
-    }
-}
+pub(super) const ONE: Micros = Micros(1_000_000);
 
 /// One element of `limits`.
 pub(super) fn native(
-    field: &Field<'_>,
-    tool: &str,
+    (at, field): (usize, &Field<'_>),
+    owner: &Owner,
     reader: &mut Reader,
-    book: &mut CounterBook,
+    book: &mut Book,
 ) -> Option<Limit> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("counter", reader).and_then(|field| counter_name(&field, reader));
@@ -182,14 +50,15 @@ pub(super) fn native(
         window,
         scope,
         algorithm,
-        tool: tool.to_owned(),
+        tool: owner.tool.clone(),
     });
     let Some(counter) = share.and_then(|share| book.index(share, &field.place, reader)) else {
-        book.refuse(tool, name);
+        book.refuse(&owner.tool, name);
         return None;
     };
-    let pointer = field.place.pointer.as_str().into();
-    Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, on_deny, pointer })
+    let label = format!("limits[{at}]");
+    let rule = book.rules.add(owner.row(RuleKind::Limit, label, &field.place, on_deny));
+    Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, rule })
 }
 
 /// `count`, of a limit or of a rule. An answer is no proof of what became of a call, so nothing is given back unless the author asks.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::book::{Book, Owner};
 use super::entry::{self, Draft};
-use super::limit::{self, CounterBook};
+use super::limit;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::matcher::name::Pattern;
@@ -13,6 +14,7 @@ use crate::mcp::uri::canonical;
 use crate::policy::compiled::Default;
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader};
+use crate::policy::rules::{RuleId, RuleKind};
 use crate::policy::section::{Hidden, Section};
 
 const SECTIONS: [(&str, Kind); 3] =
@@ -21,7 +23,7 @@ const SECTIONS: [(&str, Kind); 3] =
 /// A section whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct SectionDraft<'v> {
     kind: Kind,
-    default: (Default, Box<str>),
+    default: (Default, RuleId),
     hide: Vec<Hidden>,
     entries: Vec<Draft<'v>>,
 }
@@ -30,7 +32,7 @@ pub(super) struct SectionDraft<'v> {
 pub(super) fn drafts<'v>(
     fields: &mut Fields<'v>,
     reader: &mut Reader,
-    book: &mut CounterBook,
+    book: &mut Book,
 ) -> Vec<SectionDraft<'v>> {
     let mut drafts = Vec::new();
     for (key, kind) in SECTIONS {
@@ -46,12 +48,11 @@ fn draft<'v>(
     place: &Place,
     members: Vec<(&'v str, Field<'v>)>,
     reader: &mut Reader,
-    book: &mut CounterBook,
+    book: &mut Book,
 ) -> SectionDraft<'v> {
-    let pointer = place.key("default").pointer.into();
     let mut draft = SectionDraft {
         kind,
-        default: (Default::Allow, pointer),
+        default: (Default::Allow, default(kind, &place.key("default"), book)),
         hide: Vec::new(),
         entries: Vec::new(),
     };
@@ -63,7 +64,7 @@ fn draft<'v>(
                 let words = [("allow", Default::Allow), ("deny", Default::Deny)];
                 draft.default.0 = reader.word(field, &words).unwrap_or(Default::Deny);
             }
-            "hide" if own => draft.hide = patterns(field, kind, reader),
+            "hide" if own => draft.hide = patterns(field, kind, reader, book),
             _ => draft.entries.extend(entry::limits(kind, key, field, reader, book)),
         }
     }
@@ -71,7 +72,7 @@ fn draft<'v>(
 }
 
 impl SectionDraft<'_> {
-    pub(super) fn finish(self, reader: &mut Reader, book: &CounterBook) -> Section {
+    pub(super) fn finish(self, reader: &mut Reader, book: &mut Book) -> Section {
         let mut entries = Vec::new();
         for draft in self.entries {
             entries.push(entry::checks(draft, reader, book));
@@ -80,16 +81,30 @@ impl SectionDraft<'_> {
     }
 }
 
-/// `hide` of the policy.
-pub(super) fn hide(fields: &mut Fields<'_>, kind: Kind, reader: &mut Reader) -> Vec<Hidden> {
-    fields.take("hide").map(|field| patterns(&field, kind, reader)).unwrap_or_default()
+/// The `default` of a section as a rule.
+pub(super) fn default(subject: Kind, place: &Place, book: &mut Book) -> RuleId {
+    let owner = Owner { tool: String::new(), subject, entry: None };
+    book.rules.add(owner.row(RuleKind::Default, "default".to_owned(), place, None))
 }
 
-fn patterns(field: &Field<'_>, kind: Kind, reader: &mut Reader) -> Vec<Hidden> {
+/// `hide` of the policy.
+pub(super) fn hide(
+    fields: &mut Fields<'_>,
+    kind: Kind,
+    reader: &mut Reader,
+    book: &mut Book,
+) -> Vec<Hidden> {
+    let field = fields.take("hide");
+    field.map(|field| patterns(&field, kind, reader, book)).unwrap_or_default()
+}
+
+fn patterns(field: &Field<'_>, subject: Kind, reader: &mut Reader, book: &mut Book) -> Vec<Hidden> {
+    let owner = Owner { tool: String::new(), subject, entry: None };
     let items = reader.list(field);
-    let hidden = items.iter().filter_map(|item| {
-        let pattern = pattern(kind, reader.text(item)?, &item.place, reader)?;
-        Some(Hidden { pattern, pointer: item.place.pointer.as_str().into() })
+    let hidden = items.iter().enumerate().filter_map(|(at, item)| {
+        let pattern = pattern(subject, reader.text(item)?, &item.place, reader)?;
+        let row = owner.row(RuleKind::Hide, format!("hide[{at}]"), &item.place, None);
+        Some(Hidden { pattern, rule: book.rules.add(row) })
     });
     hidden.collect()
 }

@@ -22,7 +22,8 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
         });
         let ceilings: Vec<&Entry> = holding.take(MOST_COMPARED).collect();
         for entry in section.entries() {
-            let held = (of_tools && for_all) || has_ceiling(&entry.key(), &ceilings);
+            let held =
+                (of_tools && for_all) || has_ceiling(policy.rules.label(entry.rule), &ceilings);
             if !held {
                 found.extend(entry.limits.iter().filter(|limit| invented(limit)));
             }
@@ -42,7 +43,7 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
         "this counts by `{name}`, which nothing verifies: whoever invents one is a new caller with a new count{more}"
     );
     let help = "name callers by something verified in `identity.grant`, or add a limit beside it with scope \"address\" or \"global\"";
-    let pointer = first.pointer.to_string();
+    let pointer = policy.rules.pointer(first.rule).to_owned();
     lint.warn(Code::InventedCallers, &pointer, message, help);
 }
 

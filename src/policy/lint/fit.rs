@@ -1,5 +1,7 @@
 //! How a policy fits the tools that a server really has: unknown tools and arguments, types and values that never meet.
 
+mod range;
+
 use super::schema::{Facts, Target, target};
 use super::{PolicyText, condition_pointer};
 use crate::json::Value;
@@ -8,7 +10,9 @@ use crate::matcher::path::Path;
 use crate::matcher::value::{Scalar, Side, Test};
 use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
 use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::policy::rules::Rules;
 use crate::policy::suggest::nearest;
+use range::Range;
 
 /// A tool of a server.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +61,10 @@ fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), St
 #[must_use]
 pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Diagnostic> {
     let Some(text) = PolicyText::of(policy, document) else { return Vec::new() };
-    let mut fit = Fit { text, tools, found: Vec::new() };
+    let rules = &policy.rules;
+    let mut fit = Fit { text, rules, tools, found: Vec::new() };
     for hidden in &policy.tools.hide {
-        fit.known(&hidden.pattern, &hidden.pointer);
+        fit.known(&hidden.pattern, rules.pointer(hidden.rule));
     }
     for entry in policy.tools.entries() {
         fit.entry(entry);
@@ -69,6 +74,7 @@ pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Dia
 
 struct Fit<'f> {
     text: PolicyText<'f>,
+    rules: &'f Rules,
     tools: &'f [Tool<'f>],
     found: Vec<Diagnostic>,
 }
@@ -109,19 +115,20 @@ impl Fit<'_> {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        if !self.known(&entry.pattern, entry.pointer()) {
+        let rules = self.rules;
+        if !self.known(&entry.pattern, rules.pointer(entry.rule)) {
             return;
         }
         for check in &entry.checks {
             for condition in &check.conditions {
                 let Subject::Argument(path) = &condition.subject else { continue };
-                let pointer = condition_pointer(check, condition);
+                let pointer = condition_pointer(rules, check, condition);
                 self.condition(entry, &Asked { check, condition, path, pointer });
             }
         }
         for limit in &entry.limits {
             if let Amount::Argument(path) = &limit.amount {
-                self.increment(entry, path, &limit.pointer);
+                self.increment(entry, path, rules.pointer(limit.rule));
             }
         }
     }
@@ -308,46 +315,6 @@ impl Facts<'_> {
     /// Whether a value may be of one of these types.
     fn may_be(&self, types: &[&str]) -> bool {
         self.types.is_empty() || self.types.iter().any(|found| types.contains(found))
-    }
-}
-
-/// The bounds of a number.
-struct Range {
-    least: Option<crate::number::Decimal>,
-    most: Option<crate::number::Decimal>,
-}
-
-impl Range {
-    /// `always` or `never`, where the bounds tell.
-    fn verdict(&self, test: &Test) -> Option<&'static str> {
-        let (least, most) = (self.least, self.most);
-        let verdict = |always: bool, never: bool| {
-            if always { Some("always") } else { never.then_some("never") }
-        };
-        let below = |bound| most.is_some_and(|most| most < bound);
-        let above = |bound| least.is_some_and(|least| least > bound);
-        match test {
-            Test::Less(bound) => verdict(below(*bound), least.is_some_and(|least| least >= *bound)),
-            Test::AtMost(bound) => verdict(most.is_some_and(|most| most <= *bound), above(*bound)),
-            Test::Greater(bound) => verdict(above(*bound), most.is_some_and(|most| most <= *bound)),
-            Test::AtLeast(bound) => {
-                verdict(least.is_some_and(|least| least >= *bound), below(*bound))
-            }
-            Test::Equal(Scalar::Number(bound)) => verdict(false, below(*bound) || above(*bound)),
-            Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
-            Test::Regex(_) | Test::Glob(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.least, self.most) {
-            (Some(least), Some(most)) => write!(formatter, "from {least} to {most}"),
-            (Some(least), None) => write!(formatter, "at least {least}"),
-            (None, Some(most)) => write!(formatter, "at most {most}"),
-            (None, None) => formatter.write_str("any number"),
-        }
     }
 }
 

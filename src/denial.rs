@@ -1,0 +1,74 @@
+//! Why a call is denied. A denial is owned, so that it can outlive the body that it is about.
+
+use std::sync::Arc;
+
+use crate::matcher::Mismatch;
+use crate::mcp::call::Kind;
+use crate::number::Micros;
+use crate::policy::compiled::Policy;
+use crate::policy::rules::RuleId;
+use crate::reason::Reason;
+
+/// Why a call is denied, and by which rule of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub reason: Reason,
+    /// What is denied.
+    pub kind: Kind,
+    /// The rule that decided, if one did.
+    pub rule: Option<RuleId>,
+    /// What else there is to say.
+    pub detail: Detail,
+}
+
+/// What a denial says beyond its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The argument whose condition does not hold.
+    Path(Arc<str>),
+    /// The argument that cannot be decided, with what it needed and what it had.
+    Mismatch(Arc<str>, Mismatch),
+    /// The limit that is reached.
+    Limit {
+        /// The counter, by its index in the policy.
+        counter: usize,
+        /// The most that the window admits.
+        max: Micros,
+        /// What it still admits.
+        remaining: Micros,
+        /// Its length.
+        window_seconds: u64,
+        /// Milliseconds until the call could pass.
+        retry_after: Option<u64>,
+    },
+}
+
+impl Denial {
+    /// A denial by a rule, with nothing more to say.
+    #[must_use]
+    pub fn by(rule: RuleId, kind: Kind, reason: Reason) -> Denial {
+        Denial { reason, kind, rule: Some(rule), detail: Detail::None }
+    }
+
+    /// A denial that no rule made.
+    #[must_use]
+    pub fn without_rule(kind: Kind, reason: Reason) -> Denial {
+        Denial { reason, kind, rule: None, detail: Detail::None }
+    }
+
+    /// JSON Pointer to the rule in the policy; empty where none decided.
+    #[must_use]
+    pub fn pointer<'p>(&self, policy: &'p Policy) -> &'p str {
+        self.rule.map_or("", |rule| policy.rules.pointer(rule))
+    }
+
+    /// The author's text, where he wrote one for this.
+    #[must_use]
+    pub fn text<'p>(&self, policy: &'p Policy) -> Option<&'p str> {
+        let row = policy.rules.get(self.rule?).filter(|_| self.reason.is_authored())?;
+        row.text.as_deref()
+    }
+}

@@ -1,0 +1,103 @@
+//! What a call counts: one charge for each counter, through one limit or several.
+
+use crate::denial::{Denial, Detail};
+use crate::json::Value;
+use crate::matcher::path::Path;
+use crate::matcher::value::Terms;
+use crate::matcher::{Mismatch, Truth};
+use crate::mcp::call::Kind;
+use crate::number::{Decimal, Micros};
+use crate::policy::compiled::{Amount, Limit, Refund};
+use crate::rate::limiter::{Cause, Charge, Force, Overrun};
+use crate::reason::Reason;
+
+/// What one call counts on one counter, through one limit or several.
+pub(super) struct Due<'p> {
+    pub(super) kind: Kind,
+    pub(super) limit: &'p Limit,
+    pub(super) charge: Charge,
+    pub(super) refund: Refund,
+}
+
+/// A call counts once on a counter: the largest amount, against the smallest maximum of those limits that are enforced, or
+/// else of those in shadow. It is given back only if every limit says so.
+pub(super) fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
+    let Some(due) = dues.iter_mut().find(|due| due.charge.counter.id == next.charge.counter.id)
+    else {
+        dues.push(next);
+        return;
+    };
+    let ceiling =
+        |charge: &Charge| (charge.force == Force::Shadow, charge.max.map_or(u64::MAX, |max| max.0));
+    if ceiling(&next.charge) < ceiling(&due.charge) {
+        due.limit = next.limit;
+        due.charge.max = next.charge.max;
+        due.charge.force = next.charge.force;
+    }
+    due.charge.amount = due.charge.amount.max(next.charge.amount);
+    if next.refund == Refund::Never {
+        due.refund = Refund::Never;
+    }
+}
+
+impl Due<'_> {
+    pub(super) fn denial(&self, overrun: Overrun) -> Denial {
+        if overrun.cause == Cause::Crowded {
+            return Denial::by(self.limit.rule, self.kind, overrun.cause.reason());
+        }
+        Denial {
+            reason: Reason::LimitReached,
+            kind: self.kind,
+            rule: Some(self.limit.rule),
+            detail: Detail::Limit {
+                counter: self.limit.counter,
+                max: self.charge.max.unwrap_or(Micros(u64::MAX)),
+                remaining: overrun.remaining,
+                window_seconds: overrun.window_seconds,
+                retry_after: overrun.retry_after,
+            },
+        }
+    }
+}
+
+/// How much a call counts.
+///
+/// # Errors
+/// Which argument had which type, where it is no number that can be counted.
+pub(super) fn amount(
+    amount: &Amount,
+    arguments: Option<&Value<'_>>,
+    terms: Terms<'_>,
+) -> Result<Micros, Detail> {
+    match amount {
+        Amount::Fixed(micros) => Ok(*micros),
+        Amount::Argument(path) => argument_amount(path, arguments, terms)
+            .map_err(|mismatch| Detail::Mismatch(path.shared_text(), mismatch)),
+    }
+}
+
+fn argument_amount(
+    path: &Path,
+    arguments: Option<&Value<'_>>,
+    terms: Terms<'_>,
+) -> Result<Micros, Mismatch> {
+    let expected = "a number that is not negative";
+    let mut found = Err(Mismatch { expected, found: "nothing" });
+    let truth = path.visit(arguments, terms, &mut |value| {
+        found = match value {
+            None => Err(Mismatch { expected, found: "nothing" }),
+            Some(Value::Number(text)) => match Decimal::parse(text).map(Decimal::micros_rounded_up)
+            {
+                Some(Some(micros)) => Ok(micros),
+                Some(None) => Err(Mismatch { expected, found: "a negative number" }),
+                None => Err(Mismatch { expected, found: "a number beyond the exact range" }),
+            },
+            Some(other) => Err(Mismatch { expected, found: other.kind() }),
+        };
+        Truth::True
+    });
+    match truth {
+        Truth::Undecidable(mismatch) => Err(mismatch),
+        Truth::True | Truth::False => found,
+    }
+}

@@ -1,0 +1,169 @@
+//! What the compiler writes down of a policy on its way: its rules, and the counters that its limits share.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::limit::GLOBAL;
+use crate::mcp::call::Kind;
+use crate::policy::compiled::{NamedCounter, Scope};
+use crate::policy::diagnostic::Code;
+use crate::policy::reader::{Place, Reader};
+use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
+use crate::rate::limiter::Counter;
+use crate::rate::table::CounterId;
+use crate::rate::window::{Algorithm, Window};
+
+/// What is known of a policy on the way: its rules, and every counter with the place where it was first named.
+pub(super) struct Book {
+    pub(super) rules: Rules,
+    prefix: String,
+    rows: Vec<Row>,
+    /// Tool and counter of what was refused and reported; without a counter, any of the tool's.
+    refused: Vec<(String, Option<String>)>,
+}
+
+struct Row {
+    key: String,
+    first: Place,
+    counter: NamedCounter,
+    /// The tool keys whose `state.<tool key>.<name>` means this counter.
+    readers: Vec<String>,
+}
+
+/// What makes two limits share a count.
+pub(super) struct Share {
+    pub(super) key: String,
+    pub(super) name: String,
+    pub(super) window: Window,
+    pub(super) scope: Scope,
+    pub(super) algorithm: Algorithm,
+    pub(super) tool: String,
+}
+
+/// What limits and checks stand in: an entry, or the policy.
+pub(super) struct Owner {
+    /// The name by which `state` paths find its counters.
+    pub(super) tool: String,
+    pub(super) subject: Kind,
+    pub(super) entry: Option<RuleId>,
+}
+
+impl Owner {
+    /// A row for a rule that stands in it.
+    pub(super) fn row(
+        &self,
+        kind: RuleKind,
+        label: String,
+        place: &Place,
+        text: Option<Box<str>>,
+    ) -> RuleRow {
+        let pointer = place.pointer.as_str().into();
+        let (subject, entry) = (self.subject, self.entry);
+        RuleRow { pointer, label: label.into(), kind, subject, entry, text }
+    }
+}
+
+impl Book {
+    pub(super) fn new(namespace: &str, policy: &str) -> Book {
+        Book {
+            rules: Rules::default(),
+            prefix: format!("{namespace}\0{policy}\0"),
+            rows: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// The index of a counter; limits that share a key must agree on everything that counts.
+    pub(super) fn index(
+        &mut self,
+        share: Share,
+        place: &Place,
+        reader: &mut Reader,
+    ) -> Option<usize> {
+        let Share { key, name, window, scope, algorithm, tool } = share;
+        if let Some(at) = self.rows.iter().position(|row| row.key == key) {
+            let row = self.rows.get_mut(at)?;
+            let known =
+                (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
+            if known != (window, scope, algorithm) {
+                let differ = [
+                    (known.0 != window, "window"),
+                    (known.1 != scope, "scope"),
+                    (known.2 != algorithm, "algorithm"),
+                ];
+                let differ: Vec<&str> =
+                    differ.iter().filter(|(differs, _)| *differs).map(|(_, what)| *what).collect();
+                let first = &row.first.text;
+                let message =
+                    format!("counter `{name}` has another {} at {first}", differ.join(" and "));
+                let help = "limits that share a name share the count; give this one another name"
+                    .to_owned();
+                reader.error_with_help(Code::CounterConflict, place, message, help);
+                reader.last_contradicts(&row.first);
+                return None;
+            }
+            row.readers.push(tool);
+            return Some(at);
+        }
+        // Of names and meaning, never of places: a count outlives what an update puts before it.
+        let whose = match scope {
+            Scope::Key(at) => format!("key {}", reader.keys.get(at).map_or("", |key| &**key)),
+            Scope::Grant | Scope::Session | Scope::Global | Scope::Address => format!("{scope:?}"),
+        };
+        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{algorithm:?}"));
+        let counter = Counter { id, window, algorithm };
+        let counter = NamedCounter { name: name.into(), scope, counter };
+        self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
+        Some(self.rows.len() - 1)
+    }
+
+    /// The key of a counter that has no name: after its entry, its rule's name and its window, and how many such there are before it.
+    pub(super) fn nameless(&self, tool: &str, rule: &str, window: Window) -> String {
+        let like = format!("rule\0{tool}\0{rule}\0{window:?}\0");
+        let before = self.rows.iter().filter(|row| row.key.starts_with(&like)).count();
+        format!("{like}{before}")
+    }
+
+    /// Notes a counter that was refused, so that conditions on it are not reported too.
+    pub(super) fn refuse(&mut self, tool: &str, name: Option<String>) {
+        self.refused.push((tool.to_owned(), name));
+    }
+
+    /// Whether `state.<tool>.<name>` may mean a counter that was refused.
+    pub(super) fn was_refused(&self, tool: &str, name: &str) -> bool {
+        let tool = if tool == "*" { GLOBAL } else { tool };
+        self.refused.iter().any(|(of, refused)| {
+            of == tool && refused.as_ref().is_none_or(|refused| refused == name)
+        })
+    }
+
+    /// The counters that `state.<tool>.<name>` could mean.
+    pub(super) fn find(&self, tool: &str, name: &str) -> Vec<usize> {
+        let tool = if tool == "*" { GLOBAL } else { tool };
+        let named = self.rows.iter().enumerate().filter(|(_, row)| {
+            *row.counter.name == *name && row.readers.iter().any(|reader| reader == tool)
+        });
+        named.map(|(at, _)| at).collect()
+    }
+
+    /// Every `state.<tool>.<name>` that means something.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let names = |row: &Row| {
+            let name = row.counter.name.clone();
+            row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
+        };
+        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
+        paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
+    }
+
+    pub(super) fn finish(self) -> (Box<[NamedCounter]>, Rules) {
+        (self.rows.into_iter().map(|row| row.counter).collect(), self.rules)
+    }
+
+    fn id(&self, text: &str) -> CounterId {
+        let digest = Sha256::new().chain_update(&self.prefix).chain_update(text).finalize();
+        CounterId(digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+    }
+}

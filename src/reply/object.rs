@@ -1,0 +1,218 @@
+//! The JSON-RPC objects of answers, as serde writes them. Field names and their order are what clients and goldens have seen.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Context, echoed, sentence};
+use crate::bounds::MAX_ECHO_BYTES;
+use crate::denial::{Denial, Detail};
+use crate::listing::Cause;
+use crate::mcp::Refusal;
+use crate::mcp::call::Kind;
+use crate::mcp::message::Request;
+use crate::number::Micros;
+use crate::policy::settings::Denials;
+use crate::reason::Reason;
+
+/// A response of JSON-RPC 2.0.
+#[derive(Serialize)]
+struct Response<'o> {
+    jsonrpc: &'static str,
+    /// The request's own bytes; `null` where none could be read.
+    id: Option<&'o RawValue>,
+    #[serde(flatten)]
+    outcome: Outcome<'o>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome<'o> {
+    Error(Error<'o>),
+    Result(ToolResult<'o>),
+}
+
+#[derive(Serialize)]
+struct Error<'o> {
+    code: i32,
+    message: &'o str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'o>>,
+}
+
+/// A tool's result that says it is an error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'o> {
+    /// Revision 2026-07-28 tells results apart by their type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    content: [Text<'o>; 1],
+    is_error: bool,
+    #[serde(rename = "_meta")]
+    meta: Meta<'o>,
+}
+
+#[derive(Serialize)]
+struct Text<'o> {
+    r#type: &'static str,
+    text: &'o str,
+}
+
+/// `structuredContent` is the tool's own, so the data for programs stands here.
+#[derive(Serialize)]
+struct Meta<'o> {
+    #[serde(rename = "mcp-policy/denial")]
+    denial: Data<'o>,
+}
+
+/// `error.data`: what a program needs, and nothing of other callers, other policies or the arguments.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'o> {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// The response to a denied request; none to a notification.
+#[must_use]
+pub fn denial_object(
+    request: &Request<'_>,
+    denial: &Denial,
+    context: &Context<'_>,
+) -> Option<String> {
+    let id = request.id?;
+    let name = echoed(denied_name(request, denial.kind));
+    let code = denial.reason.code();
+    // As servers answer for what they do not have: nothing else may tell that it is there.
+    if denial.reason.hides() {
+        let unknown = match denial.kind {
+            Kind::Tool => format!("Unknown tool: {name}"),
+            Kind::Prompt => format!("Unknown prompt: {name}"),
+            Kind::Resource => format!("Resource not found: {name}"),
+            Kind::Method => "Method not found".to_owned(),
+        };
+        return Some(error(Some(id), code, &unknown, None));
+    }
+    let message = sentence::of(&name, denial, context.policy);
+    let data = data(&name, denial, context);
+    let calls_tool = request.call.as_ref().is_some_and(|call| call.kind == Kind::Tool);
+    if context.form == Denials::ToolResult && calls_tool {
+        let modern = request.version.is_some() || context.head.is_modern();
+        return Some(written(
+            Some(id),
+            Outcome::Result(ToolResult {
+                result_type: modern.then_some("complete"),
+                content: [Text { r#type: "text", text: &message }],
+                is_error: true,
+                meta: Meta { denial: data },
+            }),
+        ));
+    }
+    Some(error(Some(id), code, &message, Some(data)))
+}
+
+/// The response to a list that cannot be shown.
+#[must_use]
+pub fn list_unreadable_object(id: &str, cause: &Cause) -> String {
+    let reason = Reason::ListUnreadable;
+    let message = format!("{}: {}", reason.sentence(), cause.text());
+    let data = Data { cause: Some(cause.word()), ..Data::of(reason) };
+    error(Some(id), reason.code(), &message, Some(data))
+}
+
+/// The response to a request whose batch is refused for another one's sake.
+#[must_use]
+pub fn batch_refused_object(id: &str) -> String {
+    let reason = Reason::BatchRefused;
+    error(Some(id), reason.code(), reason.sentence(), Some(Data::of(reason)))
+}
+
+/// The response to a request that the strict front door refuses.
+pub(super) fn refusal_object(refusal: &Refusal) -> String {
+    let reason = refusal.reason;
+    let message = match refusal.detail {
+        "" => reason.sentence().to_owned(),
+        detail => format!("{}: {detail}", reason.sentence()),
+    };
+    error(refusal.id.as_deref(), reason.code(), &message, Some(Data::of(reason)))
+}
+
+/// What a denial of this kind is about.
+fn denied_name<'v>(request: &Request<'v>, kind: Kind) -> &'v str {
+    let called = request.call.as_ref().filter(|call| call.kind == kind).map(|call| call.name);
+    let referred =
+        || request.references().iter().find(|call| call.kind == kind).map(|call| call.name);
+    called.or_else(referred).unwrap_or(request.method)
+}
+
+fn error(id: Option<&str>, code: i32, message: &str, data: Option<Data<'_>>) -> String {
+    written(id, Outcome::Error(Error { code, message, data }))
+}
+
+fn written(id: Option<&str>, outcome: Outcome<'_>) -> String {
+    // The id was read as JSON, so these are its bytes.
+    let id = id.and_then(|id| serde_json::from_str(id).ok());
+    let response = Response { jsonrpc: "2.0", id, outcome };
+    // Only maps with keys that are no text cannot be written, and here is none.
+    serde_json::to_string(&response).unwrap_or_default()
+}
+
+impl<'o> Data<'o> {
+    fn of(reason: Reason) -> Data<'o> {
+        Data { reason: reason.label(), ..Data::default() }
+    }
+}
+
+fn data<'o>(name: &'o str, denial: &Denial, context: &Context<'o>) -> Data<'o> {
+    let mut data = Data::of(denial.reason);
+    let field = match denial.kind {
+        Kind::Tool => &mut data.tool,
+        Kind::Resource => &mut data.resource,
+        Kind::Prompt => &mut data.prompt,
+        Kind::Method => &mut data.method,
+    };
+    *field = Some(name);
+    let policy = context.policy;
+    data.policy = policy.map(|policy| &*policy.name).filter(|name| !name.is_empty());
+    data.rule = policy.map(|policy| denial.pointer(policy)).filter(|rule| !rule.is_empty());
+    let request_id = context.head.request_id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
+    data.request_id = request_id.filter(|id| id.len() <= MAX_ECHO_BYTES);
+    if let Detail::Limit { counter, max, remaining, window_seconds, retry_after } = denial.detail {
+        data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter)?.name));
+        data.limit = exact(max);
+        data.remaining = exact(remaining);
+        data.window_seconds = Some(window_seconds);
+        data.retry_after_ms = retry_after;
+    }
+    data
+}
+
+/// A count as a JSON number with all its digits, which a double might not hold.
+fn exact(count: Micros) -> Option<Box<RawValue>> {
+    RawValue::from_string(count.to_string()).ok()
+}

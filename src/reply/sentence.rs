@@ -1,0 +1,65 @@
+//! What an agent reads of a denial.
+
+use crate::denial::{Denial, Detail};
+use crate::mcp::call::Kind;
+use crate::policy::compiled::Policy;
+use crate::reason::Reason;
+
+/// One sentence for the model: the author's, or ours.
+pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String {
+    let kind = denial.kind.word();
+    // What cannot be decided is not what the author wrote about, so our sentence says it.
+    if let (Detail::Mismatch(path, mismatch), Reason::ValueUndecidable | Reason::InvalidIncrement) =
+        (&denial.detail, denial.reason)
+    {
+        let (expected, found) = (mismatch.expected, mismatch.found);
+        return format!(
+            "Argument `{path}` of {kind} `{name}` cannot be checked: expected {expected}, found {found}."
+        );
+    }
+    if let Some(text) = policy.and_then(|policy| denial.text(policy)) {
+        return text.to_owned();
+    }
+    let subject = match denial.kind {
+        Kind::Tool => "Tool",
+        Kind::Resource => "Resource",
+        Kind::Prompt => "Prompt",
+        Kind::Method => "Method",
+    };
+    match (denial.reason, &denial.detail) {
+        (Reason::RequirementNotMet, Detail::Path(path)) => {
+            format!(
+                "{subject} `{name}` requires a condition on `{path}` that this call does not meet."
+            )
+        }
+        (Reason::RequirementNotMet, _) => {
+            format!("{subject} `{name}` requires a condition that this call does not meet.")
+        }
+        (Reason::DeniedByCondition, _) => {
+            format!("{subject} `{name}` is denied by policy for these arguments.")
+        }
+        (Reason::ApprovalRequired, _) => format!("{subject} `{name}` requires approval."),
+        (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
+            let per = window_name(*window_seconds);
+            let retry = match retry_after {
+                Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
+                None => "this call alone exceeds it".to_owned(),
+            };
+            format!("Limit reached for {kind} `{name}`: at most {max} per {per}; {retry}.")
+        }
+        (reason, _) if !reason.sentence().is_empty() => format!("{}.", reason.sentence()),
+        _ => format!("{subject} `{name}` is not allowed by policy."),
+    }
+}
+
+fn window_name(seconds: u64) -> String {
+    match seconds {
+        1 => "second".to_owned(),
+        60 => "minute".to_owned(),
+        3600 => "hour".to_owned(),
+        86_400 => "day".to_owned(),
+        604_800 => "week".to_owned(),
+        seconds if (28 * 86_400..=31 * 86_400).contains(&seconds) => "month".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
+}
