@@ -25,6 +25,8 @@ pub struct Decision {
     pub denial: Option<Denial>,
     /// The first denial by an entry in shadow, before any other.
     pub would_deny: Option<Denial>,
+    /// What still has to be got from outside, where nothing denies: the denial that stands as long as it has not come.
+    pub owed: Option<Denial>,
 }
 
 /// A call with the rules that are about it, which are looked up once.
@@ -33,6 +35,7 @@ pub struct Matched<'p, 'v> {
     call: Call<'v>,
     section: &'p Section,
     entries: Vec<&'p Entry>,
+    asks: bool,
 }
 
 impl<'p, 'v> Matched<'p, 'v> {
@@ -43,7 +46,9 @@ impl<'p, 'v> Matched<'p, 'v> {
         // A name that could be read in two ways meets no entry.
         let name = call.exact.as_deref();
         let entries = name.into_iter().flat_map(|name| section.entries_for(name)).collect();
-        Some(Matched { call, section, entries })
+        // A policy in shadow waits for nobody.
+        let asks = policy.approver.is_some() && policy.force == Force::Enforced;
+        Some(Matched { call, section, entries, asks })
     }
 
     /// The call.
@@ -104,7 +109,10 @@ pub fn decide<W: Witness>(
         }
         let denial = Denial::by(entry.action_rule, matched.call.kind, Reason::ApprovalRequired);
         witness.hear(&Told::Acted(entry, Some(&denial)));
-        if decision.note(entry.force, Some(denial)) && !W::HEARS_ALL {
+        if matched.asks && entry.force == Force::Enforced {
+            // One approval is for the call, however many entries ask for it.
+            decision.owed.get_or_insert(denial);
+        } else if decision.note(entry.force, Some(denial)) && !W::HEARS_ALL {
             return decision;
         }
     }

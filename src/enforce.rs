@@ -3,7 +3,7 @@
 mod due;
 mod permit;
 
-pub use permit::Permit;
+pub use permit::{Forwarded, Pending, Permit};
 
 use crate::decision::{Case, Decision, Matched, decide, decide_reference};
 use crate::denial::{Denial, Detail};
@@ -32,6 +32,8 @@ pub enum Outcome {
     Permitted(Permit, Option<Denial>),
     /// It is answered here.
     Denied(Denial),
+    /// It waits for something from outside.
+    Pending(Pending),
 }
 
 /// What of a request the policy has rules for: its method, and then what it calls or refers to.
@@ -130,6 +132,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         let denial = match &outcome {
             Outcome::Permitted(_, denial) => denial.as_ref(),
             Outcome::Denied(denial) => Some(denial),
+            Outcome::Pending(pending) => Some(pending.denial()),
         };
         self.witness.hear(&Told::Ended(denial));
         outcome
@@ -149,9 +152,15 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             None => self.dues(governed, &mut decision),
             Some(_) => Vec::new(),
         };
-        match decision.denial {
-            Some(denial) => Outcome::Denied(denial),
-            None => self.reserve(&dues, decision.would_deny),
+        if let Some(denial) = decision.denial {
+            return Outcome::Denied(denial);
+        }
+        // Counts come before questions: nobody is asked for what a limit refuses.
+        match (self.reserve(&dues, decision.would_deny), decision.owed) {
+            (Outcome::Permitted(permit, would_deny), Some(owed)) => {
+                Outcome::Pending(Pending::new(permit, owed, would_deny))
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -178,6 +187,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         for next in calls.chain(references) {
             decision.would_deny = decision.would_deny.or(next.would_deny);
             decision.denial = decision.denial.or(next.denial);
+            decision.owed = decision.owed.or(next.owed);
             if decision.denial.is_some() && !W::HEARS_ALL {
                 break;
             }

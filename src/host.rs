@@ -1,16 +1,20 @@
-//! The shell around the library inside Envoy: the only code that knows the proxy-wasm ABI, reads a clock or keeps state between
-//! requests.
+//! The shell around the library inside Envoy: the only code that knows Envoy, the proxy-wasm SDK and its ABI, and Envoy's attributes,
+//! reads a clock or keeps state between requests.
+//!
+//! What reads bytes of Envoy's is pure, and built for tests too.
 
+mod metadata;
+mod origin;
+
+#[cfg(target_os = "wasi")]
 mod calls;
-mod exports;
-mod probe;
+#[cfg(target_os = "wasi")]
+mod contexts;
+#[cfg(target_os = "wasi")]
+mod envoy;
+#[cfg(target_os = "wasi")]
 mod root;
+#[cfg(target_os = "wasi")]
 mod shared;
+#[cfg(target_os = "wasi")]
 mod stream;
-
-/// Whether Envoy goes on with a stream.
-#[derive(Clone, Copy)]
-enum Flow {
-    Continue = 0,
-    Pause = 1,
-}

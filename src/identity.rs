@@ -14,15 +14,12 @@ use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::{Account, CallerId, Class, Maker};
 use crate::reason::Reason;
+use crate::world::World;
 
-mod metadata;
 mod network;
 mod sources;
 
 use sources::{Sources, text};
-
-/// Reads one of Envoy's attributes, by its path.
-pub type Attribute<'a> = dyn Fn(&[&str]) -> Option<Vec<u8>> + 'a;
 
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,13 +56,12 @@ impl Caller {
     ///
     /// # Errors
     /// A refusal where a header that names callers is repeated, or a name cannot be read.
-    pub fn read(
+    pub fn read<W: World>(
         config: &Config,
         facts: &Facts<'_>,
-        attribute: &Attribute<'_>,
+        world: &W,
     ) -> Result<Caller, Refusal> {
-        let reader = Sources { config, facts, attribute, metadata: None };
-        reader.caller()
+        Sources { config, facts, world }.caller()
     }
 
     /// The same caller in a session. A session id that nobody vouches for is the caller's own invention, and would be a fresh count at

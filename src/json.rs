@@ -11,6 +11,9 @@ use crate::bounds::{MAX_DEPTH, MAX_VALUES};
 pub mod lenient;
 mod parser;
 pub mod pointer;
+mod write;
+
+pub use write::written;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,28 +178,6 @@ impl<'a> Object<'a> {
         keys.sort_unstable();
         keys.windows(2).any(|pair| pair.first() == pair.last())
     }
-}
-
-/// Writes `text` as a JSON string, quotes included.
-pub fn write_string(out: &mut String, text: &str) {
-    use std::fmt::Write as _;
-
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' || control == '\u{7f}' => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

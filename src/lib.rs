@@ -10,19 +10,21 @@
 //!    later stages need. Where Envoy allows it the headers wait.
 //! 3. The body is complete: [`json`] parses it once, strictly; [`mcp::message`] reads JSON-RPC messages from it and checks
 //!    them against the headers that mirror them.
-//! 4. [`decision`] says what the policy makes of a call: pure, total, without allocation. [`matcher`] holds the comparisons.
+//! 4. [`decision`] says what the policy makes of a call: pure, total, without allocation. [`matcher`] holds the comparisons. A
+//!    [`denial`] names the rule that decided by its number; a [`witness`], where there is one, is told of every step.
 //! 5. [`enforce`] adds what depends on counters, which [`rate`] keeps in Envoy's shared data, and makes the `Permit` without
-//!    which no call is forwarded.
+//!    which no call is forwarded. A call that needs an [`approval`] would wait here, and [`ask`].
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
 //! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
 //!    successes only, [`mcp::outcome`] looks for an error.
 //!
-//! [`exchange`] drives 2 to 7 as a state machine without input or output of its own. The host module, which exists only for
-//! wasm32, carries events from Envoy to it and its actions back.
+//! [`exchange`] drives 2 to 7 as a state machine without input or output of its own: an event goes in, a step comes out. What it needs
+//! to know meanwhile it asks of the [`world`], in the product's words. The host module, which exists only for WASI, is Envoy as such a world:
+//! it hands events in and performs steps.
 //!
 //! ## The command
 //!
-//! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for wasm32: [`yaml`]
+//! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for WASI: [`yaml`]
 //! and [`source`] read documents with their lines and columns, `policy::lint` warns, [`rehearsal`] sends requests through an
 //! exchange at times that are set, and [`trace`] says why a call is decided as it is.
 //!
@@ -31,6 +33,7 @@
 //! Everything that callers send is bounded by [`bounds`], refused where it could be read in two ways, and never indexed or
 //! unwrapped.
 
+pub mod ask;
 pub mod bounds;
 pub mod reason;
 pub mod time;
@@ -47,6 +50,7 @@ pub mod policy;
 
 pub mod denial;
 pub mod witness;
+pub mod world;
 
 pub mod decision;
 pub mod identity;
@@ -56,19 +60,22 @@ pub mod listing;
 pub mod record;
 pub mod reply;
 
+pub mod approval;
+
 pub mod exchange;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_os = "wasi"))]
 pub mod yaml;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_os = "wasi"))]
 pub mod source;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_os = "wasi"))]
 pub mod rehearsal;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_os = "wasi"))]
 pub mod trace;
 
-#[cfg(target_arch = "wasm32")]
+// What of it is pure is built for tests too.
+#[cfg(any(target_os = "wasi", test))]
 mod host;

@@ -9,7 +9,7 @@ pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
 pub mod doors;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(target_os = "wasi"))]
 pub mod lint;
 pub(crate) mod reader;
 pub mod rules;

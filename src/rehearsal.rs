@@ -1,4 +1,4 @@
-//! The filter on a stage: whole exchanges against an in-memory store, at times that the caller names. For the command only.
+//! The filter on a stage: whole exchanges against an in-memory store, at times that the caller names. For authors only.
 //!
 //! Nothing is decided here: every request goes the way it goes in Envoy, through [`Exchange`].
 
@@ -11,19 +11,24 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::exchange::{Action, Chunk, Environment, Exchange, Hold, ResponseHead};
+use crate::exchange::{Chunk, Event, Exchange, Flow, Holds};
 use crate::identity::Caller;
 use crate::json::{Duplicates, Value, parse};
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Follows, Header};
+use crate::mcp::outcome::Origin;
 use crate::number::Micros;
+use crate::policy::binding::RouteFact;
+use crate::policy::callers::Peer;
 use crate::policy::compiled::{Config, NamedCounter, Policy};
 use crate::policy::sessions::Sessions;
+use crate::policy::settings::HoldHeaders;
 use crate::rate::limiter::{Charge, Force, Limiter};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
 use crate::witness::Witness;
+use crate::world::World;
 use names::{GRANT, Name};
 
 /// A configuration with its counters.
@@ -138,37 +143,30 @@ impl Stage {
     /// The same, while somebody listens.
     #[must_use]
     pub fn send_before<W: Witness>(&self, request: &Request, witness: &W) -> Verdict {
-        let world = World { stage: self, request, witness };
-        let mut exchange = Exchange::new(Rc::clone(&self.config));
+        let world = Seen { stage: self, request, witness };
+        let holds = Rc::new(Holds::new(HoldHeaders::Always));
+        let mut exchange = Exchange::new(Rc::clone(&self.config), holds);
         let place = self.config.doors.example();
         let sent = request.headers(place.as_deref());
         let headers = borrowed(&sent);
-        let mut action = exchange.request_headers(&world, &headers, Follows::Body, Hold::Yes);
-        if action == Action::Pause {
-            action = exchange.request_body(&world, request.body.len(), Chunk::Last);
+        let event = Event::RequestHead { headers: &headers, follows: Follows::Body };
+        let mut step = exchange.on(&world, event);
+        if step.flow == Flow::Pause {
+            let event = Event::RequestBody { buffered: request.body.len(), chunk: Chunk::Last };
+            step = exchange.on(&world, event);
         }
         let mut verdict = Verdict::default();
-        if let Some(record) = exchange.take_record() {
+        if let Some(record) = step.record {
             verdict.decision = record.decision.to_owned();
             verdict.reason = record.reason.to_owned();
             verdict.rule = record.rule;
             verdict.policy = record.policy;
         }
-        match action {
-            Action::Reply(reply) => verdict.read_reply(reply.status, &reply.body),
-            Action::Continue | Action::Pause => {
-                let status = if request.response == Response::Error { 500 } else { 200 };
-                exchange.response_headers(
-                    &world,
-                    ResponseHead {
-                        status,
-                        content_type: None,
-                        encoded: false,
-                        conclusive: true,
-                        session: None,
-                        ends: true,
-                    },
-                );
+        match step.flow {
+            Flow::Reply(reply) => verdict.read_reply(reply.status, &reply.body),
+            Flow::Continue | Flow::Pause => {
+                // What it changes in the response, nobody sees here.
+                let _ = exchange.on(&world, Event::ResponseHead { follows: Follows::Nothing });
             }
         }
         verdict
@@ -204,8 +202,8 @@ impl Stage {
         let sent = request.headers(None);
         let headers = borrowed(&sent);
         let facts = Facts::of(&headers, &self.config.headers);
-        let world = World { stage: self, request, witness: &() };
-        let caller = Caller::read(&self.config, &facts, &|path| world.attribute(path))?;
+        let world = Seen { stage: self, request, witness: &() };
+        let caller = Caller::read(&self.config, &facts, &world)?;
         let session = facts.session.value("mcp-session-id")?;
         Ok(caller.in_session(&self.config.sessions, session))
     }
@@ -309,13 +307,13 @@ impl Verdict {
 }
 
 /// What an exchange sees of the stage.
-struct World<'w, W> {
+struct Seen<'w, W> {
     stage: &'w Stage,
     request: &'w Request,
     witness: &'w W,
 }
 
-impl<W: Witness> Environment for World<'_, W> {
+impl<W: Witness> World for Seen<'_, W> {
     type Store = MemoryStore;
     type Witness = W;
 
@@ -331,16 +329,39 @@ impl<W: Witness> Environment for World<'_, W> {
         &self.stage.store
     }
 
-    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        match path {
-            ["metadata"] => Some(names::metadata(&self.stage.config.callers, &self.request.names)),
-            ["xds", "route_name"] => self.request.target.route.clone().map(String::into_bytes),
-            _ => None,
+    fn claim(&self, payload: &str, path: &[Box<str>]) -> Option<Value<'static>> {
+        names::claim(&self.stage.config.callers, &self.request.names, payload, path)
+    }
+
+    fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn route(&self, fact: RouteFact<'_>) -> Option<Vec<u8>> {
+        match fact {
+            RouteFact::Name => self.request.target.route.clone().map(String::into_bytes),
+            RouteFact::Metadata(..) => None,
         }
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {
         self.request.body.as_bytes().get(..length).map(<[u8]>::to_vec)
+    }
+
+    fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
+        let status: &[u8] = match self.request.response {
+            Response::Result => b"200",
+            Response::Error => b"500",
+        };
+        read(&[(b":status", status)])
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Server
     }
 
     fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {

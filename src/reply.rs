@@ -2,16 +2,17 @@
 //!
 //! A denial is HTTP 200: measured with the SDKs, it is the only form that every client shows to the agent and survives.
 
+mod addressee;
 mod object;
 mod sentence;
 
+pub use addressee::Addressee;
 pub use object::{batch_refused_object, denial_object, list_unreadable_object};
 
 use crate::bounds::MAX_ECHO_BYTES;
 use crate::denial::Denial;
 use crate::mcp::Refusal;
-use crate::mcp::headers::{Framing, Head};
-use crate::mcp::message::Request;
+use crate::mcp::headers::Framing;
 use crate::policy::compiled::Policy;
 use crate::policy::settings::Denials;
 
@@ -34,8 +35,6 @@ pub struct Reply {
 pub struct Context<'c> {
     /// The policy; none where none governs the request.
     pub policy: Option<&'c Policy>,
-    /// The request's headers.
-    pub head: &'c Head,
     /// How denied tool calls are answered.
     pub form: Denials,
 }
@@ -56,20 +55,20 @@ impl Reply {
 
     /// Answers a request that the policy denies.
     #[must_use]
-    pub fn denial(request: &Request<'_>, denial: &Denial, context: &Context<'_>) -> Reply {
-        match denial_object(request, denial, context) {
-            Some(error) => Reply::framed(denial.reason.status(), context.head.framing, &error),
+    pub fn denial(to: &Addressee, denial: &Denial, context: &Context<'_>) -> Reply {
+        match denial_object(to, denial, context) {
+            Some(error) => Reply::framed(denial.reason.status(), to.framing, &error),
             None => Reply::nothing(),
         }
     }
 
     /// Answers a batch with one response for each of its requests.
     #[must_use]
-    pub fn batch(errors: &[String], context: &Context<'_>) -> Reply {
+    pub fn batch(errors: &[String], framing: Framing) -> Reply {
         if errors.is_empty() {
             return Reply::nothing();
         }
-        Reply::framed(200, context.head.framing, &format!("[{}]", errors.join(",")))
+        Reply::framed(200, framing, &format!("[{}]", errors.join(",")))
     }
 
     /// Answers what nobody waits for an answer to. Any status that says more ends the session of some clients.

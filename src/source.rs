@@ -1,4 +1,4 @@
-//! A document as its author sees it: a named text, in which every place has a line and a column. For the command only.
+//! A document as its author sees it: a named text, in which every place has a line and a column. For authors only.
 //!
 //! The engine names places by their path. Here the text is read a second time, with positions, and the path is looked up.
 

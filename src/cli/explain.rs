@@ -9,7 +9,7 @@ use mcp_policy::json::{Duplicates, Value, parse};
 use mcp_policy::mcp::Refusal;
 use mcp_policy::number::{Decimal, Micros};
 use mcp_policy::policy::compiled::{Config, NamedCounter, Policy};
-use mcp_policy::rehearsal::body::body_of;
+use mcp_policy::rehearsal::body::{body_of, tool_call};
 use mcp_policy::rehearsal::names::{GRANT, Name};
 use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
 use mcp_policy::rehearsal::{Request, Stage, Target, Verdict, let_govern};
@@ -196,22 +196,10 @@ fn body(arguments: &Arguments) -> Result<String, Trouble> {
         return body_of(&value)
             .map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)));
     }
-    let mut call = String::from("{\"tool\":");
-    mcp_policy::json::write_string(&mut call, arguments.tool.as_deref().unwrap_or_default());
-    if let Some(text) = &arguments.args {
-        let source = Source { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
-        input::value(&source)?;
-        call.push_str(",\"arguments\":");
-        call.push_str(text);
-    }
-    call.push('}');
-    let value = parse(&call, Duplicates::Keep);
-    let body = value.ok().map(|value| body_of(&value));
-    match body {
-        Some(Ok(body)) => Ok(body),
-        Some(Err(problem)) => Err(Trouble::Line(problem)),
-        None => Err(Trouble::Line("the arguments nest too deeply".to_owned())),
-    }
+    let tool = arguments.tool.as_deref().unwrap_or_default();
+    let Some(text) = &arguments.args else { return Ok(tool_call(tool, None)) };
+    let source = Source { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
+    Ok(tool_call(tool, Some(&input::value(&source)?)))
 }
 
 /// Puts the counts of a file on the counters.

@@ -1,21 +1,45 @@
-//! The right to forward a call.
+//! The right to forward a call, and what becomes of its counts when it is not forwarded.
+//!
+//! A count that was made for a call is kept when the call is forwarded, and given back when it is not. Which of the two is the
+//! last thing that happens to a [`Permit`] or a [`Pending`]; where neither happens, a debug build says so.
 
 use super::due::Due;
+use crate::denial::Denial;
 use crate::policy::compiled::Refund;
 use crate::rate::limiter::{Granted, Limiter, Reservation};
 use crate::rate::store::SharedStore;
 
-/// The right to forward one call, with what was counted for it. Only [`super::Enforcer::enforce`] makes one.
+/// The right to forward one call, with what was counted for it. Only [`super::Enforcer::enforce`] and [`Pending::settle`] make one.
 #[derive(Debug)]
+#[must_use]
 pub struct Permit {
-    counted: Vec<Reservation>,
-    refundable: Vec<Reservation>,
+    counted: Counted,
+    refundable: Counted,
+}
+
+/// What was counted for a call whose fate is open.
+#[derive(Debug, Default)]
+struct Counted(Vec<Reservation>);
+
+impl Counted {
+    fn take(&mut self) -> Vec<Reservation> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        debug_assert!(
+            self.0.is_empty() || std::thread::panicking(),
+            "a count was neither kept nor given back"
+        );
+    }
 }
 
 impl Permit {
     /// The right to forward a call for which nothing was counted.
     pub(super) fn uncounted() -> Permit {
-        Permit { counted: Vec::new(), refundable: Vec::new() }
+        Permit { counted: Counted::default(), refundable: Counted::default() }
     }
 
     /// The right to forward a call for which this was counted.
@@ -23,26 +47,70 @@ impl Permit {
         let mut permit = Permit::uncounted();
         for (at, reservation) in granted.reservations {
             match dues.get(at).map(|due| due.refund) {
-                Some(Refund::OnError) => permit.refundable.push(reservation),
-                Some(Refund::Never) | None => permit.counted.push(reservation),
+                Some(Refund::OnError) => permit.refundable.0.push(reservation),
+                Some(Refund::Never) | None => permit.counted.0.push(reservation),
             }
         }
         permit
     }
 
     /// Takes back everything: the call is not forwarded after all.
-    pub fn revoke<S: SharedStore>(self, limiter: &Limiter<'_, S>) {
-        limiter.give_back(self.counted());
+    pub fn revoke<S: SharedStore>(mut self, limiter: &Limiter<'_, S>) {
+        limiter.give_back(&self.counted.take());
+        limiter.give_back(&self.refundable.take());
     }
 
-    /// Everything that was counted: given back where the server refuses a caller whom nothing verified.
-    pub fn counted(&self) -> impl Iterator<Item = &Reservation> {
-        self.counted.iter().chain(&self.refundable)
-    }
-
-    /// What is to be given back if the server answers with an error.
+    /// Forwards the call: what was counted stays.
     #[must_use]
-    pub fn into_refundable(self) -> Vec<Reservation> {
-        self.refundable
+    pub fn forward(mut self) -> Forwarded {
+        Forwarded { counted: self.counted.take(), refundable: self.refundable.take() }
+    }
+}
+
+/// What was counted for a call that is forwarded.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// What only a server gives back that refuses a caller whom nothing verified.
+    pub counted: Vec<Reservation>,
+    /// What is to be given back if the server answers with an error.
+    pub refundable: Vec<Reservation>,
+}
+
+/// A call that waits for something from outside, with what was counted for it.
+#[derive(Debug)]
+#[must_use]
+pub struct Pending {
+    held: Permit,
+    denial: Denial,
+    would_deny: Option<Denial>,
+}
+
+impl Pending {
+    pub(super) fn new(held: Permit, denial: Denial, would_deny: Option<Denial>) -> Pending {
+        Pending { held, denial, would_deny }
+    }
+
+    /// The denial that stands as long as what is owed has not come.
+    #[must_use]
+    pub fn denial(&self) -> &Denial {
+        &self.denial
+    }
+
+    /// What a rule in shadow would have said.
+    #[must_use]
+    pub fn would_deny(&self) -> Option<&Denial> {
+        self.would_deny.as_ref()
+    }
+
+    /// What is owed has come: the call may be forwarded.
+    pub fn settle(self) -> Permit {
+        self.held
+    }
+
+    /// It does not come, or nobody waits for it any more: nothing stays counted.
+    #[must_use]
+    pub fn abandon<S: SharedStore>(self, limiter: &Limiter<'_, S>) -> Denial {
+        self.held.revoke(limiter);
+        self.denial
     }
 }

@@ -1,7 +1,7 @@
 //! What is settled by the headers of a request: which policy governs it, who sends it, and in which session.
 
 use super::HeaderEdit;
-use crate::identity::{Attribute, Caller};
+use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Header, is_preflight};
@@ -10,6 +10,7 @@ use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
+use crate::world::World;
 
 /// Who sends a request.
 pub(super) struct Arrived {
@@ -32,14 +33,14 @@ pub(super) enum Route {
 }
 
 /// Names the caller, unless that has been done, and opens the session id if that is pinned.
-pub(super) fn identify(
+pub(super) fn identify<W: World>(
     config: &Config,
     facts: &Facts<'_>,
-    attribute: &Attribute<'_>,
+    world: &W,
     known: Option<Caller>,
 ) -> Result<Arrived, Refusal> {
     let stated = facts.session.value("mcp-session-id")?;
-    let caller = known.map_or_else(|| Caller::read(config, facts, attribute), Ok)?;
+    let caller = known.map_or_else(|| Caller::read(config, facts, world), Ok)?;
     let Sessions::Pinned(pins) = &config.sessions else {
         let caller = caller.in_session(&config.sessions, stated);
         return Ok(Arrived { caller, session: None, sealed_to: None });
@@ -62,11 +63,11 @@ pub(super) fn identify(
 
 /// Where a request goes, and its caller if bindings ask for him. The only place that says so: what no setting names is refused here,
 /// whatever its method.
-pub(super) fn route(
+pub(super) fn route<W: World>(
     config: &Config,
     headers: &[Header<'_>],
     facts: &Facts<'_>,
-    attribute: &Attribute<'_>,
+    world: &W,
 ) -> Result<(Route, Option<Caller>), Refusal> {
     if config.doors.let_by(facts.method, is_preflight(headers), facts.path) {
         return Ok((Route::Unread, None));
@@ -77,19 +78,14 @@ pub(super) fn route(
     }
     let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
     let caller = match bindings.ask_identity() {
-        true => Some(Caller::read(config, facts, attribute)?.suits_bindings()?),
+        true => Some(Caller::read(config, facts, world)?.suits_bindings()?),
         false => None,
     };
     let host = facts.authority.and_then(binding::host);
     let path = facts.path.and_then(binding::path);
     let selected = match (&host, &path) {
         (Some(host), Some(path)) => {
-            let route = |fact: RouteFact<'_>| match fact {
-                RouteFact::Name => attribute(&["xds", "route_name"]),
-                RouteFact::Metadata(space, key) => {
-                    attribute(&["xds", "route_metadata", "filter_metadata", space, key])
-                }
-            };
+            let route = |fact: RouteFact<'_>| world.route(fact);
             let identity = |at| caller.as_ref().and_then(|caller| caller.key(at));
             bindings.select(&Shown { host, path, route: &route, identity: &identity })
         }

@@ -1,10 +1,12 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
-use super::Environment;
-use super::response::{Asked, Expected, Lists, Refunds};
+use super::expected::{Asked, Expected, Lists};
+use super::waiting::Waiting;
+use crate::approval::Question;
+use crate::ask::{Ask, AskId};
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
-use crate::enforce::{Enforcer, Governed, Outcome, Permit};
+use crate::enforce::{Enforcer, Governed, Outcome, Pending};
 use crate::identity::Caller;
 use crate::matcher::work::Work;
 use crate::mcp::Refusal;
@@ -13,42 +15,47 @@ use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::settings::Batch;
-use crate::rate::limiter::{Limiter, Reservation};
+use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::reply::{Context, Reply, batch_refused_object, denial_object};
+use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
 use crate::time::UnixMillis;
+use crate::world::World;
 
 /// What the judgement of a body comes to.
-pub(super) struct Verdict {
-    pub(super) record: Option<Record>,
-    pub(super) result: Result<Expected, Reply>,
+pub(super) enum Verdict {
+    /// It is forwarded; the response is needed for this.
+    Forward(Expected, Record),
+    /// It is answered here.
+    Answer(Reply, Record),
+    /// It waits for an answer from outside.
+    Wait(Box<Waiting>, Ask),
 }
 
 /// Judging one body.
-pub(super) struct Judgement<'j, E: Environment> {
+pub(super) struct Judgement<'j, W: World> {
     config: &'j Config,
     policy: Option<&'j Policy>,
     head: &'j Head,
     caller: Caller,
-    limiter: Limiter<'j, E::Store>,
+    limiter: Limiter<'j, W::Store>,
     now: UnixMillis,
-    witness: &'j E::Witness,
+    witness: &'j W::Witness,
     /// What the comparisons of the body may cost.
     work: Work,
 }
 
-impl<'j, E: Environment> Judgement<'j, E> {
+impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
         policy: Option<&'j Policy>,
         head: &'j Head,
         caller: Caller,
-        env: &'j E,
+        world: &'j W,
         now: UnixMillis,
     ) -> Self {
-        let limiter = Limiter::new(env.store(), config.counters.shards);
-        let (witness, work) = (env.witness(), Work::of(0));
+        let limiter = Limiter::new(world.store(), config.counters.shards);
+        let (witness, work) = (world.witness(), Work::of(0));
         Judgement { config, policy, head, caller, limiter, now, witness, work }
     }
 
@@ -74,10 +81,8 @@ impl<'j, E: Environment> Judgement<'j, E> {
     }
 
     fn passes(&self, method: &str, lists: Lists) -> Verdict {
-        Verdict {
-            record: Some(self.policy_record(method, "pass")),
-            result: Ok(Expected { lists, ..Expected::default() }),
-        }
+        let expected = Expected { lists, ..Expected::default() };
+        Verdict::Forward(expected, self.policy_record(method, "pass"))
     }
 
     fn policy_record(&self, method: &str, decision: &'static str) -> Record {
@@ -118,8 +123,7 @@ impl<'j, E: Environment> Judgement<'j, E> {
         if self.turned_away().is_none() {
             return self.passes(name, self.lists(std::iter::empty(), false));
         }
-        let record = self.policy_record(name, "deny");
-        Verdict { record: Some(record), result: Err(Reply::nothing()) }
+        Verdict::Answer(Reply::nothing(), self.policy_record(name, "deny"))
     }
 
     fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
@@ -127,15 +131,57 @@ impl<'j, E: Environment> Judgement<'j, E> {
         let Some(outcome) = self.decided(self.governed(request)?.as_ref()) else {
             return Ok(self.passes(request.method, lists));
         };
-        let record = Some(self.record(request, &outcome));
-        let result = match outcome {
+        let record = self.record(request, &outcome);
+        Ok(match outcome {
             Outcome::Permitted(permit, _) => {
-                let unproven = self.unproven(&permit);
-                Ok(Expected { refunds: refunds(request, permit), unproven, lists })
+                let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
+                Verdict::Forward(expected, record)
             }
-            Outcome::Denied(denial) => Err(Reply::denial(request, &denial, &self.context())),
+            Outcome::Denied(denial) => {
+                let to = Addressee::of(request, self.head);
+                Verdict::Answer(Reply::denial(&to, &denial, &self.context()), record)
+            }
+            Outcome::Pending(pending) => self.waiting(request, pending, lists, record),
+        })
+    }
+
+    /// A call that waits until somebody has been asked.
+    fn waiting(
+        &self,
+        request: &Request<'_>,
+        pending: Pending,
+        lists: Lists,
+        denied: Record,
+    ) -> Verdict {
+        let to = Addressee::of(request, self.head);
+        let Some(approver) = self.policy.and_then(|policy| policy.approver.as_ref()) else {
+            let denial = pending.abandon(&self.limiter);
+            return Verdict::Answer(Reply::denial(&to, &denial, &self.context()), denied);
         };
-        Ok(Verdict { record, result })
+        // The whole name: what is approved must be what runs.
+        let kind = pending.denial().kind;
+        let called = request.call.as_ref().filter(|call| call.kind == kind);
+        let name = called.map_or(request.method, |call| call.name);
+        let (caller, method) = (self.caller.label(), request.method);
+        let question = Question { caller, method, kind: kind.word(), name };
+        let ask = question.ask(AskId(0), approver);
+        let patience = u64::from(approver.patience_millis);
+        let allowed = match pending.would_deny() {
+            None => self.record_of(request, "allow", None),
+            would_deny => self.record_of(request, "would_deny", would_deny),
+        };
+        let waiting = Waiting {
+            ask: ask.id,
+            began: self.now,
+            until: UnixMillis(self.now.0.saturating_add(patience)),
+            allowed,
+            denied,
+            to,
+            pending,
+            lists,
+            proven: self.caller.is_proven(),
+        };
+        Verdict::Wait(Box::new(waiting), ask)
     }
 
     /// Every element is decided; one denial refuses them all.
@@ -164,31 +210,34 @@ impl<'j, E: Environment> Judgement<'j, E> {
                     errors.extend(request.id.map(batch_refused_object));
                 }
                 Outcome::Denied(denial) => {
-                    errors.extend(denial_object(request, &denial, &self.context()));
+                    errors.extend(self.denial_object(request, &denial));
+                    denied = denied.or(Some(record));
+                }
+                // The calls of a batch have one answer, so none of them can wait.
+                Outcome::Pending(pending) => {
+                    let denial = pending.abandon(&self.limiter);
+                    errors.extend(self.denial_object(request, &denial));
                     denied = denied.or(Some(record));
                 }
             }
         }
-        if denied.is_none() {
-            let unproven = permits.iter().flat_map(|(_, permit)| self.unproven(permit)).collect();
-            let refunds =
-                permits.into_iter().flat_map(|(request, permit)| refunds(request, permit));
+        let Some(denied) = denied else {
+            let mut expected = Expected::default();
+            for (request, permit) in permits {
+                expected.add(request.id, permit, self.caller.is_proven());
+            }
+            expected.lists = self.lists(requests(), true);
             let decision = if any_governed { "allow" } else { "pass" };
-            let record = self.policy_record("batch", decision);
-            let lists = self.lists(requests(), true);
-            let expected = Expected { refunds: refunds.collect(), unproven, lists };
-            return Ok(Verdict { record: Some(record), result: Ok(expected) });
-        }
+            return Ok(Verdict::Forward(expected, self.policy_record("batch", decision)));
+        };
         for (_, permit) in permits {
             permit.revoke(&self.limiter);
         }
-        Ok(Verdict { record: denied, result: Err(Reply::batch(&errors, &self.context())) })
+        Ok(Verdict::Answer(Reply::batch(&errors, self.head.framing), denied))
     }
 
-    /// What was counted, where nothing verified the caller.
-    fn unproven(&self, permit: &Permit) -> Vec<Reservation> {
-        let unproven = permit.counted().filter(|_| !self.caller.is_proven());
-        unproven.cloned().collect()
+    fn denial_object(&self, request: &Request<'_>, denial: &Denial) -> Option<String> {
+        denial_object(&Addressee::of(request, self.head), denial, &self.context())
     }
 
     /// What of a request the policy has rules for, if it can be read without guessing.
@@ -237,20 +286,22 @@ impl<'j, E: Environment> Judgement<'j, E> {
             Outcome::Permitted(_, None) => ("allow", None),
             Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
+            Outcome::Pending(pending) => ("deny", Some(pending.denial())),
         };
+        self.record_of(request, decision, denial)
+    }
+
+    fn record_of(
+        &self,
+        request: &Request<'_>,
+        decision: &'static str,
+        denial: Option<&Denial>,
+    ) -> Record {
         let record = Record::governed(decision, request, denial, self.policy);
         record.of(&self.caller, self.config)
     }
 
     fn context(&self) -> Context<'_> {
-        Context { policy: self.policy, head: self.head, form: self.config.denials }
-    }
-}
-
-fn refunds(request: &Request<'_>, permit: Permit) -> Refunds {
-    let counts = permit.into_refundable();
-    match request.id {
-        Some(id) if !counts.is_empty() => vec![(id.to_owned(), counts)],
-        _ => Vec::new(),
+        Context { policy: self.policy, form: self.config.denials }
     }
 }

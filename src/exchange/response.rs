@@ -3,66 +3,31 @@
 //! Which answer comes is chosen by the client too (a server sends what it has to whoever holds a stream), so every response to a governed caller is
 //! looked at, whatever was asked. It is skimmed as it streams by: what is no list passes byte for byte, and only what may be one waits.
 
+mod head;
 mod sieve;
 mod text;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{BodyAction, Chunk, Environment, HeaderEdit, ResponseHead, give_back};
+use super::expected::{Asked, Expected, Lists, Refunds};
+use super::{Chunk, HeaderEdit, give_back};
 use crate::bounds::MAX_UNJUDGED_BYTES;
 use crate::listing::Cause;
-use crate::mcp::headers::Framing;
+use crate::mcp::headers::{Follows, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::mcp::sse::EventStream;
 use crate::policy::compiled::{Config, Policy};
-use crate::rate::limiter::Reservation;
 use crate::record::Record;
 use crate::reply::{framed_body, list_unreadable_object};
+use crate::world::World;
 
+pub(super) use head::ResponseHead;
 use sieve::{Reading, Sieve};
 use text::Text;
 
-/// Counts that are given back if the server answers a call with an error, by the call's id.
-pub(super) type Refunds = Vec<(String, Vec<Reservation>)>;
-
 /// A body that changes has another length than its header says.
 const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"));
-
-/// What the response is needed for.
-#[derive(Debug, Default)]
-pub(super) struct Expected {
-    pub(super) refunds: Refunds,
-    /// All that was counted for a caller whom nothing verified. Where the server itself refuses him it is given back: else invented
-    /// credentials would use up what others have.
-    pub(super) unproven: Vec<Reservation>,
-    pub(super) lists: Lists,
-}
-
-/// The lists that a response may hold.
-#[derive(Debug, Default)]
-pub(super) enum Lists {
-    /// None that is filtered.
-    #[default]
-    None,
-    /// A POST.
-    To(Asked),
-    /// A GET: a stream can bring answers to any request (MCP 2024-11-05; resumed streams since 2025-03-26).
-    Any,
-}
-
-/// What a POST asked for, for an answer in the place of one that cannot be read.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// Whether it asked for a list that is filtered.
-    pub(super) lists: bool,
-    /// The ids' own bytes: of the requests for such lists, or else of all requests.
-    pub(super) ids: Vec<String>,
-    /// Whether the requests came as a batch.
-    pub(super) batch: bool,
-    /// How the client wants to be answered.
-    pub(super) framing: Framing,
-}
 
 /// A response on its way through.
 #[derive(Debug)]
@@ -99,44 +64,29 @@ enum Plan {
     Withhold(Cause),
 }
 
-impl Expected {
-    pub(super) fn has_lists(&self) -> bool {
-        !matches!(self.lists, Lists::None)
-    }
-
-    /// Whether the head of the response is enough.
-    pub(super) fn needs_no_body(&self) -> bool {
-        self.refunds.is_empty() && !self.has_lists()
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        self.needs_no_body() && self.unproven.is_empty()
-    }
-}
-
 impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
-    pub(super) fn start<E: Environment>(
+    pub(super) fn start<W: World>(
         config: &Rc<Config>,
         policy: Option<usize>,
-        env: &E,
+        world: &W,
         expected: Expected,
         head: ResponseHead<'_>,
     ) -> Option<(Response, Vec<HeaderEdit>)> {
         let Expected { mut refunds, unproven, lists } = expected;
         let body = BodyForm::of(head.content_type, head.encoded);
         if head.refuses_the_caller() && !unproven.is_empty() {
-            give_back(config, env, unproven.iter());
+            give_back(config, world, unproven.iter());
             refunds.clear();
         } else if !head.conclusive {
             refunds.clear();
         } else if head.status >= 400 {
-            give_back(config, env, refunds.iter().flat_map(|(_, counts)| counts));
+            give_back(config, world, refunds.iter().flat_map(|(_, counts)| counts));
             refunds.clear();
         }
         let observer = (!refunds.is_empty())
             .then(|| Observer::new(body, refunds.iter().map(|(id, _)| id.clone()).collect()));
-        if head.ends {
+        if head.follows == Follows::Nothing {
             return None;
         }
         let mut noted = None;
@@ -146,12 +96,6 @@ impl Response {
             Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
             Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
-                let name = || env.attribute(&["response", "headers", "content-encoding"]);
-                let cause = if matches!(cause, Cause::Encoded(_)) {
-                    Cause::encoded(&name().unwrap_or_default())
-                } else {
-                    cause
-                };
                 let edits = lists.edits(head.status);
                 let form = Form::Withheld(lists.body_error(&cause));
                 noted = Some(cause);
@@ -164,22 +108,22 @@ impl Response {
         Some((Response { observer, refunds, form, policy, noted }, edits))
     }
 
-    /// The next bytes of the body that are passing, so many.
-    pub(super) fn body<E: Environment>(
+    /// The next bytes of the body that are passing, so many: what passes in their place, if anything else does.
+    pub(super) fn body<W: World>(
         &mut self,
         config: &Rc<Config>,
-        env: &E,
+        world: &W,
         length: usize,
         chunk: Chunk,
-    ) -> BodyAction {
-        let mut bytes = if length == 0 { Some(Vec::new()) } else { env.response_chunk(length) };
-        self.observe(config, env, bytes.as_deref(), chunk);
+    ) -> Option<Vec<u8>> {
+        let mut bytes = if length == 0 { Some(Vec::new()) } else { world.response_chunk(length) };
+        self.observe(config, world, bytes.as_deref(), chunk);
         let last = chunk == Chunk::Last;
         let kept = self.guess(config, &mut bytes, last);
         let (out, sieve) = match (&mut self.form, &bytes) {
-            (Form::Untouched, _) => return BodyAction::Continue,
-            (Form::Guess(..), Some(_)) => return BodyAction::Replace(Vec::new()),
-            (Form::Withheld(instead), _) => return BodyAction::Replace(std::mem::take(instead)),
+            (Form::Untouched, _) => return None,
+            (Form::Guess(..), Some(_)) => return Some(Vec::new()),
+            (Form::Withheld(instead), _) => return Some(std::mem::take(instead)),
             (Form::Text(text, sieve), Some(bytes)) => (text.push(bytes, last, sieve), sieve),
             (Form::Events(stream, sieve), Some(bytes)) => {
                 let mut out = stream.push_through(bytes, sieve);
@@ -191,15 +135,12 @@ impl Response {
             (Form::Text(..) | Form::Events(..) | Form::Guess(..), None) => {
                 self.noted = Some(Cause::HostFailure);
                 self.form = Form::Withheld(Vec::new());
-                return BodyAction::Replace(Vec::new());
+                return Some(Vec::new());
             }
         };
         self.noted = self.noted.take().or_else(|| sieve.noted.take());
-        if !kept && bytes.is_some_and(|bytes| out == bytes) {
-            BodyAction::Continue
-        } else {
-            BodyAction::Replace(out)
-        }
+        let unchanged = !kept && bytes.is_some_and(|bytes| out == bytes);
+        (!unchanged).then_some(out)
     }
 
     /// Decides what a body is, if that is still open; true where bytes that were kept now stand before its bytes.
@@ -220,24 +161,24 @@ impl Response {
     }
 
     /// Trailers: where they come, the body never says that it has ended. Nothing can be added to it here.
-    pub(super) fn trailers<E: Environment>(&mut self, config: &Config, env: &E) {
-        self.observe(config, env, Some(&[]), Chunk::Last);
+    pub(super) fn trailers<W: World>(&mut self, config: &Config, world: &W) {
+        self.observe(config, world, Some(&[]), Chunk::Last);
         if matches!(&self.form, Form::Text(text, _) if text.waits()) {
             self.noted = Some(Cause::Unfinished);
         }
     }
 
-    fn observe<E: Environment>(
+    fn observe<W: World>(
         &mut self,
         config: &Config,
-        env: &E,
+        world: &W,
         bytes: Option<&[u8]>,
         chunk: Chunk,
     ) {
         let (Some(observer), Some(bytes)) = (&mut self.observer, bytes) else { return };
         let failed = observer.push(bytes, chunk == Chunk::Last);
         let refunds = self.refunds.iter().filter(|(id, _)| failed.contains(id));
-        give_back(config, env, refunds.flat_map(|(_, counts)| counts));
+        give_back(config, world, refunds.flat_map(|(_, counts)| counts));
         if !observer.is_watching() {
             self.observer = None;
         }
@@ -388,7 +329,7 @@ fn is_whole(head: ResponseHead<'_>) -> bool {
 /// Why a response is not read, going by its head.
 fn doubt(head: ResponseHead<'_>) -> Cause {
     match () {
-        () if head.encoded => Cause::Encoded(String::new()),
+        () if head.encoded => Cause::encoded(&head.encoding()),
         () if !is_whole(head) => Cause::Status,
         () => Cause::MediaType,
     }

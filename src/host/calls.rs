@@ -1,14 +1,24 @@
-//! The host calls that the filter makes, as thin typed wrappers over the proxy-wasm ABI 0.2.1.
+//! The host calls that the filter makes: by the SDK where its wrapper takes all that Envoy can answer for a value, else raw.
 //!
-//! The Rust SDK's wrappers panic on any status that they do not expect, and on header values that are not UTF-8, which a
-//! client chooses: one byte would kill the VM. Here every status is a value, and every text is bytes.
+//! A panic ends the VM, and with it every request of this worker. The SDK's wrappers panic on each status that they do not list, and
+//! what Envoy answers differs by call (its `context.cc`, and `exports.cc` of proxy-wasm-cpp-host). One answer any call can get: 10,
+//! internal failure, where an operator's `capability_restriction_config` leaves the call out. So a call is raw if its wrapper panics on
+//! what Envoy can answer or on bytes that others choose, or lacks a parameter; "Raw" says beside each which it is, and what becomes of
+//! the request instead.
+//!
+//! Raw statuses are numbers: the SDK's `Status` lists 8 of the ABI's 13, and to make it of another number is undefined.
 #![expect(
     unsafe_code,
     reason = "the ABI is a C interface; each call is documented where it is made"
 )]
 
 use std::ptr::{null_mut, slice_from_raw_parts_mut};
+use std::time::Duration;
 
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, MapType, StreamType};
+
+use crate::ask::Ask;
 use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
 use crate::rate::store::Version;
@@ -21,39 +31,33 @@ const NOT_FOUND: Raw = 1;
 const CAS_MISMATCH: Raw = 8;
 
 unsafe extern "C" {
-    fn proxy_log(level: Raw, text: *const u8, size: usize) -> Raw;
+    fn proxy_log(level: LogLevel, text: *const u8, size: usize) -> Raw;
     fn proxy_get_current_time_nanoseconds(out: *mut u64) -> Raw;
     fn proxy_set_tick_period_milliseconds(period: u32) -> Raw;
     fn proxy_set_effective_context(context: u32) -> Raw;
-    fn proxy_continue_stream(stream: Raw) -> Raw;
+    fn proxy_continue_stream(stream: StreamType) -> Raw;
     fn proxy_get_buffer_bytes(
-        kind: Raw,
+        kind: BufferType,
         start: usize,
         size: usize,
         out: *mut *mut u8,
         out_size: *mut usize,
     ) -> Raw;
-    fn proxy_get_header_map_pairs(kind: Raw, out: *mut *mut u8, out_size: *mut usize) -> Raw;
-    fn proxy_remove_header_map_value(kind: Raw, name: *const u8, size: usize) -> Raw;
+    fn proxy_get_header_map_pairs(kind: MapType, out: *mut *mut u8, out_size: *mut usize) -> Raw;
+    fn proxy_remove_header_map_value(kind: MapType, name: *const u8, size: usize) -> Raw;
     fn proxy_replace_header_map_value(
-        kind: Raw,
+        kind: MapType,
         name: *const u8,
         size: usize,
         value: *const u8,
         value_size: usize,
     ) -> Raw;
     fn proxy_set_buffer_bytes(
-        kind: Raw,
+        kind: BufferType,
         start: usize,
         size: usize,
         bytes: *const u8,
         bytes_size: usize,
-    ) -> Raw;
-    fn proxy_get_property(
-        path: *const u8,
-        size: usize,
-        out: *mut *mut u8,
-        out_size: *mut usize,
     ) -> Raw;
     fn proxy_set_property(path: *const u8, size: usize, value: *const u8, value_size: usize)
     -> Raw;
@@ -87,34 +91,16 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostError;
 
-/// Levels of Envoy's log.
-#[derive(Clone, Copy)]
-pub(super) enum Level {
-    Warn = 3,
-    Error = 4,
+/// Whether the host takes messages for its log. Raw, and asked once: the SDK's logger panics on any answer but 0. To a message in the VM's
+/// memory at one of the six levels Envoy gives no other but 10; and that from the start and to all, so that one question tells.
+pub(super) fn takes_messages() -> bool {
+    // SAFETY: no bytes are read. An empty message at the lowest level shows only where all is shown.
+    let status = unsafe { proxy_log(LogLevel::Trace, [].as_ptr(), 0) };
+    status == OK
 }
 
-/// Maps of headers.
-#[derive(Clone, Copy)]
-pub(super) enum Map {
-    Request = 0,
-    Response = 2,
-}
-
-/// Buffers of bodies and of the configuration.
-#[derive(Clone, Copy)]
-pub(super) enum Buffer {
-    RequestBody = 0,
-    ResponseBody = 1,
-    PluginConfiguration = 7,
-}
-
-pub(super) fn log(level: Level, text: &str) {
-    // SAFETY: the host reads `size` bytes at `text` during the call.
-    let _ = unsafe { proxy_log(level as Raw, text.as_ptr(), text.len()) };
-}
-
-/// The time; `None` if the host does not tell it.
+/// The time; `None` if the host does not tell it. Raw: 10 refuses the request, and so does a time that was not told, which the wrapper
+/// takes for 1970.
 pub(super) fn now() -> Option<UnixMillis> {
     let mut nanoseconds = u64::MAX;
     // SAFETY: the host writes one u64 at the pointer during the call.
@@ -122,56 +108,53 @@ pub(super) fn now() -> Option<UnixMillis> {
     (status == OK && nanoseconds != u64::MAX).then_some(UnixMillis(nanoseconds / 1_000_000))
 }
 
-/// The time for the timer, where a host that does not tell it may as well be at its beginning.
-pub(super) fn timer_now() -> UnixMillis {
-    now().unwrap_or(UnixMillis(0))
-}
-
-/// Asks for `on_tick` every so many milliseconds; zero ends it.
+/// Asks for `on_tick` every so many milliseconds; zero ends it. Raw: under 10 held requests wait for their bodies unwatched.
 pub(super) fn tick_every(milliseconds: u32) {
     // SAFETY: no pointers.
     let _ = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
 }
 
-/// Makes later calls act on this stream, from outside its own callbacks.
+/// Makes later calls act on this stream, from outside its own callbacks. Raw: under 10 the request keeps waiting, as under 2, a stream
+/// that is gone.
 pub(super) fn act_on(context: u32) -> Result<(), HostError> {
     // SAFETY: no pointers.
     done(unsafe { proxy_set_effective_context(context) })
 }
 
-/// Lets a paused request go on.
+/// Lets a paused request go on. Raw: under 10 it keeps waiting.
 pub(super) fn continue_request() -> Result<(), HostError> {
-    // SAFETY: no pointers. 0 is the request.
-    done(unsafe { proxy_continue_stream(0) })
+    // SAFETY: no pointers.
+    done(unsafe { proxy_continue_stream(StreamType::HttpRequest) })
 }
 
-/// Bytes of a buffer; `None` where there are none.
-pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Option<Vec<u8>>, HostError> {
+/// Bytes of a buffer; `None` where there are none. Raw: 10 refuses the request or withholds the response.
+pub(super) fn buffer(kind: BufferType, size: usize) -> Result<Option<Vec<u8>>, HostError> {
     // SAFETY: as `returned` asks.
-    unsafe { returned(|out, out_size| proxy_get_buffer_bytes(kind as Raw, 0, size, out, out_size)) }
+    unsafe { returned(|out, out_size| proxy_get_buffer_bytes(kind, 0, size, out, out_size)) }
 }
 
 /// Headers as the host serialises them.
 #[derive(Default)]
 pub(super) struct Headers(Vec<u8>);
 
-/// All headers of a map, repeated ones included.
-pub(super) fn headers(map: Map) -> Result<Headers, HostError> {
+/// All headers of a map, repeated ones included. Raw: 10 refuses the request; and the wrapper makes a `String` of every name, where Envoy
+/// keeps names that are no text from clients, but not from its other filters.
+pub(super) fn headers(map: MapType) -> Result<Headers, HostError> {
     // SAFETY: as `returned` asks.
-    let bytes = unsafe { returned(|out, size| proxy_get_header_map_pairs(map as Raw, out, size)) };
+    let bytes = unsafe { returned(|out, size| proxy_get_header_map_pairs(map, out, size)) };
     bytes.map(|bytes| Headers(bytes.unwrap_or_default()))
 }
 
-/// Removes or sets a header.
-pub(super) fn edit_header(map: Map, edit: &HeaderEdit) -> Result<(), HostError> {
+/// Removes or sets a header. Raw: 2 if the headers have gone ahead, as those of a client with a slow body have, and 10.
+pub(super) fn edit_header(map: MapType, edit: &HeaderEdit) -> Result<(), HostError> {
     // SAFETY: the host reads name and value during the call.
     done(match edit {
         HeaderEdit::Remove(name) => unsafe {
-            proxy_remove_header_map_value(map as Raw, name.as_ptr(), name.len())
+            proxy_remove_header_map_value(map, name.as_ptr(), name.len())
         },
         HeaderEdit::Set(name, value) => unsafe {
             proxy_replace_header_map_value(
-                map as Raw,
+                map,
                 name.as_ptr(),
                 name.len(),
                 value.as_ptr(),
@@ -181,26 +164,27 @@ pub(super) fn edit_header(map: Map, edit: &HeaderEdit) -> Result<(), HostError> 
     })
 }
 
-/// Puts other bytes in the place of the first `size` ones of a buffer.
-pub(super) fn replace(kind: Buffer, size: usize, bytes: &[u8]) -> Result<(), HostError> {
+/// Puts other bytes in the place of the first `size` ones of a buffer. Raw: 2 if Envoy has no buffer there, or more in it, and 10; the
+/// response is withheld.
+pub(super) fn replace(kind: BufferType, size: usize, bytes: &[u8]) -> Result<(), HostError> {
     // SAFETY: the host reads the bytes during the call.
-    done(unsafe { proxy_set_buffer_bytes(kind as Raw, 0, size, bytes.as_ptr(), bytes.len()) })
+    done(unsafe { proxy_set_buffer_bytes(kind, 0, size, bytes.as_ptr(), bytes.len()) })
 }
 
-/// A property; `None` where there is none.
+/// A property; `None` where there is none. The SDK's: Envoy answers 0, 1, 3 (a value without serial form) or 10, and the wrapper returns
+/// them all. `Context::get_property` does not: it unwraps.
 pub(super) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
-    let path = path.join("\0");
-    // SAFETY: as `returned` asks; the host reads the path during the call.
-    unsafe { returned(|out, size| proxy_get_property(path.as_ptr(), path.len(), out, size)) }
+    hostcalls::get_property(path.to_vec()).map_err(|_| HostError)
 }
 
-/// Sets a value in the stream's filter state, as `wasm.<name>`.
+/// Sets a value in the stream's filter state, as `wasm.<name>`. Raw: 2 if another Wasm filter has put a value there for good, and 10; the
+/// record is lost.
 pub(super) fn set_filter_state(name: &str, value: &str) -> Result<(), HostError> {
     // SAFETY: the host reads both during the call.
     done(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// A shared value with its version; `None` where the key is absent.
+/// A shared value with its version; `None` where the key is absent. Raw: 10 is for `counters.on_error` to judge.
 pub(super) fn shared(key: &str) -> Result<Option<(Vec<u8>, Version)>, HostError> {
     let mut cas = 0;
     // SAFETY: as `returned` asks; the host reads the key and writes one u32 during the call.
@@ -214,7 +198,7 @@ pub(super) fn shared(key: &str) -> Result<Option<(Vec<u8>, Version)>, HostError>
     Ok(present.map(|value| (value, Version(cas))))
 }
 
-/// Sets a shared value; false if its version has changed.
+/// Sets a shared value; false if its version has changed. Raw: 10, as above.
 pub(super) fn set_shared(key: &str, value: &[u8], version: Version) -> Result<bool, HostError> {
     // SAFETY: the host reads key and value during the call.
     let status = unsafe {
@@ -227,7 +211,8 @@ pub(super) fn set_shared(key: &str, value: &[u8], version: Version) -> Result<bo
     }
 }
 
-/// Answers the request. `details` is what Envoy's access log calls the response code details.
+/// Answers the request. Raw: the wrapper lacks `details`, what Envoy's access log calls the response code details; and under 10 the
+/// request stays paused.
 pub(super) fn reply(
     status: u16,
     details: &str,
@@ -248,6 +233,32 @@ pub(super) fn reply(
             -1,
         )
     })
+}
+
+/// Asks a question, and returns Envoy's number for it. The SDK's: its dispatcher panics on an answer to a question that it did not ask.
+/// Envoy answers 0, 2 (there is no such cluster) or 10, and the wrapper returns them all.
+pub(super) fn ask(ask: &Ask) -> Result<u32, HostError> {
+    let headers = vec![
+        (":method", "POST"),
+        (":path", &*ask.path),
+        (":authority", &*ask.cluster),
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+    ];
+    let timeout = Duration::from_millis(ask.timeout_millis.into());
+    hostcalls::dispatch_http_call(&ask.cluster, headers, Some(ask.body.as_bytes()), vec![], timeout)
+        .map_err(|_| HostError)
+}
+
+/// Status and body of the answer that has just come; `None` where none did. Raw, as [`headers`] and [`buffer`] are: a service may say
+/// what it likes, and Envoy has no headers (2) where an answer was too large for it.
+pub(super) fn answer(size: usize) -> Option<(u16, Vec<u8>)> {
+    let headers = headers(MapType::HttpCallResponseHeaders).ok()?;
+    let headers = headers.pairs()?;
+    let (_, status) = headers.iter().find(|(name, _)| *name == b":status")?;
+    let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+    let body = buffer(BufferType::HttpCallResponseBody, size).ok()?.unwrap_or_default();
+    Some((status, body))
 }
 
 fn done(status: Raw) -> Result<(), HostError> {

@@ -1,247 +1,223 @@
-//! One HTTP stream: each callback builds an event, asks the exchange, and does what it says.
+//! One HTTP stream: each callback hands an event to the exchange, and performs the step that comes of it.
 
-use std::rc::Rc;
+use proxy_wasm::types::{Action, BufferType, MapType};
 
-use super::Flow;
-use super::calls::{self, Buffer, Level, Map};
-use super::probe::{Probe, TICK_MILLIS};
-use super::shared::SharedData;
-use crate::exchange::{Action, BodyAction, Chunk, Environment, Exchange, HeaderEdit, ResponseHead};
-use crate::mcp::headers::{Follows, Header};
-use crate::mcp::outcome::is_conclusive;
+use super::calls;
+use super::envoy::Envoy;
+use crate::ask::{Answer, Ask, AskId};
+use crate::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, Level, Step};
+use crate::mcp::headers::Follows;
+use crate::record::Record;
 use crate::reply::{CODE_DETAILS, Reply};
-use crate::time::UnixMillis;
-
-const NOT_HELD: &str = concat!(
-    "mcp_policy: refused a request because its body did not come while its headers were held: ",
-    "set allow_on_headers_stop_iteration: true beside this plugin's configuration, ",
-    "or requests.hold_headers to \"auto\""
-);
 
 /// One HTTP stream.
 pub(super) struct Stream {
     context: u32,
+    /// The context of the plugin.
+    root: u32,
     exchange: Exchange,
-    probe: Rc<Probe>,
-    /// Whether the timer watches the request.
-    watched: bool,
-    /// Whether its headers were let go before its body came.
-    released: bool,
+    /// Whether the last step asked for ticks.
+    ticks: bool,
+    /// The questions that are under way, by Envoy's numbers.
+    asked: Vec<(u32, AskId)>,
+}
+
+/// From where a step is performed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A callback for the request.
+    Request,
+    /// A callback for the response, of whose body so many bytes are passing.
+    Response { passing: usize },
+    /// Outside the stream's callbacks.
+    Outside,
 }
 
 impl Stream {
-    pub(super) fn new(context: u32, exchange: Exchange, probe: Rc<Probe>) -> Stream {
-        Stream { context, exchange, probe, watched: false, released: false }
+    pub(super) fn new(context: u32, root: u32, exchange: Exchange) -> Stream {
+        Stream { context, root, exchange, ticks: false, asked: Vec::new() }
     }
 
-    fn perform(&mut self, action: Action) -> Flow {
-        self.keep_record();
-        match action {
-            Action::Continue => Flow::Continue,
-            Action::Pause => Flow::Pause,
-            Action::Reply(reply) => {
-                send(&reply);
-                Flow::Pause
+    /// Whether the last step asked for ticks.
+    pub(super) fn wants_ticks(&self) -> bool {
+        self.ticks
+    }
+
+    pub(super) fn request_headers(&mut self, end_of_stream: bool) -> Action {
+        let headers = calls::headers(MapType::HttpRequestHeaders).unwrap_or_default();
+        match headers.pairs() {
+            Some(headers) => {
+                let event =
+                    Event::RequestHead { headers: &headers, follows: follows(end_of_stream) };
+                self.on(event, Place::Request)
+            }
+            None => self.on(Event::HostFailed, Place::Request),
+        }
+    }
+
+    pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Action {
+        let event = Event::RequestBody { buffered, chunk: chunk(end_of_stream) };
+        self.on(event, Place::Request)
+    }
+
+    pub(super) fn request_trailers(&mut self) -> Action {
+        self.on(Event::RequestTrailers, Place::Request)
+    }
+
+    pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Action {
+        let event = Event::ResponseHead { follows: follows(end_of_stream) };
+        self.on(event, Place::Response { passing: 0 })
+    }
+
+    pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Action {
+        let event = Event::ResponseBody { length, chunk: chunk(end_of_stream) };
+        self.on(event, Place::Response { passing: length })
+    }
+
+    pub(super) fn response_trailers(&mut self) -> Action {
+        self.on(Event::ResponseTrailers, Place::Response { passing: 0 })
+    }
+
+    /// The timer has run.
+    pub(super) fn tick(&mut self) {
+        self.on(Event::Tick, Place::Outside);
+    }
+
+    /// A question is answered, with a body of so many bytes, or will not be.
+    pub(super) fn answered(&mut self, token: u32, size: usize) -> Action {
+        let Some(at) = self.asked.iter().position(|(known, _)| *known == token) else {
+            return Action::Pause;
+        };
+        let (_, ask) = self.asked.swap_remove(at);
+        // The answer is there for who has asked.
+        let answer = calls::act_on(self.root).ok().and_then(|()| calls::answer(size));
+        let answer = match &answer {
+            Some((status, body)) => Answer::Http { status: *status, body },
+            None => Answer::Failed,
+        };
+        self.on(Event::Answered { ask, answer }, Place::Outside)
+    }
+
+    /// The stream is over.
+    pub(super) fn over(&mut self) {
+        self.on(Event::Closed, Place::Outside);
+    }
+
+    fn on(&mut self, event: Event<'_>, place: Place) -> Action {
+        let step = self.exchange.on(&Envoy::default(), event);
+        self.perform(&step, place)
+    }
+
+    /// Does what a step says: the only place that does.
+    fn perform(&mut self, step: &Step, place: Place) -> Action {
+        self.ticks = step.ticks;
+        if let Some(line) = &step.log {
+            match line.level {
+                Level::Warn => log::warn!("{}", line.text),
+                Level::Error => log::error!("{}", line.text),
+            }
+        }
+        // Outside its callbacks, calls act on another stream until they are told which.
+        let nothing = step.flow == Flow::Pause && step.asks.is_empty();
+        if place == Place::Outside && (nothing || !self.is_reached()) {
+            return Action::Pause;
+        }
+        step.record.iter().for_each(keep);
+        if !(edit(&step.edits, place) && replace(step.body.as_deref(), place)) {
+            return self.on(Event::HostFailed, place);
+        }
+        for ask in &step.asks {
+            if !self.ask(ask) {
+                let (ask, answer) = (ask.id, Answer::Failed);
+                return self.on(Event::Answered { ask, answer }, place);
+            }
+        }
+        match &step.flow {
+            Flow::Continue => go_on(place),
+            Flow::Pause => Action::Pause,
+            Flow::Reply(reply) => {
+                send(reply);
+                Action::Pause
             }
         }
     }
 
-    /// Lets the timer watch the request, as long as it is not known that holding works.
-    fn watch(&mut self) {
-        self.watched = self.probe.holding(self.context, calls::timer_now);
-        if self.watched {
-            calls::tick_every(TICK_MILLIS);
+    /// Asks a question; false if it cannot be asked.
+    ///
+    /// The plugin asks, not the stream: Envoy tells it of the end of every question, and lets go of those of a stream with the stream,
+    /// without a word; the SDK would keep their numbers for ever. That the plugin and the stream can be acted on is made sure of here,
+    /// because the SDK panics if it is not so when the answer comes; Envoy takes that right away from a plugin for good, or not at all.
+    fn ask(&mut self, ask: &Ask) -> bool {
+        if calls::act_on(self.root).is_err() {
+            return false;
         }
-    }
-
-    /// Changes headers as the exchange asks; false if one stayed that was to go.
-    fn edit_headers(&mut self, map: Map) -> bool {
-        let edits = self.exchange.take_edits();
-        edits.into_iter().all(|edit| {
-            let edited = calls::edit_header(map, &edit);
-            edited.is_ok() || matches!(edit, HeaderEdit::Set(..))
-        })
-    }
-
-    fn body_came(&mut self) {
-        self.released |= self.probe.body_came(self.context, calls::timer_now);
-    }
-
-    pub(super) fn request_headers(&mut self, end_of_stream: bool) -> Flow {
-        let headers = calls::headers(Map::Request).unwrap_or_default();
-        let follows = if end_of_stream { Follows::Nothing } else { Follows::Body };
-        let hold = self.probe.hold(calls::timer_now);
-        let mut action = match headers.pairs() {
-            Some(pairs) => self.exchange.request_headers(&Host::default(), &pairs, follows, hold),
-            None => self.exchange.host_failed(),
-        };
-        // What cannot be removed must not get past.
-        if !self.edit_headers(Map::Request) {
-            action = self.exchange.host_failed();
+        let token = calls::ask(ask);
+        let reached = calls::act_on(self.context);
+        if let (Ok(token), Ok(())) = (token, reached) {
+            self.asked.push((token, ask.id));
         }
-        if action == Action::Pause {
-            self.watch();
+        token.is_ok() && reached.is_ok()
+    }
+
+    /// Makes the calls that follow act on this stream.
+    fn is_reached(&self) -> bool {
+        let reached = calls::act_on(self.context).is_ok();
+        if !reached {
+            log::error!("mcp_policy: a held request could not be continued or answered");
         }
-        self.perform(action)
+        reached
     }
+}
 
-    pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Flow {
-        self.body_came();
-        let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
-        let action = self.exchange.request_body(&Host::default(), buffered, chunk);
-        self.edit_headers(Map::Request);
-        self.perform(action)
+fn follows(end_of_stream: bool) -> Follows {
+    if end_of_stream { Follows::Nothing } else { Follows::Body }
+}
+
+fn chunk(end_of_stream: bool) -> Chunk {
+    if end_of_stream { Chunk::Last } else { Chunk::More }
+}
+
+/// Puts a record into the filter state of the stream.
+fn keep(record: &Record) {
+    for (name, value) in record.fields() {
+        let _ = calls::set_filter_state(name, &value);
     }
+}
 
-    pub(super) fn request_trailers(&mut self) -> Flow {
-        self.body_came();
-        let mut action = self.exchange.request_trailers(&Host::default());
-        self.edit_headers(Map::Request);
-        if action == Action::Continue && self.released {
-            // After a pause of everything, Envoy 1.40 hands on the trailers without the body that was held for this callback.
-            let refused = self.exchange.give_up_holding();
-            action = refused.map_or(Action::Continue, Action::Reply);
+/// Changes headers; false if one stayed that was to go.
+fn edit(edits: &[HeaderEdit], place: Place) -> bool {
+    let map = match place {
+        Place::Request | Place::Outside => MapType::HttpRequestHeaders,
+        Place::Response { .. } => MapType::HttpResponseHeaders,
+    };
+    edits.iter().all(|edit| {
+        let edited = calls::edit_header(map, edit);
+        edited.is_ok() || matches!(edit, HeaderEdit::Set(..))
+    })
+}
+
+/// Lets other bytes of the response pass than those that are there; false if they stayed.
+fn replace(body: Option<&[u8]>, place: Place) -> bool {
+    match (body, place) {
+        (Some(bytes), Place::Response { passing }) => {
+            calls::replace(BufferType::HttpResponseBody, passing, bytes).is_ok()
         }
-        self.perform(action)
+        (Some(_), Place::Request | Place::Outside) => false,
+        (None, _) => true,
     }
+}
 
-    pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Flow {
-        if !self.exchange.awaits_response() {
-            return Flow::Continue;
-        }
-        let headers = calls::headers(Map::Response).unwrap_or_default();
-        // Without headers it is an answer of no known form.
-        let pairs = headers.pairs().unwrap_or_default();
-        let details = calls::property(&["response", "code_details"]).ok().flatten();
-        let head = response_head(&pairs);
-        let conclusive = details.is_some_and(|details| is_conclusive(&details, head.status));
-        let head = ResponseHead { ends: end_of_stream, conclusive, ..head };
-        self.exchange.response_headers(&Host::default(), head);
-        self.edit_headers(Map::Response);
-        self.keep_record();
-        Flow::Continue
+fn go_on(place: Place) -> Action {
+    if place == Place::Outside && calls::continue_request().is_err() {
+        log::error!("mcp_policy: a held request could not be continued or answered");
     }
-
-    pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Flow {
-        let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
-        let action = self.exchange.response_body(&Host::default(), length, chunk);
-        self.keep_record();
-        pass(action, length)
-    }
-
-    pub(super) fn response_trailers(&mut self) -> Flow {
-        self.exchange.response_trailers(&Host::default());
-        self.keep_record();
-        Flow::Continue
-    }
-
-    /// Takes note that the stream is over.
-    pub(super) fn over(&self) {
-        if self.watched {
-            self.probe.over(self.context);
-        }
-    }
-
-    /// Refuses a request whose headers were to be held and whose body does not come. Acts from outside its callbacks.
-    pub(super) fn refuse(&mut self) {
-        let Some(reply) = self.exchange.give_up_holding() else { return };
-        calls::log(Level::Error, NOT_HELD);
-        if calls::act_on(self.context).is_ok() {
-            self.keep_record();
-            send(&reply);
-        }
-    }
-
-    /// Puts the record of the request, once there is one, into its filter state.
-    fn keep_record(&mut self) {
-        let Some(record) = self.exchange.take_record() else { return };
-        for (name, value) in record.fields() {
-            let _ = calls::set_filter_state(name, &value);
-        }
-        if !record.warning.is_empty() {
-            calls::log(Level::Warn, &record.warning);
-        }
-    }
+    Action::Continue
 }
 
 fn send(reply: &Reply) {
     let sent = calls::reply(reply.status, CODE_DETAILS, &reply.headers, &reply.body);
     if sent.is_err() {
         // The request stays paused: not answered, but not forwarded either.
-        calls::log(Level::Error, "mcp_policy: Envoy did not take the answer to a request");
-    }
-}
-
-/// Lets bytes of the response pass, or others in their place.
-fn pass(action: BodyAction, length: usize) -> Flow {
-    match action {
-        BodyAction::Continue => Flow::Continue,
-        BodyAction::Replace(bytes)
-            if calls::replace(Buffer::ResponseBody, length, &bytes).is_ok() =>
-        {
-            Flow::Continue
-        }
-        BodyAction::Replace(_) => {
-            // The bytes stay where they are: they were not to pass.
-            calls::log(
-                Level::Error,
-                "mcp_policy: a response could not be changed, and is withheld",
-            );
-            Flow::Pause
-        }
-    }
-}
-
-fn response_head<'h>(headers: &[Header<'h>]) -> ResponseHead<'h> {
-    let values = |wanted: &'static [u8]| {
-        headers.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value)
-    };
-    let status =
-        values(b":status").next().and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-    // Envoy joins repeated content types with a comma, and leaves repeated encodings apart.
-    let content_type = values(b"content-type").next();
-    let encoded = values(b"content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
-    ResponseHead {
-        status: status.unwrap_or(0),
-        content_type,
-        encoded,
-        conclusive: false,
-        session: values(b"mcp-session-id").next(),
-        ends: false,
-    }
-}
-
-/// Envoy as the exchange sees it.
-#[derive(Default)]
-struct Host {
-    store: SharedData,
-}
-
-impl Environment for Host {
-    type Store = SharedData;
-    type Witness = ();
-
-    fn witness(&self) -> &() {
-        &()
-    }
-
-    fn now(&self) -> Option<UnixMillis> {
-        calls::now()
-    }
-
-    fn store(&self) -> &SharedData {
-        &self.store
-    }
-
-    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        calls::property(path).ok().flatten()
-    }
-
-    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
-        calls::buffer(Buffer::RequestBody, length).ok().flatten()
-    }
-
-    fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {
-        calls::buffer(Buffer::ResponseBody, length).ok().flatten()
+        log::error!("mcp_policy: Envoy did not take the answer to a request");
     }
 }

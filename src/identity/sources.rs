@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::network::{Network, without_port};
-use super::{Attribute, Caller, Named, Spelling, digest, maker, metadata};
+use super::{Caller, Named, Spelling, digest, maker};
 use crate::bounds::MAX_NAME_BYTES;
-use crate::json::{Value, write_string};
+use crate::json::{Value, written};
 use crate::mcp::Refusal;
 use crate::mcp::headers::credential::{canonical, canonical_cookie, canonical_key};
 use crate::mcp::headers::facts::{Facts, Single};
@@ -14,6 +14,7 @@ use crate::policy::callers::{AsksAddress, Key, Peer, Source};
 use crate::policy::compiled::Config;
 use crate::rate::table::{Account, CallerId, Class, Maker};
 use crate::reason::Reason;
+use crate::world::World;
 
 /// What a source yields.
 struct Yield {
@@ -87,16 +88,14 @@ impl Yield {
     }
 }
 
-pub(super) struct Sources<'s> {
+pub(super) struct Sources<'s, W: World> {
     pub(super) config: &'s Config,
     pub(super) facts: &'s Facts<'s>,
-    pub(super) attribute: &'s Attribute<'s>,
-    /// All dynamic metadata, once it has been asked for.
-    pub(super) metadata: Option<Option<Vec<u8>>>,
+    pub(super) world: &'s W,
 }
 
-impl Sources<'_> {
-    pub(super) fn caller(mut self) -> Result<Caller, Refusal> {
+impl<W: World> Sources<'_, W> {
+    pub(super) fn caller(&self) -> Result<Caller, Refusal> {
         let callers = &self.config.callers;
         let grant = self.first(&callers.grant)?;
         let name = grant.as_ref().map(|found| text(&found.value).into());
@@ -118,7 +117,7 @@ impl Sources<'_> {
     }
 
     /// A further name.
-    fn key(&mut self, key: &Key) -> Result<Whose, Refusal> {
+    fn key(&self, key: &Key) -> Result<Whose, Refusal> {
         let Some(found) = self.first(&key.sources)? else {
             return Ok(Whose::constant(digest(&[b"no key", key.name.as_bytes()])));
         };
@@ -155,12 +154,12 @@ impl Sources<'_> {
             AsksAddress::OfTheUnverified => claimed,
             AsksAddress::Never => false,
         };
-        let address = if asked { (self.attribute)(&["source", "address"]) } else { None };
+        let address = if asked { self.world.address() } else { None };
         let address = address.map(|address| readable(&address)).transpose()?;
         Ok(address.filter(|address| !address.is_empty()).map(|address| Network::of(&address)))
     }
 
-    fn first(&mut self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
+    fn first(&self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
         for source in sources {
             let found = self.ask(source)?;
             if found.is_some() {
@@ -170,7 +169,7 @@ impl Sources<'_> {
         Ok(None)
     }
 
-    fn ask(&mut self, source: &Source) -> Result<Option<Yield>, Refusal> {
+    fn ask(&self, source: &Source) -> Result<Option<Yield>, Refusal> {
         // What two issuers or two proxies call by one name are two callers.
         let named = |kind: &'static [u8], source: &str, found: Option<String>| {
             found.filter(|text| !text.is_empty()).map(|text| {
@@ -180,7 +179,7 @@ impl Sources<'_> {
         };
         Ok(match source {
             Source::JwtClaim { payload, claim } => {
-                let value = self.claim(payload, claim);
+                let value = self.world.claim(payload, claim);
                 let Some(value) = value.and_then(usable) else { return Ok(None) };
                 let text = text(&value);
                 if text.len() > MAX_NAME_BYTES || !is_exact(&value) {
@@ -195,19 +194,19 @@ impl Sources<'_> {
                 named(b"header", self.header(*at), value.map(readable).transpose()?)
             }
             Source::Peer(peer) => {
-                let attribute = match peer {
-                    Peer::Spiffe => "uri_san_peer_certificate",
-                    Peer::Subject => "subject_peer_certificate",
-                    Peer::Digest => "sha256_peer_certificate_digest",
+                let field = match peer {
+                    Peer::Spiffe => "spiffe",
+                    Peer::Subject => "subject",
+                    Peer::Digest => "digest",
                 };
-                let value = (self.attribute)(&["connection", attribute]);
+                let value = self.world.certificate(*peer);
                 let value = value.map(|value| readable(&value)).transpose()?;
                 let spiffe = |name: &String| *peer != Peer::Spiffe || name.starts_with("spiffe://");
-                named(b"peer", attribute, value.filter(spiffe))
+                named(b"peer", field, value.filter(spiffe))
             }
             Source::Credential(at) => self.credential(*at)?,
             Source::SourceIp => {
-                let address = (self.attribute)(&["source", "address"]);
+                let address = self.world.address();
                 let address = address.map(|address| readable(&address)).transpose()?;
                 // The name is the address, but a client with a network of his own is one caller.
                 let network = address.as_deref().map(|address| Network::of(address).own);
@@ -257,17 +256,6 @@ impl Sources<'_> {
     fn header(&self, at: usize) -> &str {
         self.config.headers.get(at).map_or("", |name| name)
     }
-
-    fn claim(&mut self, payload: &str, claim: &[Box<str>]) -> Option<Value<'static>> {
-        let attribute = self.attribute;
-        let metadata = self.metadata.get_or_insert_with(|| attribute(&["metadata"]));
-        let mut value = metadata::of_filter(metadata.as_deref()?, "envoy.filters.http.jwt_authn")?;
-        for key in std::iter::once(payload).chain(claim.iter().map(|part| &**part)) {
-            let Value::Object(object) = value else { return None };
-            value = object.0.into_iter().find(|member| member.key == key)?.value;
-        }
-        Some(value)
-    }
 }
 
 /// A claim that can be a name: a text, a number, or a list of texts (in one order, however the token has them).
@@ -306,15 +294,8 @@ pub(super) fn text(value: &Value<'_>) -> String {
         Value::String(text) | Value::Number(text) => text.clone().into_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Array(items) => {
-            let mut out = "[".to_owned();
-            for item in items {
-                if out.len() > 1 {
-                    out.push(',');
-                }
-                write_string(&mut out, &text(item));
-            }
-            out.push(']');
-            out
+            let texts: Vec<String> = items.iter().map(text).collect();
+            written(&texts)
         }
         Value::Null | Value::Object(_) => String::new(),
     }

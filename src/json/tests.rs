@@ -1,4 +1,4 @@
-use super::{Duplicates, FaultKind, Value, parse, write_string};
+use super::{Duplicates, FaultKind, Value, parse, written};
 
 fn fault(text: &str) -> Option<FaultKind> {
     parse(text, Duplicates::Refuse).err().map(|fault| fault.kind)
@@ -102,7 +102,13 @@ fn keeps_the_bytes_of_members() {
 #[test]
 fn written_strings_read_back() {
     let text = "a\"\\\u{0}\u{1f}\n\u{7f}é😀\u{2028}";
-    let mut out = String::new();
-    write_string(&mut out, text);
+    let out = written(&text);
     assert_eq!(parse(&out, Duplicates::Refuse).unwrap(), Value::String(text.into()));
+}
+
+#[test]
+fn values_are_written_as_they_were_read() {
+    let text = r#"{"a":1.0,"a":[1e400,-0,123456789012345678901234567890.5],"":{"b":null,"c":[true,"\u00e9\n"]}}"#;
+    let value = parse(text, Duplicates::Keep).unwrap();
+    assert_eq!(written(&value), text.replace("\\u00e9", "é"));
 }

@@ -72,7 +72,7 @@ struct Mirror {
 /// Whether a body follows the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follows {
-    /// The request ends with its headers.
+    /// The message ends with its headers.
     Nothing,
     /// A body or trailers follow.
     Body,

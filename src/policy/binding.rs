@@ -94,7 +94,7 @@ impl Bindings {
     }
 
     /// Whether some binding is for every path.
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(not(target_os = "wasi"))]
     #[must_use]
     pub fn leave_paths_open(&self) -> bool {
         self.rows.iter().any(|row| row.path.is_none())

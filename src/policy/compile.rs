@@ -151,6 +151,7 @@ fn policy(
         name: name.into(),
         force: force?,
         listing: listing?,
+        approver: None,
         tools,
         others,
         all_limits: all_limits.into(),

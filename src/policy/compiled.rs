@@ -59,6 +59,8 @@ pub struct Policy {
     pub force: Force,
     /// What lists show.
     pub listing: Listing,
+    /// Who is asked for approval. Nothing in a configuration names one yet, so `require_approval` denies.
+    pub approver: Option<Approver>,
     /// The rules for tools.
     pub tools: Section,
     /// The rules for resources, prompts and methods, where there are any.
@@ -69,6 +71,17 @@ pub struct Policy {
     pub counters: Box<[NamedCounter]>,
     /// All rules, by number.
     pub rules: Rules,
+}
+
+/// Somebody who is asked whether a call may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approver {
+    /// Envoy's cluster.
+    pub cluster: Box<str>,
+    /// The path of the AuthZEN evaluation endpoint.
+    pub path: Box<str>,
+    /// How long a call waits for the answer, in milliseconds.
+    pub patience_millis: u32,
 }
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.

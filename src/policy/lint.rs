@@ -1,4 +1,4 @@
-//! Warnings on a configuration that holds: what is legal, but surely not meant. For the command only.
+//! Warnings on a configuration that holds: what is legal, but surely not meant. For authors only.
 //!
 //! Not here: what the compiler warns of itself, and what needs the server's tools (see [`fit`]).
 

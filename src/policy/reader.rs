@@ -285,7 +285,7 @@ impl<'v> Fields<'v> {
     }
 
     /// Whether a field is there.
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(not(target_os = "wasi"))]
     pub(crate) fn has(&self, key: &str) -> bool {
         self.object.get(key).is_some()
     }
@@ -335,7 +335,7 @@ pub(crate) fn push_key(text: &mut String, key: &str) {
         text.push_str(key);
     } else {
         text.push('[');
-        crate::json::write_string(text, key);
+        text.push_str(&crate::json::written(key));
         text.push(']');
     }
 }

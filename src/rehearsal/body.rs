@@ -1,8 +1,10 @@
 //! Bodies of requests: written from what a person says of a call, and read for what they ask.
 
-use crate::json::{Duplicates, Object, Value, parse, write_string};
+use serde::Serialize;
+
+use crate::json::{Duplicates, Value, parse, written};
 use crate::mcp::call::Kind;
-use crate::mcp::message::{Body, Message};
+use crate::mcp::message::{self, Body};
 
 /// The body of a request, from what a person writes of it: a whole JSON-RPC message, or `{tool, arguments}`.
 ///
@@ -15,10 +17,8 @@ pub fn body_of(call: &Value<'_>) -> Result<String, String> {
             call.kind()
         ));
     };
-    let mut body = String::new();
     if object.get("jsonrpc").is_some() {
-        write_value(&mut body, call);
-        return Ok(body);
+        return Ok(written(call));
     }
     let unknown = object.0.iter().find(|member| !matches!(&*member.key, "tool" | "arguments"));
     if let Some(unknown) = unknown {
@@ -30,53 +30,36 @@ pub fn body_of(call: &Value<'_>) -> Result<String, String> {
     let Some(tool) = object.get("tool").and_then(Value::as_str) else {
         return Err("a call needs `tool`, the name of a tool".to_owned());
     };
-    body.push_str("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":");
-    write_string(&mut body, tool);
-    if let Some(arguments) = object.get("arguments") {
-        body.push_str(",\"arguments\":");
-        write_value(&mut body, arguments);
-    }
-    body.push_str("}}");
-    Ok(body)
+    Ok(tool_call(tool, object.get("arguments")))
 }
 
-/// Writes a value as JSON. Duplicate keys stay.
-fn write_value(out: &mut String, value: &Value<'_>) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(text) => out.push_str(text),
-        Value::String(text) => write_string(out, text),
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_value(out, item);
-            }
-            out.push(']');
-        }
-        Value::Object(Object(members)) => {
-            out.push('{');
-            for (at, member) in members.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_string(out, &member.key);
-                out.push(':');
-                write_value(out, &member.value);
-            }
-            out.push('}');
-        }
-    }
+/// The body of a call of a tool.
+#[must_use]
+pub fn tool_call(tool: &str, arguments: Option<&Value<'_>>) -> String {
+    let params = Params { name: tool, arguments };
+    written(&Message { jsonrpc: "2.0", id: 1, method: "tools/call", params })
+}
+
+#[derive(Serialize)]
+struct Message<'m> {
+    jsonrpc: &'static str,
+    id: u32,
+    method: &'static str,
+    params: Params<'m>,
+}
+
+#[derive(Serialize)]
+struct Params<'m> {
+    name: &'m str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'m Value<'m>>,
 }
 
 /// What a body asks for, in short: the name of a tool, else the method with what it names. Empty where it is no single request.
 #[must_use]
 pub fn asked(body: &str) -> String {
     let Ok(value) = parse(body, Duplicates::Refuse) else { return String::new() };
-    let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
+    let Ok(Body::Single(message::Message::Request(request))) = Body::read(&value) else {
         return String::new();
     };
     match &request.call {

@@ -3,6 +3,7 @@
 
 use crate::json::Value;
 use crate::policy::callers::{Callers, Source};
+use crate::world::double;
 
 /// The key of the grant.
 pub const GRANT: &str = "grant";
@@ -24,69 +25,41 @@ pub(super) fn prepend(callers: &mut Callers) {
     }
 }
 
-/// Envoy's dynamic metadata with these names. What is no claim is a text, as other sources yield it.
-pub(super) fn metadata(callers: &Callers, names: &[Name]) -> Vec<u8> {
+/// A claim, if it is one of these names. What is no claim by the configuration is a text, as other sources yield it.
+pub(super) fn claim(
+    callers: &Callers,
+    names: &[Name],
+    payload: &str,
+    path: &[Box<str>],
+) -> Option<Value<'static>> {
+    let [asked] = path else { return None };
+    if payload != PAYLOAD {
+        return None;
+    }
+    let (_, found) = names.iter().find(|(name, _)| *name == **asked)?;
     let claim = |source: &Source| matches!(source, Source::JwtClaim { payload, .. } if **payload != *PAYLOAD);
-    let typed = |name: &str| {
-        let key = callers.keys.iter().find(|key| *key.name == *name);
-        key.map_or(&callers.grant, |key| &key.sources).iter().any(claim)
-    };
-    let mut claims = Vec::new();
-    for (name, found) in names {
-        let encoded = match found {
-            Value::Bool(flag) if !typed(name) => text(&flag.to_string()),
-            Value::Number(number) if !typed(name) => text(number),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_) => value(found),
-        };
-        claims.extend(entry(name, &encoded));
-    }
-    // Metadata { map<string, Struct> filter_metadata = 1; }
-    entry("envoy.filters.http.jwt_authn", &entry(PAYLOAD, &field(5, &claims)))
+    let key = callers.keys.iter().find(|key| key.name == *asked);
+    let typed = key.map_or(&callers.grant, |key| &key.sources).iter().any(claim);
+    Some(match found {
+        Value::Bool(flag) if !typed => Value::String(flag.to_string().into()),
+        Value::Number(number) if !typed => Value::String(number.clone()),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => carried(found),
+    })
 }
 
-/// `google.protobuf.Value`, as far as names need it.
-fn value(found: &Value<'_>) -> Vec<u8> {
+/// A value as a token's claim reaches the filter, as far as names need it.
+fn carried(found: &Value<'static>) -> Value<'static> {
     match found {
-        Value::String(string) => text(string),
-        Value::Number(number) => {
-            let mut out = vec![2 << 3 | 1];
-            out.extend(number.parse().unwrap_or(f64::NAN).to_le_bytes());
-            out
-        }
-        Value::Bool(flag) => vec![4 << 3, u8::from(*flag)],
-        Value::Array(items) => {
-            field(6, &items.iter().flat_map(|item| field(1, &value(item))).collect::<Vec<u8>>())
-        }
-        Value::Null | Value::Object(_) => vec![1 << 3, 0],
+        Value::Number(number) => double(number.parse().unwrap_or(f64::NAN)),
+        Value::Array(items) => Value::Array(items.iter().map(carried).collect()),
+        Value::String(_) | Value::Bool(_) => found.clone(),
+        Value::Null | Value::Object(_) => Value::Null,
     }
-}
-
-fn text(string: &str) -> Vec<u8> {
-    field(3, string.as_bytes())
-}
-
-/// An entry of a map that is field 1.
-fn entry(key: &str, value: &[u8]) -> Vec<u8> {
-    let mut pair = field(1, key.as_bytes());
-    pair.extend(field(2, value));
-    field(1, &pair)
-}
-
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        out.push(0x80 | (length & 0x7f) as u8);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(bytes);
-    out
 }
 
 #[cfg(test)]
@@ -99,7 +72,7 @@ mod tests {
     #[test]
     fn names_arrive_as_their_sources_yield_them() {
         let policy = br#"{"version":"1","default":"deny","identity":{"grant":{"header":"x-agent"},"keys":{
-            "level":{"jwt_claim":"level"},"admin":{"jwt_claim":"admin"},"roles":{"jwt_claim":"roles"},
+            "level":{"jwt_claim":"level"},"rank":{"jwt_claim":"rank"},"admin":{"jwt_claim":"admin"},"roles":{"jwt_claim":"roles"},
             "floor":{"header":"x-floor"},"none":{"header":"x-none"}}}}"#;
         let stage = Stage::new(Config::load(policy, "").unwrap().config);
         let text = |text: &str| Value::String(text.to_owned().into());
@@ -111,6 +84,7 @@ mod tests {
         for (key, name) in [
             ("grant", text(&long)),
             ("level", three.clone()),
+            ("rank", Value::Number("3.0".into())),
             ("admin", Value::Bool(true)),
             ("roles", list),
             ("floor", three.clone()),
@@ -119,9 +93,12 @@ mod tests {
         }
         let caller = stage.caller(&request).unwrap();
         assert_eq!(caller.label(), long);
-        let keys: Vec<_> = (0..5).map(|at| caller.key(at).cloned().unwrap()).collect();
+        let keys: Vec<_> = (0..6).map(|at| caller.key(at).cloned().unwrap()).collect();
         let sorted = Value::Array(vec![text("a"), text("b")]);
-        assert_eq!(keys, [three, Value::Bool(true), sorted, text("3"), text("shown")]);
+        assert_eq!(
+            keys,
+            [three.clone(), three, Value::Bool(true), sorted, text("3"), text("shown")]
+        );
         let anonymous = stage.caller(&Request::new(String::new(), UnixMillis(0))).unwrap();
         assert!(anonymous.is_anonymous() && anonymous.key(0).is_none());
     }

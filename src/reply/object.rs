@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Context, echoed, sentence};
-use crate::bounds::MAX_ECHO_BYTES;
+use super::{Addressee, Context, sentence};
 use crate::denial::{Denial, Detail};
+use crate::json::written;
 use crate::listing::Cause;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
-use crate::mcp::message::Request;
 use crate::number::Micros;
+use crate::policy::compiled::Policy;
 use crate::policy::settings::Denials;
 use crate::reason::Reason;
 
@@ -100,13 +100,9 @@ struct Data<'o> {
 
 /// The response to a denied request; none to a notification.
 #[must_use]
-pub fn denial_object(
-    request: &Request<'_>,
-    denial: &Denial,
-    context: &Context<'_>,
-) -> Option<String> {
-    let id = request.id?;
-    let name = echoed(denied_name(request, denial.kind));
+pub fn denial_object(to: &Addressee, denial: &Denial, context: &Context<'_>) -> Option<String> {
+    let id = to.id.as_deref()?;
+    let name = to.name(denial.kind);
     let code = denial.reason.code();
     // As servers answer for what they do not have: nothing else may tell that it is there.
     if denial.reason.hides() {
@@ -118,15 +114,13 @@ pub fn denial_object(
         };
         return Some(error(Some(id), code, &unknown, None));
     }
-    let message = sentence::of(&name, denial, context.policy);
-    let data = data(&name, denial, context);
-    let calls_tool = request.call.as_ref().is_some_and(|call| call.kind == Kind::Tool);
-    if context.form == Denials::ToolResult && calls_tool {
-        let modern = request.version.is_some() || context.head.is_modern();
-        return Some(written(
+    let message = sentence::of(name, denial, context.policy);
+    let data = data(to, denial, context.policy);
+    if context.form == Denials::ToolResult && to.calls_tool() {
+        return Some(response(
             Some(id),
             Outcome::Result(ToolResult {
-                result_type: modern.then_some("complete"),
+                result_type: to.modern.then_some("complete"),
                 content: [Text { r#type: "text", text: &message }],
                 is_error: true,
                 meta: Meta { denial: data },
@@ -162,24 +156,15 @@ pub(super) fn refusal_object(refusal: &Refusal) -> String {
     error(refusal.id.as_deref(), reason.code(), &message, Some(Data::of(reason)))
 }
 
-/// What a denial of this kind is about.
-fn denied_name<'v>(request: &Request<'v>, kind: Kind) -> &'v str {
-    let called = request.call.as_ref().filter(|call| call.kind == kind).map(|call| call.name);
-    let referred =
-        || request.references().iter().find(|call| call.kind == kind).map(|call| call.name);
-    called.or_else(referred).unwrap_or(request.method)
-}
-
 fn error(id: Option<&str>, code: i32, message: &str, data: Option<Data<'_>>) -> String {
-    written(id, Outcome::Error(Error { code, message, data }))
+    response(id, Outcome::Error(Error { code, message, data }))
 }
 
-fn written(id: Option<&str>, outcome: Outcome<'_>) -> String {
+fn response(id: Option<&str>, outcome: Outcome<'_>) -> String {
     // The id was read as JSON, so these are its bytes.
     let id = id.and_then(|id| serde_json::from_str(id).ok());
     let response = Response { jsonrpc: "2.0", id, outcome };
-    // Only maps with keys that are no text cannot be written, and here is none.
-    serde_json::to_string(&response).unwrap_or_default()
+    written(&response)
 }
 
 impl<'o> Data<'o> {
@@ -188,7 +173,7 @@ impl<'o> Data<'o> {
     }
 }
 
-fn data<'o>(name: &'o str, denial: &Denial, context: &Context<'o>) -> Data<'o> {
+fn data<'o>(to: &'o Addressee, denial: &Denial, policy: Option<&'o Policy>) -> Data<'o> {
     let mut data = Data::of(denial.reason);
     let field = match denial.kind {
         Kind::Tool => &mut data.tool,
@@ -196,12 +181,10 @@ fn data<'o>(name: &'o str, denial: &Denial, context: &Context<'o>) -> Data<'o> {
         Kind::Prompt => &mut data.prompt,
         Kind::Method => &mut data.method,
     };
-    *field = Some(name);
-    let policy = context.policy;
+    *field = Some(to.name(denial.kind));
     data.policy = policy.map(|policy| &*policy.name).filter(|name| !name.is_empty());
     data.rule = policy.map(|policy| denial.pointer(policy)).filter(|rule| !rule.is_empty());
-    let request_id = context.head.request_id.as_deref().and_then(|id| std::str::from_utf8(id).ok());
-    data.request_id = request_id.filter(|id| id.len() <= MAX_ECHO_BYTES);
+    data.request_id = to.request_id.as_deref();
     if let Detail::Limit { counter, max, remaining, window_seconds, retry_after } = denial.detail {
         data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter)?.name));
         data.limit = exact(max);

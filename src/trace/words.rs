@@ -1,6 +1,6 @@
 //! Values and conditions, as an explanation shows them.
 
-use crate::json::{Value, write_string};
+use crate::json::{Value, written};
 use crate::matcher::Truth;
 use crate::matcher::path::Path;
 use crate::matcher::value::{Matcher, Scalar, Terms, Test};
@@ -42,9 +42,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    write_string(&mut out, text);
-    out
+    written(text)
 }
 
 /// The operator of a condition and its value, as the policy writes them.

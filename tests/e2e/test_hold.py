@@ -59,6 +59,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         listeners[setting.name] = Listener(policy, *setting.changes)
         listeners[f"{setting.name}, trailers"] = Listener(policy, *setting.changes, with_trailers)
         listeners[f"{setting.name}, untouched"] = Listener(policy, *setting.changes)
+        listeners[f"{setting.name}, overtaken"] = Listener(policy, *setting.changes)
         for shape in FIRST_SHAPES:
             name = f"{setting.name}, untouched by {shape.__name__}"
             listeners[name] = Listener(policy, *setting.changes)
@@ -66,7 +67,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
     with serving(upstream, listeners) as gateway:
         # The first body that comes through proves that headers can be held, or that they cannot.
         for name in listeners:
-            if "untouched" not in name and BLOCKED.name not in name:
+            if not any(word in name for word in ("untouched", "overtaken")) and BLOCKED.name not in name:
                 with H1(gateway.port(name)) as connection:
                     connection.send(post_bytes(ALLOWED))
                     assert not connection.receive().fault
@@ -268,6 +269,25 @@ def test_callers_who_are_slow_on_purpose_teach_it_nothing_wrong(gateway: Gateway
     whole(gateway, listener, ALLOWED)
     before = gateway.upstream.count()
     check_denied(setting, whole(gateway, listener, DENIED), gateway.arrivals(before))
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_a_body_that_has_begun_is_not_let_go_because_another_came_first(gateway: Gateway, mode: str) -> None:
+    """One is held, another proves that headers can be held, and the first one's body begins: the timer must forget it."""
+    listener = f"flag on, {mode}, overtaken"
+    before = gateway.upstream.count()
+    head = b"POST /mcp HTTP/1.1\r\nhost: mcp.test\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    with H1(gateway.port(listener)) as connection, H1(gateway.port(listener)) as other:
+        connection.send(head)
+        other.send(post_bytes(ALLOWED))
+        assert RAN in other.receive().body
+        connection.send(b"%x\r\n%b\r\n" % (len(DENIED), DENIED))
+        time.sleep(VERY_SLOW)
+        connection.send(b"0\r\n\r\n")
+        response = connection.receive()
+    [arrival] = gateway.arrivals(before)
+    assert arrival.body == ALLOWED
+    assert error_of(response)["reason"] == "tool_denied"
 
 
 def test_always_where_the_flag_is_on_waits_for_a_very_slow_first_body(gateway: Gateway) -> None:

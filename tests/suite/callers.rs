@@ -3,56 +3,19 @@
 
 use std::rc::Rc;
 
-use mcp_policy::exchange::{Action, Chunk, Environment, Exchange, Hold, ResponseHead};
+use mcp_policy::exchange::{Chunk, Event, Flow};
 use mcp_policy::mcp::headers::Follows;
+use mcp_policy::mcp::outcome::Origin;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
-use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
 
-use crate::world::tools_call;
+use crate::world::{Responded, World, exchange, tools_call};
 
 /// A filter with its counters, before a server that answers with one status.
 struct Filter {
     config: Rc<Config>,
     store: MemoryStore,
-}
-
-/// One request on its way, from an address.
-struct From<'f> {
-    filter: &'f Filter,
-    address: &'f str,
-    body: String,
-}
-
-impl Environment for From<'_> {
-    type Store = MemoryStore;
-    type Witness = ();
-
-    fn witness(&self) -> &() {
-        &()
-    }
-
-    fn now(&self) -> Option<UnixMillis> {
-        Some(UnixMillis(1_700_000_000_000))
-    }
-
-    fn store(&self) -> &MemoryStore {
-        &self.filter.store
-    }
-
-    fn attribute(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let asked = path == ["source", "address"] && !self.address.is_empty();
-        asked.then(|| self.address.as_bytes().to_vec())
-    }
-
-    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
-        self.body.as_bytes().get(..length).map(<[u8]>::to_vec)
-    }
-
-    fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
 }
 
 impl Filter {
@@ -63,8 +26,15 @@ impl Filter {
 
     /// What becomes of a call with these headers: `ran`, or the reason why not.
     fn call(&self, tool: &str, headers: &[(&str, &[u8])], address: &str, status: u16) -> String {
-        let world = From { filter: self, address, body: tools_call("1", tool, None) };
-        let mut exchange = Exchange::new(Rc::clone(&self.config));
+        let origin = if status == 504 { Origin::Unknown } else { Origin::Server };
+        let world = World {
+            address,
+            body: tools_call("1", tool, None).into_bytes(),
+            now: Some(1_700_000_000_000),
+            response: Responded { status, media: None, encoding: None, origin },
+            ..World::new(&self.store)
+        };
+        let mut exchange = exchange(&self.config);
         let mut sent: Vec<(&[u8], &[u8])> = vec![
             (b":method", b"POST"),
             (b":path", b"/mcp"),
@@ -72,27 +42,19 @@ impl Filter {
             (b"content-type", b"application/json"),
         ];
         sent.extend(headers.iter().map(|(name, value)| (name.as_bytes(), *value)));
-        let mut action = exchange.request_headers(&world, &sent, Follows::Body, Hold::Yes);
-        if action == Action::Pause {
-            action = exchange.request_body(&world, world.body.len(), Chunk::Last);
+        let event = Event::RequestHead { headers: &sent, follows: Follows::Body };
+        let mut flow = exchange.on(&world, event).flow;
+        if flow == Flow::Pause {
+            let event = Event::RequestBody { buffered: world.body.len(), chunk: Chunk::Last };
+            flow = exchange.on(&world, event).flow;
         }
-        if let Action::Reply(reply) = action {
+        if let Flow::Reply(reply) = flow {
             let body = String::from_utf8(reply.body).unwrap();
             let reason = body.split("\"reason\":\"").nth(1).and_then(|rest| rest.split('"').next());
             return format!("{} {}", reply.status, reason.unwrap());
         }
-        if exchange.awaits_response() {
-            let conclusive = status != 504;
-            let head = ResponseHead {
-                status,
-                content_type: None,
-                encoded: false,
-                conclusive,
-                session: None,
-                ends: true,
-            };
-            exchange.response_headers(&world, head);
-        }
+        let event = Event::ResponseHead { follows: Follows::Nothing };
+        assert_eq!(exchange.on(&world, event).flow, Flow::Continue);
         "ran".to_owned()
     }
 

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use mcp_policy::exchange::{Action, Chunk, Exchange, Hold};
+use mcp_policy::exchange::{Chunk, Event, Flow};
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, exchange};
 
 pub(crate) const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
@@ -181,18 +181,19 @@ pub(crate) fn becomes(config: &Rc<Config>, asked: &Asked) -> Option<u16> {
     headers.extend(posts.then_some((&b"content-type"[..], &b"application/json"[..])));
     headers.extend(asked.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let store = MemoryStore::default();
-    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
-    let mut exchange = Exchange::new(config.clone());
+    let mut world = World::new(&store);
+    let mut exchange = exchange(config);
     let follows = if posts { Follows::Body } else { Follows::Nothing };
-    let mut action = exchange.request_headers(&world, &headers, follows, Hold::Yes);
-    if action == Action::Pause {
+    let mut flow = exchange.on(&world, Event::RequestHead { headers: &headers, follows }).flow;
+    if flow == Flow::Pause {
         world.body = PING.into();
-        action = exchange.request_body(&world, PING.len(), Chunk::Last);
+        let event = Event::RequestBody { buffered: PING.len(), chunk: Chunk::Last };
+        flow = exchange.on(&world, event).flow;
     }
-    match action {
-        Action::Continue => None,
-        Action::Reply(reply) => Some(reply.status),
-        Action::Pause => panic!("{asked:?} hangs"),
+    match flow {
+        Flow::Continue => None,
+        Flow::Reply(reply) => Some(reply.status),
+        Flow::Pause => panic!("{asked:?} hangs"),
     }
 }
 

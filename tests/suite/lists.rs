@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use mcp_policy::exchange::{Action, BodyAction, Chunk, Exchange, Hold, ResponseHead};
+use mcp_policy::exchange::{Chunk, Event, Exchange, Flow};
 use mcp_policy::listing::{Filtered, filter};
 use mcp_policy::mcp::headers::{Follows, Header};
+use mcp_policy::mcp::outcome::Origin;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 use crate::properties::{Calls, calls, policy};
-use crate::world::{Answer, Engine, World, post_headers};
+use crate::world::{Answer, Engine, Responded, World, exchange, post_headers};
 
 const NAMES: [&str; 9] =
     ["t", "tool", "Tool", "toil", "x1", "secret", "tool ", "other", "se\u{ad}cret"];
@@ -380,43 +381,38 @@ enum End {
     Trailers,
 }
 
-fn head(media: &str) -> ResponseHead<'_> {
-    let content_type = Some(media.as_bytes());
-    ResponseHead {
-        status: 200,
-        content_type,
-        encoded: false,
-        conclusive: true,
-        ends: false,
-        session: None,
-    }
+/// Hands in the whole body of the request.
+fn judge(exchange: &mut Exchange, world: &World<'_>) -> Flow {
+    let event = Event::RequestBody { buffered: world.body.len(), chunk: Chunk::Last };
+    exchange.on(world, event).flow
 }
 
 /// What the client gets of a response that comes in pieces of these sizes.
 fn receive(asked: Asked, media: &str, body: &[u8], sizes: &[usize], end: End) -> Vec<u8> {
     let store = MemoryStore::default();
-    let mut world = World { store: &store, body: Vec::new(), chunk: Vec::new(), now: 0 };
+    let media = Some(media);
+    let response = Responded { status: 200, media, encoding: None, origin: Origin::Server };
+    let mut world = World { response, ..World::new(&store) };
     let config = Config::load(POLICY.as_bytes(), "test").unwrap().config;
-    let mut exchange = Exchange::new(Rc::new(config));
+    let mut exchange = exchange(&Rc::new(config));
     if asked == Asked::Stream {
         let headers: [Header<'_>; 2] = [(b":method", b"GET"), (b"accept", b"text/event-stream")];
-        assert_eq!(
-            exchange.request_headers(&world, &headers, Follows::Nothing, Hold::Yes),
-            Action::Continue
-        );
+        let event = Event::RequestHead { headers: &headers, follows: Follows::Nothing };
+        assert_eq!(exchange.on(&world, event).flow, Flow::Continue);
     } else {
         let method = if asked == Asked::List { "tools/list" } else { "ping" };
         let id = if asked == Asked::Nothing { "" } else { r#""id":1,"# };
         world.body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}"}}"#).into_bytes();
-        exchange.request_headers(&world, &post_headers(""), Follows::Body, Hold::Yes);
+        let headers = post_headers("");
+        let event = Event::RequestHead { headers: &headers, follows: Follows::Body };
+        assert_eq!(exchange.on(&world, event).flow, Flow::Pause);
         if asked != Asked::Early {
-            let action = exchange.request_body(&world, world.body.len(), Chunk::Last);
-            assert_eq!(action, Action::Continue);
+            assert_eq!(judge(&mut exchange, &world), Flow::Continue);
         }
     }
-    let head = head(media);
-    assert!(exchange.awaits_response());
-    exchange.response_headers(&world, head);
+    let event = Event::ResponseHead { follows: Follows::Body };
+    assert_eq!(exchange.on(&world, event).flow, Flow::Continue);
+    assert!(world.looked.get());
     let mut judged = asked != Asked::Early;
     let mut received = Vec::new();
     let mut rest = body;
@@ -425,8 +421,7 @@ fn receive(asked: Asked, media: &str, body: &[u8], sizes: &[usize], end: End) ->
         let (piece, after) = rest.split_at(sizes.next().unwrap_or(rest.len()).min(rest.len()));
         rest = after;
         if !std::mem::replace(&mut judged, true) {
-            let action = exchange.request_body(&world, world.body.len(), Chunk::Last);
-            assert_eq!(action, Action::Continue);
+            assert_eq!(judge(&mut exchange, &world), Flow::Continue);
         }
         world.chunk.extend_from_slice(piece);
         let last = rest.is_empty() && end == End::Body;
@@ -440,7 +435,7 @@ fn receive(asked: Asked, media: &str, body: &[u8], sizes: &[usize], end: End) ->
     match end {
         End::EmptyChunk => pass(&mut exchange, &mut world, &mut received, Chunk::Last),
         End::Trailers => {
-            exchange.response_trailers(&world);
+            assert_eq!(exchange.on(&world, Event::ResponseTrailers).flow, Flow::Continue);
         }
         End::Body if body.is_empty() => pass(&mut exchange, &mut world, &mut received, Chunk::Last),
         End::Body => {}
@@ -449,17 +444,12 @@ fn receive(asked: Asked, media: &str, body: &[u8], sizes: &[usize], end: End) ->
     received
 }
 
-fn pass(exchange: &mut Exchange, world: &mut World<'_>, received: &mut Vec<u8>, chunk: Chunk) {
-    let action = exchange.response_body(world, world.chunk.len(), chunk);
-    perform(action, world, received);
-}
-
 /// What Envoy does with what is there.
-fn perform(action: BodyAction, world: &mut World<'_>, received: &mut Vec<u8>) {
-    match action {
-        BodyAction::Continue => received.extend_from_slice(&world.chunk),
-        BodyAction::Replace(bytes) => received.extend(bytes),
-    }
+fn pass(exchange: &mut Exchange, world: &mut World<'_>, received: &mut Vec<u8>, chunk: Chunk) {
+    let event = Event::ResponseBody { length: world.chunk.len(), chunk };
+    let step = exchange.on(world, event);
+    assert_eq!(step.flow, Flow::Continue);
+    received.extend(step.body.as_ref().unwrap_or(&world.chunk));
     world.chunk.clear();
 }
 

@@ -34,6 +34,10 @@ mod lists;
 #[cfg(test)]
 mod exchanges;
 
+/// Headers that wait, in whatever order things happen.
+#[cfg(test)]
+mod holds;
+
 /// What reaches a server at all, by every method and path.
 #[cfg(test)]
 mod doors;
@@ -81,6 +85,10 @@ mod render;
 /// `mcp-policy scan`, on a list of tools.
 #[cfg(test)]
 mod scan;
+
+/// Calls that wait for an answer from outside.
+#[cfg(test)]
+mod waits;
 
 /// What a request may cost.
 #[cfg(test)]

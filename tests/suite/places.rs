@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mcp_policy::json::{Value, write_string};
+use mcp_policy::json::{Value, written};
 use mcp_policy::policy::diagnostic::Code;
 use mcp_policy::policy::lint::fit;
 use mcp_policy::source::{Problem, Source, lines_and_columns};
@@ -101,7 +101,7 @@ fn block_yaml(out: &mut String, value: &Value<'_>, indent: usize) {
             for member in &object.0 {
                 out.push('\n');
                 out.push_str(&pad);
-                write_string(out, &member.key);
+                out.push_str(&written(&member.key));
                 out.push_str(":  ");
                 block_yaml(out, &member.value, indent + 1);
             }
@@ -117,7 +117,7 @@ fn block_yaml(out: &mut String, value: &Value<'_>, indent: usize) {
         Value::Null => out.push('~'),
         Value::Bool(flag) => out.push_str(&flag.to_string()),
         Value::Number(text) => out.push_str(text),
-        Value::String(text) => write_string(out, text),
+        Value::String(text) => out.push_str(&written(text)),
     }
 }
 

@@ -22,6 +22,8 @@ use host::{Fault, IMPORTS, Request, Response, Shared, Turns, Vm};
 /// Envoy's side of a VM.
 mod host;
 
+/// Calls that wait for an answer from outside.
+mod waits;
 /// What a request may cost, in instructions.
 mod work;
 
@@ -428,10 +430,30 @@ fn header_values_that_are_no_text_harm_nobody() {
     check(&wrong);
 }
 
+const STATUSES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, u32::MAX];
+
+/// The statuses that a host call is made to return while the filter runs: all, but where the SDK makes
+/// the call and panics on what no host answers.
+fn statuses(import: &str) -> &'static [u32] {
+    match import {
+        // Envoy's `Context::getProperty` answers 0, 1, 3 or 10, and the SDK's wrapper returns these.
+        // Others come from `exports.cc` alone, where the guest's memory is not its memory.
+        "proxy_get_property" => &[1, 3, 10],
+        // The SDK's logger panics on all. Envoy's `Context::log` takes every message, and `exports.cc`
+        // refuses levels and memory that the SDK does not give. What remains is a restricted call,
+        // which fails from the start: `a_call_that_is_left_out_from_the_start_...` has all statuses.
+        "proxy_log" => &[],
+        // The SDK's wrapper panics on others. Envoy's `httpCall` has no more to say than that there is no such
+        // cluster, and that the call is restricted.
+        "proxy_http_call" => &[2, 10],
+        _ => STATUSES,
+    }
+}
+
 /// Faults of every kind that a host call can have.
 fn faults(import: &str) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = (1..=12).map(Fault::Status).collect();
-    faults.extend([Fault::Status(u32::MAX), Fault::Nothing]);
+    let mut faults: Vec<Fault> = statuses(import).iter().copied().map(Fault::Status).collect();
+    faults.push(Fault::Nothing);
     if import.starts_with("proxy_get_") {
         let odd = [&b"\0"[..], b"\x01\0\0\0", b"\xff\xff\xff\xff\xff\xff\xff\xff", b"{}", &[2; 61]];
         faults.extend(odd.map(|bytes| Fault::Bytes(bytes.to_vec())));
@@ -493,6 +515,146 @@ fn a_host_that_fails_lets_nothing_through() {
         }
     }
     check(&wrong);
+}
+
+/// As where an operator's `capability_restriction_config` leaves it out.
+#[test]
+fn a_call_that_is_left_out_from_the_start_lets_nothing_through() {
+    let mut wrong = Vec::new();
+    for &import in IMPORTS {
+        let statuses = if import == "proxy_log" { STATUSES } else { statuses(import) };
+        for status in statuses {
+            let mut vm = Vm::restricted(&Arc::default(), import, Fault::Status(*status));
+            // Something to tell the log: problems, and then a warning.
+            let refused = !vm.configure(b"{");
+            let settings = with_settings(r#""requests": { "hold_headers": "always" }"#);
+            let taken = vm.configure(settings.as_bytes());
+            let mut found = Vec::new();
+            for tool in ["open", "closed", "unlisted"] {
+                found.extend(taken.then(|| vm.outcome(&call(tool, "{}"))));
+            }
+            vm.holds = false;
+            found.extend(taken.then(|| vm.outcome(&call("open", "{}"))));
+            let got = found.iter().skip(1).any(|found| found == "passed");
+            let odd = found.iter().any(|found| found.contains(':'));
+            if vm.trap.is_some() || !refused || got || odd {
+                wrong.push(format!("{import} {status}: {taken} {found:?} {:?}", vm.trap));
+            }
+            if import == "proxy_log" && (found.first().is_none_or(|open| open != "passed")) {
+                wrong.push(format!(
+                    "{import} {status}: {taken} {found:?}, though only the log fails"
+                ));
+            }
+        }
+    }
+    check(&wrong);
+}
+
+/// What each raw call is there for: an answer of Envoy on which the SDK's wrapper would have ended the
+/// VM, and what becomes of the request instead. 2 is Envoy's answer where headers, a buffer, a stream or a
+/// value cannot be had or changed, 10 where a call is restricted.
+#[test]
+fn a_host_call_that_fails_decides_over_its_request_alone() {
+    let mut wrong = Vec::new();
+    let plain = |tool: &str| call(tool, "{}");
+    let steers = || plain("open").with("x-envoy-max-retries", "9");
+    for (import, status, holds, request, expected) in [
+        ("proxy_get_current_time_nanoseconds", 10, true, plain("open"), "500 host_failure"),
+        ("proxy_set_tick_period_milliseconds", 10, true, plain("open"), "passed"),
+        ("proxy_set_tick_period_milliseconds", 10, false, plain("open"), "waits"),
+        ("proxy_set_effective_context", 2, false, plain("open"), "waits"),
+        ("proxy_set_effective_context", 10, false, plain("open"), "waits"),
+        ("proxy_continue_stream", 10, false, plain("open"), "waits"),
+        ("proxy_get_buffer_bytes", 10, true, plain("open"), "500 host_failure"),
+        ("proxy_get_header_map_pairs", 10, true, plain("open"), "500 host_failure"),
+        ("proxy_remove_header_map_value", 2, true, steers(), "500 host_failure"),
+        ("proxy_remove_header_map_value", 10, true, steers(), "500 host_failure"),
+        ("proxy_replace_header_map_value", 2, true, plain("earned"), "passed"),
+        ("proxy_replace_header_map_value", 10, true, plain("earned"), "passed"),
+        ("proxy_get_property", 10, true, plain("open"), "passed"),
+        ("proxy_set_property", 2, true, plain("open"), "passed"),
+        ("proxy_set_property", 10, true, plain("closed"), "200 tool_denied"),
+        ("proxy_get_shared_data", 10, true, plain("counted"), "200 counters_unavailable"),
+        ("proxy_set_shared_data", 10, true, plain("counted"), "200 counters_unavailable"),
+        ("proxy_send_local_response", 10, true, plain("closed"), "waits"),
+    ] {
+        let mut vm = vm();
+        vm.holds = holds;
+        vm.fail(import, Fault::Status(status), 0, u32::MAX);
+        let found = vm.outcome(&request);
+        vm.heal();
+        vm.holds = true;
+        let next = vm.outcome(&plain("open"));
+        if found != expected || next != "passed" || vm.trap.is_some() {
+            wrong.push(format!("{import} {status}: {found}, not {expected}; then {next}"));
+        }
+    }
+    check(&wrong);
+}
+
+/// Headers that have gone ahead, because nothing told that they can wait, cannot be changed any more.
+#[test]
+fn headers_that_have_gone_ahead_stay_as_they_are() {
+    let mut vm = vm();
+    vm.holds = false;
+    assert_eq!(vm.outcome(&call("earned", "{}").with("accept-encoding", "gzip")), "passed");
+}
+
+#[test]
+fn a_response_that_cannot_be_changed_is_withheld() {
+    let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"secret"},{"name":"open"}]}}"#;
+    for status in [1, 2, 10] {
+        let mut vm = vm();
+        let request = Request::post("", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        let context = vm.send(&request);
+        vm.stops = true;
+        vm.fail("proxy_set_buffer_bytes", Fault::Status(status), 0, u32::MAX);
+        vm.answer(context, &response("200", "application/json", list));
+        vm.heal();
+        let received = vm.close(context).received;
+        assert_eq!(String::from_utf8_lossy(&received), "", "{status}");
+        assert!(vm.log().contains("is withheld"), "{status}: {}", vm.log());
+        assert_eq!(vm.outcome(&call("open", "{}")), "passed", "{status}");
+    }
+}
+
+/// Envoy makes none, but a trap would end the VM.
+#[test]
+fn a_stream_of_a_plugin_without_configuration_waits() {
+    let mut vm = Vm::start(&Arc::default());
+    assert!(!vm.configure(b"{"));
+    for root in [vm.last_context(), vm.bare_root()] {
+        vm.take_root(root);
+        for request in [call("open", "{}"), call("open", "{}").with_trailers()] {
+            assert_eq!(vm.outcome(&request), "waits");
+        }
+        let mut get = Request::post("", "").with(":method", "GET");
+        get.chunks.clear();
+        assert_eq!(vm.outcome(&get), "waits");
+    }
+    assert!(vm.configure(POLICY.as_bytes()));
+    assert_eq!(vm.outcome(&call("open", "{}")), "passed");
+}
+
+#[test]
+fn a_stream_ends_once_when_it_is_logged_or_without() {
+    for mode in ["auto", "always"] {
+        let settings = format!(r#""requests": {{ "hold_headers": "{mode}" }}"#);
+        let mut vm = Vm::configured(&Arc::default(), &with_settings(&settings));
+        vm.holds = false;
+        let logged = vm.open(&call("open", "{}"));
+        let unlogged = vm.open(&call("open", "{}"));
+        assert!(vm.ticks(), "{mode}: both are watched");
+        vm.log_end(logged);
+        vm.close_unlogged(unlogged);
+        vm.wait(2000);
+        assert!(!vm.ticks(), "{mode}: nobody is watched any more");
+        // What comes after the end, and before the context goes, changes nothing.
+        vm.log_end(logged);
+        let stream = vm.close_unlogged(logged);
+        assert_eq!(vm.told(&stream), "waits", "{mode}");
+        assert_eq!(vm.log(), "", "{mode}: it was neither let go nor refused");
+    }
 }
 
 #[test]

@@ -1,18 +1,26 @@
 //! A world for the engine, in memory: a clock that is set, a store, bodies, and calls made under a policy.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use mcp_policy::enforce::{Enforcer, Governed, Outcome};
-use mcp_policy::exchange::Environment;
+use mcp_policy::exchange::{Exchange, Holds};
 use mcp_policy::identity::Caller;
+use mcp_policy::json::Value;
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
 use mcp_policy::mcp::message::{self, Body, Message, parse_body};
+use mcp_policy::mcp::outcome::Origin;
+use mcp_policy::policy::binding::RouteFact;
+use mcp_policy::policy::callers::Peer;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
+use mcp_policy::policy::settings::HoldHeaders;
 use mcp_policy::rate::limiter::Limiter;
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rehearsal::{Request, Stage, Verdict};
-use mcp_policy::reply::{Context, Reply};
+use mcp_policy::reply::{Addressee, Context, Reply};
 use mcp_policy::time::UnixMillis;
 use mcp_policy::trace::{Rule, trace};
 
@@ -77,7 +85,7 @@ impl Engine {
             other => panic!("not a call: {other:?}"),
         };
         let facts = Facts::of(headers, &self.config.headers);
-        let caller = Caller::read(&self.config, &facts, &|_| None).unwrap();
+        let caller = Caller::read(&self.config, &facts, &World::new(&self.store)).unwrap();
         self.decide(&message, &head, &caller, at, answer)
     }
 
@@ -112,14 +120,17 @@ impl Engine {
         };
         match enforcer.enforce(&governed) {
             Outcome::Permitted(permit, _) => {
+                let counted = permit.forward();
                 if answer == Answer::Error {
-                    limiter.give_back(permit.into_refundable().iter());
+                    limiter.give_back(&counted.refundable);
                 }
                 allowed
             }
+            Outcome::Pending(_) => panic!("nothing waits"),
             Outcome::Denied(denial) => {
                 let (policy, form) = (Some(&self.config.policy), self.config.denials);
-                let reply = Reply::denial(request, &denial, &Context { policy, head, form });
+                let to = Addressee::of(request, head);
+                let reply = Reply::denial(&to, &denial, &Context { policy, form });
                 // Nobody waits for an answer to a notification.
                 assert_eq!(request.id.is_none(), (reply.status, &*reply.body) == (202, b""));
                 let body = if reply.body.is_empty() { b"null" } else { &*reply.body };
@@ -185,7 +196,21 @@ pub(crate) fn post_headers(caller: &str) -> Vec<Header<'_>> {
 pub(crate) fn named(config: &Config, caller: &str) -> Caller {
     let headers = post_headers(caller);
     let facts = Facts::of(&headers, &config.headers);
-    Caller::read(config, &facts, &|_| None).unwrap()
+    Caller::read(config, &facts, &World::new(&MemoryStore::default())).unwrap()
+}
+
+/// An exchange of which nobody knows whether its headers can be held.
+pub(crate) fn exchange(config: &Rc<Config>) -> Exchange {
+    Exchange::new(config.clone(), Rc::new(Holds::new(HoldHeaders::Always)))
+}
+
+/// The head of a response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Responded<'r> {
+    pub(crate) status: u16,
+    pub(crate) media: Option<&'r str>,
+    pub(crate) encoding: Option<&'r str>,
+    pub(crate) origin: Origin,
 }
 
 /// What an exchange sees of the world.
@@ -193,10 +218,34 @@ pub(crate) struct World<'w> {
     pub(crate) store: &'w MemoryStore,
     pub(crate) body: Vec<u8>,
     pub(crate) chunk: Vec<u8>,
-    pub(crate) now: u64,
+    /// None where the clock fails.
+    pub(crate) now: Option<u64>,
+    pub(crate) address: &'w str,
+    pub(crate) response: Responded<'w>,
+    /// Whether the head of the response was asked for.
+    pub(crate) looked: Cell<bool>,
 }
 
-impl Environment for World<'_> {
+impl<'w> World<'w> {
+    pub(crate) fn new(store: &'w MemoryStore) -> World<'w> {
+        World {
+            store,
+            body: Vec::new(),
+            chunk: Vec::new(),
+            now: Some(0),
+            address: "",
+            response: Responded {
+                status: 200,
+                media: None,
+                encoding: None,
+                origin: Origin::Server,
+            },
+            looked: Cell::default(),
+        }
+    }
+}
+
+impl mcp_policy::world::World for World<'_> {
     type Store = MemoryStore;
     type Witness = ();
 
@@ -205,19 +254,45 @@ impl Environment for World<'_> {
     }
 
     fn now(&self) -> Option<UnixMillis> {
-        Some(UnixMillis(self.now))
+        self.now.map(UnixMillis)
     }
 
     fn store(&self) -> &MemoryStore {
         self.store
     }
 
-    fn attribute(&self, _path: &[&str]) -> Option<Vec<u8>> {
+    fn claim(&self, _: &str, _: &[Box<str>]) -> Option<Value<'static>> {
+        None
+    }
+
+    fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn address(&self) -> Option<Vec<u8>> {
+        (!self.address.is_empty()).then(|| self.address.as_bytes().to_vec())
+    }
+
+    fn route(&self, _: RouteFact<'_>) -> Option<Vec<u8>> {
         None
     }
 
     fn request_body(&self, length: usize) -> Option<Vec<u8>> {
         self.body.get(..length).map(<[u8]>::to_vec)
+    }
+
+    fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
+        self.looked.set(true);
+        let Responded { status, media, encoding, .. } = self.response;
+        let status = status.to_string();
+        let mut headers: Vec<Header<'_>> = vec![(b":status", status.as_bytes())];
+        headers.extend(media.map(|media| (&b"content-type"[..], media.as_bytes())));
+        headers.extend(encoding.map(|encoding| (&b"content-encoding"[..], encoding.as_bytes())));
+        read(&headers)
+    }
+
+    fn origin(&self) -> Origin {
+        self.response.origin
     }
 
     fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {

@@ -34,7 +34,7 @@ pub(super) fn path_to(tool: &str, counter: &str) -> String {
             path.push_str(&plain);
         } else {
             path.push('[');
-            mcp_policy::json::write_string(&mut path, key);
+            path.push_str(&mcp_policy::json::written(key));
             path.push(']');
         }
     }

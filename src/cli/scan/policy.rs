@@ -210,9 +210,7 @@ fn argument_path(name: &str) -> Option<String> {
     if !name.contains('.') && Path::new(&plain).is_some() {
         return Some(plain);
     }
-    let mut quoted = "args[".to_owned();
-    mcp_policy::json::write_string(&mut quoted, name);
-    quoted.push(']');
+    let quoted = format!("args[{}]", mcp_policy::json::written(name));
     Path::new(&quoted).map(|_| quoted)
 }
 

@@ -30,9 +30,9 @@ pub(in crate::cli) fn quoted(text: &str) -> String {
 /// A string in quotes. Escaped is also what YAML takes for a line break or does not allow, and what a reader of the file could
 /// not see: servers choose these texts.
 fn quoted_as(syntax: Syntax, text: &str) -> String {
-    let mut json = String::new();
-    mcp_policy::json::write_string(&mut json, text);
-    if json.is_ascii() { json } else { escaped(&json, syntax) }
+    let json = mcp_policy::json::written(text);
+    let plain = json.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if plain { json } else { escaped(&json, syntax) }
 }
 
 /// Text in JSON or YAML, with every character that does not show as an escape: they can only stand in strings.

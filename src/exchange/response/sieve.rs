@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::Lists;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
+use crate::exchange::expected::Lists;
 use crate::json::{Duplicates, Value, parse};
 use crate::listing::{Cause, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};

@@ -5,9 +5,9 @@
 //! proxy-wasm-cpp-host: no end of stream where trailers follow, a pause at the headers that stops
 //! the body too unless Envoy allows more, no headers once they have gone ahead, callbacks for the
 //! filter's own replies, and the compare-and-swap of shared data. An import that the filter is not
-//! known to call traps with its name.
+//! known to call traps with its name; the SDK brings many along.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -285,8 +285,30 @@ struct Host {
     plugin: Vec<u8>,
     context: u32,
     streams: BTreeMap<u32, Stream>,
+    roots: BTreeSet<u32>,
+    /// The questions that are under way.
+    callouts: Vec<Callout>,
+    /// How many there have been.
+    asked: u32,
+    /// The answer that is being told, to this context.
+    answer: Option<(u32, Answer)>,
     arranged: Option<Arranged>,
 }
+
+/// A question by HTTP that waits for its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Callout {
+    pub(crate) token: u32,
+    /// Who asked: a stream takes its questions with it when it ends, and nobody is told.
+    pub(crate) owner: u32,
+    pub(crate) cluster: String,
+    pub(crate) headers: Pairs,
+    pub(crate) body: String,
+    pub(crate) timeout: u32,
+}
+
+/// What comes back: none where Envoy could not take it.
+pub(crate) type Answer = Option<(&'static str, Vec<u8>)>;
 
 /// One VM with the filter in it: a worker thread of Envoy.
 pub(crate) struct Vm {
@@ -296,29 +318,47 @@ pub(crate) struct Vm {
     next_context: u32,
     /// Whether Envoy lets a filter stop at the headers only (`allow_on_headers_stop_iteration`).
     pub(crate) holds: bool,
+    /// Whether a response may be stopped: where the host does not let the filter change it.
+    pub(crate) stops: bool,
     /// What killed the VM.
     pub(crate) trap: Option<String>,
 }
 
-/// The module that `make wasm` built, read and compiled once.
-fn filter() -> &'static (Engine, Module) {
+/// Which build of the filter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// What is shipped.
+    Filter,
+    /// The same, but calls that need approval ask for it.
+    Asking,
+}
+
+/// A module that `make check` built, read and compiled once.
+fn module(build: Build) -> &'static (Engine, Module) {
     static FILTER: OnceLock<(Engine, Module)> = OnceLock::new();
-    FILTER.get_or_init(|| {
-        let path = std::env::var_os("MCP_POLICY_WASM");
-        let path = path.expect("MCP_POLICY_WASM does not name the built filter: run `make check`");
-        let read = std::fs::read(&path);
-        let bytes = read.unwrap_or_else(|error| {
-            panic!("cannot read the built filter {path:?}: {error}; run `make check`")
-        });
-        let built = std::fs::metadata(&path).unwrap().modified().unwrap();
-        let newer = newer_than(built, Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-        assert_eq!(newer, None, "the built filter {path:?} is older: run `make check`");
-        let mut config = Config::default();
-        config.consume_fuel(true);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, bytes).unwrap();
-        (engine, module)
-    })
+    static ASKING: OnceLock<(Engine, Module)> = OnceLock::new();
+    match build {
+        Build::Filter => FILTER.get_or_init(|| read("MCP_POLICY_WASM")),
+        Build::Asking => ASKING.get_or_init(|| read("MCP_POLICY_WASM_ASKS")),
+    }
+}
+
+fn read(variable: &str) -> (Engine, Module) {
+    let path = std::env::var_os(variable);
+    let path = path
+        .unwrap_or_else(|| panic!("{variable} does not name the built filter: run `make check`"));
+    let read = std::fs::read(&path);
+    let bytes = read.unwrap_or_else(|error| {
+        panic!("cannot read the built filter {path:?}: {error}; run `make check`")
+    });
+    let built = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let newer = newer_than(built, Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert_eq!(newer, None, "the built filter {path:?} is older: run `make check`");
+    let mut config = Config::default();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config);
+    let module = Module::new(&engine, bytes).unwrap();
+    (engine, module)
 }
 
 /// A source that was changed after this time.
@@ -335,7 +375,18 @@ fn newer_than(built: SystemTime, folder: PathBuf) -> Option<PathBuf> {
 impl Vm {
     /// A VM with the filter started and not yet configured.
     pub(crate) fn start(shared: &Arc<Shared>) -> Vm {
-        let (engine, module) = filter();
+        Vm::start_with(shared, Build::Filter, None)
+    }
+
+    /// The same, where a host call fails from the start and whoever makes it: as with one that an
+    /// operator's `capability_restriction_config` leaves out, to which Envoy answers 10.
+    pub(crate) fn restricted(shared: &Arc<Shared>, import: &'static str, fault: Fault) -> Vm {
+        let arranged = Arranged { import, fault, after: 0, times: u32::MAX };
+        Vm::start_with(shared, Build::Filter, Some(arranged))
+    }
+
+    fn start_with(shared: &Arc<Shared>, build: Build, arranged: Option<Arranged>) -> Vm {
+        let (engine, module) = module(build);
         let host = Host {
             shared: shared.clone(),
             turns: None,
@@ -346,14 +397,27 @@ impl Vm {
             plugin: b"mcp_policy".to_vec(),
             context: 0,
             streams: BTreeMap::new(),
-            arranged: None,
+            roots: BTreeSet::new(),
+            callouts: Vec::new(),
+            asked: 0,
+            answer: None,
+            arranged,
         };
         let mut store = Store::new(engine, host);
         store.set_fuel(u64::MAX).unwrap();
         let linker = imports::link(engine, module);
         let instance = linker.instantiate_and_start(&mut store, module).unwrap();
-        let mut vm = Vm { store, instance, root: 0, next_context: 1, holds: true, trap: None };
+        let mut vm =
+            Vm { store, instance, root: 0, next_context: 1, holds: true, stops: false, trap: None };
         vm.call("_initialize", &[]);
+        vm
+    }
+
+    /// A VM in which calls that need approval ask for it.
+    pub(crate) fn asking(shared: &Arc<Shared>, configuration: &str) -> Vm {
+        let mut vm = Vm::start_with(shared, Build::Asking, None);
+        let taken = vm.configure(configuration.as_bytes());
+        assert!(taken, "{:?} {:?}", vm.trap, vm.log());
         vm
     }
 
@@ -374,6 +438,7 @@ impl Vm {
     /// nothing.
     pub(crate) fn configure(&mut self, configuration: &[u8]) -> bool {
         let root = self.context();
+        self.host().roots.insert(root);
         self.host().configuration = configuration.to_vec();
         self.host().context = root;
         self.call("proxy_on_context_create", &[root, 0]);
@@ -384,6 +449,24 @@ impl Vm {
             self.root = root;
         }
         taken
+    }
+
+    /// A root context that was never asked to take a configuration.
+    pub(crate) fn bare_root(&mut self) -> u32 {
+        let root = self.context();
+        self.host().roots.insert(root);
+        self.call("proxy_on_context_create", &[root, 0]);
+        root
+    }
+
+    /// The context that was made last.
+    pub(crate) fn last_context(&self) -> u32 {
+        self.next_context - 1
+    }
+
+    /// Makes the streams to come those of this root context.
+    pub(crate) fn take_root(&mut self, root: u32) {
+        self.root = root;
     }
 
     /// Sends a request and lets time pass until nothing more can come of it.
@@ -517,12 +600,45 @@ impl Vm {
             let action = self.callback(context, "proxy_on_response_trailers", &[1]);
             self.stream(context).respond(action);
         }
-        assert!(self.stream(context).passing.is_empty(), "a response was stopped");
+        let stopped = !self.stream(context).passing.is_empty();
+        assert!(self.stops || !stopped, "a response was stopped");
+    }
+
+    /// The questions that are under way.
+    pub(crate) fn asked(&self) -> Vec<Callout> {
+        self.store.data().callouts.clone()
+    }
+
+    /// Answers a question. Envoy tells whoever asked, and then goes on with the streams.
+    pub(crate) fn answer_ask(&mut self, token: u32, answer: Answer) {
+        let at = self.host().callouts.iter().position(|callout| callout.token == token);
+        let Callout { owner, .. } = self.host().callouts.remove(at.unwrap());
+        let size = answer.as_ref().map_or(0, |(_, body)| u32::try_from(body.len()).unwrap());
+        let headers = u32::from(answer.is_some());
+        self.host().answer = Some((owner, answer));
+        self.callback(owner, "proxy_on_http_call_response", &[token, headers, size, 0]);
+        self.host().answer = None;
+        let contexts: Vec<u32> = self.host().streams.keys().copied().collect();
+        contexts.into_iter().for_each(|context| self.proceed(context));
+    }
+
+    /// A request is over, and is logged: the first of three callbacks with which Envoy ends a stream.
+    pub(crate) fn log_end(&mut self, context: u32) {
+        self.callback(context, "proxy_on_log", &[]);
     }
 
     /// Ends a stream, and tells what became of it.
     pub(crate) fn close(&mut self, context: u32) -> Stream {
+        self.log_end(context);
+        self.close_unlogged(context)
+    }
+
+    /// The same over HTTP/3, where Envoy does not let filters log.
+    pub(crate) fn close_unlogged(&mut self, context: u32) -> Stream {
+        let done = self.callback(context, "proxy_on_done", &[]);
+        assert!(matches!(done, Some(1) | None), "Envoy would wait for the filter");
         self.callback(context, "proxy_on_delete", &[]);
+        self.host().callouts.retain(|callout| callout.owner != context);
         self.host().streams.remove(&context).unwrap()
     }
 

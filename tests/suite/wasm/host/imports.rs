@@ -2,7 +2,7 @@
 
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory, Module, Val};
 
-use super::{BAD_ARGUMENT, Fault, Host, NOT_FOUND, OK, Pairs, Reply, Stream};
+use super::{BAD_ARGUMENT, Callout, Fault, Host, NOT_FOUND, OK, Pairs, Reply, Stream};
 
 /// A host call while it runs: the guest's memory, and the host's side of the VM.
 struct Guest<'g> {
@@ -47,6 +47,9 @@ serve! {
     proxy_set_shared_data => set_shared [key, size, value, value_size, cas];
     proxy_send_local_response => reply [
         status, details, details_size, body, body_size, headers, headers_size, grpc_status
+    ];
+    proxy_http_call => ask [
+        cluster, cluster_size, headers, headers_size, body, body_size, trailers, trailers_size, timeout, out
     ];
 }
 
@@ -158,8 +161,11 @@ impl<'g> Guest<'g> {
 
     fn log(&mut self, [level, text, size]: [u32; 3]) -> u32 {
         let text = self.read(text, size);
-        let line = format!("{level} {}", String::from_utf8_lossy(&text));
-        self.host().log.push(line);
+        // What Envoy shows unless it is told otherwise: from info on.
+        if level >= 2 {
+            let line = format!("{level} {}", String::from_utf8_lossy(&text));
+            self.host().log.push(line);
+        }
         OK
     }
 
@@ -183,7 +189,8 @@ impl<'g> Guest<'g> {
     }
 
     fn act_on(&mut self, [context]: [u32; 1]) -> u32 {
-        if !self.host().streams.contains_key(&context) {
+        let host = self.host();
+        if !host.streams.contains_key(&context) && !host.roots.contains(&context) {
             return BAD_ARGUMENT;
         }
         self.host().context = context;
@@ -207,6 +214,7 @@ impl<'g> Guest<'g> {
         let bytes = match kind {
             0 => self.stream().map(|stream| stream.buffer.clone()),
             1 => self.stream().map(|stream| stream.passing.clone()),
+            4 => self.answer().map(|(_, body)| body),
             7 => Some(self.host().configuration.clone()),
             _ => None,
         };
@@ -222,12 +230,16 @@ impl<'g> Guest<'g> {
     }
 
     fn pairs(&mut self, [map, out, out_size]: [u32; 3]) -> u32 {
-        let pairs = self.stream().and_then(|stream| match map {
-            // Once they have gone ahead, request headers cannot be seen any more.
-            0 if stream.forwarded.is_some() => Some(Pairs::new()),
-            0 => Some(stream.headers.clone()),
-            2 => Some(stream.response.clone()),
-            _ => None,
+        let answer = self.answer().filter(|_| map == 6);
+        let answer = answer.map(|(status, _)| vec![(b":status".to_vec(), status.into())]);
+        let pairs = answer.or_else(|| {
+            self.stream().and_then(|stream| match map {
+                // Once they have gone ahead, request headers cannot be seen any more.
+                0 if stream.forwarded.is_some() => Some(Pairs::new()),
+                0 => Some(stream.headers.clone()),
+                2 => Some(stream.response.clone()),
+                _ => None,
+            })
         });
         match pairs {
             None => BAD_ARGUMENT,
@@ -314,6 +326,33 @@ impl<'g> Guest<'g> {
         if let Some((turns, seat)) = self.host().turns.clone() {
             turns.pass(seat);
         }
+    }
+
+    /// The answer that is being told, for the context that asked.
+    fn answer(&mut self) -> Option<(&'static str, Vec<u8>)> {
+        let context = self.host().context;
+        let (owner, answer) = self.host().answer.clone()?;
+        answer.filter(|_| owner == context)
+    }
+
+    fn ask(&mut self, arguments: [u32; 10]) -> u32 {
+        let [cluster, cluster_size, headers, headers_size, body, body_size, _, _, timeout, out] =
+            arguments;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let cluster = text(self.read(cluster, cluster_size));
+        let headers = unpack(&self.read(headers, headers_size));
+        let body = text(self.read(body, body_size));
+        let has = |name: &str| headers.iter().any(|(known, _)| known == name.as_bytes());
+        if cluster != "approver" || !(has(":method") && has(":path") && has(":authority")) {
+            return BAD_ARGUMENT;
+        }
+        let host = self.host();
+        host.asked += 1;
+        let token = host.asked;
+        let owner = host.context;
+        host.callouts.push(Callout { token, owner, cluster, headers, body, timeout });
+        self.write(out, &token.to_le_bytes());
+        OK
     }
 
     fn reply(&mut self, arguments: [u32; 8]) -> u32 {

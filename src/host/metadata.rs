@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::bounds::MAX_DEPTH;
 use crate::json::{Member, Object, Value};
+use crate::world::double;
 
 /// The metadata of one filter: `google.protobuf.Struct` as JSON. `None` where there is none, or the bytes are not what they should be.
 pub(super) fn of_filter(metadata: &[u8], filter: &str) -> Option<Value<'static>> {
@@ -107,7 +108,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value<'static>> {
     let mut found = Value::Null;
     for field in fields(bytes)? {
         found = match (field.number, field.content) {
-            (2, Content::Fixed64(bits)) => number(f64::from_bits(bits)),
+            (2, Content::Fixed64(bits)) => double(f64::from_bits(bits)),
             (3, Content::Bytes(text)) => {
                 Value::String(Cow::Owned(std::str::from_utf8(text).ok()?.to_owned()))
             }
@@ -122,11 +123,6 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value<'static>> {
         };
     }
     Some(found)
-}
-
-fn number(number: f64) -> Value<'static> {
-    // Rust writes the shortest text that reads back as the same number, and integers without a point.
-    Value::Number(Cow::Owned(format!("{number}")))
 }
 
 #[cfg(test)]

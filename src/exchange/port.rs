@@ -1,0 +1,144 @@
+//! What comes into an exchange and goes out of it: one event, one step.
+//!
+//! A shell hands in what happens, and performs what the step says. It decides nothing, and remembers nothing but which exchanges
+//! want ticks. What an exchange has to find out for itself it asks of its [`World`](crate::world::World).
+//!
+//! A step is performed in one way, whether inside the callback that brought the event or outside of any: the line is told, the record
+//! kept, headers and body are changed, and then the flow says what becomes of it all.
+
+use std::borrow::Cow;
+
+use crate::ask::{Answer, Ask, AskId};
+use crate::mcp::headers::{Follows, Header};
+use crate::record::Record;
+use crate::reply::Reply;
+
+/// Something that happens to an exchange.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'e> {
+    /// The headers of the request are there.
+    RequestHead {
+        /// All of them.
+        headers: &'e [Header<'e>],
+        /// Whether that is all of the request.
+        follows: Follows,
+    },
+    /// More of the request's body is there.
+    RequestBody {
+        /// How many bytes of it are held, with those that came before.
+        buffered: usize,
+        /// Whether that is all.
+        chunk: Chunk,
+    },
+    /// The trailers of the request are there. Then no body has said that it has ended.
+    RequestTrailers,
+    /// The headers of the response are there.
+    ResponseHead {
+        /// Whether that is all of the response.
+        follows: Follows,
+    },
+    /// More of the response's body is passing.
+    ResponseBody {
+        /// How many bytes.
+        length: usize,
+        /// Whether that is all.
+        chunk: Chunk,
+    },
+    /// The trailers of the response are there. Then no body has said that it has ended.
+    ResponseTrailers,
+    /// An answer to a question has come, or tells that none will. It comes from outside the callbacks of the host.
+    Answered {
+        /// The question.
+        ask: AskId,
+        /// The answer.
+        answer: Answer<'e>,
+    },
+    /// Time has passed. It comes from outside the callbacks of the host, about every [`TICK_MILLIS`](super::TICK_MILLIS), to each
+    /// exchange whose last step asked for it.
+    Tick,
+    /// The exchange is over, for whatever reason.
+    Closed,
+    /// The host did not do what the last step asks of it, or did not hand over the headers of the request. The step for this takes the
+    /// place of what is left of that one.
+    HostFailed,
+}
+
+/// Whether more of a body follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// More follows.
+    More,
+    /// This is the end.
+    Last,
+}
+
+/// What the shell shall do.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What becomes of the request or response that the event is about.
+    pub flow: Flow,
+    /// Changes of the headers that are just there. If one that removes cannot be made, the host has failed.
+    pub edits: Vec<HeaderEdit>,
+    /// What passes in the place of the bytes of the body that are there. If that cannot be done, the host has failed.
+    pub body: Option<Vec<u8>>,
+    /// What is to be asked. Of one that cannot be asked, the exchange is told at once that it has failed.
+    pub asks: Vec<Ask>,
+    /// What is to be put on record.
+    pub record: Option<Record>,
+    /// A line for the operator.
+    pub log: Option<Line>,
+    /// Whether the exchange wants ticks from now on.
+    pub ticks: bool,
+}
+
+/// Whether a message goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on; outside its callbacks: what is held of the request goes on.
+    Continue,
+    /// It waits; outside its callbacks: it goes on waiting, or there is nothing to do.
+    Pause,
+    /// The request is answered with this, and goes nowhere.
+    Reply(Reply),
+}
+
+/// A change of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// It is removed.
+    Remove(Cow<'static, str>),
+    /// It gets this value, and no other.
+    Set(&'static str, Cow<'static, str>),
+}
+
+/// A line for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How bad it is.
+    pub level: Level,
+    /// What it says.
+    pub text: Cow<'static, str>,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Something works otherwise than somebody may expect.
+    Warn,
+    /// Something does not work.
+    Error,
+}
+
+impl Step {
+    /// Nothing is changed, told or wanted.
+    pub(super) fn new(flow: Flow) -> Step {
+        let (edits, asks) = (Vec::new(), Vec::new());
+        Step { flow, edits, body: None, asks, record: None, log: None, ticks: false }
+    }
+
+    /// Tells the operator that something does not work.
+    pub(super) fn complain(&mut self, text: &'static str) {
+        self.log = Some(Line { level: Level::Error, text: text.into() });
+    }
+}

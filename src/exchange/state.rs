@@ -1,0 +1,48 @@
+//! Where an exchange is.
+
+use super::expected::Expected;
+use super::response::Response;
+use super::waiting::Waiting;
+use crate::identity::Caller;
+use crate::mcp::headers::Head;
+
+/// Where an exchange is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing was seen.
+    Fresh,
+    /// Nothing is left to judge.
+    Passing,
+    /// The body is being collected; this much of it is buffered.
+    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, early: Early },
+    /// The call waits for an answer from outside.
+    Waiting { waiting: Box<Waiting>, early: Early },
+    /// Forwarded; the response is needed for this.
+    Forwarded(Expected),
+    /// The response is on its way through.
+    Responding(Box<Response>),
+    /// Answered here, or over.
+    Answered,
+}
+
+/// A response that comes before its request is settled: a server need not wait for the body.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// What becomes of it, once it is on its way.
+    pub(super) state: Option<Box<State>>,
+    /// Whether it refuses the caller.
+    pub(super) refused: bool,
+}
+
+impl State {
+    /// The response that is on its way, perhaps before the request is judged.
+    pub(super) fn response(&mut self) -> Option<&mut Response> {
+        match self {
+            State::Responding(response) => Some(response),
+            State::Collecting { early, .. } | State::Waiting { early, .. } => {
+                early.state.as_mut().and_then(|state| state.response())
+            }
+            State::Fresh | State::Passing | State::Forwarded(_) | State::Answered => None,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""Calls that wait for an answer from outside, on a real Envoy. Nothing in a configuration makes a call wait yet: the filter under test is
+the one that `make wasm-asks` builds, which differs from the shipped one in that alone. The approver is the upstream, at a path of its own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rig
+
+from client import H1, Response, post_bytes
+from fleet import Listener, with_trailers, without_hold
+from gateway import Gateway, call, serving, until
+from judge import error_of
+from upstream import RAN, Arrival, Reply, Upstream
+
+ASKING = Path(os.environ.get("MCP_POLICY_WASM_ASKS", rig.ROOT / "target" / "mcp_policy_asks.wasm"))
+QUESTIONS = "/access/v1/evaluation"
+POLICY = {
+    "version": "1",
+    "default": "deny",
+    "tools": {"pay": {"action": "require_approval", "limits": [{"counter": "c", "window": "day", "max": 2, "scope": "global"}]}, "free": {}},
+}
+
+def asking(config: rig.Config) -> None:
+    """The filter that asks, and the cluster that it asks."""
+    rig.plugin(config)["vm_config"]["vm_id"] = "asking"
+    rig.plugin(config)["vm_config"]["code"] = {"local": {"filename": str(ASKING)}}
+
+
+LISTENERS = {
+    name: Listener(POLICY, asking, *changes)
+    for name, changes in {
+        "yes": (), "no": (), "nonsense": (), "late": (), "gone": (), "held": (without_hold,), "trailers": (with_trailers,), "huge": (),
+    }.items()
+}
+
+
+def approver(config: rig.Config) -> None:
+    [server] = [each for each in config["static_resources"]["clusters"] if each["name"] == "mcp_server"]
+    cluster = copy.deepcopy(server)
+    cluster["name"] = cluster["load_assignment"]["cluster_name"] = "approver"
+    config["static_resources"]["clusters"].append(cluster)
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: Upstream) -> Iterator[Gateway]:
+    assert ASKING.exists(), "no filter that asks: run `make wasm-asks`"
+    with serving(upstream, LISTENERS, change=approver) as gateway:
+        yield gateway
+
+
+def answer(gateway: Gateway, body: bytes, status: int = 200) -> None:
+    async def say(_: Arrival, reply: Reply) -> None:
+        await reply.whole(status, body)
+
+    gateway.upstream.answer(QUESTIONS, say)
+
+
+def pay(gateway: Gateway, listener: str) -> Response:
+    with H1(gateway.port(listener)) as connection:
+        connection.send(post_bytes(call("pay")))
+        return connection.receive()
+
+
+def outcome(gateway: Gateway, listener: str) -> tuple[str, list[Arrival], list[Arrival]]:
+    """What the client reads, what was asked, and what ran."""
+    since = gateway.upstream.count()
+    response = pay(gateway, listener)
+    arrivals = gateway.arrivals(since)
+    asked = [each for each in arrivals if each.path == QUESTIONS]
+    # Where headers are not held, those of a denied call go ahead; its body never does.
+    ran = [each for each in arrivals if each.path == "/mcp" and each.body]
+    said = "ran" if RAN in response.body else error_of(response)["reason"]
+    return said, asked, ran
+
+
+@pytest.mark.parametrize("listener", ["yes", "held", "trailers"])
+def test_a_yes_lets_the_call_run_once_and_the_limit_holds(gateway: Gateway, listener: str) -> None:
+    answer(gateway, b'{"decision":true}')
+    for expected in ("ran", "ran", "limit_reached"):
+        said, asked, ran = outcome(gateway, listener)
+        assert said == expected
+        # Nobody is asked for what a limit refuses.
+        assert len(asked) == len(ran) == (1 if expected == "ran" else 0)
+        for each in asked:
+            question = json.loads(bytes(each.body))
+            assert question["resource"] == {"type": "tool", "id": "pay"}
+        for each in ran:
+            assert bytes(each.body).decode() == call("pay"), "forwarded byte for byte"
+
+
+@pytest.mark.parametrize(
+    ("listener", "status", "body"),
+    [
+        ("no", 200, b'{"decision":false}'),
+        ("no", 503, b'{"decision":true}'),
+        ("nonsense", 200, b'{"decision":true'),
+        ("nonsense", 200, b"\xff\xfe"),
+        ("huge", 200, b'{"decision":true,"context":"' + b"x" * 3_000_000 + b'"}'),
+    ],
+)
+def test_whatever_else_comes_does_not(gateway: Gateway, listener: str, status: int, body: bytes) -> None:
+    answer(gateway, body, status)
+    for _ in range(3):
+        said, asked, ran = outcome(gateway, listener)
+        # And nothing stays counted, or the third would meet the limit.
+        assert (said, len(asked), ran) == ("approval_required", 1, [])
+
+
+def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(gateway: Gateway) -> None:
+    gate = gateway.upstream.gate()
+
+    async def sleep(_: Arrival, reply: Reply) -> None:
+        await gate.passed()
+        await reply.whole(200, b'{"decision":true}')
+
+    gateway.upstream.answer(QUESTIONS, sleep)
+    said, asked, ran = outcome(gateway, "late")
+    assert (said, len(asked), ran) == ("approval_required", 1, [])
+    gate.open()
+    assert gateway.arrivals(gateway.upstream.count()) == []
+
+
+def test_who_leaves_while_it_waits_leaves_no_count(gateway: Gateway) -> None:
+    gate = gateway.upstream.gate()
+
+    async def sleep(_: Arrival, reply: Reply) -> None:
+        await gate.passed()
+        await reply.whole(200, b'{"decision":true}')
+
+    gateway.upstream.answer(QUESTIONS, sleep)
+    since = gateway.upstream.count()
+    for number in range(1, 6):
+        with H1(gateway.port("gone")) as connection:
+            connection.send(post_bytes(call("pay")))
+            gateway.upstream.wait(lambda arrivals, number=number: len([a for a in arrivals[since:] if a.path == QUESTIONS and a.complete]) >= number)
+        # The limit is two: a count that stayed would stop the third from asking.
+        until(lambda number=number: gone(gateway) >= number, "the end of the stream")
+    gate.open()
+    answer(gateway, b'{"decision":true}')
+    assert [outcome(gateway, "gone")[0] for _ in range(3)] == ["ran", "ran", "limit_reached"]
+    assert len([each for each in gateway.upstream.arrivals(since) if each.path == "/mcp"]) == 2
+
+
+def gone(gateway: Gateway) -> int:
+    """How many clients have left while their calls waited."""
+    return sum(1 for line in gateway.envoy.access_log() if line["details"] == "downstream_remote_disconnect")
