@@ -7,6 +7,7 @@
 mod arrival;
 mod events;
 mod judgement;
+mod refusals;
 mod response;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::mcp::unread::Seeker;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
@@ -62,6 +64,8 @@ enum State {
         early: Option<Box<State>>,
         /// Whether that response refuses the caller.
         refused: bool,
+        /// The id that is looked for, where the body is too long to be read.
+        sought: Option<Box<Seeker>>,
     },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
@@ -165,7 +169,9 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             self.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, early: None, refused: false };
+        let (early, sought) = (None, None);
+        let refused = false;
+        self.state = State::Collecting { head, caller, buffered: 0, early, refused, sought };
         if hold == Hold::No { Action::Continue } else { Action::Pause }
     }
 
@@ -204,13 +210,13 @@ impl Exchange {
         buffered: usize,
         chunk: Chunk,
     ) -> Action {
+        if self.is_oversized(buffered) {
+            return self.seek_id(env, buffered, chunk);
+        }
         let State::Collecting { buffered: known, .. } = &mut self.state else {
             return self.settled();
         };
         *known = buffered;
-        if buffered > self.config.requests.max_body_bytes {
-            return self.refuse(Refusal::new(Reason::BodyTooLarge, ""));
-        }
         match chunk {
             Chunk::More => Action::Pause,
             Chunk::Last => self.judge(env),
@@ -333,7 +339,10 @@ impl Exchange {
     }
 
     fn judge<E: Environment>(&mut self, env: &E) -> Action {
-        let State::Collecting { head, caller, buffered, early, refused } =
+        if self.is_oversized(0) {
+            return self.seek_id(env, 0, Chunk::Last);
+        }
+        let State::Collecting { head, caller, buffered, early, refused, sought: _ } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -349,7 +358,7 @@ impl Exchange {
             .of_body(&body)
         {
             Ok(verdict) => verdict,
-            Err(refusal) => return self.refuse(refusal),
+            Err(refusal) => return self.refuse_as(refusal, head.framing),
         };
         self.record = verdict.record;
         match verdict.result {
@@ -370,12 +379,6 @@ impl Exchange {
             }
             Err(reply) => Action::Reply(reply),
         }
-    }
-
-    fn refuse(&mut self, refusal: Refusal) -> Action {
-        self.state = State::Answered;
-        self.record = Some(Record::refused(&refusal));
-        Action::Reply(Reply::refusal(&refusal))
     }
 
     /// What to do with more of a request that is already settled: an answered one goes nowhere.

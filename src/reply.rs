@@ -44,18 +44,23 @@ pub struct Context<'c> {
 }
 
 impl Reply {
-    /// Answers a request that the strict front door refuses.
+    /// Answers a request that the strict front door refuses. Where its id is known, the client gets an answer that it waits for, in the
+    /// framing that it reads; else an HTTP error.
     #[must_use]
-    pub fn refusal(refusal: &Refusal) -> Reply {
+    pub fn refusal(refusal: &Refusal, framing: Framing) -> Reply {
         let reason = refusal.reason;
         let mut message = reason.sentence().to_owned();
         if !refusal.detail.is_empty() {
             message.push_str(": ");
-            message.push_str(refusal.detail);
+            message.push_str(&refusal.detail);
         }
         let data = format!("{{\"reason\":\"{}\"}}", reason.label());
         let error = error_object(refusal.id.as_deref(), reason.code(), &message, &data);
-        let mut reply = Reply::framed(reason.bare_status(), Framing::Json, &error);
+        let mut reply = match (reason.status_to_request(), &refusal.id) {
+            (200, Some(_)) => Reply::framed(200, framing, &error),
+            (status, Some(_)) => Reply::framed(status, Framing::Json, &error),
+            (_, None) => Reply::framed(reason.bare_status(), Framing::Json, &error),
+        };
         match reply.status {
             405 => reply.headers.push(("allow", "GET, POST, DELETE, OPTIONS")),
             401 => reply.headers.push(("www-authenticate", "Bearer")),

@@ -89,6 +89,11 @@ impl Stream {
         self.body_came();
         let chunk = if end_of_stream { Chunk::Last } else { Chunk::More };
         let action = self.exchange.request_body(&Host::default(), buffered, chunk);
+        if self.exchange.drops_body() && calls::replace(Buffer::RequestBody, buffered, &[]).is_err()
+        {
+            // It would be looked at twice, and Envoy would refuse it by a bound of its own.
+            calls::log(Level::Error, "mcp_policy: a body that is too long could not be dropped");
+        }
         self.edit_headers(Map::Request);
         self.perform(action)
     }

@@ -1,7 +1,7 @@
 //! Bodies of requests: written from what a person says of a call, and read for what they ask.
 
 use crate::enforce::Governed;
-use crate::json::{Duplicates, Object, Value, parse, write_string};
+use crate::json::{Bounds, Duplicates, Object, Value, parse_within, write_string};
 use crate::mcp::call::Kind;
 use crate::mcp::message::{Body, Message};
 use crate::policy::compiled::Policy;
@@ -77,7 +77,9 @@ fn write_value(out: &mut String, value: &Value<'_>) {
 /// What a body asks for, in short: the name of a tool, else the method with what it names. Empty where it is no single request.
 #[must_use]
 pub fn asked(body: &str) -> String {
-    let Ok(value) = parse(body, Duplicates::Refuse) else { return String::new() };
+    let Ok(value) = parse_within(body, Duplicates::Refuse, Bounds::of_any_body()) else {
+        return String::new();
+    };
     let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
         return String::new();
     };
@@ -94,7 +96,7 @@ pub fn governed<T>(
     body: &str,
     look: impl FnOnce(&Governed<'_>) -> T,
 ) -> Option<T> {
-    let value = parse(body, Duplicates::Refuse).ok()?;
+    let value = parse_within(body, Duplicates::Refuse, Bounds::of_any_body()).ok()?;
     match Body::read(&value).ok()? {
         Body::Single(Message::Request(request)) => {
             Governed::of(policy, &request).map(|governed| look(&governed))

@@ -3,6 +3,7 @@
 use mcp_policy::enforce::{Governed, Outcome, enforce};
 use mcp_policy::exchange::Environment;
 use mcp_policy::identity::Caller;
+use mcp_policy::json::Bounds;
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
@@ -69,7 +70,7 @@ impl Engine {
             Ok(Admission::Judge(head)) => *head,
             other => panic!("not a POST: {other:?}"),
         };
-        let value = parse_body(body.as_bytes()).unwrap();
+        let value = parse_body(body.as_bytes(), Bounds::DOCUMENT).unwrap();
         let message = match Body::read(&value) {
             Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),
