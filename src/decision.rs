@@ -2,6 +2,8 @@
 //!
 //! Counters are not seen here; conditions that read them wait for [`crate::enforce`].
 
+mod unlisted;
+
 use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::path::{Decode, Path};
@@ -41,6 +43,13 @@ pub enum Detail<'p> {
     Path(&'p str),
     /// The argument that cannot be decided, with what it needed and what it had.
     Mismatch(&'p str, Mismatch),
+    /// What is told in place of the reason: the name is hidden, and no entry lists it, so it must answer as others that no entry lists.
+    Unlisted {
+        /// The reason that such a name has.
+        reason: Reason,
+        /// Its rule.
+        rule: &'p str,
+    },
     /// The limit that is reached.
     Limit {
         /// The name of the counter.
@@ -274,18 +283,25 @@ impl<'p> Decision<'p> {
 #[must_use]
 pub fn by_name<'p>(section: &'p Section, call: &Call<'_>, name: &str) -> Option<Denial<'p>> {
     let kind = section.kind;
-    let denial =
-        |reason, rule| Some(Denial { reason, kind, rule, text: None, detail: Detail::None });
+    let relaxed = call.relaxed.as_deref();
+    let denial = |reason, rule, detail| Some(Denial { reason, kind, rule, text: None, detail });
+    let listed =
+        || section.default == Default::Allow || section.entries_for(name).any(Entry::lists);
+    // As a server answers for what it does not have, where the policy lets names through that it might have.
+    let hides = |rule| {
+        let detail = if listed() { Detail::None } else { unlisted::of(section, name, relaxed) };
+        denial(hidden(kind), rule, detail)
+    };
     if let Some(line) = section.hidden(name) {
-        return denial(hidden(kind), &*line.pointer);
+        return hides(&*line.pointer);
     }
-    if let Some(alike) = section.resembled(name, call.relaxed.as_deref()) {
+    match section.resembled(name, relaxed) {
         // What resembles a hidden name must not tell that there is one.
-        let reason = if alike.hides { hidden(kind) } else { Reason::NameNotExact };
-        return denial(reason, &*alike.pointer);
+        Some(alike) if alike.hides => hides(&*alike.pointer),
+        Some(alike) => denial(Reason::NameNotExact, &*alike.pointer, Detail::None),
+        None if listed() => None,
+        None => denial(not_allowed(kind), &*section.default_pointer, Detail::None),
     }
-    let listed = section.default == Default::Allow || section.entries_for(name).any(Entry::lists);
-    if listed { None } else { denial(not_allowed(kind), &*section.default_pointer) }
 }
 
 fn by_entry<'p>(

@@ -116,6 +116,7 @@ pub fn denial_object(
     context: &Context<'_>,
 ) -> Option<String> {
     let id = request.id?;
+    let denial = &denial.told();
     let name = echoed(denied_name(request, denial.kind));
     let code = denial.reason.code();
     // As servers answer for what they do not have: nothing else may tell that it is there.
