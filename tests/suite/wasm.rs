@@ -86,7 +86,7 @@ fn table() -> Vec<(Request, &'static str)> {
         (call("asks", "{}"), "200 approval_required"),
         (call("unlisted", "{}"), "200 tool_not_allowed"),
         (call("Open", "{}"), "200 name_not_exact"),
-        (call("secret", "{}"), "200 -32602"),
+        (call("secret", "{}"), "200 tool_not_allowed"),
         (call("checked", r#"{"n":5}"#), "passed"),
         (call("checked", r#"{"n":6}"#), "200 requirement_not_met"),
         (call("checked", r#"{"n":"5"}"#), "200 value_undecidable"),
