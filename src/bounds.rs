@@ -1,10 +1,20 @@
 //! Every hard limit, with its reason. What an operator may change is a setting, not a bound.
 
-/// Deepest nesting of JSON that is read. Honest MCP arguments stay below twenty; parsers of servers give up near a thousand.
+/// Deepest nesting of a policy, a claim, or a string that is JSON. A policy needs about ten levels.
 pub const MAX_DEPTH: usize = 64;
 
-/// Most JSON values in one body: keeps the memory that a body of one megabyte of `[[],[],…]` can claim near 10 MiB.
+/// Most JSON values in one of these.
 pub const MAX_VALUES: usize = 131_072;
+
+/// Default of `requests.max_depth`. Trees of documents and drawings that people nest thirty deep have seventy levels.
+pub const DEFAULT_BODY_DEPTH: usize = 128;
+
+/// Largest `requests.max_depth`, and how deep a list may be: the stack of a VM takes a few times as much. Servers give up near a thousand.
+pub const MAX_BODY_DEPTH: usize = 512;
+
+/// Bytes of `requests.max_body_bytes` for each JSON value that a body may have, but never fewer values than [`MAX_VALUES`]. Matrices of
+/// numbers have five bytes a value. A value takes at most some sixty bytes of memory, so a body takes at most fifteen times its bound.
+pub const BODY_BYTES_PER_VALUE: usize = 4;
 
 /// Most messages in one batch.
 pub const MAX_BATCH: usize = 64;
@@ -12,7 +22,8 @@ pub const MAX_BATCH: usize = 64;
 /// Default of `requests.max_body_bytes`: Envoy's own default for HTTP/1 bodies.
 pub const DEFAULT_BODY_BYTES: usize = 1 << 20;
 
-/// Largest `requests.max_body_bytes`: what Envoy buffers of an HTTP/2 stream without further settings.
+/// Largest `requests.max_body_bytes`: what Envoy buffers of an HTTP/2 stream without further settings. As much is looked at of a longer body
+/// for the id of its request.
 pub const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// Default of `counters.max_entries`.
@@ -88,5 +99,5 @@ pub const MAX_LIST_BYTES: usize = 64 << 20;
 /// Most of the bytes of responses that one VM holds at a time, all exchanges together.
 pub const MAX_HELD_BYTES: usize = 256 << 20;
 
-/// Bytes of a list for each JSON value that it may have: as many as [`MAX_VALUES`] leaves a body of one megabyte.
+/// Bytes of a list for each JSON value that it may have, but never fewer values than [`MAX_VALUES`].
 pub const LIST_BYTES_PER_VALUE: usize = 8;

@@ -3,10 +3,11 @@
 //! Counters are not seen here; conditions that read them wait for [`crate::enforce`]. A [`Witness`] is told of every step.
 
 mod case;
+mod unlisted;
 
 pub use case::Case;
 
-use crate::denial::Denial;
+use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::matcher::path::{Decode, Path};
 use crate::matcher::value::Terms;
@@ -173,24 +174,30 @@ fn readable<'c>(section: &Section, call: &'c Call<'_>) -> Result<&'c str, Denial
     call.exact.as_deref().ok_or_else(denial)
 }
 
-/// The denial by a name itself: hidden, not exact, or not listed.
+/// The denial by a name itself: hidden, not exact, or not listed. `has_entry` says whether an entry lists it.
 fn by_name(
     section: &Section,
     call: &Call<'_>,
     name: &str,
-    listed: impl FnOnce() -> bool,
+    has_entry: impl Fn() -> bool,
 ) -> Option<Denial> {
-    let kind = section.kind;
+    let (kind, relaxed) = (section.kind, call.relaxed.as_deref());
+    let listed = || section.default == Default::Allow || has_entry();
+    // As a server answers for what it does not have, where the policy lets names through that it might have.
+    let hides = |rule| {
+        let detail = if listed() { Detail::None } else { unlisted::of(section, name, relaxed) };
+        Some(Denial { detail, ..Denial::by(rule, kind, hidden(kind)) })
+    };
     if let Some(line) = section.hidden(name) {
-        return Some(Denial::by(line.rule, kind, hidden(kind)));
+        return hides(line.rule);
     }
-    if let Some(alike) = section.resembled(name, call.relaxed.as_deref()) {
+    match section.resembled(name, relaxed) {
         // What resembles a hidden name must not tell that there is one.
-        let reason = if alike.hides { hidden(kind) } else { Reason::NameNotExact };
-        return Some(Denial::by(alike.rule, kind, reason));
+        Some(alike) if alike.hides => hides(alike.rule),
+        Some(alike) => Some(Denial::by(alike.rule, kind, Reason::NameNotExact)),
+        None if listed() => None,
+        None => Some(Denial::by(section.default_rule, kind, not_allowed(kind))),
     }
-    let listed = section.default == Default::Allow || listed();
-    (!listed).then(|| Denial::by(section.default_rule, kind, not_allowed(kind)))
 }
 
 /// The denial by an entry that comes whatever the arguments and counts are.

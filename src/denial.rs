@@ -1,5 +1,6 @@
 //! Why a call is denied. A denial is owned, so that it can outlive the body that it is about.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::matcher::Mismatch;
@@ -31,6 +32,13 @@ pub enum Detail {
     Path(Arc<str>),
     /// The argument that cannot be decided, with what it needed and what it had.
     Mismatch(Arc<str>, Mismatch),
+    /// What is told in place of the reason: the name is hidden, and no entry lists it, so it must answer as others that no entry lists.
+    Unlisted {
+        /// The reason that such a name has.
+        reason: Reason,
+        /// Its rule.
+        rule: RuleId,
+    },
     /// The limit that is reached.
     Limit {
         /// The counter, by its index in the policy.
@@ -57,6 +65,17 @@ impl Denial {
     #[must_use]
     pub fn without_rule(kind: Kind, reason: Reason) -> Denial {
         Denial { reason, kind, rule: None, detail: Detail::None }
+    }
+
+    /// The denial as the agent is told it; the record has it as it is.
+    #[must_use]
+    pub fn told(&self) -> Cow<'_, Denial> {
+        match self.detail {
+            Detail::Unlisted { reason, rule } => Cow::Owned(Denial::by(rule, self.kind, reason)),
+            Detail::None | Detail::Path(_) | Detail::Mismatch(..) | Detail::Limit { .. } => {
+                Cow::Borrowed(self)
+            }
+        }
     }
 
     /// JSON Pointer to the rule in the policy; empty where none decided.

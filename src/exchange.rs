@@ -10,6 +10,7 @@ mod expected;
 mod hold;
 mod judgement;
 mod port;
+mod refusals;
 mod response;
 mod state;
 mod waiting;
@@ -27,7 +28,6 @@ use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::reply::Reply;
 use crate::world::World;
 pub use hold::{Holds, TICK_MILLIS};
 pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
@@ -171,7 +171,8 @@ impl Exchange {
             // When the body tells whether the response is needed, it may be too late.
             step.edits.push(PLAIN);
         }
-        self.state = State::Collecting { head, caller, buffered: 0, early: Early::default() };
+        let (early, sought) = (Early::default(), None);
+        self.state = State::Collecting { head, caller, buffered: 0, early, sought };
         if wait == Wait::No { Flow::Continue } else { Flow::Pause }
     }
 
@@ -214,13 +215,13 @@ impl Exchange {
         step: &mut Step,
     ) -> Flow {
         self.hold.came(world);
+        if self.is_oversized(buffered) {
+            return self.seek_id(world, buffered, chunk, step);
+        }
         let State::Collecting { buffered: known, .. } = &mut self.state else {
             return self.settled();
         };
         *known = buffered;
-        if buffered > self.config.requests.max_body_bytes {
-            return self.refuse(Refusal::new(Reason::BodyTooLarge, ""), step);
-        }
         match chunk {
             Chunk::More => Flow::Pause,
             Chunk::Last => self.judge(world, step),
@@ -304,7 +305,10 @@ impl Exchange {
     }
 
     fn judge<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
-        let State::Collecting { head, caller, buffered, early } =
+        if self.is_oversized(0) {
+            return self.seek_id(world, 0, Chunk::Last, step);
+        }
+        let State::Collecting { head, caller, buffered, early, sought: _ } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -331,7 +335,7 @@ impl Exchange {
                 self.state = State::Waiting { waiting, early };
                 Flow::Pause
             }
-            Err(refusal) => self.refuse(refusal, step),
+            Err(refusal) => self.refuse_as(refusal, head.framing, step),
         }
     }
 
@@ -356,13 +360,6 @@ impl Exchange {
         }
         self.state = State::Forwarded(expected);
         Flow::Continue
-    }
-
-    fn refuse(&mut self, refusal: Refusal, step: &mut Step) -> Flow {
-        self.hold.forget();
-        self.state = State::Answered;
-        step.record = Some(Record::refused(&refusal));
-        Flow::Reply(Reply::refusal(&refusal))
     }
 
     /// What to do with more of a request that is already settled: an answered one goes nowhere.

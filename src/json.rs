@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::bounds::{MAX_DEPTH, MAX_VALUES};
+use crate::bounds::{
+    BODY_BYTES_PER_VALUE, LIST_BYTES_PER_VALUE, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_DEPTH,
+    MAX_VALUES,
+};
 
 pub mod lenient;
 mod parser;
@@ -61,9 +64,9 @@ pub enum Duplicates {
 pub enum FaultKind {
     /// Not exactly one JSON value.
     Syntax,
-    /// Deeper than [`MAX_DEPTH`].
+    /// Deeper than its [`Bounds`].
     Depth,
-    /// More values than [`MAX_VALUES`].
+    /// More values than its [`Bounds`] allow.
     Size,
     /// One key twice in an object.
     Duplicate,
@@ -91,28 +94,65 @@ pub struct Fault {
     pub at: usize,
 }
 
-/// Reads exactly one JSON value.
-///
-/// # Errors
-/// A [`Fault`] where the text is not one value, is deeper or larger than the bounds, or has a duplicate key.
-pub fn parse(text: &str, duplicates: Duplicates) -> Result<Value<'_>, Fault> {
-    parser::Parser::new(text, duplicates, MAX_DEPTH, MAX_VALUES).document()
+/// How large a text may be that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most levels.
+    pub depth: usize,
+    /// The most values.
+    pub values: usize,
 }
 
-/// The same of a text of the server's, which may have so many values.
+impl Bounds {
+    /// What holds for policies and other documents that people write.
+    pub const DOCUMENT: Bounds = Bounds { depth: MAX_DEPTH, values: MAX_VALUES };
+
+    /// What holds for the body of a request whose settings allow so many bytes and levels.
+    #[must_use]
+    pub fn of_body(max_bytes: usize, depth: usize) -> Bounds {
+        Bounds { depth, values: (max_bytes / BODY_BYTES_PER_VALUE).max(MAX_VALUES) }
+    }
+
+    /// What any settings allow of a request.
+    #[must_use]
+    pub fn of_any_body() -> Bounds {
+        Bounds::of_body(MAX_BODY_BYTES, MAX_BODY_DEPTH)
+    }
+
+    /// What holds for a list of so many bytes.
+    #[must_use]
+    pub fn of_list(bytes: usize) -> Bounds {
+        let values = (bytes / LIST_BYTES_PER_VALUE).max(MAX_VALUES);
+        Bounds { depth: MAX_BODY_DEPTH, values }
+    }
+}
+
+/// Reads exactly one JSON value of a document.
+///
+/// # Errors
+/// A [`Fault`] where the text is not one value, is deeper or larger than [`Bounds::DOCUMENT`], or has a duplicate key.
+pub fn parse(text: &str, duplicates: Duplicates) -> Result<Value<'_>, Fault> {
+    parse_within(text, duplicates, Bounds::DOCUMENT)
+}
+
+/// The same of a text with bounds of its own.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_within(text: &str, values: usize) -> Result<Value<'_>, Fault> {
-    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, values).document()
+pub fn parse_within(
+    text: &str,
+    duplicates: Duplicates,
+    bounds: Bounds,
+) -> Result<Value<'_>, Fault> {
+    parser::Parser::new(text, duplicates, bounds).document()
 }
 
-/// Reads the items of an array of so many values, each with its own bytes in the text.
+/// Reads the items of an array, each with its own bytes in the text.
 ///
 /// # Errors
 /// As [`parse`]; and a syntax fault where the text is no array.
-pub fn parse_items(text: &str, values: usize) -> Result<Vec<Item<'_>>, Fault> {
-    parser::Parser::new(text, Duplicates::Refuse, MAX_DEPTH, values).items()
+pub fn parse_items(text: &str, bounds: Bounds) -> Result<Vec<Item<'_>>, Fault> {
+    parser::Parser::new(text, Duplicates::Refuse, bounds).items()
 }
 
 /// One item of an array.

@@ -7,9 +7,10 @@ mod cause;
 
 pub use self::cause::Cause;
 
-use crate::bounds::{LIST_BYTES_PER_VALUE, MAX_VALUES};
 use crate::decision::is_visible;
-use crate::json::{FaultKind, Item, Member, Object, Value, parse_items, parse_within};
+use crate::json::{
+    Bounds, Duplicates, FaultKind, Item, Member, Object, Value, parse_items, parse_within,
+};
 use crate::matcher::fold::confusable;
 use crate::mcp::call::{Call, Kind, LISTS};
 use crate::mcp::skim::Wanted;
@@ -48,9 +49,9 @@ pub fn filter(policy: &Policy, bytes: &[u8]) -> Filtered {
 fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
     let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotJson)?;
     // Whatever is read here was held, so the setting bounds it.
-    let values = (bytes.len() / LIST_BYTES_PER_VALUE).max(MAX_VALUES);
-    let value = parse_within(text, values).map_err(|fault| fault.kind)?;
-    let mut edits = Edits { text, values, edits: Vec::new() };
+    let bounds = Bounds::of_list(bytes.len());
+    let value = parse_within(text, Duplicates::Refuse, bounds).map_err(|fault| fault.kind)?;
+    let mut edits = Edits { text, bounds, edits: Vec::new() };
     match &value {
         Value::Object(message) => message_edits(policy, message, &mut edits)?,
         Value::Array(messages) => {
@@ -97,7 +98,7 @@ fn message_edits<'t>(
         if list.value == Value::Null {
             continue;
         }
-        let items = parse_items(list.raw, edits.values).map_err(|fault| match fault.kind {
+        let items = parse_items(list.raw, edits.bounds).map_err(|fault| match fault.kind {
             FaultKind::Syntax => Cause::NotAList,
             kind @ (FaultKind::Depth | FaultKind::Size | FaultKind::Duplicate) => kind.into(),
         })?;
@@ -140,8 +141,8 @@ fn exactly<'o, 't>(object: &'o Object<'t>, key: &str) -> Result<Option<&'o Membe
 /// Replacements of pieces of a text.
 struct Edits<'t> {
     text: &'t str,
-    /// How many values it may have.
-    values: usize,
+    /// How large it may be.
+    bounds: Bounds,
     edits: Vec<(usize, usize, String)>,
 }
 

@@ -9,7 +9,10 @@ pub mod outcome;
 pub mod percent;
 pub mod skim;
 pub mod sse;
+pub mod unread;
 pub mod uri;
+
+use std::borrow::Cow;
 
 use crate::reason::Reason;
 
@@ -22,7 +25,7 @@ pub struct Refusal {
     /// Why.
     pub reason: Reason,
     /// What exactly, such as the name of a header; empty where the reason says it all.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
     /// The bytes of the request's id, where one can be read without guessing.
     pub id: Option<String>,
 }
@@ -30,8 +33,8 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal before any id could be read.
     #[must_use]
-    pub fn new(reason: Reason, detail: &'static str) -> Refusal {
-        Refusal { reason, detail, id: None }
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { reason, detail: detail.into(), id: None }
     }
 
     /// The same refusal, answering the request with this id.

@@ -27,9 +27,9 @@ pub enum Reason {
     ByteOrderMark,
     /// The body is not exactly one JSON value.
     InvalidJson,
-    /// The body nests deeper than [`crate::bounds::MAX_DEPTH`].
+    /// The body nests deeper than `requests.max_depth`.
     TooDeep,
-    /// The body has more values than [`crate::bounds::MAX_VALUES`].
+    /// The body has more values than `requests.max_body_bytes` allows.
     TooComplex,
     /// An object has one key twice.
     DuplicateKey,
@@ -118,7 +118,7 @@ impl Reason {
         self.row().0
     }
 
-    /// The HTTP status of the answer.
+    /// The HTTP status of an answer to a request whose id is not known, or that has none.
     #[must_use]
     pub fn status(self) -> u16 {
         self.row().1
@@ -134,6 +134,14 @@ impl Reason {
         } else {
             self.status()
         }
+    }
+
+    /// The HTTP status of an answer that carries the request's id. It is what every SDK shows to the agent and survives: at an HTTP
+    /// error the Python SDK 1.x ends the whole session.
+    #[must_use]
+    pub fn status_to_request(self) -> u16 {
+        // MCP 2026-07-28 asks for 400 here, and only clients of that revision meet it.
+        if self == Reason::HeaderMismatch { self.status() } else { 200 }
     }
 
     /// The JSON-RPC error code of the answer.

@@ -40,11 +40,16 @@ pub struct Context<'c> {
 }
 
 impl Reply {
-    /// Answers a request that the strict front door refuses.
+    /// Answers a request that the strict front door refuses. Where its id is known, the client gets an answer that it waits for, in the
+    /// framing that it reads; else an HTTP error.
     #[must_use]
-    pub fn refusal(refusal: &Refusal) -> Reply {
-        let error = object::refusal_object(refusal);
-        let mut reply = Reply::framed(refusal.reason.bare_status(), Framing::Json, &error);
+    pub fn refusal(refusal: &Refusal, framing: Framing) -> Reply {
+        let (reason, error) = (refusal.reason, object::refusal_object(refusal));
+        let mut reply = match (reason.status_to_request(), &refusal.id) {
+            (200, Some(_)) => Reply::framed(200, framing, &error),
+            (status, Some(_)) => Reply::framed(status, Framing::Json, &error),
+            (_, None) => Reply::framed(reason.bare_status(), Framing::Json, &error),
+        };
         match reply.status {
             405 => reply.headers.push(("allow", "GET, POST, DELETE, OPTIONS")),
             401 => reply.headers.push(("www-authenticate", "Bearer")),

@@ -12,6 +12,7 @@ use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::lint::fit::{Tool, fit};
+use crate::policy::lint::renewal::renewal;
 use spans::Spans;
 
 /// How a text is written.
@@ -137,6 +138,13 @@ impl Source {
         (config, problems)
     }
 
+    /// Says which counts start anew where this text, compiled as `new`, takes the place of an old configuration.
+    #[must_use]
+    pub fn renewal(&self, old: &Config, new: &Config) -> Vec<Problem> {
+        let found = self.value().map(|value| renewal(old, new, &value));
+        self.locate(found.unwrap_or_default())
+    }
+
     /// Finds the places of problems, and puts them in the order of the text.
     #[must_use]
     pub fn locate(&self, diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
@@ -169,7 +177,8 @@ impl Source {
     }
 }
 
-fn sort(problems: &mut [Problem]) {
+/// Puts problems in the order of the text.
+pub fn sort(problems: &mut [Problem]) {
     problems.sort_by_key(|problem| problem.at.as_ref().map_or(0, |at| at.start));
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::lint::fit::{self, Tool};
 use mcp_policy::rehearsal::suite::Suite;
-use mcp_policy::source::{Problem, Source, Syntax};
+use mcp_policy::source::{Problem, Source, Syntax, sort};
 use serde::Serialize;
 
 use super::input::{self, Trouble};
@@ -20,11 +20,15 @@ use crate::cli::out::{err, out};
 #[command(after_help = "Examples:
   mcp-policy validate policies/*.json
   mcp-policy validate --deny-warnings --tools tools.json policy.yaml
+  mcp-policy validate new.json --against old.json
   mcp-policy validate --server https://mcp.example.com/mcp --bearer-env TOKEN policy.yaml
 
 `tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages; `--server` asks the
 server itself. With them, a policy that names unknown tools or arguments, or compares them with values that they never have,
 draws warnings.
+
+With `--against`, each count that starts anew when the new configuration takes the place of the old one draws a warning (P301), and
+each whose limit is gone (P302). Both must have the same plugin name.
 
 Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
 Files named `*.test.yaml` are checked as policy tests.
@@ -48,6 +52,10 @@ pub(super) struct Arguments {
     /// The policy that is checked against the tools, where there are several.
     #[arg(long = "policy", value_name = "NAME")]
     policy_name: Option<String>,
+
+    /// Say which counts start anew when the file takes the place of this one.
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
 
     /// Take warnings for errors.
     #[arg(long)]
@@ -73,18 +81,23 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 fn checked(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+    if arguments.against.is_some() && arguments.files.len() > 1 {
+        return Err(Trouble::Line("--against compares one file with another".to_owned()));
+    }
+    let old = arguments.against.as_deref().map(input::policy).transpose()?;
+    let old = old.as_ref().map(|(_, config)| config);
     let Some(source) = tools(arguments)? else {
         if arguments.policy_name.is_some() {
             return Err(Trouble::Line("--policy needs --tools or --server".to_owned()));
         }
-        return Ok(check_all(arguments, &[], format));
+        return Ok(check_all(arguments, &[], old, format));
     };
     let value = input::value(&source)?;
     match fit::tools(&value) {
         Ok(tools) if tools.is_empty() => {
             Err(Trouble::Line(format!("{}: there is no tool in it", source.name)))
         }
-        Ok(tools) => Ok(check_all(arguments, &tools, format)),
+        Ok(tools) => Ok(check_all(arguments, &tools, old, format)),
         Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
     }
 }
@@ -111,11 +124,16 @@ fn listed(url: &str, access: &Access) -> Result<Source, String> {
     Ok(Source { name: url.to_owned(), text, syntax: Syntax::Json })
 }
 
-fn check_all(arguments: &Arguments, tools: &[Tool<'_>], format: Format) -> Exit {
+fn check_all(
+    arguments: &Arguments,
+    tools: &[Tool<'_>],
+    old: Option<&Config>,
+    format: Format,
+) -> Exit {
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, tools, arguments, format);
+        let (report, exit) = check(file, tools, old, arguments, format);
         reports.push(report);
         worst = worst.max(exit);
     }
@@ -125,23 +143,24 @@ fn check_all(arguments: &Arguments, tools: &[Tool<'_>], format: Format) -> Exit 
     worst
 }
 
-fn check(file: &Path, tools: &[Tool<'_>], arguments: &Arguments, format: Format) -> (Report, Exit) {
+fn check(
+    file: &Path,
+    tools: &[Tool<'_>],
+    old: Option<&Config>,
+    arguments: &Arguments,
+    format: Format,
+) -> (Report, Exit) {
     let name = input::name(file);
     let (source, problems) = match input::source(file) {
+        Ok(source) if input::tested(file).is_some() => {
+            let problems = tests(&source);
+            (source, problems)
+        }
         Ok(source) => {
-            if input::tested(file).is_some() {
-                let problems = tests(&source);
-                (source, problems)
-            } else if tools.is_empty() {
-                let problems = source.compile().1;
-                (source, problems)
-            } else {
-                let policy = arguments.policy_name.as_deref();
-                let (config, problems) = source.compile_for(tools, policy);
-                if let Some(line) = config.and_then(|config| unchosen(&config, policy)) {
-                    return unusable(name.clone(), format!("{name}: {line}"));
-                }
-                (source, problems)
+            let policy = arguments.policy_name.as_deref();
+            match compiled(&source, tools, old, policy) {
+                Ok(problems) => (source, problems),
+                Err(line) => return unusable(name.clone(), format!("{name}: {line}")),
             }
         }
         Err(Trouble::Document(source, problems)) => (*source, problems),
@@ -165,6 +184,28 @@ fn check(file: &Path, tools: &[Tool<'_>], arguments: &Arguments, format: Format)
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (Report { file: name, valid, error: None, problems }, exit)
+}
+
+/// What is wrong with a policy, by itself, beside a server's tools, and in the place of an old one.
+fn compiled(
+    source: &Source,
+    tools: &[Tool<'_>],
+    old: Option<&Config>,
+    policy: Option<&str>,
+) -> Result<Vec<Problem>, String> {
+    let (config, mut problems) = match tools.is_empty() {
+        true => source.compile(),
+        false => source.compile_for(tools, policy),
+    };
+    let Some(config) = config else { return Ok(problems) };
+    if let Some(line) = unchosen(&config, policy).filter(|_| !tools.is_empty()) {
+        return Err(line);
+    }
+    if let Some(old) = old {
+        problems.extend(source.renewal(old, &config));
+        sort(&mut problems);
+    }
+    Ok(problems)
 }
 
 /// Why it is not known which policy is to be compared with the tools.

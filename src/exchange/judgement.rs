@@ -61,7 +61,7 @@ impl<'j, W: World> Judgement<'j, W> {
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
         self.work.renew(bytes.len());
-        let value = parse_body(bytes)?;
+        let value = parse_body(bytes, self.config.requests.bounds())?;
         match Body::read(&value)? {
             Body::Single(message) => {
                 self.head.agrees_with(&message)?;

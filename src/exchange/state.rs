@@ -5,6 +5,7 @@ use super::response::Response;
 use super::waiting::Waiting;
 use crate::identity::Caller;
 use crate::mcp::headers::Head;
+use crate::mcp::unread::Seeker;
 
 /// Where an exchange is.
 #[derive(Debug)]
@@ -14,7 +15,14 @@ pub(super) enum State {
     /// Nothing is left to judge.
     Passing,
     /// The body is being collected; this much of it is buffered.
-    Collecting { head: Box<Head>, caller: Box<Caller>, buffered: usize, early: Early },
+    Collecting {
+        head: Box<Head>,
+        caller: Box<Caller>,
+        buffered: usize,
+        early: Early,
+        /// The id that is looked for, where the body is too long to be read.
+        sought: Option<Box<Seeker>>,
+    },
     /// The call waits for an answer from outside.
     Waiting { waiting: Box<Waiting>, early: Early },
     /// Forwarded; the response is needed for this.

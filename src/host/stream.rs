@@ -25,8 +25,8 @@ pub(super) struct Stream {
 /// From where a step is performed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A callback for the request.
-    Request,
+    /// A callback for the request, of whose body so many bytes are held.
+    Request { held: usize },
     /// A callback for the response, of whose body so many bytes are passing.
     Response { passing: usize },
     /// Outside the stream's callbacks.
@@ -49,19 +49,19 @@ impl Stream {
             Some(headers) => {
                 let event =
                     Event::RequestHead { headers: &headers, follows: follows(end_of_stream) };
-                self.on(event, Place::Request)
+                self.on(event, Place::Request { held: 0 })
             }
-            None => self.on(Event::HostFailed, Place::Request),
+            None => self.on(Event::HostFailed, Place::Request { held: 0 }),
         }
     }
 
     pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Action {
         let event = Event::RequestBody { buffered, chunk: chunk(end_of_stream) };
-        self.on(event, Place::Request)
+        self.on(event, Place::Request { held: buffered })
     }
 
     pub(super) fn request_trailers(&mut self) -> Action {
-        self.on(Event::RequestTrailers, Place::Request)
+        self.on(Event::RequestTrailers, Place::Request { held: 0 })
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Action {
@@ -187,7 +187,7 @@ fn keep(record: &Record) {
 /// Changes headers; false if one stayed that was to go.
 fn edit(edits: &[HeaderEdit], place: Place) -> bool {
     let map = match place {
-        Place::Request | Place::Outside => MapType::HttpRequestHeaders,
+        Place::Request { .. } | Place::Outside => MapType::HttpRequestHeaders,
         Place::Response { .. } => MapType::HttpResponseHeaders,
     };
     edits.iter().all(|edit| {
@@ -196,13 +196,16 @@ fn edit(edits: &[HeaderEdit], place: Place) -> bool {
     })
 }
 
-/// Lets other bytes of the response pass than those that are there; false if they stayed.
+/// Puts other bytes of the body in the place of those that are there; false if they stayed.
 fn replace(body: Option<&[u8]>, place: Place) -> bool {
     match (body, place) {
         (Some(bytes), Place::Response { passing }) => {
             calls::replace(BufferType::HttpResponseBody, passing, bytes).is_ok()
         }
-        (Some(_), Place::Request | Place::Outside) => false,
+        (Some(bytes), Place::Request { held }) => {
+            calls::replace(BufferType::HttpRequestBody, held, bytes).is_ok()
+        }
+        (Some(_), Place::Outside) => false,
         (None, _) => true,
     }
 }

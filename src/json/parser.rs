@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Duplicates, Fault, FaultKind, Item, Member, Object, Value};
+use super::{Bounds, Duplicates, Fault, FaultKind, Item, Member, Object, Value};
 
 pub(super) struct Parser<'a> {
     text: &'a str,
@@ -16,14 +16,14 @@ pub(super) struct Parser<'a> {
 type Parsed<T> = Result<T, Fault>;
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str, duplicates: Duplicates, depth: usize, values: usize) -> Self {
+    pub(super) fn new(text: &'a str, duplicates: Duplicates, bounds: Bounds) -> Self {
         Parser {
             text,
             bytes: text.as_bytes(),
             at: 0,
             duplicates,
-            depth_left: depth,
-            values_left: values,
+            depth_left: bounds.depth,
+            values_left: bounds.values,
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Parser<'a> {
             let from = self.at;
             let value = self.value()?;
             let raw = self.slice(from, self.at)?;
-            object.0.push(Member { key, raw, value });
+            push(&mut object.0, Member { key, raw, value });
             self.skip_space();
             if self.eat(b'}') {
                 break;
@@ -89,7 +89,7 @@ impl<'a> Parser<'a> {
 
     fn array(&mut self) -> Parsed<Value<'a>> {
         let mut items = Vec::new();
-        self.each_item(|_, value| items.push(value))?;
+        self.each_item(|_, value| push(&mut items, value))?;
         Ok(Value::Array(items))
     }
 
@@ -263,4 +263,12 @@ impl<'a> Parser<'a> {
     fn fault(&self, kind: FaultKind) -> Fault {
         Fault { kind, at: self.at }
     }
+}
+
+/// Appends, taking memory for one where it is the first: most vectors of a hostile text hold one value, and else get room for four.
+fn push<T>(items: &mut Vec<T>, item: T) {
+    if items.is_empty() {
+        items.reserve_exact(1);
+    }
+    items.push(item);
 }

@@ -24,6 +24,8 @@ pub struct Head {
     pub framing: Framing,
     /// `X-Request-Id`, as Envoy made or accepted it.
     pub request_id: Option<Vec<u8>>,
+    /// How long a body is announced that is longer than what is read.
+    pub oversized: Option<String>,
     mirror: Mirror,
 }
 
@@ -80,6 +82,9 @@ pub enum Follows {
 
 /// The first revision whose clients must mirror method and name in headers.
 const MIRRORED_SINCE: &[u8] = b"2026-07-28";
+
+/// Most digits of a length that are repeated.
+const MAX_DIGITS: usize = 20;
 
 /// Judges a request by its headers.
 ///
@@ -174,14 +179,26 @@ impl<'h> Post<'h> {
             b"content-encoding" if !value.eq_ignore_ascii_case(b"identity") => {
                 return Err(Refusal::new(Reason::ContentEncoding, ""));
             }
-            b"content-length" if announced(value).is_none_or(|length| length > self.max_body) => {
-                return Err(Refusal::new(Reason::BodyTooLarge, ""));
-            }
+            b"content-length" => self.read_length(value)?,
             b"accept" => self.accept.add(value),
             b"x-request-id" => self.head.request_id = Some(value.to_vec()),
             mirrored if mirrored.starts_with(b"mcp-") => return self.read_mirrored(name, value),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A body that is announced too long is refused once its beginning has come, where the request's id is.
+    fn read_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let text = std::str::from_utf8(value).unwrap_or_default().trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::new(Reason::BodyTooLarge, "its length is no number"));
+        }
+        // A number beyond all numbers is long too.
+        if text.parse().is_ok_and(|length: usize| length <= self.max_body) {
+            return Ok(());
+        }
+        self.head.oversized = Some(text.get(..MAX_DIGITS).unwrap_or(text).to_owned());
         Ok(())
     }
 
@@ -219,10 +236,6 @@ fn once<T>(
         None => Ok(()),
         Some(_) => Err(Refusal::new(reason, name)),
     }
-}
-
-fn announced(value: &[u8]) -> Option<usize> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 /// A mirrored value: plain, or `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP, value encoding).

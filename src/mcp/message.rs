@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::Refusal;
 use super::call::{Call, Kind, SENSITIVE};
-use crate::bounds::{MAX_BATCH, MAX_NAMED_BYTES};
-use crate::json::{Duplicates, FaultKind, Object, Value, parse};
+use super::unread::request_id;
+use crate::bounds::{BODY_BYTES_PER_VALUE, MAX_BATCH, MAX_NAMED_BYTES};
+use crate::json::{Bounds, Duplicates, Fault, FaultKind, Object, Value, parse, parse_within};
 use crate::matcher::fold::{confusable_with_any, folded};
 use crate::matcher::path::has_meaning;
 use crate::reason::Reason;
@@ -70,22 +71,43 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// Reads the bytes of a body as one strict JSON value.
 ///
 /// # Errors
-/// A refusal that names what is wrong with the bytes.
-pub fn parse_body(bytes: &[u8]) -> Result<Value<'_>, Refusal> {
+/// A refusal that names what is wrong with the bytes; of JSON that is too large or has a key twice, under the request's id.
+pub fn parse_body(bytes: &[u8], bounds: Bounds) -> Result<Value<'_>, Refusal> {
     let refuse = |reason| Refusal::new(reason, "");
     let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe"];
     if marks.iter().any(|mark| bytes.starts_with(mark)) {
         return Err(refuse(Reason::ByteOrderMark));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| refuse(Reason::InvalidUtf8))?;
-    parse(text, Duplicates::Refuse).map_err(|fault| {
-        refuse(match fault.kind {
-            FaultKind::Syntax => Reason::InvalidJson,
-            FaultKind::Depth => Reason::TooDeep,
-            FaultKind::Size => Reason::TooComplex,
-            FaultKind::Duplicate => Reason::DuplicateKey,
-        })
+    parse_within(text, Duplicates::Refuse, bounds).map_err(|fault| {
+        let refusal = beyond(fault, bounds);
+        match fault.kind {
+            // What is no JSON has no id (JSON-RPC 2.0, section 5).
+            FaultKind::Syntax => refusal,
+            FaultKind::Depth | FaultKind::Size | FaultKind::Duplicate => {
+                refusal.answering(request_id(bytes).as_deref())
+            }
+        }
     })
+}
+
+/// Says what is wrong with a text, and of a bound also which one, where it was met, and by which setting it moves.
+fn beyond(fault: Fault, Bounds { depth, values }: Bounds) -> Refusal {
+    let at = fault.at;
+    match fault.kind {
+        FaultKind::Syntax => Refusal::new(Reason::InvalidJson, ""),
+        FaultKind::Duplicate => Refusal::new(Reason::DuplicateKey, ""),
+        FaultKind::Depth => {
+            let met = format!("more than {depth} levels at byte {at} (requests.max_depth)");
+            Refusal::new(Reason::TooDeep, met)
+        }
+        FaultKind::Size => {
+            let met = format!(
+                "more than {values} at byte {at} (one for {BODY_BYTES_PER_VALUE} bytes of requests.max_body_bytes)"
+            );
+            Refusal::new(Reason::TooComplex, met)
+        }
+    }
 }
 
 impl<'v> Body<'v> {
@@ -240,11 +262,12 @@ fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {
 #[cfg(test)]
 mod tests {
     use super::{Body, Message, parse_body};
+    use crate::json::Bounds;
     use crate::reason::Reason;
 
     /// The label of what becomes of a body.
     fn read(text: &str) -> String {
-        let outcome = parse_body(text.as_bytes()).and_then(|value| {
+        let outcome = parse_body(text.as_bytes(), Bounds::DOCUMENT).and_then(|value| {
             Body::read(&value).map(|body| match body {
                 Body::Single(Message::Request(request)) => match request.call {
                     Some(call) => format!("call {} {}", request.id.unwrap_or_default(), call.name),
@@ -279,7 +302,7 @@ mod tests {
             (call(r#""id":1,"params":{"name":"a","Name":"b"}"#), "ambiguous_key 1"),
             (call("\"id\":1,\"param\u{17f}\":{},\"params\":{\"name\":\"a\"}"), "ambiguous_key 1"),
             (call(r#""id":1,"params":{"name":"a"},"result":1"#), "invalid_message 1"),
-            (call(r#""id":1,"params":{"name":"a","name":"b"}"#), "duplicate_key "),
+            (call(r#""id":1,"params":{"name":"a","name":"b"}"#), "duplicate_key 1"),
             (r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#.into(), r#"Some("7") ping"#),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/x","params":null}"#.into(),
@@ -342,7 +365,11 @@ mod tests {
             (b"\"\xed\xa0\x80\"", Reason::InvalidUtf8),
             (b"", Reason::InvalidJson),
         ] {
-            assert_eq!(parse_body(bytes).unwrap_err().reason, expected, "{bytes:?}");
+            assert_eq!(
+                parse_body(bytes, Bounds::DOCUMENT).unwrap_err().reason,
+                expected,
+                "{bytes:?}"
+            );
         }
     }
 }

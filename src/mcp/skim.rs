@@ -6,14 +6,13 @@
 //! odd it is. Where the structure is broken, readers could disagree about where things stand, and nothing is known: that is told too. Not here: what a list
 //! holds, and whether a text is JSON.
 
+mod id;
 mod key;
 mod scan;
 
+use self::id::Id;
 use self::key::{Key, Name};
 use self::scan::{Byte, byte, string_run};
-
-/// Longest id that is remembered, in bytes.
-const MAX_ID_BYTES: usize = 256;
 
 /// The lists that are looked for, by their place in [`super::call::LISTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +40,10 @@ pub struct Skim {
     whole: bool,
     messages: u64,
     id: Id,
-}
-
-/// The id of the one message of a text.
-#[derive(Debug)]
-enum Id {
-    None,
-    /// Its own bytes; whether more of them follow.
-    Raw(Vec<u8>, bool),
-    /// It could be read in two ways.
-    Doubtful,
+    /// Whether the message has a method.
+    asks: bool,
+    /// Whether it has a result or an error, or what a lenient reader could take for one.
+    answers: bool,
 }
 
 /// Where the next byte stands.
@@ -99,7 +92,9 @@ impl Skim {
             ends_at_prose: false,
             whole: false,
             messages: 0,
-            id: Id::None,
+            id: Id::default(),
+            asks: false,
+            answers: false,
         }
     }
 
@@ -161,12 +156,14 @@ impl Skim {
     /// The raw id of the one message that the text is, where it can be read without guessing.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        match &self.id {
-            Id::Raw(raw, false) if self.messages == 1 && !self.broken && !self.prose => {
-                std::str::from_utf8(raw).ok()
-            }
-            Id::Raw(..) | Id::None | Id::Doubtful => None,
-        }
+        let clear = self.messages == 1 && !self.broken && !self.prose;
+        self.id.raw().filter(|_| clear)
+    }
+
+    /// The same of a text that is a request so far: the ids of responses are the other side's.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.id().filter(|_| self.asks && !self.answers)
     }
 
     /// Reads some bytes, at least one.
@@ -183,7 +180,7 @@ impl Skim {
                 return line.unwrap_or(rest.len()).max(1);
             }
             State::InKey => self.in_key(first),
-            State::Scalar if byte(first) == Byte::Scalar => self.record(&[first]),
+            State::Scalar if byte(first) == Byte::Scalar => self.id.record(&[first]),
             State::Top => self.top(first),
             _ if matches!(first, b' ' | b'\t' | b'\n' | b'\r') => self.end_scalar(),
             State::Scalar | State::AfterValue => {
@@ -210,7 +207,7 @@ impl Skim {
                 self.begin();
                 self.messages += 1;
                 if self.arrays > 0 || self.messages > 1 {
-                    self.id = Id::Doubtful;
+                    self.id.doubt();
                 }
                 (self.level, self.state) = (Level::Message, State::Member);
             }
@@ -267,9 +264,11 @@ impl Skim {
         self.state = State::Value;
         match self.name {
             Name::List => self.found = true,
-            Name::Id if matches!(self.id, Id::None) => self.id = Id::Raw(Vec::new(), true),
-            Name::Id | Name::LikeId => self.id = Id::Doubtful,
-            Name::Result | Name::Other => {}
+            Name::Id => self.id.begin(),
+            Name::LikeId => self.id.doubt(),
+            Name::Method => self.asks = true,
+            Name::Result | Name::Error => self.answers = true,
+            Name::Other => {}
         }
     }
 
@@ -278,17 +277,17 @@ impl Skim {
             (b'{', Name::Result) => (self.level, self.state) = (Level::Result, State::Member),
             (b'{' | b'[', name) => {
                 if name == Name::Id {
-                    self.id = Id::Doubtful;
+                    self.id.doubt();
                 }
                 self.below = if first == b'{' { (1, 0) } else { (0, 1) };
                 self.state = State::Below;
             }
             (b'"', _) => {
-                self.record(b"\"");
+                self.id.record(b"\"");
                 self.state = State::Text;
             }
             _ if byte(first) == Byte::Scalar => {
-                self.record(&[first]);
+                self.id.record(&[first]);
                 self.state = State::Scalar;
             }
             _ => self.broken = true,
@@ -319,12 +318,12 @@ impl Skim {
 
     fn text(&mut self, rest: &[u8]) -> usize {
         if std::mem::take(&mut self.escaped) {
-            self.record(rest.get(..1).unwrap_or_default());
+            self.id.record(rest.get(..1).unwrap_or_default());
             return 1;
         }
         let run = string_run(rest);
         let end = (run + 1).min(rest.len());
-        self.record(rest.get(..end).unwrap_or_default());
+        self.id.record(rest.get(..end).unwrap_or_default());
         match rest.get(run) {
             Some(b'"') => self.end_text(),
             Some(_) => self.escaped = true,
@@ -340,7 +339,7 @@ impl Skim {
                 State::Top
             }
             ((0, 0), Level::Message | Level::Result) => {
-                self.end_id();
+                self.id.end();
                 State::AfterValue
             }
             _ => State::Below,
@@ -375,25 +374,10 @@ impl Skim {
         run + 1
     }
 
-    fn record(&mut self, bytes: &[u8]) {
-        if let Id::Raw(raw, true) = &mut self.id {
-            raw.extend_from_slice(bytes.get(..MAX_ID_BYTES + 1).unwrap_or(bytes));
-            if raw.len() > MAX_ID_BYTES {
-                self.id = Id::Doubtful;
-            }
-        }
-    }
-
     fn end_scalar(&mut self) {
         if self.state == State::Scalar {
             self.state = State::AfterValue;
-            self.end_id();
-        }
-    }
-
-    fn end_id(&mut self) {
-        if let Id::Raw(_, open) = &mut self.id {
-            *open = false;
+            self.id.end();
         }
     }
 }

@@ -122,6 +122,10 @@ codes! {
     ArgumentValue = "P204",
     /// The argument is optional, or required, against what the condition supposes.
     ArgumentPresence = "P205",
+    /// A count that starts anew where this document takes the place of another.
+    CountRestarts = "P301",
+    /// A count that nothing goes on with there.
+    CountEnds = "P302",
 }
 
 impl Diagnostic {

@@ -4,6 +4,7 @@
 
 mod callers;
 pub mod fit;
+pub mod renewal;
 mod schema;
 mod text;
 

@@ -133,15 +133,32 @@ impl Section {
     /// URIs, whose other reading is `relaxed` where there is one, also a pattern that matches in that reading only.
     #[must_use]
     pub fn resembled(&self, name: &str, relaxed: Option<&str>) -> Option<&Alike> {
-        if self.exact.contains_key(name) || self.hide_exact.contains_key(name) {
-            return None;
-        }
+        let known = self.exact.contains_key(name) || self.hide_exact.contains_key(name);
+        if known { None } else { self.like(name, relaxed, |_| true) }
+    }
+
+    /// The same of keys alone, as if nothing were hidden.
+    #[must_use]
+    pub fn resembled_key(&self, name: &str, relaxed: Option<&str>) -> Option<&Alike> {
+        let known = self.exact.contains_key(name);
+        if known { None } else { self.like(name, relaxed, |alike| !alike.hides) }
+    }
+
+    fn like(
+        &self,
+        name: &str,
+        relaxed: Option<&str>,
+        counts: impl Fn(&Alike) -> bool,
+    ) -> Option<&Alike> {
         let other = relaxed.unwrap_or(name);
         let order = |(look, _): &(Box<str>, Alike)| look.chars().cmp(folded(other));
-        if let Ok(at) = self.looks.binary_search_by(order) {
-            return self.looks.get(at).map(|(_, alike)| alike);
+        let look = self.looks.binary_search_by(order).ok().and_then(|at| self.looks.get(at));
+        // Of a key and a line that look alike, the key is there.
+        if let Some((_, alike)) = look.filter(|(_, alike)| counts(alike)) {
+            return Some(alike);
         }
-        let mut rows = self.relaxed.iter().filter(|row| relaxed.is_some() || row.differs);
+        let rows = self.relaxed.iter().filter(|row| relaxed.is_some() || row.differs);
+        let mut rows = rows.filter(|row| counts(&row.alike));
         let found = rows.find(|row| row.pattern.matches(other) && !row.exact.matches(name));
         found.map(|row| &row.alike)
     }

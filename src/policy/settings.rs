@@ -1,5 +1,6 @@
 //! How the filter behaves beside the policy: how requests are read, denials answered, counts kept.
 
+use crate::json::Bounds;
 use crate::rate::limiter::Shards;
 
 /// How requests are read.
@@ -7,10 +8,20 @@ use crate::rate::limiter::Shards;
 pub struct Requests {
     /// The longest body that is read, in bytes.
     pub max_body_bytes: usize,
+    /// How deep it may be nested.
+    pub max_depth: usize,
     /// What becomes of batches.
     pub batch: Batch,
     /// Whether headers wait for the decision.
     pub hold_headers: HoldHeaders,
+}
+
+impl Requests {
+    /// How large the JSON of a body may be.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds::of_body(self.max_body_bytes, self.max_depth)
+    }
 }
 
 /// What becomes of batches.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::json::{Duplicates, Value, parse, written};
+use crate::json::{Bounds, Duplicates, Value, parse_within, written};
 use crate::mcp::call::Kind;
 use crate::mcp::message::{self, Body};
 
@@ -58,7 +58,9 @@ struct Params<'m> {
 /// What a body asks for, in short: the name of a tool, else the method with what it names. Empty where it is no single request.
 #[must_use]
 pub fn asked(body: &str) -> String {
-    let Ok(value) = parse(body, Duplicates::Refuse) else { return String::new() };
+    let Ok(value) = parse_within(body, Duplicates::Refuse, Bounds::of_any_body()) else {
+        return String::new();
+    };
     let Ok(Body::Single(message::Message::Request(request))) = Body::read(&value) else {
         return String::new();
     };

@@ -102,6 +102,7 @@ struct Data<'o> {
 #[must_use]
 pub fn denial_object(to: &Addressee, denial: &Denial, context: &Context<'_>) -> Option<String> {
     let id = to.id.as_deref()?;
+    let denial = &*denial.told();
     let name = to.name(denial.kind);
     let code = denial.reason.code();
     // As servers answer for what they do not have: nothing else may tell that it is there.
@@ -149,7 +150,7 @@ pub fn batch_refused_object(id: &str) -> String {
 /// The response to a request that the strict front door refuses.
 pub(super) fn refusal_object(refusal: &Refusal) -> String {
     let reason = refusal.reason;
-    let message = match refusal.detail {
+    let message = match &*refusal.detail {
         "" => reason.sentence().to_owned(),
         detail => format!("{}: {detail}", reason.sentence()),
     };

@@ -98,6 +98,7 @@ _EVERYTHING: Policy = {
         "default": "deny",
         "hide": ["completable-*"],
         "simple-prompt": {},
+        "completable-*": {},
         "args-prompt": {"action": "deny", "reason": REASON},
     },
     "sessions": {"pin": True},
@@ -145,6 +146,7 @@ _PYTHON: Policy = {
         "default": "deny",
         "hide": ["test://watched-resource"],
         "test://static-*": {},
+        "test://watched-resource": {},
         "test://static-binary": {"action": "deny", "reason": REASON},
         "test://template/*": _once("templates"),
     },
@@ -153,6 +155,7 @@ _PYTHON: Policy = {
         "hide": ["test_prompt_with_embedded_*"],
         "test_simple_prompt": {},
         "test_prompt_with_arguments": _once("prompts"),
+        "test_prompt_with_embedded_*": {},
         "test_prompt_with_image": {"action": "deny", "reason": REASON},
     },
 }

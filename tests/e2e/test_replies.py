@@ -21,10 +21,11 @@ CARD = "4000-1234-5678-9010"
 POLICY: dict[str, Any] = {
     "version": "1",
     "default": "deny",
-    "hide": ["secret_tool"],
+    "hide": ["secret_tool", "listed_secret"],
     "all_tools": {"limits": [{"counter": "all", "window": "week", "max": 100000}]},
     "tools": {
         "search": {},
+        "listed_secret": {},
         "never": {"action": "deny", "reason": "Nobody does this."},
         "never_said_why": {"action": "deny"},
         "drop_*": {"action": "deny"},
@@ -174,12 +175,25 @@ def test_what_cannot_be_checked_is_told_by_path_and_type(
     assert "Over 100" not in error["message"], "on_deny replaces what could not be checked"
 
 
-def test_a_hidden_tool_answers_as_if_it_did_not_exist(gateway: Gateway) -> None:
-    response = gateway.call("main", "secret_tool")
+def test_a_hidden_tool_that_no_entry_lists_answers_as_any_other_that_none_lists(gateway: Gateway) -> None:
+    def answer(tool: str) -> tuple[int, list[tuple[bytes, bytes]], str]:
+        response = gateway.call("main", tool)
+        text = re.sub(r'"requestId":"[^"]*"', '"requestId":""', response.body.decode())
+        headers = [each for each in response.headers if each[0].lower() not in (b"date", b"content-length", b"x-request-id")]
+        return response.status, headers, text.replace(tool, "NAME")
+
+    found = answer("secret_tool")
+    assert found == answer("no_such_tool") and "not allowed by policy" in found[2]
+    _, line = logged(gateway, "/log/hidden", "main", "secret_tool")
+    assert (line["mcp_reason"], line["mcp_rule"]) == ("tool_hidden", "/hide/0")
+
+
+def test_a_hidden_tool_that_an_entry_lists_answers_as_if_it_did_not_exist(gateway: Gateway) -> None:
+    response = gateway.call("main", "listed_secret")
     assert json.loads(response.body) == {
         "jsonrpc": "2.0",
         "id": 7,
-        "error": {"code": -32602, "message": "Unknown tool: secret_tool"},
+        "error": {"code": -32602, "message": "Unknown tool: listed_secret"},
     }
 
 
@@ -354,7 +368,7 @@ def test_shadow_does_not_open_the_front_door(gateway: Gateway) -> None:
     response = post(
         gateway.port("shadow"), '{"jsonrpc":"2.0","id":7,"method":"ping","method":"tools/call","params":{"name":"x"}}'
     )
-    assert (response.status, error_of(response)["reason"]) == (400, "duplicate_key")
+    assert (response.status, error_of(response)["reason"]) == (200, "duplicate_key")
     assert not gateway.arrivals(before)
 
 

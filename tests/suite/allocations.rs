@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use mcp_policy::decision::{Matched, decide};
+use mcp_policy::json::Bounds;
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
@@ -51,7 +52,7 @@ fn deciding_allocates_nothing() {
     ] {
         for tool in ["pay", "pal", "Pay", "unlisted", "xx"] {
             let body = tools_call("1", tool, Some(arguments));
-            let value = parse_body(body.as_bytes()).unwrap();
+            let value = parse_body(body.as_bytes(), Bounds::DOCUMENT).unwrap();
             let Ok(Body::Single(Message::Request(request))) = Body::read(&value) else {
                 panic!("a request")
             };

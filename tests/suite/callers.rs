@@ -169,7 +169,7 @@ fn a_credential_without_one_spelling_is_refused_only_where_it_tells_callers_apar
     let condition = r#"{"version":"1","default":"allow","tools":{"t":{"deny_if":[{"conditions":[{"path":"identity.grant","op":"eq","value":"x"}]}]}}}"#;
     let key =
         r#","identity":{"grant":{"header":"x-agent"},"keys":{"key":{"credential":"x-api-key"}}}"#;
-    let refused = "400 credential_ambiguous";
+    let refused = "200 credential_ambiguous";
     for (filter, tool, expected) in [
         (with("", ""), "t", refused),
         (with("", ""), "free", "ran"),
@@ -209,7 +209,7 @@ fn other_credentials_sessions_and_addresses_have_one_spelling_too() {
     let shorthand = Filter::new(&format!(
         r#"{{"version":"1","default":"allow"{trusted},"tools":{{"t":{{"rate_limit":{{"max":1,"window":"month"}}}}}}}}"#
     ));
-    let (once, refused) = ("200 limit_reached", "400 credential_ambiguous");
+    let (once, refused) = ("200 limit_reached", "200 credential_ambiguous");
     let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
     let braced = format!("{{{}}}", uuid.to_uppercase());
     let mut wrong = Vec::new();

@@ -49,17 +49,20 @@ fn send(
     }
     assert_eq!(flow, if hold == HoldHeaders::Never { Flow::Continue } else { Flow::Pause });
     let mut sizes = sizes.iter().copied();
-    while world.body.len() < body.len() {
-        let size = sizes.next().unwrap_or(usize::MAX).min(body.len() - world.body.len());
-        let from = world.body.len();
+    let mut from = 0;
+    while from < body.len() {
+        let size = sizes.next().unwrap_or(usize::MAX).min(body.len() - from);
         world.body.extend_from_slice(&body[from..from + size]);
-        let whole = world.body.len() == body.len();
+        from += size;
+        let whole = from == body.len();
         let chunk = if whole && end == End::Body { Chunk::Last } else { Chunk::More };
-        let flow = piece(exchange, world, chunk);
-        if chunk == Chunk::Last || matches!(flow, Flow::Reply(_)) {
-            return flow;
+        let event = Event::RequestBody { buffered: world.body.len(), chunk };
+        let step = exchange.on(world, event);
+        if chunk == Chunk::Last || matches!(step.flow, Flow::Reply(_)) {
+            return step.flow;
         }
-        assert_eq!(flow, Flow::Pause, "nothing goes on before the end");
+        assert_eq!(step.flow, Flow::Pause, "nothing goes on before the end");
+        world.body = step.body.unwrap_or(std::mem::take(&mut world.body));
     }
     match end {
         End::Trailers => exchange.on(world, Event::RequestTrailers).flow,
@@ -150,6 +153,75 @@ fn outcomes() {
             let found = outcome(body.as_bytes(), &[], end, HoldHeaders::Always);
             assert!(found.contains(&expected), "{body} {end:?}: {found}");
         }
+    }
+}
+
+/// A client waits for an answer under its id, and the Python SDK 1.x ends the session at an HTTP error (case 08).
+#[test]
+fn a_refusal_answers_the_request_where_its_id_can_be_read() {
+    let call = |arguments: &str| tools_call("7", "ok", Some(arguments));
+    let last = |method: &str| {
+        format!(r#"{{"method":"{method}","params":{{"x":"{}"}},"id":7}}"#, "x".repeat(3000))
+    };
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"x":"{}"}}}}"#, "x".repeat(3000));
+    for (body, status, expected) in [
+        (
+            call(&format!("{{\"x\":{}{}}}", "[".repeat(126), "]".repeat(126))),
+            200,
+            "than 128 levels at byte",
+        ),
+        (
+            call(&format!("{{\"x\":\"{}\"}}", "x".repeat(3000))),
+            200,
+            "more than requests.max_body_bytes, 2000",
+        ),
+        (call(r#"{"x":1,"x":2}"#), 200, "duplicate_key"),
+        // What is no JSON has no id.
+        (call(r#"{"x":NaN}"#), 400, "invalid_json"),
+        (tools_call("7", "ok", Some("[]")), 200, "invalid_params"),
+        (last("tools/call"), 200, "body_too_large"),
+        // The id is the server's, who may have used it for a request as the client has.
+        (answer, 413, "body_too_large"),
+        (format!("[{}]", call(r#"{"x":1,"x":2}"#)), 400, "duplicate_key"),
+    ] {
+        let found = outcome(body.as_bytes(), &[], End::Body, HoldHeaders::Always);
+        let id = if status == 200 { "\"id\":7" } else { "\"id\":null" };
+        let fits = found.starts_with(&status.to_string()) && found.contains(id);
+        assert!(fits && found.contains(expected), "{body}: {found}");
+    }
+}
+
+#[test]
+fn a_body_that_is_announced_too_long_is_dropped_until_its_id_is_known() {
+    let store = MemoryStore::default();
+    let mut headers = post_headers("").to_vec();
+    headers.push((b"content-length", b"3000"));
+    headers.push((b"accept", b"text/event-stream"));
+    let body = tools_call("7", "ok", Some(&format!("{{\"x\":\"{}\"}}", "x".repeat(3000))));
+    let late = format!(r#"{{"method":"a","params":{{"x":"{}"}},"id":7}}"#, "x".repeat(2970));
+    let trailers = |body: &str| (body.to_owned(), 100, End::Trailers);
+    for ((sent, size, end), expected) in [
+        ((body.clone(), 100, End::Body), 200),
+        ((body.clone(), 1, End::Body), 200),
+        ((late.clone(), 100, End::Body), 200),
+        (trailers(&late), 200),
+        (trailers(late.split_once("},\"id\"").unwrap().0), 413),
+        // Shorter than announced: it is not judged.
+        (trailers(&tools_call("7", "ok", None)), 200),
+        (trailers("{\"a\":[}"), 413),
+    ] {
+        let sizes = vec![size; sent.len() / size];
+        let mut world = World::new(&store);
+        let mut exchange = exchange(&config());
+        let bytes = sent.as_bytes();
+        let always = HoldHeaders::Always;
+        let flow = send(&mut exchange, &mut world, &headers, bytes, &sizes, end, always);
+        let Flow::Reply(reply) = flow else { panic!("{sent}: {flow:?}") };
+        assert_eq!(reply.status, expected, "{sent}");
+        let text = String::from_utf8(reply.body).unwrap();
+        assert!(text.contains("3000, more than requests.max_body_bytes, 2000"), "{text}");
+        assert_eq!(text.starts_with("event: "), reply.status == 200, "{text}");
+        assert!(world.body.len() <= size, "nothing of it is kept");
     }
 }
 

@@ -46,6 +46,10 @@ mod doors;
 #[cfg(test)]
 mod limits;
 
+/// Which counts an update starts anew.
+#[cfg(test)]
+mod renewal;
+
 /// Who is counted as whom.
 #[cfg(test)]
 mod callers;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mcp_policy::enforce::{Enforcer, Governed, Outcome};
 use mcp_policy::exchange::{Exchange, Holds};
 use mcp_policy::identity::Caller;
-use mcp_policy::json::Value;
+use mcp_policy::json::{Bounds, Value};
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
@@ -79,7 +79,7 @@ impl Engine {
             Ok(Admission::Judge(head)) => *head,
             other => panic!("not a POST: {other:?}"),
         };
-        let value = parse_body(body.as_bytes()).unwrap();
+        let value = parse_body(body.as_bytes(), Bounds::DOCUMENT).unwrap();
         let message = match Body::read(&value) {
             Ok(Body::Single(Message::Request(request))) => request,
             other => panic!("not a call: {other:?}"),

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
 
-use mcp_policy::json::{Duplicates, Member, Object, Value, parse};
+use mcp_policy::json::{Bounds, Duplicates, Member, Object, Value, parse_within};
 use mcp_policy::rehearsal::body::body_of;
 use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
 use mcp_policy::rehearsal::{Request, Response, Target};
@@ -154,7 +154,7 @@ impl Lines {
 
     fn call(&mut self, line: &[u8], place: &str) -> Result<Call, String> {
         let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
-        let value = parse(text, Duplicates::Keep)
+        let value = parse_within(text, Duplicates::Keep, Bounds::of_any_body())
             .map_err(|fault| format!("not JSON: {} at byte {}", fault.kind.describe(), fault.at))?;
         let Some(object) = value.as_object() else {
             return Err(format!("expected an object, found {}", value.kind()));

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::expected::Lists;
-use crate::json::{Duplicates, Value, parse};
 use crate::listing::{Cause, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
 use crate::mcp::sse::{Gate, Look, Verdict};
+use crate::mcp::unread::is_id;
 use crate::policy::compiled::{Config, Policy};
 use crate::reply::list_unreadable_object;
 
@@ -213,15 +213,6 @@ fn skim(reading: Reading, wanted: Wanted) -> Skim {
     match reading {
         Reading::Page => Skim::of_page(wanted),
         Reading::List | Reading::Json | Reading::Events => Skim::new(wanted),
-    }
-}
-
-/// Whether bytes are an id that MCP allows.
-fn is_id(raw: &str) -> bool {
-    match parse(raw, Duplicates::Refuse) {
-        Ok(Value::String(_)) => true,
-        Ok(Value::Number(text)) => !text.contains(['.', 'e', 'E']),
-        Ok(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | Err(_) => false,
     }
 }
 

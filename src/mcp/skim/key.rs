@@ -11,6 +11,8 @@ const MAX_KEY_CHARS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Result,
+    Error,
+    Method,
     List,
     Id,
     /// Not `id`, but a lenient reader could take it for that.
@@ -138,6 +140,8 @@ impl Key {
     pub(super) fn of_message(&self) -> Name {
         match () {
             () if self.could_be("result") => Name::Result,
+            () if self.could_be("error") => Name::Error,
+            () if self.seen == "method" && !self.altered && !self.long => Name::Method,
             () if self.seen == "id" && !self.altered && !self.long => Name::Id,
             () if self.could_be("id") => Name::LikeId,
             () => Name::Other,

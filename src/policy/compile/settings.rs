@@ -2,8 +2,8 @@
 
 use super::doors;
 use crate::bounds::{
-    DEFAULT_BODY_BYTES, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES, MAX_ENTRIES,
-    MAX_LIST_BYTES,
+    DEFAULT_BODY_BYTES, DEFAULT_BODY_DEPTH, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES,
+    MAX_BODY_DEPTH, MAX_ENTRIES, MAX_LIST_BYTES,
 };
 use crate::policy::binding::Bindings;
 use crate::policy::diagnostic::Code;
@@ -56,15 +56,15 @@ fn max_list_bytes(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<usize>
     let mut fields = reader.fields(&field)?;
     let max_list_bytes = match fields.take("max_list_bytes") {
         None => Some(DEFAULT_LIST_BYTES),
-        Some(field) => bytes(&field, MAX_LIST_BYTES, reader),
+        Some(field) => up_to(&field, MAX_LIST_BYTES, reader),
     };
     reader.close(&fields);
     max_list_bytes
 }
 
-fn bytes(field: &Field<'_>, most: usize, reader: &mut Reader) -> Option<usize> {
+fn up_to(field: &Field<'_>, most: usize, reader: &mut Reader) -> Option<usize> {
     let most = u32::try_from(most).unwrap_or(u32::MAX);
-    reader.whole(field, 1, most).and_then(|bytes| usize::try_from(bytes).ok())
+    reader.whole(field, 1, most).and_then(|number| usize::try_from(number).ok())
 }
 
 fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
@@ -86,6 +86,7 @@ fn requests(
 ) -> Option<(Requests, Doors)> {
     let defaults = Requests {
         max_body_bytes: DEFAULT_BODY_BYTES,
+        max_depth: DEFAULT_BODY_DEPTH,
         batch: Batch::Decide,
         hold_headers: HoldHeaders::Auto,
     };
@@ -95,7 +96,11 @@ fn requests(
     let mut fields = reader.fields(&field)?;
     let max_body_bytes = match fields.take("max_body_bytes") {
         None => Some(defaults.max_body_bytes),
-        Some(field) => bytes(&field, MAX_BODY_BYTES, reader),
+        Some(field) => up_to(&field, MAX_BODY_BYTES, reader),
+    };
+    let max_depth = match fields.take("max_depth") {
+        None => Some(defaults.max_depth),
+        Some(field) => up_to(&field, MAX_BODY_DEPTH, reader),
     };
     let batch = match fields.take("batch") {
         None => Some(defaults.batch),
@@ -114,8 +119,8 @@ fn requests(
     };
     let doors = doors::read(&mut fields, bindings, reader);
     reader.close(&fields);
-    let (max_body_bytes, batch) = (max_body_bytes?, batch?);
-    Some((Requests { max_body_bytes, batch, hold_headers: hold_headers? }, doors?))
+    let (max_body_bytes, max_depth, batch) = (max_body_bytes?, max_depth?, batch?);
+    Some((Requests { max_body_bytes, max_depth, batch, hold_headers: hold_headers? }, doors?))
 }
 
 fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {

@@ -94,8 +94,15 @@ pub(super) const SECTIONS: &[Section] = &[
                 "max_body_bytes",
                 Kind::Whole(1, 16_777_216),
                 Default("1048576"),
-                "The longest body that is read; a longer one is refused.",
+                "The longest body that is read; a longer one is refused. Its JSON may have a value for each 4 bytes of this, and at least 131072.",
                 "65536",
+            ),
+            field(
+                "max_depth",
+                Kind::Whole(1, 512),
+                Default("128"),
+                "How many levels of objects and arrays the JSON of a body may have; a deeper one is refused.",
+                "200",
             ),
             field(
                 "batch",

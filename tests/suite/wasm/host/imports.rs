@@ -273,14 +273,15 @@ impl<'g> Guest<'g> {
 
     fn set_buffer(&mut self, [kind, start, size, bytes, bytes_size]: [u32; 5]) -> u32 {
         let bytes = self.read(bytes, bytes_size);
-        match self.stream().filter(|_| kind == 1 && start == 0) {
-            None => BAD_ARGUMENT,
-            Some(stream) => {
-                let size = (size as usize).min(stream.passing.len());
-                stream.passing.splice(..size, bytes);
-                OK
-            }
-        }
+        let Some(stream) = self.stream().filter(|_| start == 0) else { return BAD_ARGUMENT };
+        let buffer = match kind {
+            0 => &mut stream.buffer,
+            1 => &mut stream.passing,
+            _ => return BAD_ARGUMENT,
+        };
+        let size = (size as usize).min(buffer.len());
+        buffer.splice(..size, bytes);
+        OK
     }
 
     fn property(&mut self, [path, size, out, out_size]: [u32; 4]) -> u32 {
