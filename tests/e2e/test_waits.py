@@ -36,6 +36,7 @@ LISTENERS = {
     name: Listener(POLICY, asking, *changes)
     for name, changes in {
         "yes": (), "no": (), "nonsense": (), "late": (), "gone": (), "held": (without_hold,), "trailers": (with_trailers,), "huge": (),
+        "held, trailers": (without_hold, with_trailers),
     }.items()
 }
 
@@ -67,10 +68,18 @@ def pay(gateway: Gateway, listener: str) -> Response:
         return connection.receive()
 
 
+def pay_with_trailers(gateway: Gateway, listener: str) -> Response:
+    head = b"POST /mcp HTTP/1.1\r\nhost: mcp.test\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = call("pay").encode()
+    with H1(gateway.port(listener)) as connection:
+        connection.send(head + b"%x\r\n%b\r\n0\r\nx-end: 1\r\n\r\n" % (len(body), body))
+        return connection.receive()
+
+
 def outcome(gateway: Gateway, listener: str) -> tuple[str, list[Arrival], list[Arrival]]:
     """What the client reads, what was asked, and what ran."""
     since = gateway.upstream.count()
-    response = pay(gateway, listener)
+    response = (pay_with_trailers if "trailers" in listener else pay)(gateway, listener)
     arrivals = gateway.arrivals(since)
     asked = [each for each in arrivals if each.path == QUESTIONS]
     # Where headers are not held, those of a denied call go ahead; its body never does.
@@ -92,6 +101,14 @@ def test_a_yes_lets_the_call_run_once_and_the_limit_holds(gateway: Gateway, list
             assert question["resource"] == {"type": "tool", "id": "pay"}
         for each in ran:
             assert bytes(each.body).decode() == call("pay"), "forwarded byte for byte"
+
+
+def test_after_a_pause_of_everything_a_call_with_trailers_runs_whole_or_not_at_all(gateway: Gateway) -> None:
+    answer(gateway, b'{"decision":true}')
+    for _ in range(5):
+        said, _, ran = outcome(gateway, "held, trailers")
+        assert said in ("ran", "headers_not_held", "limit_reached")
+        assert [bytes(each.body).decode() for each in ran] == ([call("pay")] if said == "ran" else [])
 
 
 @pytest.mark.parametrize(
