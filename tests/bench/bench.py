@@ -35,7 +35,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,7 @@ TYPES = "type.googleapis.com/envoy.extensions.filters.http"
 CALLERS = 8  # Connections, each with a credential of its own and one call under way.
 TOOLS = [f"tool_{number:02}" for number in range(100)]
 PLENTY = 1_000_000_000
+OTHER_BUILD = ", the other build"
 TARGET = 0.5  # Of what Envoy's own filters add.
 
 Filters = list[dict[str, Any]]
@@ -552,6 +553,29 @@ def price_of_the_sdk(measurement: Measurement) -> str:
     )
 
 
+def beside(variants: list[Variant], other: Path) -> list[Variant]:
+    """The variants with our filter, each followed by itself under another build of it."""
+    pairs = []
+    for variant in variants:
+        pairs.append(variant)
+        if variant.policy and variant.wasm is None:
+            pairs.append(replace(variant, name=f"{variant.name}{OTHER_BUILD}", wasm=other))
+    return pairs
+
+
+def changes(measurement: Measurement) -> list[str]:
+    """What each variant costs beside itself under the other build, from the rounds that they have in common."""
+    named = {variant.name: costs for variant, costs in measurement.rounds.items()}
+    lines = []
+    for name, costs in named.items():
+        if f"{name}{OTHER_BUILD}" not in named:
+            continue
+        more = [own - before for own, before in zip(costs, named[f"{name}{OTHER_BUILD}"], strict=True)]
+        low, high = measurement.interval(partial(median_at, values=more))
+        lines.append(f"- {name}: {statistics.median(more):+.1f} µs (95% interval {low:+.1f} to {high:+.1f})")
+    return ["", "Beside the other build:", "", *lines]
+
+
 def setting(wasm: Path, plan: Plan) -> list[str]:
     """When, where and on what it was measured."""
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
@@ -574,6 +598,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute, wider intervals")
     parser.add_argument("--all", action="store_true", help="more variants, which take the costs apart")
     parser.add_argument("--bindings", action="store_true", help="other variants: 1, 10 and 1000 policies, and tokens")
+    parser.add_argument("--against", type=Path, metavar="WASM", help="another build of the filter, in the same rounds")
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
@@ -585,8 +610,12 @@ def main() -> None:
         # A copy: a build in the meantime must not change what is measured.
         wasm = Path(shutil.copy(rig.WASM, directory))
         variants = binding_variants() if options.bindings else VARIANTS + MORE * options.all
+        if options.against:
+            variants = beside(variants, Path(shutil.copy(options.against, Path(directory) / "other.wasm")))
         measurement = measure(variants, wasm, plan)
         conclusion = growth(measurement) if options.bindings else [verdict(measurement)]
+        if options.against:
+            conclusion += changes(measurement)
         if FLOOR_SDK in measurement.rounds:
             conclusion.append(f"\n{price_of_the_sdk(measurement)}")
         lines = [*setting(wasm, plan), "", *table(measurement), "", *conclusion]
@@ -594,7 +623,8 @@ def main() -> None:
     if any(measurement.errors.values()):
         raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")
     if options.keep:
-        results = RESULTS.with_name("results-bindings.md") if options.bindings else RESULTS
+        kind = "-bindings" if options.bindings else "-against" if options.against else ""
+        results = RESULTS.with_name(f"results{kind}.md")
         results.write_text("\n".join([HEADING, "", *lines, ""]))
 
 
