@@ -14,7 +14,7 @@ SIZE_LIMIT := 1350000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
+.PHONY: help wasm cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ e2e: wasm cargo venv prometheus clients rmcp-client ## The end-to-end tests, on 
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy $(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs
+
+fuzz: cargo ## Fuzz every reader, for SECONDS_EACH (60) each; TARGETS="json uri" chooses some
+	@tests/fuzz/run.sh $(TARGETS)
 
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py
