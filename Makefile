@@ -16,7 +16,7 @@ SIZE_LIMIT := 1400000
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 export MCP_POLICY_WASM_ASKS := $(CURDIR)/$(WASM_ASKS)
 
-.PHONY: help wasm wasm-asks cli check test e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
+.PHONY: help wasm wasm-asks cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ e2e: wasm wasm-asks cargo venv prometheus clients rmcp-client ## The end-to-end 
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy $(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs
+
+fuzz: cargo ## Fuzz every reader, for SECONDS_EACH (60) each; TARGETS="json uri" chooses some
+	@tests/fuzz/run.sh $(TARGETS)
 
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py

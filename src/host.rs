@@ -6,6 +6,13 @@
 mod metadata;
 mod origin;
 
+/// Reads any bytes as metadata.
+#[cfg(fuzzing)]
+pub(crate) fn read_metadata(bytes: &[u8]) {
+    let _ = metadata::of_filter(bytes, "a");
+    let _ = origin::of_details(bytes);
+}
+
 #[cfg(target_os = "wasi")]
 mod calls;
 #[cfg(target_os = "wasi")]

@@ -77,5 +77,11 @@ pub mod rehearsal;
 pub mod trace;
 
 // What of it is pure is built for tests too.
-#[cfg(any(target_os = "wasi", test))]
+#[cfg(any(target_os = "wasi", test, fuzzing))]
 mod host;
+
+/// For `tests/fuzz` alone: reads what Envoy says of a request.
+#[cfg(fuzzing)]
+pub fn read_metadata(bytes: &[u8]) {
+    host::read_metadata(bytes);
+}

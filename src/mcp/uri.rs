@@ -236,8 +236,17 @@ fn decoded(text: &str, kept: impl Fn(u8) -> bool) -> Option<String> {
         }
         bytes.extend_from_slice(rest.as_bytes());
     }
-    let text = String::from_utf8(bytes).ok()?;
-    (!text.contains(odd)).then(|| nfc(&text).replace('*', "%2A"))
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains(odd))?;
+    let text = nfc(&text).replace('*', "%2A");
+    // A mark behind an escape would join its last letter, and what it escapes would have two spellings.
+    (has_whole_escapes(&text) && *nfc(&text) == *text).then_some(text)
+}
+
+fn has_whole_escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|piece| {
+        let digits = piece.get(..2);
+        digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    })
 }
 
 #[cfg(test)]
@@ -306,6 +315,10 @@ mod tests {
             "http://127.1/a",
             "http://0x7f000001/a",
             "http://2130706433/a",
+            "memo:/x*\u{30c}",
+            "memo:/x%2A\u{30c}",
+            "memo:/x%2a%CC%8C",
+            "memo:/x%3F\u{307}?a=%3D\u{30c}",
         ] {
             assert_eq!(canonical(uri), None, "{uri}");
         }

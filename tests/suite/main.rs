@@ -18,6 +18,10 @@ mod decisions;
 #[cfg(test)]
 mod properties;
 
+/// What must hold of any bytes: the functions that are fuzzed.
+#[cfg(test)]
+mod fuzz;
+
 /// Texts that look like others, and Unicode's data.
 #[cfg(test)]
 mod disguises;

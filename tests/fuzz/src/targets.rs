@@ -1,0 +1,331 @@
+//! What must hold of any bytes: one function for each reader, which panics where it does not hold.
+//!
+//! `make fuzz` feeds them with coverage as the guide; `tests/suite/fuzz.rs` feeds them with changed seeds in `make check`.
+
+use std::rc::Rc;
+
+use mcp_policy::exchange::{Chunk, Event, Exchange, Flow, Holds};
+use mcp_policy::identity::Caller;
+use mcp_policy::json::{Bounds, Duplicates, FaultKind, Value, parse};
+use mcp_policy::mcp::headers::facts::Facts;
+use mcp_policy::mcp::headers::{Follows, Header};
+use mcp_policy::mcp::message::{Body, Message, parse_body};
+use mcp_policy::mcp::outcome::Origin;
+use mcp_policy::mcp::unread::{Seeker, request_id};
+use mcp_policy::mcp::uri::{canonical, relax};
+use mcp_policy::policy::binding::RouteFact;
+use mcp_policy::policy::callers::Peer;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::settings::HoldHeaders;
+use mcp_policy::rate::memory::MemoryStore;
+use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
+use mcp_policy::source::Source;
+use mcp_policy::time::UnixMillis;
+
+/// A reader, by the name that `make fuzz` gives it.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them.
+pub(crate) const TARGETS: [(&str, Target); 7] = [
+    ("json", json),
+    ("request", request),
+    ("response", response),
+    ("policy", policy),
+    ("uri", uri),
+    ("identity", identity),
+    ("table", table),
+];
+
+const POLICY: &str = r#"{"version":"1","default":"deny","hide":["secret"],"requests":{"max_body_bytes":2000},
+    "identity":{"grant":[{"jwt_claim":"sub"},{"credential":"authorization"}],"keys":{"team":{"jwt_claim":["a.b","c"]}}},
+    "tools":{"ok":{},"never":{"action":"deny"},"few":{"rate_limit":"3/day"},
+        "pay":{"require":[{"conditions":[{"path":"args.amount","op":"lte","value":5}]}]}}}"#;
+
+fn config() -> Rc<Config> {
+    let loaded = Config::load(POLICY.as_bytes(), "fuzz");
+    Rc::new(loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config)
+}
+
+/// What serde_json takes for JSON we take too, and nothing else; what is skimmed of it agrees with what is read.
+fn json(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let theirs: Result<serde_json::Value, _> = serde_json::from_str(text);
+    match (parse(text, Duplicates::Keep), theirs) {
+        (Err(fault), Ok(_)) => assert_ne!(fault.kind, FaultKind::Syntax, "{text}"),
+        // Numbers that no double holds are errors there.
+        (Ok(_), Err(error)) => {
+            assert!(error.to_string().contains("out of range"), "{text}: {error}")
+        }
+        (Ok(_), Ok(_)) | (Err(_), Err(_)) => {}
+    }
+    let skimmed = request_id(bytes);
+    let mut seeker = Seeker::default();
+    bytes.iter().for_each(|byte| seeker.push(&[*byte]));
+    if let Ok(value) = parse_body(bytes, Bounds::DOCUMENT) {
+        let id = value.as_object().and_then(|envelope| envelope.member("id"));
+        if let Some(found) = &skimmed {
+            assert_eq!(id.map(|id| id.raw), Some(&**found), "{text}");
+            assert_eq!(seeker.request_id(), skimmed, "{text}");
+        }
+        if let Ok(Body::Single(Message::Request(request))) = Body::read(&value)
+            && let Some(id) = request.id.filter(|id| id.len() <= 256)
+        {
+            assert_eq!(skimmed.as_deref(), Some(id), "{text}");
+        }
+    }
+}
+
+/// A world in which the body is there, and nobody else.
+struct World<'w> {
+    store: &'w MemoryStore,
+    body: &'w [u8],
+    chunk: &'w [u8],
+    media: &'w [u8],
+    /// Every claim of a token.
+    claim: Option<&'w Value<'static>>,
+}
+
+impl<'w> World<'w> {
+    fn new(store: &'w MemoryStore, body: &'w [u8]) -> World<'w> {
+        World { store, body, chunk: b"", media: b"", claim: None }
+    }
+}
+
+impl mcp_policy::world::World for World<'_> {
+    type Store = MemoryStore;
+    type Witness = ();
+
+    fn now(&self) -> Option<UnixMillis> {
+        Some(UnixMillis(1_700_000_000_000))
+    }
+
+    fn store(&self) -> &MemoryStore {
+        self.store
+    }
+
+    fn witness(&self) -> &() {
+        &()
+    }
+
+    fn claim(&self, _: &str, _: &[Box<str>]) -> Option<Value<'static>> {
+        self.claim.cloned()
+    }
+
+    fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn route(&self, _: RouteFact<'_>) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
+        self.body.get(..length).map(<[u8]>::to_vec)
+    }
+
+    fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
+        read(&[(b":status", b"200"), (b"content-type", self.media)])
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Server
+    }
+
+    fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {
+        self.chunk.get(..length).map(<[u8]>::to_vec)
+    }
+}
+
+const HEADERS: [Header<'static>; 5] = [
+    (b":method", b"POST"),
+    (b":path", b"/mcp"),
+    (b":authority", b"h"),
+    (b"content-type", b"application/json"),
+    (b"authorization", b"Bearer t"),
+];
+
+/// The bytes of an input, and where they are cut: the first says how long pieces are.
+fn cut(bytes: &[u8]) -> (usize, &[u8]) {
+    match bytes.split_first() {
+        Some((size, rest)) => (usize::from(*size).max(1), rest),
+        None => (1, bytes),
+    }
+}
+
+fn exchange() -> Exchange {
+    Exchange::new(config(), Rc::new(Holds::new(HoldHeaders::Always)))
+}
+
+fn sent(body: &[u8], size: usize) -> Flow {
+    let store = MemoryStore::default();
+    let mut exchange = exchange();
+    let follows = if body.is_empty() { Follows::Nothing } else { Follows::Body };
+    let mut world = World::new(&store, b"");
+    let mut flow = exchange.on(&world, Event::RequestHead { headers: &HEADERS, follows }).flow;
+    let (mut from, mut to) = (0, 0);
+    while flow == Flow::Pause && to < body.len() {
+        to = (to + size).min(body.len());
+        world.body = body.get(from..to).unwrap_or_default();
+        let chunk = if to == body.len() { Chunk::Last } else { Chunk::More };
+        let step = exchange.on(&world, Event::RequestBody { buffered: world.body.len(), chunk });
+        if step.body.is_some() {
+            // What was looked at is dropped.
+            from = to;
+        }
+        flow = step.flow;
+    }
+    assert_ne!(flow, Flow::Pause, "a whole request waits");
+    flow
+}
+
+/// No cut changes what becomes of a request, and none passes that serde_json reads as a call of what is denied.
+fn request(bytes: &[u8]) {
+    let (size, body) = cut(bytes);
+    let whole = sent(body, usize::MAX / 2);
+    assert_eq!(sent(body, size), whole);
+    if whole == Flow::Continue {
+        let read: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let messages = read.as_array().cloned().unwrap_or_else(|| vec![read]);
+        for message in messages {
+            let called = message["method"] == "tools/call";
+            let tool = message["params"]["name"].as_str().unwrap_or_default();
+            let allowed = ["ok", "few", "pay"].contains(&tool);
+            assert!(!called || allowed, "{}", String::from_utf8_lossy(body));
+        }
+    }
+}
+
+fn answered(body: &[u8], size: usize, media: &[u8]) -> Vec<u8> {
+    let store = MemoryStore::default();
+    let mut exchange = exchange();
+    let asked = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let mut world = World { media, ..World::new(&store, asked) };
+    let head = Event::RequestHead { headers: &HEADERS, follows: Follows::Body };
+    let _ = exchange.on(&world, head);
+    let whole = Event::RequestBody { buffered: asked.len(), chunk: Chunk::Last };
+    assert_eq!(exchange.on(&world, whole).flow, Flow::Continue);
+    let follows = if body.is_empty() { Follows::Nothing } else { Follows::Body };
+    let _ = exchange.on(&world, Event::ResponseHead { follows });
+    let mut out = Vec::new();
+    let mut to = 0;
+    while to < body.len() {
+        let from = to;
+        to = to.saturating_add(size).min(body.len());
+        world.chunk = body.get(from..to).unwrap_or_default();
+        let chunk = if to == body.len() { Chunk::Last } else { Chunk::More };
+        let event = Event::ResponseBody { length: world.chunk.len(), chunk };
+        match exchange.on(&world, event).body {
+            None => out.extend_from_slice(world.chunk),
+            Some(bytes) => out.extend(bytes),
+        }
+    }
+    out
+}
+
+/// The names of the tools that a JSON text lists.
+fn listed(text: &[u8]) -> Vec<String> {
+    let read: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let messages = read.as_array().cloned().unwrap_or_else(|| vec![read]);
+    let tools = messages.iter().filter_map(|message| message["result"]["tools"].as_array());
+    let names = tools.flatten().filter_map(|tool| tool["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Nothing hidden is in what a client gets, as JSON or as the data of events, wherever chunks end; and JSON comes out
+/// the same. Of what is none, as much passes as was there before it looked like a list, which chunks decide.
+fn response(bytes: &[u8]) {
+    let (size, body) = cut(bytes);
+    let is_json = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
+    let text = String::from_utf8_lossy(body);
+    for media in [&b"application/json"[..], b"text/event-stream"] {
+        let ways = [answered(body, usize::MAX, media), answered(body, size, media)];
+        let clear = media == b"application/json" && is_json(&text);
+        assert!(!clear || ways[0] == ways[1], "{text}");
+        for out in ways {
+            let out = String::from_utf8_lossy(&out);
+            let data = |line: &str| line.strip_prefix("data:").unwrap_or_default().to_owned();
+            let read: Vec<String> = match media {
+                b"text/event-stream" => out.split(['\n', '\r']).map(data).collect(),
+                _ => vec![out.into_owned()],
+            };
+            let shown: Vec<String> = read.iter().flat_map(|text| listed(text.as_bytes())).collect();
+            let known = |name: &String| ["ok", "never", "few", "pay"].contains(&&**name);
+            assert!(shown.iter().all(known), "{shown:?}: {text}");
+        }
+    }
+}
+
+/// Every document is taken or refused with a place in it, by the filter and the command alike.
+fn policy(bytes: &[u8]) {
+    let filter = Config::load(bytes, "");
+    for name in ["policy.json", "policy.yaml"] {
+        let Ok(source) = Source::new(name, bytes.to_vec()) else { continue };
+        let (config, problems) = source.compile();
+        let errors = problems.iter().any(mcp_policy::source::Problem::is_error);
+        assert_eq!(config.is_none(), errors, "{problems:?}");
+        for problem in &problems {
+            let at = problem.at.clone().unwrap_or_default();
+            assert!(source.text.get(at).is_some(), "{problem:?}");
+        }
+        if name == "policy.json" {
+            assert_eq!(config.is_some(), filter.is_ok(), "{}", source.text);
+        }
+        if let Some(config) = config {
+            assert!(source.renewal(&config, &config).is_empty());
+        }
+    }
+}
+
+/// A canonical URI is its own canonical form, and so is what it is relaxed to.
+fn uri(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Some(one) = canonical(text) else { return };
+    assert_eq!(canonical(&one).as_deref(), Some(&*one), "{text}");
+    let relaxed = relax(&one);
+    assert_eq!(relax(&relaxed), relaxed, "{text}");
+}
+
+/// Any claims name a caller, or refuse him; the same claims always the same. And no bytes of Envoy's metadata trap who reads them.
+fn identity(bytes: &[u8]) {
+    #[cfg(fuzzing)]
+    mcp_policy::read_metadata(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let read: Option<Value<'_>> = parse(&text, Duplicates::Refuse).ok();
+    let claim = read.map_or_else(|| Value::String(text.to_string().into()), owned);
+    let (config, store) = (config(), MemoryStore::default());
+    let world = World { claim: Some(&claim), ..World::new(&store, b"") };
+    let facts = Facts::of(&HEADERS, &config.headers);
+    let read = || Caller::read(&config, &facts, &world);
+    assert_eq!(read(), read());
+}
+
+/// A value that outlives its text.
+fn owned(value: Value<'_>) -> Value<'static> {
+    match value {
+        Value::Null => Value::Null,
+        Value::Bool(flag) => Value::Bool(flag),
+        Value::Number(text) => Value::Number(text.into_owned().into()),
+        Value::String(text) => Value::String(text.into_owned().into()),
+        Value::Array(items) => Value::Array(items.into_iter().map(owned).collect()),
+        Value::Object(_) => Value::Object(mcp_policy::json::Object::default()),
+    }
+}
+
+/// What is read of a table is written as it was, and no time and no count traps it.
+fn table(bytes: &[u8]) {
+    let (_, packed) = cut(bytes);
+    let Ok(mut table) = Table::decode(packed) else { return };
+    if !packed.is_empty() {
+        assert_eq!(table.encode(), packed);
+    }
+    let seed = bytes.first().copied().map_or(0, u64::from);
+    let now = table.advance(UnixMillis(seed << 40));
+    let id = CounterId(seed);
+    let _ = table.place(id, Account::EVERYBODY);
+    table.give_back(id, CallerId::EVERYBODY, now.0, u64::MAX);
+    assert!(Table::decode(&table.encode()).is_ok());
+}
