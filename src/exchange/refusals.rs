@@ -33,9 +33,8 @@ impl Exchange {
         let bytes = if length == 0 { Some(Vec::new()) } else { world.request_body(length) };
         let seeker = sought.get_or_insert_default();
         bytes.iter().for_each(|bytes| seeker.push(bytes));
-        let id = seeker.request_id();
         let more = bytes.is_some() && chunk == Chunk::More && !seeker.is_lost();
-        if more && id.is_none() && seeker.seen() <= MAX_BODY_BYTES {
+        if more && seeker.request_id().is_none() && seeker.seen() <= MAX_BODY_BYTES {
             // What was looked at goes: it would be looked at again, and Envoy would refuse it by a bound of its own.
             step.body = Some(Vec::new());
             return Flow::Pause;
@@ -44,6 +43,7 @@ impl Exchange {
         let met = head.oversized.as_ref().map_or_else(String::new, |length| format!("{length}, "));
         let detail = format!("{met}more than requests.max_body_bytes, {most}");
         let framing = head.framing;
+        let id = std::mem::take(&mut **seeker).into_request_id();
         let refusal = Refusal::new(Reason::BodyTooLarge, detail).answering(id.as_deref());
         self.refuse_as(refusal, framing, step)
     }

@@ -20,19 +20,29 @@ pub fn request_id(body: &[u8]) -> Option<String> {
 pub struct Seeker {
     skim: Skim,
     seen: usize,
+    found: Option<String>,
 }
 
 impl Default for Seeker {
     fn default() -> Seeker {
-        Seeker { skim: Skim::new(Wanted([false; 4])), seen: 0 }
+        Seeker { skim: Skim::new(Wanted([false; 4])), seen: 0, found: None }
     }
 }
 
 impl Seeker {
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.skim.push(bytes);
         self.seen = self.seen.saturating_add(bytes.len());
+        // Looked at where a member can end, and nowhere else: what is found must not depend on where the body was cut.
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b',' | b'}')) {
+            if self.found.is_some() {
+                return;
+            }
+            self.skim.push(piece);
+            if piece.ends_with(b",") || piece.ends_with(b"}") {
+                self.found = self.so_far();
+            }
+        }
     }
 
     /// How many bytes there were.
@@ -49,7 +59,18 @@ impl Seeker {
 
     /// The id, as soon as it is known whose it is. Nobody reads what follows, so nothing there can make another id of it.
     #[must_use]
-    pub fn request_id(&self) -> Option<String> {
+    pub fn request_id(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// The same, where nothing follows.
+    #[must_use]
+    pub fn into_request_id(self) -> Option<String> {
+        let last = self.so_far();
+        self.found.or(last)
+    }
+
+    fn so_far(&self) -> Option<String> {
         self.skim.request_id().filter(|id| is_id(id)).map(str::to_owned)
     }
 }
@@ -88,8 +109,8 @@ mod tests {
             // The ids of what the server asked are its own: an error under one would answer the client's own request of that id.
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, None, None),
             (r#"{"jsonrpc":"2.0","id":7,"error":{}}"#, None, None),
-            (r#"{"id":7,"method":"a","result":{}}"#, None, None),
-            (r#"{"id":7,"method":"a","Error":{}}"#, None, None),
+            (r#"{"id":7,"method":"a","result":{}}"#, None, Some("7")),
+            (r#"{"id":7,"method":"a","Error":{}}"#, None, Some("7")),
             (r#"{"id":7,"id":7,"method":"a"}"#, None, None),
             (r#"{"id":7,"ID":8,"method":"a"}"#, None, None),
             (r#"{"id":7,"method":"a","Method":"b"}"#, Some("7"), Some("7")),
@@ -98,14 +119,16 @@ mod tests {
             (r#"{"id":null,"method":"a"}"#, None, None),
             (r#"{"id":{"a":7},"method":"a"}"#, None, None),
             (r#"[{"id":7,"method":"a"}]"#, None, None),
-            (r#"{"id":7,"method":"a"}{"id":8,"method":"a"}"#, None, None),
-            (r#"{"id":7,"method":"a"} and more"#, None, None),
+            (r#"{"id":7,"method":"a"}{"id":8,"method":"a"}"#, None, Some("7")),
+            (r#"{"id":7,"method":"a"} and more"#, None, Some("7")),
             (r#"{{"id":7,"method":"a"}"#, None, None),
         ] {
             assert_eq!(request_id(body.as_bytes()).as_deref(), whole, "{body}");
-            let mut seeker = Seeker::default();
-            body.bytes().for_each(|byte| seeker.push(&[byte]));
-            assert_eq!(seeker.request_id().as_deref(), part, "{body}");
+            for size in [1, 2, 3, 7, 1000] {
+                let mut seeker = Seeker::default();
+                body.as_bytes().chunks(size).for_each(|chunk| seeker.push(chunk));
+                assert_eq!(seeker.into_request_id().as_deref(), part, "{body} {size}");
+            }
         }
     }
 }

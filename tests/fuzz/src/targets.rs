@@ -65,7 +65,7 @@ fn json(bytes: &[u8]) {
         let id = value.as_object().and_then(|envelope| envelope.member("id"));
         if let Some(found) = &skimmed {
             assert_eq!(id.map(|id| id.raw), Some(&**found), "{text}");
-            assert_eq!(seeker.request_id(), skimmed, "{text}");
+            assert_eq!(seeker.into_request_id(), skimmed, "{text}");
         }
         if let Ok(Body::Single(Message::Request(request))) = Body::read(&value)
             && let Some(id) = request.id.filter(|id| id.len() <= 256)
