@@ -9,8 +9,8 @@ pub use case::Case;
 
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
-use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::Terms;
+use crate::matcher::path::Path;
+use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::policy::compiled::{Action, Amount, Default, Entry, Listing, Policy};

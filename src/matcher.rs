@@ -4,8 +4,11 @@ pub mod fold;
 pub mod members;
 pub mod name;
 pub mod normal;
+pub mod operator;
 pub mod path;
 pub mod regex;
+pub mod scalar;
+pub mod terms;
 pub mod value;
 pub mod work;
 
