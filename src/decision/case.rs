@@ -11,6 +11,7 @@ use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{Action, Check, CheckKind, Condition, Entry, Subject};
 use crate::reason::Reason;
+use crate::time::UnixMillis;
 use crate::witness::{Compared, CounterUnread, Told, Witness};
 
 /// One call by one caller, to be judged.
@@ -20,6 +21,8 @@ pub struct Case<'c, W> {
     pub call: &'c Call<'c>,
     /// Who calls.
     pub caller: &'c Caller,
+    /// When he does.
+    pub now: UnixMillis,
     /// What comparisons are paid with.
     pub work: &'c Work,
     /// Who listens.
@@ -68,7 +71,7 @@ impl<W: Witness> Case<'_, W> {
         if check.kind == CheckKind::Deny {
             return Ok(denial(check.reason(kind), Detail::None));
         }
-        let terms = Terms { decode: entry.decode, work: self.work };
+        let terms = Terms { decode: entry.decode, work: self.work, now: self.now };
         let mut undecided = None;
         for (at, condition) in check.conditions.iter().enumerate() {
             match self.compare(check, condition, terms, count)? {

@@ -323,6 +323,7 @@ mod tests {
     use crate::matcher::terms::Decode;
     use crate::matcher::terms::Terms;
     use crate::matcher::work::Work;
+    use crate::time::UnixMillis;
 
     #[test]
     fn only_paths_are_paths() {
@@ -353,7 +354,7 @@ mod tests {
         let work = Work::of(0);
         let kinds = |path: &str, decode| {
             let mut kinds = Vec::new();
-            let terms = Terms { decode, work: &work };
+            let terms = Terms { decode, work: &work, now: UnixMillis(0) };
             let truth = Path::new(path).unwrap().visit(Some(&arguments), terms, &mut |value| {
                 kinds.push(value.map_or("absent", Value::kind));
                 Truth::False
@@ -382,7 +383,7 @@ mod tests {
     fn sees_ambiguous_keys_on_the_way() {
         let read = |text| parse(text, Duplicates::Refuse).unwrap();
         let work = Work::of(0);
-        let terms = Terms { decode: Decode::Never, work: &work };
+        let terms = Terms { decode: Decode::Never, work: &work, now: UnixMillis(0) };
         for (path, arguments, expected) in [
             ("args.a", r#"{"A":1}"#, true),
             ("args.A", r#"{"A":1}"#, false),

@@ -1,6 +1,7 @@
-//! How arguments are read, and what comparing them may cost.
+//! How arguments are read, when, and what comparing them may cost.
 
 use super::work::Work;
+use crate::time::UnixMillis;
 
 /// On what terms a value is tested.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +10,8 @@ pub struct Terms<'w> {
     pub decode: Decode,
     /// What the test is paid with.
     pub work: &'w Work,
+    /// When the call came.
+    pub now: UnixMillis,
 }
 
 /// How the server takes a string that is JSON text of an object, an array or `null`, as `decode_json_strings` says.

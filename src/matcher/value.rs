@@ -11,6 +11,7 @@ use super::{Mismatch, Truth};
 use crate::json::Value;
 use crate::json::lenient::{begins_as_json, may_be_json};
 use crate::number::Decimal;
+use crate::time::UnixMillis;
 
 /// The side of the policy on which a condition stands: it decides what an absent value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,8 @@ impl Matcher {
     #[must_use]
     pub fn meets(&self, value: Option<&Value<'_>>, side: Side) -> bool {
         let work = Work::of(usize::MAX);
-        self.test(value, side, Terms { decode: Decode::Never, work: &work }) == Truth::True
+        self.test(value, side, Terms { decode: Decode::Never, work: &work, now: UnixMillis(0) })
+            == Truth::True
     }
 
     /// The test without its negation, once it is paid for.
