@@ -1,6 +1,7 @@
 //! Matching names and argument values. Everything here is compiled once and then only reads.
 
 pub mod fold;
+pub mod instant;
 pub mod members;
 pub mod name;
 pub mod normal;

@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 
+use super::instant::{Moment, Time};
 use super::members::Members;
 use super::name::Pattern;
 use super::regex::Regex;
@@ -17,6 +18,7 @@ use crate::json::Value;
 #[cfg(not(target_os = "wasi"))]
 use crate::json::written;
 use crate::number::Decimal;
+use crate::time::UnixMillis;
 
 /// How an operator compares what stands in an order with its value.
 pub type Order = fn(Ordering) -> bool;
@@ -55,6 +57,8 @@ pub enum Takes {
     Contained,
     /// A string.
     Text(OfText),
+    /// A time, or `now`.
+    Time(Order),
     /// Whether there is a value.
     Presence,
 }
@@ -121,7 +125,7 @@ impl Takes {
             Takes::Equal | Takes::Number(_) => true,
             // A list may hold numbers, but nobody needs to be told of that.
             Takes::OneOf | Takes::Regex | Takes::Glob | Takes::Contained => false,
-            Takes::Text(_) | Takes::Presence => false,
+            Takes::Text(_) | Takes::Time(_) | Takes::Presence => false,
         }
     }
 }
@@ -138,6 +142,7 @@ impl Takes {
             Takes::Regex => "[RE2](README.md#regular-expressions)",
             Takes::Glob => "pattern",
             Takes::Text(_) => "string",
+            Takes::Time(_) => "[time](README.md#times), or `now`",
             Takes::Presence => "boolean",
         }
     }
@@ -150,6 +155,7 @@ impl Takes {
             Takes::OneOf => "the same type as each member",
             Takes::Number(_) => "number",
             Takes::Regex | Takes::Glob | Takes::Text(_) => "string",
+            Takes::Time(_) => "string that is a time with its offset",
             Takes::Contained => "string, if the value is one; list",
             Takes::Presence => "any; `null` counts as absent",
         }
@@ -163,6 +169,9 @@ impl Takes {
             Takes::OneOf => r#"{"type":"array","minItems":1}"#,
             Takes::Number(_) => r#"{"type":"number"}"#,
             Takes::Regex | Takes::Glob | Takes::Text(_) => r#"{"type":"string"}"#,
+            Takes::Time(_) => {
+                r#"{"type":"string","pattern":"^(now|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))$"}"#
+            }
             Takes::Presence => r#"{"type":"boolean"}"#,
         }
     }
@@ -185,6 +194,8 @@ pub enum Test {
     Contains(Scalar),
     /// A text, compared so with that.
     Text(OfText, Box<str>),
+    /// A time, in this order to that.
+    Time(Order, Moment),
     /// There is a value.
     Present,
 }
@@ -197,7 +208,7 @@ impl Test {
             Test::Equal(scalar) => std::slice::from_ref(scalar),
             Test::OneOf(members) => members.scalars(),
             Test::Number(..) | Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
-            Test::Text(..) | Test::Present => &[],
+            Test::Text(..) | Test::Time(..) | Test::Present => &[],
         }
     }
 
@@ -211,7 +222,7 @@ impl Test {
             }
             Test::Number(..) => true,
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => false,
-            Test::Text(..) | Test::Present => false,
+            Test::Text(..) | Test::Time(..) | Test::Present => false,
         }
     }
 
@@ -229,11 +240,12 @@ impl Test {
             Test::Contains(_) => price(32, 24),
             Test::OneOf(_) => price(32, 16),
             Test::Equal(_) | Test::Glob(_) | Test::Text(..) => price(8, 1),
+            Test::Time(..) => price(32, 16),
             Test::Number(..) | Test::Present => price(8, 0),
         }
     }
 
-    pub(super) fn holds(&self, value: &Value<'_>) -> Truth {
+    pub(super) fn holds(&self, value: &Value<'_>, now: UnixMillis) -> Truth {
         match self {
             Test::Equal(scalar) => scalar.equals(value),
             Test::OneOf(members) => members.holds(value),
@@ -241,6 +253,10 @@ impl Test {
             Test::Regex(regex) => string(value, |text| regex.is_match(text)),
             Test::Glob(pattern) => string(value, |text| pattern.matches(text)),
             Test::Text(holds, piece) => string(value, |text| holds(text, piece)),
+            Test::Time(holds, moment) => match value.as_str().and_then(Time::parse) {
+                Some(time) => time.stands(*holds, moment, now),
+                None => Truth::Undecidable(no_time(value)),
+            },
             Test::Contains(scalar) => scalar.is_in(value),
             Test::Present => Truth::True,
         }
@@ -253,6 +269,7 @@ impl Test {
             Test::OneOf(members) => members.holds_number(found),
             Test::Number(holds, bound) => Truth::from(holds(found.cmp(bound))),
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) | Test::Text(..) => needs_string,
+            Test::Time(..) => Truth::Undecidable(Mismatch { expected: TIME, found: "a number" }),
             Test::Present => Truth::True,
         }
     }
@@ -260,6 +277,12 @@ impl Test {
 
 #[cfg(not(target_os = "wasi"))]
 impl Test {
+    /// Whether it comes to something else at another time.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        matches!(self, Test::Time(_, Moment::Now))
+    }
+
     /// The types of a JSON Schema that it can decide on; empty where it takes any.
     #[must_use]
     pub fn types(&self) -> &'static [&'static str] {
@@ -267,7 +290,7 @@ impl Test {
             Test::Equal(scalar) => scalar.types(),
             Test::OneOf(members) => members.scalars().first().map_or(&[][..], Scalar::types),
             Test::Number(..) => &["number", "integer"],
-            Test::Regex(_) | Test::Glob(_) | Test::Text(..) => &["string"],
+            Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => &["string"],
             Test::Contains(Scalar::String(_)) => &["string", "array"],
             Test::Contains(Scalar::Bool(_) | Scalar::Number(_)) => &["array"],
             Test::Present => &[],
@@ -287,8 +310,21 @@ impl Test {
             Test::Regex(regex) => written(regex.as_str()),
             Test::Glob(pattern) => written(&pattern.to_string()),
             Test::Text(_, piece) => written(piece),
+            Test::Time(_, moment) => written(moment.text()),
             Test::Present => return None,
         })
+    }
+}
+
+const TIME: &str = "a time with its offset, such as 2026-12-01T00:00:00Z";
+
+/// Why a value cannot be compared with a time.
+fn no_time(value: &Value<'_>) -> Mismatch {
+    match value {
+        Value::String(_) => Mismatch { expected: TIME, found: "another string" },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Mismatch { expected: TIME, found: value.kind() }
+        }
     }
 }
 

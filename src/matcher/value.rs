@@ -79,7 +79,7 @@ impl Matcher {
                     return Ok(Truth::True);
                 }
                 terms.work.spend_on(self.price, text.len())?;
-                let truth = self.test.holds(value);
+                let truth = self.test.holds(value, terms.now);
                 if text.is_ascii() {
                     return Ok(truth);
                 }
@@ -88,11 +88,11 @@ impl Matcher {
             (Test::Present, _) => Ok(Truth::True),
             (_, Value::Number(text)) => {
                 terms.work.spend_on(Price { fixed: 16, eighths_per_byte: 32 }, text.len())?;
-                Ok(self.test.holds(value))
+                Ok(self.test.holds(value, terms.now))
             }
             (_, Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
                 terms.work.spend(8)?;
-                Ok(self.test.holds(value))
+                Ok(self.test.holds(value, terms.now))
             }
         }
     }
@@ -103,7 +103,7 @@ impl Matcher {
         let Cow::Owned(normal) = nfc(text) else { return Ok(truth) };
         terms.work.spend_on(NORMALIZE, 4 * text.len())?;
         terms.work.spend_on(self.price, normal.len())?;
-        let again = self.test.holds(&Value::String(Cow::Borrowed(&normal)));
+        let again = self.test.holds(&Value::String(Cow::Borrowed(&normal)), terms.now);
         if again == truth { Ok(truth) } else { Err(NOT_NORMAL) }
     }
 

@@ -4,6 +4,7 @@ use super::book::Book;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
+use crate::matcher::instant::Moment;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
@@ -141,6 +142,7 @@ fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) 
         Takes::Regex => Test::Regex(regex(value, reader)?),
         Takes::Glob => Test::Glob(Pattern::new(&nfc(pattern(value, reader)?))),
         Takes::Text(holds) => Test::Text(holds, (*nfc(reader.text(value)?)).into()),
+        Takes::Time(order) => Test::Time(order, moment(value, reader)?),
         Takes::Presence => {
             let present = reader.flag(value)?;
             return Some(Matcher::new(operator, Test::Present, !present));
@@ -162,6 +164,16 @@ fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
             None
         }
     }
+}
+
+fn moment(field: &Field<'_>, reader: &mut Reader) -> Option<Moment> {
+    let moment = Moment::new(reader.text(field)?);
+    if moment.is_none() {
+        let message = format!("not a time: {}", describe(field.value));
+        let help = "`now`, or a time with its offset, such as `2026-12-01T00:00:00Z`".to_owned();
+        reader.error_with_help(Code::BadOperand, &field.place, message, help);
+    }
+    moment
 }
 
 fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {

@@ -245,6 +245,7 @@ impl Asked<'_> {
             let holds = |value: &&&Value<'_>| matcher.meets(Some(value), side);
             if scalars.is_empty()
                 && !matches!(matcher.test, Test::Present)
+                && !matcher.test.depends_on_time()
                 && !values.iter().any(|value| holds(&value))
             {
                 let message = format!("no value that `{path}` of `{tool}` can have meets this");
@@ -292,7 +293,9 @@ impl Asked<'_> {
         }
         let side = self.check.side();
         let holds = |value| matcher.meets(value, side);
-        let default = facts.default.map(|default| holds(Some(default)));
+        // What holds only at some times says nothing of a default.
+        let default = facts.default.filter(|_| !matcher.test.depends_on_time());
+        let default = default.map(|default| holds(Some(default)));
         match (side, default) {
             (Side::DenyIf, Some(true)) if !holds(None) => {
                 let message =

@@ -31,7 +31,7 @@ impl Range {
                 (!equal).then_some("never")
             }
             Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
-            Test::Regex(_) | Test::Glob(_) | Test::Text(..) => None,
+            Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => None,
         }
     }
 
