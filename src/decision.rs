@@ -9,14 +9,15 @@ pub use case::Case;
 
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
-use crate::matcher::path::{Decode, Path};
-use crate::matcher::value::Terms;
+use crate::matcher::path::Path;
+use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::policy::compiled::{Action, Amount, Default, Entry, Listing, Policy};
 use crate::policy::section::Section;
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
+use crate::time::UnixMillis;
 use crate::witness::{Told, Witness};
 
 /// What the policy says of a call, counters aside.
@@ -86,6 +87,7 @@ impl<'p, 'v> Matched<'p, 'v> {
 pub fn decide<W: Witness>(
     matched: &Matched<'_, '_>,
     caller: &Caller,
+    now: UnixMillis,
     work: &Work,
     witness: &W,
 ) -> Decision {
@@ -95,7 +97,7 @@ pub fn decide<W: Witness>(
         decision.denial = Some(denial);
         return decision;
     }
-    let case = Case { call: &matched.call, caller, work, witness };
+    let case = Case { call: &matched.call, caller, now, work, witness };
     for entry in &matched.entries {
         witness.hear(&Told::Met(entry));
     }
@@ -251,7 +253,12 @@ fn denied(kind: Kind) -> Reason {
 /// Whether some argument key is one that a lenient server could take for a key that the policy names for this name, or for
 /// something else than a key.
 #[must_use]
-pub fn has_ambiguous_argument(policy: &Policy, matched: &Matched<'_, '_>, work: &Work) -> bool {
+pub fn has_ambiguous_argument(
+    policy: &Policy,
+    matched: &Matched<'_, '_>,
+    now: UnixMillis,
+    work: &Work,
+) -> bool {
     let Some(arguments) = matched.call.arguments else { return false };
     if matched.call.exact.is_none() {
         return false;
@@ -266,7 +273,7 @@ pub fn has_ambiguous_argument(policy: &Policy, matched: &Matched<'_, '_>, work: 
     let paths: Vec<(&Path, Decode)> = of_entries.chain(of_all).collect();
     let named: Vec<&Path> = paths.iter().map(|(path, _)| *path).collect();
     paths.iter().any(|(path, decode)| {
-        path.meets_ambiguous(arguments, Terms { decode: *decode, work }, &named)
+        path.meets_ambiguous(arguments, Terms { decode: *decode, work, now }, &named)
     })
 }
 

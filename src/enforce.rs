@@ -8,8 +8,7 @@ pub use permit::{Forwarded, Pending, Permit};
 use crate::decision::{Case, Decision, Matched, decide, decide_reference};
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
-use crate::matcher::path::Decode;
-use crate::matcher::value::Terms;
+use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
@@ -179,7 +178,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     fn decision(&self, governed: &Governed<'_, '_>) -> Decision {
-        let decide = |matched| decide(matched, self.caller, self.work, self.witness);
+        let decide = |matched| decide(matched, self.caller, self.now, self.work, self.witness);
         let calls = governed.calls.iter().map(decide);
         let references = governed.references.iter();
         let references = references.map(|matched| decide_reference(matched, self.witness));
@@ -205,7 +204,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         };
         for (matched, entry) in entries(governed) {
             let call = matched.call();
-            let case = Case { call, caller: self.caller, work: self.work, witness: self.witness };
+            let Enforcer { caller, now, work, witness, .. } = *self;
+            let case = Case { call, caller, now, work, witness };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
                 let judged = case.by_check(entry, check, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
@@ -235,6 +235,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             limits.map(move |limit| (matched.call(), None, limit))
         });
         let mut dues: Vec<Due<'d>> = Vec::new();
+        let terms = |decode| Terms { decode, work: self.work, now: self.now };
         for (call, entry, limit) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
@@ -242,7 +243,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let force = entry.map_or(Force::Enforced, |entry| entry.force);
             let decode = entry.map_or(Decode::Unsaid, |entry| entry.decode);
             let kind = call.kind;
-            let amount = amount(&limit.amount, call.arguments, Terms { decode, work: self.work });
+            let amount = amount(&limit.amount, call.arguments, terms(decode));
             self.hear_due(entry, limit, named, &amount);
             match amount {
                 Ok(amount) => {

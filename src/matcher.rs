@@ -1,11 +1,15 @@
 //! Matching names and argument values. Everything here is compiled once and then only reads.
 
 pub mod fold;
+pub mod instant;
 pub mod members;
 pub mod name;
 pub mod normal;
+pub mod operator;
 pub mod path;
 pub mod regex;
+pub mod scalar;
+pub mod terms;
 pub mod value;
 pub mod work;
 

@@ -20,7 +20,7 @@ use crate::rehearsal::body::asked;
 use crate::rehearsal::{Request, Stage, Verdict};
 use crate::time::UnixMillis;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use words::{found, operator, shown_or_nothing};
+use words::{found, shown_or_nothing};
 
 /// The rules that a call meets, in the order in which they are asked.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -238,7 +238,7 @@ impl<'c> Heard<'c> {
         let apart = terms.work.copied();
         let (path, found) = match &condition.subject {
             Subject::Argument(path) => {
-                let terms = crate::matcher::value::Terms { work: &apart, ..*terms };
+                let terms = crate::matcher::terms::Terms { work: &apart, ..*terms };
                 (path.text().to_owned(), found(path, call.arguments, terms))
             }
             Subject::Identity(None) => {
@@ -259,7 +259,7 @@ impl<'c> Heard<'c> {
                 (format!("counter {name}"), vec![format!("a count of {used}")])
             }
         };
-        let (op, value) = operator(&condition.matcher);
+        let (op, value) = (condition.matcher.operator.word, condition.matcher.value());
         let (outcome, expected) = match truth {
             Ok(Truth::True) => ("true", None),
             Ok(Truth::False) => ("false", None),

@@ -6,7 +6,7 @@
 use crate::denial::{Denial, Detail};
 use crate::json::Value;
 use crate::matcher::Truth;
-use crate::matcher::value::Terms;
+use crate::matcher::terms::Terms;
 use crate::mcp::call::Call;
 use crate::number::Micros;
 use crate::policy::compiled::{Check, Condition, Entry, Limit, NamedCounter, Policy};

@@ -4,14 +4,14 @@ use super::denied;
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::json::Value;
-use crate::matcher::path::Decode;
-use crate::matcher::value::Terms;
+use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{Action, Check, CheckKind, Condition, Entry, Subject};
 use crate::reason::Reason;
+use crate::time::UnixMillis;
 use crate::witness::{Compared, CounterUnread, Told, Witness};
 
 /// One call by one caller, to be judged.
@@ -21,6 +21,8 @@ pub struct Case<'c, W> {
     pub call: &'c Call<'c>,
     /// Who calls.
     pub caller: &'c Caller,
+    /// When he does.
+    pub now: UnixMillis,
     /// What comparisons are paid with.
     pub work: &'c Work,
     /// Who listens.
@@ -69,7 +71,7 @@ impl<W: Witness> Case<'_, W> {
         if check.kind == CheckKind::Deny {
             return Ok(denial(check.reason(kind), Detail::None));
         }
-        let terms = Terms { decode: entry.decode, work: self.work };
+        let terms = Terms { decode: entry.decode, work: self.work, now: self.now };
         let mut undecided = None;
         for (at, condition) in check.conditions.iter().enumerate() {
             match self.compare(check, condition, terms, count)? {

@@ -3,7 +3,7 @@
 use crate::denial::{Denial, Detail};
 use crate::json::Value;
 use crate::matcher::path::Path;
-use crate::matcher::value::Terms;
+use crate::matcher::terms::Terms;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::number::{Decimal, Micros};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::value::{Scalar, kind_mismatch};
+use super::scalar::{Scalar, kind_mismatch};
 use super::{Mismatch, Truth};
 use crate::json::Value;
 use crate::number::Decimal;

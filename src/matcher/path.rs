@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fold::{confusable, folded};
-use super::value::Terms;
+use super::terms::{Decode, Terms};
 use super::work::{Price, TOO_MUCH, Work};
 use super::{Mismatch, Truth};
 use crate::json::lenient::{begins_as_json, may_be_json};
@@ -25,17 +25,6 @@ pub enum Step {
     Index(usize),
     /// Into any element of an array.
     Each,
-}
-
-/// How the server takes a string that is JSON text of an object, an array or `null`, as `decode_json_strings` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decode {
-    /// Nobody has said it: what looks at such a string cannot decide.
-    Unsaid,
-    /// `false`: a string is a string.
-    Never,
-    /// `true`: a top-level argument is read as what its text holds.
-    JsonStrings,
 }
 
 impl Path {
@@ -328,11 +317,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{Decode, Path};
+    use super::Path;
     use crate::json::{Duplicates, Value, parse};
     use crate::matcher::Truth;
-    use crate::matcher::value::Terms;
+    use crate::matcher::terms::Decode;
+    use crate::matcher::terms::Terms;
     use crate::matcher::work::Work;
+    use crate::time::UnixMillis;
 
     #[test]
     fn only_paths_are_paths() {
@@ -363,7 +354,7 @@ mod tests {
         let work = Work::of(0);
         let kinds = |path: &str, decode| {
             let mut kinds = Vec::new();
-            let terms = Terms { decode, work: &work };
+            let terms = Terms { decode, work: &work, now: UnixMillis(0) };
             let truth = Path::new(path).unwrap().visit(Some(&arguments), terms, &mut |value| {
                 kinds.push(value.map_or("absent", Value::kind));
                 Truth::False
@@ -392,7 +383,7 @@ mod tests {
     fn sees_ambiguous_keys_on_the_way() {
         let read = |text| parse(text, Duplicates::Refuse).unwrap();
         let work = Work::of(0);
-        let terms = Terms { decode: Decode::Never, work: &work };
+        let terms = Terms { decode: Decode::Never, work: &work, now: UnixMillis(0) };
         for (path, arguments, expected) in [
             ("args.a", r#"{"A":1}"#, true),
             ("args.A", r#"{"A":1}"#, false),

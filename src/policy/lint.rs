@@ -21,7 +21,9 @@ use super::section::{Hidden, Section};
 use crate::json::Value;
 use crate::json::pointer::unescaped;
 use crate::matcher::name::Pattern;
-use crate::matcher::value::{Scalar, Side, Test};
+use crate::matcher::operator::Test;
+use crate::matcher::scalar::Scalar;
+use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::rate::limiter::Force;
 
@@ -271,7 +273,7 @@ impl Lint<'_> {
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");
         }
-        if entry.decode != crate::matcher::path::Decode::Unsaid && entry.paths.is_empty() {
+        if entry.decode != crate::matcher::terms::Decode::Unsaid && entry.paths.is_empty() {
             let pointer = format!("{}/decode_json_strings", rules.pointer(entry.rule));
             let message = "no condition of this entry looks at an argument".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");

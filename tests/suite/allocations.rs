@@ -9,6 +9,7 @@ use mcp_policy::json::Bounds;
 use mcp_policy::matcher::work::Work;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::policy::compiled::Config;
+use mcp_policy::time::UnixMillis;
 
 use crate::world::{named, tools_call};
 
@@ -59,9 +60,9 @@ fn deciding_allocates_nothing() {
             let matched = Matched::of(&config.policy, request.call.unwrap()).unwrap();
             let caller = named(&config, "Bearer a");
             // The first decision fills the cache that a regular expression keeps.
-            let first = decide(&matched, &caller, &Work::of(body.len()), &());
+            let first = decide(&matched, &caller, UnixMillis(0), &Work::of(body.len()), &());
             let before = ALLOCATIONS.get();
-            let second = decide(&matched, &caller, &Work::of(body.len()), &());
+            let second = decide(&matched, &caller, UnixMillis(0), &Work::of(body.len()), &());
             assert_eq!(ALLOCATIONS.get() - before, 0, "{tool} {arguments}");
             assert_eq!(first, second);
         }

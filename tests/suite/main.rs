@@ -30,6 +30,10 @@ mod disguises;
 #[cfg(test)]
 mod uris;
 
+/// Times, beside another reader of them.
+#[cfg(test)]
+mod times;
+
 /// Lists, and responses on their way through.
 #[cfg(test)]
 mod lists;

@@ -48,6 +48,25 @@ fn what_is_committed_is_what_the_command_writes() {
     }
 }
 
+/// The table of operators stands on two pages, and is written once.
+#[test]
+fn both_pages_have_the_same_operators() {
+    let head = "| op | value in the policy | argument | holds if |\n";
+    let table = |page: &str| {
+        let at = page.find(head).expect("a table of operators");
+        let length = page[at..].find("\n\n").unwrap();
+        at..at + length
+    };
+    let (reference, file) = (written("reference"), root().join("policies/README.md"));
+    let mut page = fs::read_to_string(&file).unwrap();
+    let expected = &reference[table(&reference)];
+    if std::env::var_os("MCP_POLICY_BLESS").is_some() {
+        page.replace_range(table(&page), expected);
+        fs::write(&file, &page).unwrap();
+    }
+    assert_eq!(&page[table(&page)], expected, "policies/README.md is stale: see `make bless`");
+}
+
 #[test]
 fn the_schemas_are_schemas() {
     for what in ["policy", "plugin"] {

@@ -1,6 +1,7 @@
 //! The tables as JSON Schema 2020-12.
 
 use mcp_policy::json::{Duplicates, parse};
+use mcp_policy::matcher::operator::OPERATORS;
 
 use super::language::{Field, Keys, Kind, Presence, SETTINGS, Section, section, sections};
 use crate::cli::tree::{Map, Node};
@@ -63,7 +64,31 @@ fn object(sections: &[Option<&Section>]) -> Map {
     for section in &sections {
         merge(&mut schema, section.rules);
     }
+    if fields().any(|field| matches!(field.kind, Kind::Operator)) {
+        schema.push("allOf", operands());
+    }
     schema
+}
+
+/// What the value beside an operator must be: one rule for all operators that take the same.
+fn operands() -> Node {
+    let mut rules: Vec<(&str, Vec<Node>)> = Vec::new();
+    for operator in OPERATORS {
+        let schema = operator.takes.schema();
+        let word = Node::text(operator.word);
+        match rules.iter_mut().find(|(known, _)| *known == schema) {
+            Some((_, words)) => words.push(word),
+            None => rules.push((schema, vec![word])),
+        }
+    }
+    let of = |field, schema| Node::map([("properties", Node::map([(field, schema)]))]);
+    let rule = |(schema, words)| {
+        let mut asked = Map::default();
+        asked.push("properties", Node::map([("op", Node::map([("enum", Node::list(words))]))]));
+        asked.push("required", json(r#"["op"]"#));
+        Node::map([("if", Node::Map(asked)), ("then", of("value", json(schema)))])
+    };
+    Node::list(rules.into_iter().map(rule))
 }
 
 /// Adds what must hold between fields; `properties` among it adds to those of the same name.
@@ -88,12 +113,23 @@ fn merge(schema: &mut Map, rules: &str) {
 
 fn property(field: &Field) -> Node {
     let mut schema = kind(&field.kind);
-    schema.push("description", Node::text(field.about));
+    schema.push("description", Node::Text(description(field)));
     if let Presence::Default(value) = field.presence {
         schema.push("default", json(value));
     }
     schema.push("examples", Node::list([json(field.example)]));
     Node::Map(schema)
+}
+
+/// What a field means, and what each word means where it has a table of them.
+fn description(field: &Field) -> String {
+    let mut text = field.about.to_owned();
+    if matches!(field.kind, Kind::Operator) {
+        for operator in OPERATORS {
+            text.push_str(&format!("\n- `{}`: {}", operator.word, operator.about));
+        }
+    }
+    text
 }
 
 fn kind(kind: &Kind) -> Map {
@@ -120,6 +156,10 @@ fn kind(kind: &Kind) -> Map {
         Kind::Rate => json(
             r#"{"type":"string","pattern":"^[0-9]+/(second|minute|hour|day|week|month|[0-9]+[smh])$"}"#,
         ),
+        Kind::Operator => {
+            let words = OPERATORS.iter().map(|operator| Node::text(operator.word));
+            Node::map([("enum", Node::list(words))])
+        }
         Kind::Operand => json(
             r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
         ),

@@ -75,6 +75,8 @@ pub(super) enum Kind {
     Window,
     /// `10/minute`
     Rate,
+    /// One of the operators of conditions; what the field `value` beside it must be depends on it.
+    Operator,
     /// What a condition compares with.
     Operand,
     /// An object, by its section.

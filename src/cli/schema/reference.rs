@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use mcp_policy::matcher::operator::OPERATORS;
+
 use super::language::{Field, Keys, Kind, Presence, Section, section, sections};
 
 const HEAD: &str = "# Fields of a policy\n\n\
@@ -41,11 +43,22 @@ fn write_section(page: &mut String, section: &Section) {
     if let Some(others) = section.others {
         line(page, &format!("| any other | {} | | |", link(others)));
     }
+    if section.fields().any(|field| matches!(field.kind, Kind::Operator)) {
+        write_operators(page);
+    }
     line(page, "\n```json");
     for field in section.fields() {
         line(page, &format!("\"{}\": {}", field.name, field.example));
     }
     line(page, "```");
+}
+
+fn write_operators(page: &mut String) {
+    line(page, "\n| op | value in the policy | argument | holds if |\n|---|---|---|---|");
+    for operator in OPERATORS {
+        let (word, about, takes) = (operator.word, operator.about, operator.takes);
+        line(page, &format!("| `{word}` | {} | {} | {about} |", takes.value(), takes.argument()));
+    }
 }
 
 fn line(page: &mut String, text: &str) {
@@ -72,6 +85,7 @@ fn kind(kind: &Kind) -> String {
         }
         Kind::Window => "window".to_owned(),
         Kind::Rate => "rate such as `\"10/minute\"`".to_owned(),
+        Kind::Operator => "one of the operators below".to_owned(),
         Kind::Operand => "text, number, boolean, or a list of these".to_owned(),
         Kind::Object(id) => link(id),
         Kind::Objects(id) => format!("list, each {}", link(id)),

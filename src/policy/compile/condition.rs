@@ -4,50 +4,18 @@ use super::book::Book;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
+use crate::matcher::instant::Moment;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
+use crate::matcher::operator::{OPERATORS, Operator, Takes, Test};
 use crate::matcher::path::keys;
 use crate::matcher::regex::{Refused, Regex};
-use crate::matcher::value::{Matcher, Scalar, Side, Test};
+use crate::matcher::scalar::Scalar;
+use crate::matcher::value::{Matcher, Side};
 use crate::policy::compiled::{Condition, Subject};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Place, Reader, describe};
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Equal,
-    OneOf,
-    Less,
-    AtMost,
-    Greater,
-    AtLeast,
-    Regex,
-    Glob,
-    Contains,
-    StartsWith,
-    EndsWith,
-    Exists,
-}
-
-const OPERATORS: [(&str, (Operator, bool)); 16] = [
-    ("eq", (Operator::Equal, false)),
-    ("neq", (Operator::Equal, true)),
-    ("in", (Operator::OneOf, false)),
-    ("not_in", (Operator::OneOf, true)),
-    ("lt", (Operator::Less, false)),
-    ("lte", (Operator::AtMost, false)),
-    ("gt", (Operator::Greater, false)),
-    ("gte", (Operator::AtLeast, false)),
-    ("regex", (Operator::Regex, false)),
-    ("not_regex", (Operator::Regex, true)),
-    ("contains", (Operator::Contains, false)),
-    ("not_contains", (Operator::Contains, true)),
-    ("exists", (Operator::Exists, false)),
-    ("starts_with", (Operator::StartsWith, false)),
-    ("ends_with", (Operator::EndsWith, false)),
-    ("glob", (Operator::Glob, false)),
-];
 
 /// Reads one condition.
 pub(super) fn read(
@@ -58,22 +26,16 @@ pub(super) fn read(
 ) -> Option<Condition> {
     let mut fields = reader.fields(field)?;
     let path = fields.require("path", reader);
-    let op = fields.require("op", reader).and_then(|field| reader.word(&field, &OPERATORS));
+    let op = fields.require("op", reader).and_then(|field| operator(&field, reader));
     let value = fields.require("value", reader);
     reader.close(&fields);
     let subject = path.and_then(|path| subject(reader.text(&path)?, &path.place, reader, book));
-    let matcher =
-        op.zip(value).and_then(|((op, negated), value)| matcher(op, negated, &value, reader));
+    let matcher = op.zip(value).and_then(|(op, value)| matcher(op, &value, reader));
     let (subject, matcher) = (subject?, matcher?);
     match &subject {
         Subject::Counter(_) if !matcher.test.fits_numbers() => {
             let message = "a counter is a number; this operator needs something else".to_owned();
-            reader.error_with_help(
-                Code::BadOperand,
-                &field.place,
-                message,
-                "use eq, neq, lt, lte, gt or gte".into(),
-            );
+            reader.error_with_help(Code::BadOperand, &field.place, message, for_counters());
             return None;
         }
         Subject::Argument(path) if path.has_each() && side == Side::Require => {
@@ -84,6 +46,21 @@ pub(super) fn read(
         Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) | Subject::Header(_) => {}
     }
     Some(Condition { subject, matcher })
+}
+
+fn operator(field: &Field<'_>, reader: &mut Reader) -> Option<&'static Operator> {
+    let words: Vec<_> = OPERATORS.iter().map(|operator| (operator.word, operator)).collect();
+    reader.word(field, &words)
+}
+
+fn for_counters() -> String {
+    let mut words: Vec<&str> = OPERATORS
+        .iter()
+        .filter(|operator| operator.takes.fits_counters())
+        .map(|operator| operator.word)
+        .collect();
+    let last = words.pop().unwrap_or_default();
+    format!("use {} or {last}", words.join(", "))
 }
 
 fn subject(text: &str, place: &Place, reader: &mut Reader, book: &Book) -> Option<Subject> {
@@ -141,11 +118,11 @@ fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &Book) 
     reader.error_with_help(Code::UnknownCounter, place, message, help);
 }
 
-fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
-    let test = match op {
-        Operator::Equal => Test::Equal(scalar(value, reader)?),
-        Operator::Contains => Test::Contains(scalar(value, reader)?),
-        Operator::OneOf => {
+fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+    let test = match operator.takes {
+        Takes::Equal => Test::Equal(scalar(value, reader)?),
+        Takes::Contained => Test::Contains(scalar(value, reader)?),
+        Takes::OneOf => {
             let items = reader.list(value);
             if items.is_empty() && matches!(value.value, Value::Array(_)) {
                 let help = "name at least one value".to_owned();
@@ -161,20 +138,17 @@ fn matcher(op: Operator, negated: bool, value: &Field<'_>, reader: &mut Reader) 
             // Each member that is none has been reported.
             (!scalars.is_empty()).then(|| Test::OneOf(Members::new(scalars)))?
         }
-        Operator::Less => Test::Less(reader.number(value)?),
-        Operator::AtMost => Test::AtMost(reader.number(value)?),
-        Operator::Greater => Test::Greater(reader.number(value)?),
-        Operator::AtLeast => Test::AtLeast(reader.number(value)?),
-        Operator::Regex => Test::Regex(regex(value, reader)?),
-        Operator::Glob => Test::Glob(Pattern::new(&nfc(pattern(value, reader)?))),
-        Operator::StartsWith => Test::StartsWith((*nfc(reader.text(value)?)).into()),
-        Operator::EndsWith => Test::EndsWith((*nfc(reader.text(value)?)).into()),
-        Operator::Exists => {
+        Takes::Number(order) => Test::Number(order, reader.number(value)?),
+        Takes::Regex => Test::Regex(regex(value, reader)?),
+        Takes::Glob => Test::Glob(Pattern::new(&nfc(pattern(value, reader)?))),
+        Takes::Text(holds) => Test::Text(holds, (*nfc(reader.text(value)?)).into()),
+        Takes::Time(order) => Test::Time(order, moment(value, reader)?),
+        Takes::Presence => {
             let present = reader.flag(value)?;
-            return Some(Matcher::new(Test::Present, !present));
+            return Some(Matcher::new(operator, Test::Present, !present));
         }
     };
-    Some(Matcher::new(test, negated))
+    Some(Matcher::new(operator, test, operator.negated))
 }
 
 fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
@@ -190,6 +164,16 @@ fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
             None
         }
     }
+}
+
+fn moment(field: &Field<'_>, reader: &mut Reader) -> Option<Moment> {
+    let moment = Moment::new(reader.text(field)?);
+    if moment.is_none() {
+        let message = format!("not a time: {}", describe(field.value));
+        let help = "`now`, or a time with its offset, such as `2026-12-01T00:00:00Z`".to_owned();
+        reader.error_with_help(Code::BadOperand, &field.place, message, help);
+    }
+    moment
 }
 
 fn pattern<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<&'v str> {

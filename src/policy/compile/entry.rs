@@ -5,7 +5,8 @@ use super::condition;
 use super::limit::{self, GLOBAL};
 use super::{force, rule, sections};
 use crate::json::Value;
-use crate::matcher::path::{Decode, Path};
+use crate::matcher::path::Path;
+use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::compiled::{

@@ -6,8 +6,10 @@ use super::schema::{Facts, Target, target};
 use super::{PolicyText, condition_pointer};
 use crate::json::Value;
 use crate::matcher::name::Pattern;
+use crate::matcher::operator::Test;
 use crate::matcher::path::Path;
-use crate::matcher::value::{Scalar, Side, Test};
+use crate::matcher::scalar::Scalar;
+use crate::matcher::value::Side;
 use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::rules::Rules;
@@ -202,7 +204,7 @@ impl Asked<'_> {
 
     /// A comparison that no value of the schema's types can decide.
     fn types(&self, tool: &str, facts: &Facts<'_>) -> Option<Finding> {
-        let needed = needed(&self.condition.matcher.test);
+        let needed = self.condition.matcher.test.types();
         if needed.is_empty() || facts.may_be(needed) {
             return None;
         }
@@ -243,6 +245,7 @@ impl Asked<'_> {
             let holds = |value: &&&Value<'_>| matcher.meets(Some(value), side);
             if scalars.is_empty()
                 && !matches!(matcher.test, Test::Present)
+                && !matcher.test.depends_on_time()
                 && !values.iter().any(|value| holds(&value))
             {
                 let message = format!("no value that `{path}` of `{tool}` can have meets this");
@@ -290,7 +293,9 @@ impl Asked<'_> {
         }
         let side = self.check.side();
         let holds = |value| matcher.meets(value, side);
-        let default = facts.default.map(|default| holds(Some(default)));
+        // What holds only at some times says nothing of a default.
+        let default = facts.default.filter(|_| !matcher.test.depends_on_time());
+        let default = default.map(|default| holds(Some(default)));
         match (side, default) {
             (Side::DenyIf, Some(true)) if !holds(None) => {
                 let message =
@@ -315,26 +320,6 @@ impl Facts<'_> {
     /// Whether a value may be of one of these types.
     fn may_be(&self, types: &[&str]) -> bool {
         self.types.is_empty() || self.types.iter().any(|found| types.contains(found))
-    }
-}
-
-/// The types that an operator can decide on; empty where it takes any.
-fn needed(test: &Test) -> &'static [&'static str] {
-    let of_scalar = |scalar: &Scalar| match scalar {
-        Scalar::Bool(_) => &["boolean"][..],
-        Scalar::Number(_) => &["number", "integer"][..],
-        Scalar::String(_) => &["string"][..],
-    };
-    match test {
-        Test::Equal(scalar) => of_scalar(scalar),
-        Test::OneOf(members) => members.scalars().first().map_or(&[][..], of_scalar),
-        Test::Less(_) | Test::AtMost(_) | Test::Greater(_) | Test::AtLeast(_) => {
-            &["number", "integer"]
-        }
-        Test::Regex(_) | Test::Glob(_) | Test::StartsWith(_) | Test::EndsWith(_) => &["string"],
-        Test::Contains(Scalar::String(_)) => &["string", "array"],
-        Test::Contains(_) => &["array"],
-        Test::Present => &[],
     }
 }
 

@@ -1,6 +1,9 @@
 //! The numbers that a schema allows, beside what a condition asks of them.
 
-use crate::matcher::value::{Scalar, Test};
+use std::cmp::Ordering;
+
+use crate::matcher::operator::Test;
+use crate::matcher::scalar::Scalar;
 use crate::number::Decimal;
 
 /// The bounds of a number.
@@ -12,23 +15,36 @@ pub(super) struct Range {
 impl Range {
     /// `always` or `never`, where the bounds tell.
     pub(super) fn verdict(&self, test: &Test) -> Option<&'static str> {
-        let (least, most) = (self.least, self.most);
-        let verdict = |always: bool, never: bool| {
-            if always { Some("always") } else { never.then_some("never") }
-        };
-        let below = |bound| most.is_some_and(|most| most < bound);
-        let above = |bound| least.is_some_and(|least| least > bound);
         match test {
-            Test::Less(bound) => verdict(below(*bound), least.is_some_and(|least| least >= *bound)),
-            Test::AtMost(bound) => verdict(most.is_some_and(|most| most <= *bound), above(*bound)),
-            Test::Greater(bound) => verdict(above(*bound), most.is_some_and(|most| most <= *bound)),
-            Test::AtLeast(bound) => {
-                verdict(least.is_some_and(|least| least >= *bound), below(*bound))
+            Test::Number(order, bound) => {
+                let may_be = self.orders_to(*bound);
+                let holds = |possible: &(Ordering, bool)| !possible.1 || order(possible.0);
+                let fails = |possible: &(Ordering, bool)| !possible.1 || !order(possible.0);
+                if may_be.iter().all(holds) {
+                    Some("always")
+                } else {
+                    may_be.iter().all(fails).then_some("never")
+                }
             }
-            Test::Equal(Scalar::Number(bound)) => verdict(false, below(*bound) || above(*bound)),
+            Test::Equal(Scalar::Number(bound)) => {
+                let [_, (_, equal), _] = self.orders_to(*bound);
+                (!equal).then_some("never")
+            }
             Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
-            Test::Regex(_) | Test::Glob(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
+            Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => None,
         }
+    }
+
+    /// In which order a number within these bounds can stand to another.
+    fn orders_to(&self, bound: Decimal) -> [(Ordering, bool); 3] {
+        let least = self.least.map(|least| least.cmp(&bound));
+        let most = self.most.map(|most| most.cmp(&bound));
+        let reaches = least.is_none_or(Ordering::is_le) && most.is_none_or(Ordering::is_ge);
+        [
+            (Ordering::Less, least.is_none_or(Ordering::is_lt)),
+            (Ordering::Equal, reaches),
+            (Ordering::Greater, most.is_none_or(Ordering::is_gt)),
+        ]
     }
 }
 
