@@ -29,6 +29,7 @@
 //!
 //! Not here: which limits a call meets, and what a denial says.
 
+pub mod algorithm;
 pub mod limiter;
 pub mod memory;
 pub mod store;

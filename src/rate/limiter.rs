@@ -1,8 +1,9 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
+use super::algorithm::{Admitted, Algorithm, Ask, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CounterId, Maker, Place, Slot, Table};
-use super::window::{Algorithm, Count, Span, Window};
+use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Place, Slot, Table};
+use super::window::Window;
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
 use crate::reason::Reason;
@@ -15,7 +16,7 @@ pub struct Counter {
     pub id: CounterId,
     /// Its window.
     pub window: Window,
-    /// How windows are joined.
+    /// How it is counted.
     pub algorithm: Algorithm,
 }
 
@@ -46,11 +47,11 @@ pub enum Force {
 /// A count that was made and can be given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    counter: CounterId,
+    counter: Counter,
     account: Account,
     /// Whose slot it is in: his own, or everybody's.
     slot: CallerId,
-    span_end: u64,
+    mark: Mark,
     amount: Micros,
 }
 
@@ -134,17 +135,16 @@ impl Shards {
         Shards(entries.div_ceil(SLOTS_PROMISED).max(2).next_power_of_two())
     }
 
-    /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key. The number in it
-    /// is that of the packed format: builds that pack tables in another way keep away from these.
+    /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
     fn key(self, counter: CounterId, account: Account) -> String {
         let class = account.class.word();
         if account.class == Class::Global {
-            return format!("mcp-policy/2/{class}/{:016x}", counter.0);
+            return format!("mcp-policy/{FORMAT}/{class}/{:016x}", counter.0);
         }
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
-        format!("mcp-policy/2/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
+        format!("mcp-policy/{FORMAT}/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
     }
 }
 
@@ -183,9 +183,11 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// Takes back what was counted. What cannot be taken back within the bound stays counted: never one call too many.
     pub fn give_back<'r>(&self, reservations: impl IntoIterator<Item = &'r Reservation>) {
         for reservation in reservations {
-            let Reservation { counter, account, slot, span_end, amount } = *reservation;
-            let _ = self.change(&self.shards.key(counter, account), |table| {
-                table.give_back(counter, slot, span_end, amount.0);
+            let Reservation { counter, account, slot, mark, amount } = *reservation;
+            let _ = self.change(&self.shards.key(counter.id, account), |table| {
+                table.change(counter.id, slot, |state| {
+                    counter.algorithm.refund(state, mark, amount)
+                });
                 Ok(())
             });
         }
@@ -204,8 +206,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
         let mut table = Table::decode(&snapshot.value)?;
         let now = table.advance(now);
-        let (span, count) = table.count(counter.id, account.caller, counter.window.span_at(now));
-        Ok(counter.algorithm.used(count, span, now))
+        let state = table.state(counter.id, account.caller);
+        Ok(counter.algorithm.used(counter.window, state, now))
     }
 
     /// What a charge would come to, without counting it.
@@ -278,50 +280,32 @@ impl From<StoreFailed> for Refused {
 
 impl Charge {
     fn count_in(&self, table: &mut Table, now: UnixMillis) -> Result<Reservation, Overrun> {
-        let (id, window) = (self.counter.id, self.counter.window.span_at(now));
-        let (span, count) = table.count(id, self.account.caller, window);
-        let used = self.counter.algorithm.used(count, span, now);
-        let max = self.max.unwrap_or(Micros(u64::MAX));
-        if used.0.checked_add(self.amount.0).is_none_or(|after| after > max.0) {
-            return Err(self.overrun(Cause::Reached, (span, count), now));
-        }
-        match table.place(id, self.account) {
-            Place::Own => Ok(self.add(table, self.account.caller, (span, count))),
-            Place::Floor => {
-                let floor = table.count(id, CallerId::EVERYBODY, window);
-                Ok(self.add(table, CallerId::EVERYBODY, floor))
+        let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
+        let ask = Ask { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
+        // His own count, or the floor; whoever gets a slot now starts at it.
+        let state = table.state(id, account.caller);
+        let admitted = algorithm
+            .admit(window, state, now, ask)
+            .map_err(|full| Overrun::of(Cause::Reached, full))?;
+        let slot = match table.place(id, account) {
+            Place::Own => account.caller,
+            Place::Floor => CallerId::EVERYBODY,
+            Place::Crowded => {
+                let full = algorithm.full(window, state, now, ask);
+                return Err(Overrun::of(Cause::Crowded, full));
             }
-            Place::Crowded => Err(self.overrun(Cause::Crowded, (span, count), now)),
-        }
+        };
+        let maker = if slot == CallerId::EVERYBODY { Maker::NOBODY } else { account.maker };
+        let Admitted { state, mark, expires } = admitted;
+        table.put(Slot { counter: id, caller: slot, maker, expires, state });
+        Ok(Reservation { counter: self.counter, account, slot, mark, amount: self.amount })
     }
+}
 
-    /// Adds the amount to what a slot had.
-    fn add(&self, table: &mut Table, caller: CallerId, (span, had): (Span, Count)) -> Reservation {
-        let Counter { id, window, algorithm } = self.counter;
-        let maker = if caller == CallerId::EVERYBODY { Maker::NOBODY } else { self.account.maker };
-        let count = Count { current: had.current.saturating_add(self.amount.0), ..had };
-        let expires = algorithm.expires(window, span);
-        table.put(Slot { counter: id, caller, maker, span, expires, count });
-        Reservation {
-            counter: id,
-            account: self.account,
-            slot: caller,
-            span_end: span.end,
-            amount: self.amount,
-        }
-    }
-
-    fn overrun(&self, cause: Cause, (span, count): (Span, Count), now: UnixMillis) -> Overrun {
-        let algorithm = self.counter.algorithm;
-        let max = self.max.unwrap_or(Micros(u64::MAX));
-        let used = algorithm.used(count, span, now);
-        Overrun {
-            charge: 0,
-            cause,
-            remaining: Micros(max.0.saturating_sub(used.0)),
-            window_seconds: span.seconds(),
-            retry_after: algorithm.retry_after(count, span, now, self.amount, max),
-        }
+impl Overrun {
+    fn of(cause: Cause, full: Full) -> Overrun {
+        let Full { remaining, window_seconds, retry_after } = full;
+        Overrun { charge: 0, cause, remaining, window_seconds, retry_after }
     }
 }
 

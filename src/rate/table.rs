@@ -3,8 +3,8 @@
 //! A caller has a slot for each counter that he counts on. Callers who find the table full have none: they share one count, the
 //! counter's *floor* in this table, and whoever gets a slot later starts at it. Nobody's slot is ever taken from him for a newcomer.
 
+use super::algorithm::{STATE_WORDS, State};
 use super::store::StoreFailed;
-use super::window::{Count, Span};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
 use crate::time::UnixMillis;
 
@@ -86,12 +86,10 @@ pub struct Slot {
     pub caller: CallerId,
     /// Who made it.
     pub maker: Maker,
-    /// The window that `count.current` counts.
-    pub span: Span,
     /// When the slot can be forgotten, in seconds since the epoch.
     pub expires: u64,
-    /// The count.
-    pub count: Count,
+    /// The count, which only the counter's algorithm can read.
+    pub state: State,
 }
 
 /// Where a call of an account is counted.
@@ -112,11 +110,13 @@ pub struct Table {
     slots: Vec<Slot>,
 }
 
-const FORMAT: u8 = 2;
+/// The packed format. It is a part of the shared-data keys, so builds that pack tables in another way keep away from these.
+pub const FORMAT: u8 = 3;
+
 const HEADER_BYTES: usize = 9;
 
 /// Bytes of one packed slot.
-pub const SLOT_BYTES: usize = 56;
+pub const SLOT_BYTES: usize = 32 + 8 * STATE_WORDS;
 
 /// A clock that goes back by more than this was set, and is believed; by less, it is another thread's reading.
 const CLOCK_SKEW_MILLIS: u64 = 10_000;
@@ -164,12 +164,11 @@ impl Table {
         now
     }
 
-    /// The count of a caller in the window `span`, with the window that it is really in: a slot ahead of the clock stays
-    /// where it is. A caller without a slot has the counter's floor.
+    /// The count of a caller. One without a slot has the counter's floor.
     #[must_use]
-    pub fn count(&self, counter: CounterId, caller: CallerId, span: Span) -> (Span, Count) {
+    pub fn state(&self, counter: CounterId, caller: CallerId) -> Option<&State> {
         let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
-        slot.map_or((span, Count::default()), |slot| slot.at(span))
+        slot.map(|slot| &slot.state)
     }
 
     /// Where a call of an account is counted on a counter.
@@ -199,18 +198,19 @@ impl Table {
         }
     }
 
-    /// Takes back what was counted in the window that ended at `span_end`, if it still counts. A slot that comes to nothing goes: a
-    /// caller who has no slot starts at the floor, and what he has on the floor is counted there.
-    pub fn give_back(&mut self, counter: CounterId, caller: CallerId, span_end: u64, amount: u64) {
+    /// Changes what a caller's own slot counts, if he still has one. A slot that comes to nothing goes: a caller who has no slot starts at
+    /// the floor, and what he has on the floor is counted there.
+    pub fn change(
+        &mut self,
+        counter: CounterId,
+        caller: CallerId,
+        change: impl FnOnce(&State) -> Option<State>,
+    ) {
         let Some(at) = self.slots.iter().position(|slot| slot.is(counter, caller)) else { return };
-        let Some(Slot { span, count, .. }) = self.slots.get_mut(at) else { return };
-        if span.end == span_end {
-            count.current = count.current.saturating_sub(amount);
-        } else if span.start == span_end {
-            count.previous = count.previous.saturating_sub(amount);
-        }
-        if *count == Count::default() {
-            self.slots.swap_remove(at);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        match change(&slot.state) {
+            Some(state) => slot.state = state,
+            None => drop(self.slots.swap_remove(at)),
         }
     }
 
@@ -222,17 +222,6 @@ impl Table {
 impl Slot {
     fn is(&self, counter: CounterId, caller: CallerId) -> bool {
         self.caller == caller && self.counter == counter
-    }
-
-    /// The slot's count as seen from a window.
-    fn at(&self, span: Span) -> (Span, Count) {
-        if self.span.end >= span.end && self.span.start <= span.end {
-            (self.span, self.count)
-        } else if self.span.end == span.start {
-            (span, Count { current: 0, previous: self.count.current })
-        } else {
-            (span, Count::default())
-        }
     }
 }
 
@@ -251,22 +240,20 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
 fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&slot.counter.0.to_le_bytes());
     bytes.extend_from_slice(&slot.caller.0.to_le_bytes());
-    bytes.extend_from_slice(&seconds(slot.span.start));
-    bytes.extend_from_slice(&seconds(slot.span.end));
-    bytes.extend_from_slice(&seconds(slot.expires));
-    bytes.extend_from_slice(&slot.count.current.to_le_bytes());
-    bytes.extend_from_slice(&slot.count.previous.to_le_bytes());
     bytes.extend_from_slice(&slot.maker.0.to_le_bytes());
+    bytes.extend_from_slice(&seconds(slot.expires));
+    for word in slot.state.0 {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
 }
 
 fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
     Some(Slot {
         counter: CounterId(u64_at(bytes, 0)?),
         caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
-        maker: Maker(u32::from_le_bytes(*bytes.last_chunk()?)),
-        span: Span { start: u32_at(bytes, 24)?, end: u32_at(bytes, 28)? },
-        expires: u32_at(bytes, 32)?,
-        count: Count { current: u64_at(bytes, 36)?, previous: u64_at(bytes, 44)? },
+        maker: Maker(u32::from_le_bytes(*bytes.get(24..)?.first_chunk()?)),
+        expires: u32_at(bytes, 28)?,
+        state: State([u64_at(bytes, 32)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?]),
     })
 }
 

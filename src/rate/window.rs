@@ -1,8 +1,9 @@
-//! Windows of time and what they admit: pure arithmetic.
+//! Windows of time: pure arithmetic.
+//!
+//! Not here: what they admit, which is [`super::algorithm`].
 
 use std::num::NonZeroU32;
 
-use crate::number::Micros;
 use crate::time::UnixMillis;
 
 const DAY: u64 = 86_400;
@@ -18,15 +19,6 @@ pub enum Window {
     Month,
 }
 
-/// How the windows before and after an edge are joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Each window counts for itself.
-    Fixed,
-    /// The previous window counts with the share of it that lies within one window's length.
-    Sliding,
-}
-
 /// One window: `start` inclusive, `end` exclusive, in seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -34,15 +26,6 @@ pub struct Span {
     pub start: u64,
     /// First second after.
     pub end: u64,
-}
-
-/// What has been counted in a window and in the one before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// In the window itself, in millionths.
-    pub current: u64,
-    /// In the one before, in millionths.
-    pub previous: u64,
 }
 
 impl Window {
@@ -81,67 +64,10 @@ impl Span {
     }
 }
 
-impl Algorithm {
-    /// How much counts against the limit at this time, in millionths, rounded up.
-    #[must_use]
-    pub fn used(self, count: Count, span: Span, now: UnixMillis) -> Micros {
-        let carried = match self {
-            Algorithm::Fixed => 0,
-            Algorithm::Sliding => share(count.previous, span.millis_left(now), span),
-        };
-        Micros(count.current.saturating_add(carried))
-    }
-
-    /// Milliseconds until `amount` would be admitted if nobody else called; `None` if it never would.
-    #[must_use]
-    pub fn retry_after(
-        self,
-        count: Count,
-        span: Span,
-        now: UnixMillis,
-        amount: Micros,
-        max: Micros,
-    ) -> Option<u64> {
-        let room = max.0.checked_sub(amount.0)?;
-        let left = span.millis_left(now);
-        let within = |busy: u64, room: u64| {
-            // The share of `busy` that may still count, as time left in its window.
-            let length = u128::from(span.seconds()) * 1000;
-            let allowed = u128::from(room) * length / u128::from(busy.max(1));
-            u64::try_from(allowed).unwrap_or(u64::MAX)
-        };
-        match self {
-            Algorithm::Fixed => Some(left),
-            Algorithm::Sliding if count.current <= room => Some(
-                left.saturating_sub(within(count.previous, room.saturating_sub(count.current))),
-            ),
-            Algorithm::Sliding => {
-                let length = span.seconds().saturating_mul(1000);
-                Some(left.saturating_add(length.saturating_sub(within(count.current, room))))
-            }
-        }
-    }
-
-    /// When a count made in `span` can be forgotten, in seconds since the epoch.
-    #[must_use]
-    pub fn expires(self, window: Window, span: Span) -> u64 {
-        match self {
-            Algorithm::Fixed => span.end,
-            Algorithm::Sliding => window.span_at(UnixMillis(span.end.saturating_mul(1000))).end,
-        }
-    }
-}
-
 fn aligned(second: u64, length: u64, offset: u64) -> Span {
     let into = second.saturating_add(offset).checked_rem(length).unwrap_or(0);
     let start = second.saturating_sub(into);
     Span { start, end: second.saturating_add(length.saturating_sub(into)) }
-}
-
-fn share(amount: u64, millis_left: u64, span: Span) -> u64 {
-    let length = (u128::from(span.seconds()) * 1000).max(1);
-    let left = u128::from(millis_left).min(length);
-    u64::try_from((u128::from(amount) * left).div_ceil(length)).unwrap_or(u64::MAX)
 }
 
 /// Days from the epoch to the first of a month (Gregorian, year ≥ 1970).
@@ -163,8 +89,7 @@ fn year_and_month(day: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Algorithm, Count, Span, Window};
-    use crate::number::Micros;
+    use super::{Span, Window};
     use crate::time::UnixMillis;
     use std::num::NonZeroU32;
 
@@ -204,49 +129,5 @@ mod tests {
             at = end;
         }
         assert_eq!(at, 6_311_433_600, "2400 months are 200 Gregorian years");
-    }
-
-    #[test]
-    fn sliding_carries_a_share() {
-        let span = Span { start: 60, end: 120 };
-        let count = Count { current: 2, previous: 10 };
-        for (now, expected) in [(60_000, 12), (90_000, 7), (119_999, 3), (75_000, 10)] {
-            assert_eq!(
-                Algorithm::Sliding.used(count, span, UnixMillis(now)),
-                Micros(expected),
-                "{now}"
-            );
-            assert_eq!(Algorithm::Fixed.used(count, span, UnixMillis(now)), Micros(2));
-        }
-    }
-
-    #[test]
-    fn retrying_when_told_succeeds() {
-        let span = Span { start: 60, end: 120 };
-        for (current, previous, now) in
-            [(0, 10, 60_000), (3, 10, 61_234), (9, 10, 100_000), (10, 0, 119_000)]
-        {
-            let (count, amount, max) = (Count { current, previous }, Micros(1), Micros(10));
-            let wait =
-                Algorithm::Sliding.retry_after(count, span, UnixMillis(now), amount, max).unwrap();
-            let then = UnixMillis(now + wait);
-            let (later, count) = if then.0 < 120_000 {
-                (span, count)
-            } else {
-                (Span { start: 120, end: 180 }, Count { current: 0, previous: current })
-            };
-            assert!(
-                Algorithm::Sliding.used(count, later, then).0 < 10,
-                "{current} {previous} {now} {wait}"
-            );
-        }
-        let never = Algorithm::Fixed.retry_after(
-            Count::default(),
-            span,
-            UnixMillis(60_000),
-            Micros(11),
-            Micros(10),
-        );
-        assert_eq!(never, None);
     }
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use mcp_policy::number::Micros;
+use mcp_policy::rate::algorithm::Algorithm;
 use mcp_policy::rate::limiter::{Charge, Counter, Force, Limiter, Reservation, Shards};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
-use mcp_policy::rate::window::{Algorithm, Window};
+use mcp_policy::rate::window::Window;
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
 

@@ -10,9 +10,10 @@ use crate::policy::compiled::{NamedCounter, Scope};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
+use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
 use crate::rate::table::CounterId;
-use crate::rate::window::{Algorithm, Window};
+use crate::rate::window::Window;
 
 /// What is known of a policy on the way: its rules, and every counter with the place where it was first named.
 pub(super) struct Book {

@@ -15,7 +15,7 @@ use crate::policy::compiled::{
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
-use crate::rate::window::Algorithm;
+use crate::rate::algorithm::Algorithm;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct Draft<'v> {

@@ -12,7 +12,8 @@ use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader, describe};
 use crate::policy::rules::RuleKind;
 use crate::policy::suggest::nearest;
-use crate::rate::window::{Algorithm, Window};
+use crate::rate::algorithm::Algorithm;
+use crate::rate::window::Window;
 
 /// The tool key under which a state path names the counters of `"*"` and of all tools.
 pub(super) const GLOBAL: &str = "_global";

@@ -10,7 +10,7 @@ use crate::policy::compiled::{Amount, Check, CheckKind, Limit, Scope};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
-use crate::rate::window::Algorithm;
+use crate::rate::algorithm::Algorithm;
 
 /// What a rule counts: its `rate_limit`, or its `state` with the bounds that its own conditions put on it.
 pub(super) fn limits(

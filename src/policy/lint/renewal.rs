@@ -12,8 +12,9 @@ use crate::policy::callers::{Peer, Source};
 use crate::policy::compiled::{Config, NamedCounter, Policy, Scope};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::sessions::Sessions;
+use crate::rate::algorithm::Algorithm;
 use crate::rate::table::CounterId;
-use crate::rate::window::{Algorithm, Window};
+use crate::rate::window::Window;
 
 /// A count that does not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]

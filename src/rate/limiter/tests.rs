@@ -1,9 +1,10 @@
 use super::{Cause, Charge, Counter, Force, Limiter, Refused, Shards};
 use crate::number::Micros;
+use crate::rate::algorithm::Algorithm;
 use crate::rate::memory::MemoryStore;
 use crate::rate::store::SharedStore as _;
 use crate::rate::table::{Account, CallerId, Class, CounterId, Maker};
-use crate::rate::window::{Algorithm, Window};
+use crate::rate::window::Window;
 use crate::time::UnixMillis;
 use std::num::NonZeroU32;
 

@@ -1,18 +1,15 @@
 use super::{Account, CallerId, Class, CounterId, Maker, Place, SLOT_BYTES, Slot, Table};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
-use crate::rate::window::{Count, Span};
+use crate::rate::algorithm::State;
 use crate::time::UnixMillis;
-
-const SPAN: Span = Span { start: 60, end: 120 };
 
 fn slot(caller: u128, maker: u32, current: u64) -> Slot {
     Slot {
         counter: CounterId(7),
         caller: CallerId(caller),
         maker: Maker(maker),
-        span: SPAN,
         expires: 120,
-        count: Count { current, previous: 3 },
+        state: State([7, current, 3]),
     }
 }
 
@@ -31,7 +28,7 @@ fn packs_and_unpacks() {
     assert_eq!(Table::decode(&bytes), Ok(table));
     assert!(Table::decode(&bytes[..bytes.len() - 1]).is_err());
     assert!(Table::decode(b"other").is_err());
-    assert!(Table::decode(&[3; 9]).is_err());
+    assert!(Table::decode(&[2; 9]).is_err());
     assert_eq!(Table::decode(b""), Ok(Table::default()));
 }
 
@@ -44,7 +41,7 @@ fn nobody_loses_his_slot_and_newcomers_share_the_floor() {
     }
     assert_eq!(table.place(CounterId(7), account(1000, 1000)), Place::Floor);
     table.put(slot(0, 0, 2));
-    let count = |table: &Table, caller| table.count(CounterId(7), CallerId(caller), SPAN).1.current;
+    let count = |table: &Table, caller| table.state(CounterId(7), CallerId(caller)).unwrap().0[1];
     assert_eq!((count(&table, 1), count(&table, 64)), (11, 74));
     assert_eq!((count(&table, 1000), count(&table, 2000)), (2, 2));
     assert_eq!(table.place(CounterId(7), account(1, 1)), Place::Own, "the known keep theirs");
@@ -78,23 +75,12 @@ fn the_clock_of_a_table_does_not_wobble() {
 }
 
 #[test]
-fn gives_back_only_what_still_counts() {
-    for (span_end, expected) in [(120, (4, 3)), (60, (5, 2)), (180, (5, 3))] {
-        let mut table = Table::default();
-        table.put(slot(1, 1, 5));
-        table.give_back(CounterId(7), CallerId(1), span_end, 1);
-        table.give_back(CounterId(7), CallerId(2), span_end, 1);
-        let (_, count) = table.count(CounterId(7), CallerId(1), SPAN);
-        assert_eq!((count.current, count.previous), expected, "{span_end}");
-    }
-}
-
-#[test]
 fn what_comes_to_nothing_leaves_no_trace() {
     let mut table = Table::default();
     table.put(slot(1, 1, 5));
-    table.give_back(CounterId(7), CallerId(1), 120, 5);
-    assert_eq!(table.slots.len(), 1, "the window before still counts");
-    table.give_back(CounterId(7), CallerId(1), 60, 3);
+    table.change(CounterId(7), CallerId(2), |_| None);
+    table.change(CounterId(7), CallerId(1), |state| Some(*state));
+    assert_eq!(table.slots.len(), 1, "something is left of it");
+    table.change(CounterId(7), CallerId(1), |_| None);
     assert_eq!(table, Table::default());
 }

@@ -13,12 +13,15 @@ use mcp_policy::mcp::message::{Body, Message, parse_body};
 use mcp_policy::mcp::outcome::Origin;
 use mcp_policy::mcp::unread::{Seeker, request_id};
 use mcp_policy::mcp::uri::{canonical, relax};
+use mcp_policy::number::Micros;
 use mcp_policy::policy::binding::RouteFact;
 use mcp_policy::policy::callers::Peer;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::settings::HoldHeaders;
+use mcp_policy::rate::algorithm::{Algorithm, Ask};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
+use mcp_policy::rate::window::Window;
 use mcp_policy::source::Source;
 use mcp_policy::time::UnixMillis;
 
@@ -326,6 +329,12 @@ fn table(bytes: &[u8]) {
     let now = table.advance(UnixMillis(seed << 40));
     let id = CounterId(seed);
     let _ = table.place(id, Account::EVERYBODY);
-    table.give_back(id, CallerId::EVERYBODY, now.0, u64::MAX);
+    let state = table.state(id, CallerId::EVERYBODY);
+    for algorithm in [Algorithm::Fixed, Algorithm::Sliding] {
+        let ask = Ask { amount: Micros(seed), max: Micros(u64::MAX) };
+        if let Ok(admitted) = algorithm.admit(Window::Month, state, now, ask) {
+            let _ = algorithm.refund(&admitted.state, admitted.mark, ask.amount);
+        }
+    }
     assert!(Table::decode(&table.encode()).is_ok());
 }

@@ -1,0 +1,129 @@
+//! What a count is, and how it changes: each algorithm owns its state and every transition of it.
+//!
+//! A table keeps a [`State`] for each caller and knows nothing of what is in it. So a new algorithm is a file here and a word in the
+//! policy's language; tables, shards and the compare-and-swap loop stay as they are.
+//!
+//! What every algorithm owes the rest:
+//!
+//! - *No state is a count of nothing*: `None` and a state that has expired come to the same.
+//! - *A state is copied for a newcomer.* A caller's slot begins as a copy of the counter's floor, so any state must be a fair start for
+//!   somebody else: it may count too much for him, never too little.
+//! - *A refund takes back no more than what still counts of its call*, however late it comes. What it cannot tell stays counted.
+
+mod windows;
+
+use self::windows::{Join, Windows};
+use super::window::Window;
+use crate::number::Micros;
+use crate::time::UnixMillis;
+
+/// How calls are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Each window counts for itself.
+    Fixed,
+    /// The previous window counts with the share of it that lies within one window's length.
+    Sliding,
+}
+
+/// How many words a state has, which is what a table has room for.
+pub const STATE_WORDS: usize = 3;
+
+/// What an algorithm remembers of one caller. Only the algorithm that made it can read it: a counter's id says which one that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(pub [u64; STATE_WORDS]);
+
+/// What a call asks of a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// How much it counts.
+    pub amount: Micros,
+    /// The most that the count may come to.
+    pub max: Micros,
+}
+
+/// A call that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The state after it.
+    pub state: State,
+    /// What a refund needs to know.
+    pub mark: Mark,
+    /// When the state can be forgotten, in seconds since the epoch.
+    pub expires: u64,
+}
+
+/// Where in its algorithm's time a call was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// A call that is not counted, as there is no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// What there is still room for.
+    pub remaining: Micros,
+    /// Length of the window, in seconds.
+    pub window_seconds: u64,
+    /// Milliseconds until the call could pass if nobody else called; `None` if it never can.
+    pub retry_after: Option<u64>,
+}
+
+impl Algorithm {
+    /// How much counts against the limit at this time, rounded up to a millionth.
+    #[must_use]
+    pub fn used(self, window: Window, state: Option<&State>, now: UnixMillis) -> Micros {
+        match self {
+            Algorithm::Fixed => Windows::at(state, window, now).used(Join::Apart, now),
+            Algorithm::Sliding => Windows::at(state, window, now).used(Join::Sliding, now),
+        }
+    }
+
+    /// Counts a call, if there is room for it.
+    ///
+    /// # Errors
+    /// [`Full`] if there is none.
+    pub fn admit(
+        self,
+        window: Window,
+        state: Option<&State>,
+        now: UnixMillis,
+        ask: Ask,
+    ) -> Result<Admitted, Full> {
+        let after = self.used(window, state, now).0.checked_add(ask.amount.0);
+        if after.is_none_or(|after| after > ask.max.0) {
+            return Err(self.full(window, state, now, ask));
+        }
+        Ok(match self {
+            Algorithm::Fixed => {
+                Windows::at(state, window, now).add(ask.amount, Join::Apart, window)
+            }
+            Algorithm::Sliding => {
+                Windows::at(state, window, now).add(ask.amount, Join::Sliding, window)
+            }
+        })
+    }
+
+    /// What is said of a call that is not counted.
+    #[must_use]
+    pub fn full(self, window: Window, state: Option<&State>, now: UnixMillis, ask: Ask) -> Full {
+        let used = self.used(window, state, now);
+        let windows = Windows::at(state, window, now);
+        let retry_after = match self {
+            Algorithm::Fixed => windows.retry_after(Join::Apart, now, ask),
+            Algorithm::Sliding => windows.retry_after(Join::Sliding, now, ask),
+        };
+        Full {
+            remaining: Micros(ask.max.0.saturating_sub(used.0)),
+            window_seconds: windows.span.seconds(),
+            retry_after,
+        }
+    }
+
+    /// Takes back what a call counted, as far as it still counts; `None` if nothing is left.
+    #[must_use]
+    pub fn refund(self, state: &State, mark: Mark, amount: Micros) -> Option<State> {
+        match self {
+            Algorithm::Fixed | Algorithm::Sliding => Windows::unpack(state).refund(mark, amount),
+        }
+    }
+}
