@@ -97,6 +97,12 @@ pub static OPERATORS: &[Operator] = &[
         Takes::Glob,
         "the pattern matches the whole argument: `*` any run of characters, `?` exactly one",
     ),
+    row(
+        "before",
+        Takes::Time(Ordering::is_lt),
+        "the argument is an earlier instant; `now` is the time of the call",
+    ),
+    row("after", Takes::Time(Ordering::is_gt), "the argument is a later instant"),
 ];
 
 /// A row of the table. In the filter its prose is read by nobody, and left out.

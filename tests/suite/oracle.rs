@@ -310,6 +310,8 @@ impl Oracle {
 
     fn truth(&self, condition: &Value, site: Site, entry: &Entry<'_>, call: &Call<'_>) -> Truth {
         let (op, wanted) = (text(&condition["op"]), &condition["value"]);
+        let now = call.at_ms.into();
+        let wanted = if is_about_time(op) && wanted == "now" { &now } else { wanted };
         if let Some(found) = self.of_caller(text(&condition["path"]), call) {
             let found = found.map(Value::from);
             let found = found.as_ref().map_or(Found::Absent, Found::Argument);
@@ -1033,8 +1035,68 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
                 _ => value.contains(wanted),
             })
         }
+        time if is_about_time(time) => {
+            let Some(found) = found.text().and_then(instants) else { return Truth::Undecidable };
+            // The call's own time is a number of milliseconds.
+            let wanted = match wanted.as_i64() {
+                Some(now) => (now / 1000, unpadded(&format!("{:03}", now % 1000))),
+                None => instants(text(wanted)).unwrap().remove(0),
+            };
+            let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
+            let readings = || found.iter().map(|reading| Truth::of(reading.cmp(&wanted) == order));
+            let agreed = readings().all(|truth| Some(truth) == readings().next());
+            if agreed { readings().next().unwrap() } else { Truth::Undecidable }
+        }
         _ => panic!("no such operator: {op}"),
     }
+}
+
+fn is_about_time(op: &str) -> bool {
+    ["before", "after"].contains(&op)
+}
+
+/// Seconds since 1970, and the digits of the fraction.
+type Instant = (i64, String);
+
+/// The instants for which readers take a time of RFC 3339: one, or two for a leap second; none if it is no such time.
+fn instants(text: &str) -> Option<Vec<Instant>> {
+    let form = Regex::new(
+        r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?(?:[Zz]|([-+][0-9]{2}):([0-9]{2}))$",
+    );
+    let found = form.unwrap().captures(text)?;
+    let part = |i: usize| found.get(i).map_or(0, |part| part.as_str().parse::<i64>().unwrap());
+    let [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map(part);
+    let behind = found.get(8).is_some_and(|sign| sign.as_str().starts_with('-'));
+    let (ahead, minutes) = (part(8).abs(), part(9));
+    let offset = if behind { -1 } else { 1 } * (ahead * 60 + minutes) * 60;
+    let exists = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+    if !exists || hour > 23 || minute > 59 || second > 60 || ahead > 23 || minutes > 59 {
+        return None;
+    }
+    let at = (days_since_1970(year, month) + day - 1) * 86_400 + hour * 3600 + minute * 60 - offset;
+    let digits = unpadded(found.get(7).map_or("", |part| part.as_str()).trim_start_matches('.'));
+    if second < 60 {
+        return Some(vec![(at + second, digits)]);
+    }
+    let mut months =
+        (year - 1..=year + 1).flat_map(|year| (1..=12).map(move |month| (year, month)));
+    let ends = months.any(|(year, month)| days_since_1970(year, month) * 86_400 == at + 60);
+    ends.then(|| vec![(at + 59, String::new()), (at + 60, digits)])
+}
+
+fn unpadded(digits: &str) -> String {
+    digits.trim_end_matches('0').to_owned()
+}
+
+/// Days from 1970 to the first of a month, counted year by year.
+fn days_since_1970(year: i64, month: i64) -> i64 {
+    let of_year = |year: i64| (1..=12).map(|month| days_in_month(year, month)).sum::<i64>();
+    let years: i64 = if year < 1970 {
+        -(year..1970).map(of_year).sum::<i64>()
+    } else {
+        (1970..year).map(of_year).sum()
+    };
+    years + (1..month).map(|month| days_in_month(year, month)).sum::<i64>()
 }
 
 /// A text is compared as it came and in normal form C: nobody knows which the server takes.

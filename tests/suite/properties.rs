@@ -69,6 +69,14 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
             prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
             text
         ),
+        (
+            prop::sample::select(vec!["before", "after"]),
+            prop::sample::select(vec![
+                json!("now"),
+                json!("1970-01-01T00:00:00.5Z"),
+                json!("2026-12-01T00:00:00+01:00")
+            ])
+        ),
         (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
     ];
     (path, operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value}))
@@ -127,6 +135,10 @@ fn arguments() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("[NaN]")),
         Just(json!("null")),
         Just(json!("[x]")),
+        Just(json!("1970-01-01T00:00:00Z")),
+        Just(json!("1970-01-01T01:00:01+01:00")),
+        Just(json!("2026-12-01T00:00:00Z")),
+        Just(json!("2026-12-01T00:00:00")),
     ];
     let list = proptest::collection::vec(scalar.clone(), 0..3).prop_map(serde_json::Value::from);
     let member = prop_oneof![3 => scalar, 1 => list];
