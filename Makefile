@@ -9,8 +9,8 @@ WASM_ASKS  := target/mcp_policy_asks.wasm
 CLI        := target/release/mcp-policy
 VENV_PY    := .tools/venv/bin/python
 # The filter may not grow beyond this unnoticed: a larger number here is a decision. The last ones: the proxy-wasm SDK is 67 kB, most of it
-# methods of its contexts that the filter does not call, but the linker keeps; serde, by which answers are written, 20 kB.
-SIZE_LIMIT := 1400000
+# methods of its contexts that the filter does not call, but the linker keeps; serde, by which answers are written, 20 kB; times and the token bucket some 10 kB.
+SIZE_LIMIT := 1430000
 
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
