@@ -23,6 +23,7 @@ use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::mcp::outcome::Origin;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
@@ -274,6 +275,14 @@ impl Exchange {
     fn close<W: World>(&mut self, world: &W) -> Flow {
         self.hold.forget();
         self.stop_waiting(world);
+        if let State::Forwarded(expected) = &self.state
+            && !expected.refunds.is_empty()
+            && world.origin() == Origin::SentOn
+        {
+            // It comes anew, and then counts.
+            let refunds = expected.refunds.iter().flat_map(|(_, counts)| counts);
+            give_back(&self.config, world, refunds);
+        }
         self.state = State::Answered;
         Flow::Pause
     }

@@ -80,7 +80,7 @@ impl Response {
             refunds.clear();
         } else if !head.conclusive {
             refunds.clear();
-        } else if head.status >= 400 {
+        } else if head.failed {
             give_back(config, world, refunds.iter().flat_map(|(_, counts)| counts));
             refunds.clear();
         }

@@ -36,6 +36,12 @@ fn attribute(path: &[&str]) -> Option<Vec<u8>> {
     calls::property(path).ok().flatten()
 }
 
+/// An attribute that is a number; zero where there is none.
+fn number(path: &[&str]) -> u64 {
+    let bytes = attribute(path).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
+}
+
 impl World for Envoy {
     type Store = SharedData;
     type Witness = ();
@@ -92,8 +98,12 @@ impl World for Envoy {
     }
 
     fn origin(&self) -> Origin {
-        let details = attribute(&["response", "code_details"]);
-        details.map_or(Origin::Unknown, |details| origin::of_details(&details))
+        let Some(details) = attribute(&["response", "code_details"]) else {
+            return Origin::Unknown;
+        };
+        // There is no number of tries where nothing was tried.
+        let tries = number(&["upstream", "request_attempt_count"]);
+        origin::of_details(&details, tries, number(&["response", "code"]))
     }
 
     fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {

@@ -69,6 +69,8 @@ pub enum Origin {
     Server,
     /// The gateway, which had not sent the request to anybody.
     NeverSent,
+    /// Nobody: the server sent the request elsewhere, and the gateway follows, as if it came anew.
+    SentOn,
     /// The gateway, which may have sent it; or nobody tells.
     Unknown,
 }
@@ -81,7 +83,7 @@ pub fn is_conclusive(origin: Origin, status: u16) -> bool {
     match origin {
         Origin::Server => !matches!(status, 502..=504),
         Origin::NeverSent => true,
-        Origin::Unknown => false,
+        Origin::SentOn | Origin::Unknown => false,
     }
 }
 
@@ -194,6 +196,7 @@ mod tests {
             (Origin::NeverSent, 503, true),
             (Origin::Unknown, 504, false),
             (Origin::Unknown, 500, false),
+            (Origin::SentOn, 307, false),
         ] {
             assert_eq!(is_conclusive(origin, status), expected, "{origin:?} {status}");
         }

@@ -153,8 +153,9 @@ impl EventStream {
         out
     }
 
-    /// Takes the end of the stream, and returns what passes of an event that has none of its own. To most readers it is no
-    /// event, so what must not pass is all that matters here.
+    /// Takes the end of the stream, and returns what passes of an event that has none of its own. To readers of the standard it is no
+    /// event, and it stays none: other data may take the place of its own, for readers that show it all the same, but nobody gets the
+    /// blank line that the server did not send.
     pub fn finish(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict) -> Vec<u8> {
         self.finish_through(&mut Whole(judge))
     }
@@ -165,9 +166,7 @@ impl EventStream {
         if !self.line.is_empty() || self.field != Field::Unknown {
             self.end_line(&[], gate, &mut out);
         }
-        if self.end_event(gate, &mut out) {
-            out.extend_from_slice(b"\n\n");
-        }
+        self.end_event(gate, &mut out);
         out
     }
 
@@ -271,12 +270,11 @@ impl EventStream {
         self.doubt = Doubt::default();
     }
 
-    /// Ends an event; true where other data took the place of its own.
-    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) -> bool {
+    fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         let phase = std::mem::replace(&mut self.phase, Phase::Held);
         if !std::mem::take(&mut self.has_data) && phase == Phase::Held {
-            return false;
+            return;
         }
         let judged = matches!(phase, Phase::Held | Phase::Spoiled);
         let verdict = match phase {
@@ -295,7 +293,6 @@ impl EventStream {
             // It ended a line before; now the end of the empty line would be a part of it.
             out.push(b'\n');
         }
-        matches!(verdict, Verdict::Replace(_))
     }
 
     /// Lets bytes that are no data pass, or keeps them with the event that they belong to.

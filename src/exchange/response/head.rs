@@ -15,6 +15,8 @@ pub(in crate::exchange) struct ResponseHead<'h> {
     pub(in crate::exchange) encoded: bool,
     /// Whether the answer tells what became of the call.
     pub(in crate::exchange) conclusive: bool,
+    /// Whether it tells that the call failed, whatever its body says.
+    pub(in crate::exchange) failed: bool,
     /// `Mcp-Session-Id`
     pub(in crate::exchange) session: Option<&'h [u8]>,
     /// Whether a body follows.
@@ -31,6 +33,9 @@ impl<'h> ResponseHead<'h> {
         let status = values(headers, b":status").next();
         let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let status = status.unwrap_or(0);
+        let conclusive = is_conclusive(origin, status);
+        // A redirect of the server's tells nothing of the call, but one that the gateway makes tells that the call was not sent.
+        let astray = origin == Origin::NeverSent && !(200..300).contains(&status);
         let mut encodings = values(headers, b"content-encoding");
         ResponseHead {
             headers,
@@ -38,7 +43,8 @@ impl<'h> ResponseHead<'h> {
             // Envoy joins repeated content types with a comma, and leaves repeated encodings apart.
             content_type: values(headers, b"content-type").next(),
             encoded: encodings.any(|value| !value.eq_ignore_ascii_case(b"identity")),
-            conclusive: is_conclusive(origin, status),
+            conclusive,
+            failed: astray || (conclusive && status >= 400),
             session: values(headers, b"mcp-session-id").next(),
             follows,
         }

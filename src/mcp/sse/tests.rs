@@ -102,10 +102,10 @@ fn an_event_without_an_end_is_judged_too() {
     for (stream, verdict, expected) in [
         ("data: a", Verdict::Pass, "data: a"),
         ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
-        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n\n\n"),
+        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n"),
         ("data: a\n", Verdict::Drop, ""),
         (": a", Verdict::Drop, ": a"),
-        (" data: a", Verdict::Replace("x".into()), "data: x\n\n\n"),
+        (" data: a", Verdict::Replace("x".into()), "data: x\n"),
         ("data: a\n\n", Verdict::Drop, ""),
         ("", Verdict::Drop, ""),
     ] {
