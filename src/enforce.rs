@@ -248,8 +248,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             match amount {
                 Ok(amount) => {
                     let account = self.caller.counted_as(named.scope);
-                    let charge =
-                        Charge { counter: named.counter, account, amount, max: limit.max, force };
+                    let (counter, max) = (named.counter, limit.ceiling());
+                    let charge = Charge { counter, account, amount, max, force };
                     join(&mut dues, Due { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {

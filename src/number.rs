@@ -15,7 +15,7 @@ pub struct Decimal {
 }
 
 /// An amount in millionths, as counters hold it: sums never drift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub u64);
 
 const MILLION_DIGITS: i32 = 6;

@@ -98,8 +98,11 @@ pub struct Counted {
     /// Why the argument cannot be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The most that the window admits.
+    /// The most that the window admits, or what comes back to a bucket in one.
     pub max: Option<String>,
+    /// The most that a bucket holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<String>,
     /// The length of the window, in seconds.
     pub window_seconds: u64,
     /// Milliseconds until the call could pass.
@@ -283,6 +286,7 @@ impl<'c> Heard<'c> {
             amount: None,
             problem: None,
             max: limit.max.map(|max| max.to_string()),
+            burst: limit.burst.map(|burst| burst.to_string()),
             window_seconds: named.counter.window.span_at(at).seconds(),
             retry_after_ms: None,
         };

@@ -51,7 +51,7 @@ impl Due<'_> {
             rule: Some(self.limit.rule),
             detail: Detail::Limit {
                 counter: self.limit.counter,
-                max: self.charge.max.unwrap_or(Micros(u64::MAX)),
+                max: self.limit.max.unwrap_or(Micros(u64::MAX)),
                 remaining: overrun.remaining,
                 window_seconds: overrun.window_seconds,
                 retry_after: overrun.retry_after,

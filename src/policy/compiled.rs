@@ -188,14 +188,24 @@ pub enum Subject {
 pub struct Limit {
     /// The counter, by index.
     pub counter: usize,
-    /// The most that the window admits; `None` only counts.
+    /// The most that the window admits, or what comes back to a bucket in one; `None` only counts.
     pub max: Option<Micros>,
+    /// The most that a bucket holds; `None` where there is no bucket.
+    pub burst: Option<Micros>,
     /// How much a call counts.
     pub amount: Amount,
     /// Whether an error of the server gives it back.
     pub refund: Refund,
     /// Its number.
     pub rule: RuleId,
+}
+
+impl Limit {
+    /// The most that the count may come to; `None` only counts.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<Micros> {
+        self.burst.or(self.max)
+    }
 }
 
 /// How much a call counts.

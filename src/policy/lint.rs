@@ -317,11 +317,16 @@ impl Lint<'_> {
             let pointer = format!("{}/count", rules.pointer(limit.rule));
             self.warn(Code::TrustsAgent, &pointer, message.to_owned(), help);
         }
-        let (Some(max), Amount::Fixed(amount)) = (limit.max, &limit.amount) else { return };
+        let (Some(max), Amount::Fixed(amount)) = (limit.ceiling(), &limit.amount) else {
+            return;
+        };
         if *amount > max {
             let message =
                 format!("one call counts {amount}, and {max} is the most: every call is denied");
-            let help = "raise `max`, or deny the tool with `action: deny`";
+            let help = match limit.burst {
+                None => "raise `max`, or deny the tool with `action: deny`",
+                Some(_) => "raise `burst`, or deny the tool with `action: deny`",
+            };
             self.warn(Code::ImpossibleLimit, rules.pointer(limit.rule), message, help);
         }
     }

@@ -10,8 +10,10 @@
 //!   somebody else: it may count too much for him, never too little.
 //! - *A refund takes back no more than what still counts of its call*, however late it comes. What it cannot tell stays counted.
 
+mod bucket;
 mod windows;
 
+use self::bucket::Bucket;
 use self::windows::{Join, Windows};
 use super::window::Window;
 use crate::number::Micros;
@@ -24,6 +26,11 @@ pub enum Algorithm {
     Fixed,
     /// The previous window counts with the share of it that lies within one window's length.
     Sliding,
+    /// What is counted drains away at a steady rate; the most that a call asks with is what the bucket holds.
+    Bucket {
+        /// How much drains in a window, which must be one of a fixed length.
+        refill: Micros,
+    },
 }
 
 /// How many words a state has, which is what a table has room for.
@@ -69,12 +76,26 @@ pub struct Full {
 }
 
 impl Algorithm {
+    /// The words of the policy's language, the usual one first.
+    pub const WORDS: &[&str] = &["fixed", "sliding", "bucket"];
+
+    /// The word in policies.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Algorithm::Fixed => "fixed",
+            Algorithm::Sliding => "sliding",
+            Algorithm::Bucket { .. } => "bucket",
+        }
+    }
+
     /// How much counts against the limit at this time, rounded up to a millionth.
     #[must_use]
     pub fn used(self, window: Window, state: Option<&State>, now: UnixMillis) -> Micros {
         match self {
             Algorithm::Fixed => Windows::at(state, window, now).used(Join::Apart, now),
             Algorithm::Sliding => Windows::at(state, window, now).used(Join::Sliding, now),
+            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).used(),
         }
     }
 
@@ -93,13 +114,11 @@ impl Algorithm {
         if after.is_none_or(|after| after > ask.max.0) {
             return Err(self.full(window, state, now, ask));
         }
+        let windows = |join| Windows::at(state, window, now).add(ask.amount, join, window);
         Ok(match self {
-            Algorithm::Fixed => {
-                Windows::at(state, window, now).add(ask.amount, Join::Apart, window)
-            }
-            Algorithm::Sliding => {
-                Windows::at(state, window, now).add(ask.amount, Join::Sliding, window)
-            }
+            Algorithm::Fixed => windows(Join::Apart),
+            Algorithm::Sliding => windows(Join::Sliding),
+            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).add(ask.amount),
         })
     }
 
@@ -107,23 +126,33 @@ impl Algorithm {
     #[must_use]
     pub fn full(self, window: Window, state: Option<&State>, now: UnixMillis, ask: Ask) -> Full {
         let used = self.used(window, state, now);
-        let windows = Windows::at(state, window, now);
+        let windows = |join| Windows::at(state, window, now).retry_after(join, now, ask);
         let retry_after = match self {
-            Algorithm::Fixed => windows.retry_after(Join::Apart, now, ask),
-            Algorithm::Sliding => windows.retry_after(Join::Sliding, now, ask),
+            Algorithm::Fixed => windows(Join::Apart),
+            Algorithm::Sliding => windows(Join::Sliding),
+            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).retry_after(ask),
         };
         Full {
             remaining: Micros(ask.max.0.saturating_sub(used.0)),
-            window_seconds: windows.span.seconds(),
+            window_seconds: window.span_at(now).seconds(),
             retry_after,
         }
     }
 
     /// Takes back what a call counted, as far as it still counts; `None` if nothing is left.
     #[must_use]
-    pub fn refund(self, state: &State, mark: Mark, amount: Micros) -> Option<State> {
+    pub fn refund(
+        self,
+        window: Window,
+        state: &State,
+        mark: Mark,
+        amount: Micros,
+    ) -> Option<State> {
         match self {
             Algorithm::Fixed | Algorithm::Sliding => Windows::unpack(state).refund(mark, amount),
+            Algorithm::Bucket { refill } => {
+                Bucket::unpack(state, window, refill).refund(mark, amount)
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Charge {
     pub account: Account,
     /// How much.
     pub amount: Micros,
-    /// The most that the window admits; `None` counts without a limit.
+    /// The most that the window admits, or that a bucket holds; `None` counts without a limit.
     pub max: Option<Micros>,
     /// Whether exceeding it denies.
     pub force: Force,
@@ -186,7 +186,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
             let Reservation { counter, account, slot, mark, amount } = *reservation;
             let _ = self.change(&self.shards.key(counter.id, account), |table| {
                 table.change(counter.id, slot, |state| {
-                    counter.algorithm.refund(state, mark, amount)
+                    counter.algorithm.refund(counter.window, state, mark, amount)
                 });
                 Ok(())
             });

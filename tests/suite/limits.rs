@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 
 use mcp_policy::number::Micros;
 use mcp_policy::rate::algorithm::Algorithm;
-use mcp_policy::rate::limiter::{Charge, Counter, Force, Limiter, Reservation, Shards};
+use mcp_policy::rate::limiter::{
+    Cause, Charge, Counter, Force, Limiter, Overrun, Refused, Reservation, Shards,
+};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
@@ -67,11 +69,12 @@ proptest! {
         max in 1u64..12,
         scripts in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..6), 1..30),
         caller in prop::sample::select(vec![0u128, 5]),
+        algorithm in prop::sample::select(vec![Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(9) }]),
     ) {
         let store = MemoryStore::default();
         let shards = Shards::for_entries(64);
         let admitted = Cell::new(0u64);
-        let call = [charge(1, caller, 1, max, Algorithm::Fixed)];
+        let call = [charge(1, caller, 1, max, algorithm)];
         let other = || {
             if Limiter::new(&store, shards).reserve(&call, UnixMillis(START)).is_ok() {
                 admitted.set(admitted.get() + 1);
@@ -175,6 +178,59 @@ proptest! {
         }
         let (keys, bytes) = store.size();
         prop_assert_eq!(bytes, keys * 9, "every table is empty");
+    }
+
+    /// In any stretch of time a bucket admits what it holds and what comes back meanwhile, whoever refuses what, in full tables too.
+    /// And whoever comes again when he is told gets in, and not a millisecond earlier.
+    #[test]
+    fn no_stretch_of_time_empties_a_bucket_twice(
+        (refill, burst) in (1u64..2000, 1u64..8),
+        calls in proptest::collection::vec((0u64..3_000, 1u64..4, 1u128..100, 0u8..4), 1..300),
+        crowd in any::<bool>(),
+    ) {
+        let store = MemoryStore::default();
+        let limiter = Limiter::new(&store, Shards::for_entries(1));
+        let algorithm = Algorithm::Bucket { refill: Micros(refill) };
+        let mut now = START;
+        let mut kept: Vec<(u64, u128, u64)> = Vec::new();
+        let mut open: Vec<(u64, u128, u64, Vec<Reservation>)> = Vec::new();
+        for (wait, amount, caller, refusal) in calls {
+            now += wait;
+            let caller = if crowd { caller } else { 1 + caller % 2 };
+            let call = Charge { account: of(caller, 1 + (caller % 4) as u32), ..charge(1, caller, amount, burst, algorithm) };
+            let reserve = |at| limiter.reserve(&[call], UnixMillis(at));
+            match reserve(now) {
+                Ok(granted) => {
+                    let made = granted.reservations.into_iter().map(|(_, made)| made).collect();
+                    open.push((now, caller, amount, made));
+                }
+                Err(Refused::Exceeded(Overrun { cause: Cause::Reached, retry_after, .. })) => match retry_after {
+                    Some(wait) => {
+                        prop_assert!(wait > 0 && reserve(now + wait - 1).is_err(), "{wait} ms are too many");
+                        let weighed = limiter.weigh(&call, UnixMillis(now + wait)).unwrap();
+                        let reached = weighed.overrun.filter(|overrun| overrun.cause == Cause::Reached);
+                        prop_assert_eq!(reached, None, "{} ms are not enough", wait);
+                    }
+                    None => prop_assert!(amount > burst),
+                },
+                Err(_) => {}
+            }
+            if refusal == 0 && !open.is_empty() {
+                let (_, _, _, made) = open.remove(open.len() / 2);
+                limiter.give_back(&made);
+            } else if refusal == 1 && !open.is_empty() {
+                let (at, caller, amount, _) = open.remove(0);
+                kept.push((at, caller, amount));
+            }
+        }
+        kept.extend(open.into_iter().map(|(at, caller, amount, _)| (at, caller, amount)));
+        for (from, caller, _) in &kept {
+            for (until, _, _) in kept.iter().filter(|made| made.1 == *caller && made.0 >= *from) {
+                let within = kept.iter().filter(|made| made.1 == *caller && (*from..=*until).contains(&made.0));
+                let sum: u64 = within.map(|made| made.2).sum();
+                prop_assert!(sum * 60_000 <= burst * 60_000 + refill * (until - from), "caller {caller}: {sum} in {} ms", until - from);
+            }
+        }
     }
 
     #[test]

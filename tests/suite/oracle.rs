@@ -617,7 +617,10 @@ struct Limit<'p> {
     name: &'p str,
     window: Value,
     scope: &'p str,
-    sliding: bool,
+    /// `fixed`, `sliding` or `bucket`.
+    algorithm: &'p str,
+    /// What comes back to a bucket in the length of a window, in millionths.
+    refill: u128,
     max: Option<(Decimal, bool)>,
     increment: &'p Value,
     increment_from: &'p Value,
@@ -696,14 +699,36 @@ impl Oracle {
         };
         let now = time(call);
         let (start, end) = window(&limit.window, now);
+        if limit.algorithm == "bucket" {
+            return self.in_bucket(limit, call, u128::from((end - start).unsigned_abs()));
+        }
         let mut used = sum((start, end));
-        if limit.sliding && start > 0 {
+        if limit.algorithm == "sliding" && start > 0 {
             let previous = sum(window(&limit.window, start - 1));
             let (rest, length) = ((end - now).unsigned_abs(), (end - start).unsigned_abs());
             let share = previous.saturating_mul(u128::from(rest)).div_ceil(u128::from(length));
             used = used.saturating_add(share);
         }
         used
+    }
+
+    /// What is missing in a bucket, to which `max` comes back in the length of a window, bit by bit: in millionths, rounded up.
+    fn in_bucket(&self, limit: &Limit<'_>, call: &Call<'_>, length: u128) -> u128 {
+        let caller = self.counted(limit.scope, call);
+        let counted = self.charges.iter();
+        let mine =
+            counted.filter(|charge| (&charge.counter, &charge.caller) == (&limit.counter, &caller));
+        // Millionths times the length, of which a millisecond brings back what a window brings in millionths.
+        let (mut missing, mut at) = (0u128, 0);
+        for (then, millionths) in
+            mine.map(|charge| (charge.at, charge.millionths)).chain([(time(call), 0)])
+        {
+            let back = limit.refill.saturating_mul((then - at).max(0).unsigned_abs().into());
+            missing =
+                missing.saturating_sub(back).saturating_add(millionths.saturating_mul(length));
+            at = then;
+        }
+        missing.div_ceil(length)
     }
 }
 
@@ -753,7 +778,8 @@ fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
             name,
             window: state["window"].clone(),
             scope: state["scope"].as_str().unwrap_or("global"),
-            sliding: false,
+            algorithm: "fixed",
+            refill: 0,
             max,
             increment: &state["increment"],
             increment_from: &state["increment_from"],
@@ -769,8 +795,10 @@ fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
         name: text(&limit["counter"]),
         window: limit["window"].clone(),
         scope: limit["scope"].as_str().unwrap_or("grant"),
-        sliding: limit["algorithm"] == "sliding",
-        max: bound(&limit["max"], true),
+        algorithm: limit["algorithm"].as_str().unwrap_or("fixed"),
+        refill: Decimal::of(&limit["max"]).unwrap().millionths(),
+        // A bucket holds `burst`, or `max` where that is not said.
+        max: bound(if limit["burst"].is_null() { &limit["max"] } else { &limit["burst"] }, true),
         increment: &limit["increment"],
         increment_from: &limit["increment_from"],
         pointer: format!("{pointer}/limits/{i}"),
@@ -789,7 +817,8 @@ fn rate_limit<'p>(spec: &Value, pointer: String, scope: &'p str) -> Option<Limit
         name: "",
         window,
         scope,
-        sliding: false,
+        algorithm: "fixed",
+        refill: 0,
         max: bound(&max, true),
         increment: &Value::Null,
         increment_from: &Value::Null,

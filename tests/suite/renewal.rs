@@ -31,7 +31,7 @@ fn tools(choice: &[usize]) -> String {
         of(1, &["day", "day", "24h", "hour"]),
         of(2, &["5", "50"]),
         of(3, &["grant", "grant", "session", "team", "address", "global"]),
-        of(4, &["fixed", "fixed", "sliding"]),
+        of(4, &["fixed", "fixed", "sliding", "bucket"]),
     );
     let refund = format!(r#""refund":{{"limits":[{refunds}]}}"#);
     let search = of(

@@ -288,6 +288,9 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "tool_entry" | "entry" => json!({"action": "deny"}),
         "requirement" | "denial" => json!({"conditions": [condition]}),
         "condition" => condition,
+        "limit" if field == "burst" => {
+            json!({"counter": "a", "window": "day", "max": 1, "algorithm": "bucket"})
+        }
         "limit" => json!({"counter": "a", "window": "day", "max": 1}),
         "rate_limit" => json!({"max": 1, "window": 1}),
         "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),

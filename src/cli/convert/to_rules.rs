@@ -102,10 +102,11 @@ fn limits(policy: &Map) -> impl Iterator<Item = &Map> {
 }
 
 fn fits(limit: &Map) -> Result<(), &'static str> {
-    if !matches!(limit.text("algorithm"), None | Some("fixed")) {
-        return Err("rules have no other windows than fixed ones");
+    match limit.text("algorithm") {
+        None | Some("fixed") => Ok(()),
+        Some("bucket") => Err("rules have no buckets, only fixed windows"),
+        Some(_) => Err("rules have no other windows than fixed ones"),
     }
-    Ok(())
 }
 
 struct Converter<'c> {

@@ -131,10 +131,7 @@ fn print_compared(compared: &Compared) {
 }
 
 fn print_counted(counted: &Counted) {
-    let Counted { counter, scope, used, amount, problem, max, window_seconds, retry_after_ms } =
-        counted;
-    let used = used.as_deref().unwrap_or("an unreadable count");
-    let max = max.as_deref().map(|max| format!(" of {max}")).unwrap_or_default();
+    let Counted { counter, scope, amount, problem, retry_after_ms, .. } = counted;
     let call = match (amount, problem) {
         (Some(amount), _) => format!("this call counts {amount}"),
         (None, Some(problem)) => problem.clone(),
@@ -144,10 +141,22 @@ fn print_counted(counted: &Counted) {
         Some(millis) => format!("; room again in {} s", millis.div_ceil(1000)),
         None => String::new(),
     };
-    out!(
-        "          {counter} ({scope}): {used}{max} used in {}; {call}{retry}",
-        window(*window_seconds)
-    );
+    out!("          {counter} ({scope}): {}; {call}{retry}", count(counted));
+}
+
+/// How full a count is.
+fn count(counted: &Counted) -> String {
+    let Counted { used, max, burst, window_seconds, .. } = counted;
+    let used = used.as_deref().unwrap_or("an unreadable count");
+    let window = window(*window_seconds);
+    match (max, burst) {
+        (Some(max), Some(burst)) => {
+            let (_, length) = window.split_once(' ').unwrap_or_default();
+            format!("{used} of {burst} used, {max} come back in each {length}")
+        }
+        (Some(max), None) => format!("{used} of {max} used in {window}"),
+        (None, _) => format!("{used} used in {window}"),
+    }
 }
 
 fn window(seconds: u64) -> String {

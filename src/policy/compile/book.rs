@@ -91,7 +91,9 @@ impl Book {
                 let differ = [
                     (known.0 != window, "window"),
                     (known.1 != scope, "scope"),
-                    (known.2 != algorithm, "algorithm"),
+                    (known.2.word() != algorithm.word(), "algorithm"),
+                    // A bucket has one rate, by which it is refilled for all who share it.
+                    (known.2 != algorithm && known.2.word() == algorithm.word(), "max"),
                 ];
                 let differ: Vec<&str> =
                     differ.iter().filter(|(differs, _)| *differs).map(|(_, what)| *what).collect();
@@ -112,7 +114,7 @@ impl Book {
             Scope::Key(at) => format!("key {}", reader.keys.get(at).map_or("", |key| &**key)),
             Scope::Grant | Scope::Session | Scope::Global | Scope::Address => format!("{scope:?}"),
         };
-        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{algorithm:?}"));
+        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}", algorithm.word()));
         let counter = Counter { id, window, algorithm };
         let counter = NamedCounter { name: name.into(), scope, counter };
         self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });

@@ -210,5 +210,5 @@ fn entry_rate_limit(
     let row = owner.row(RuleKind::Limit, "rate_limit".to_owned(), &field.place, None);
     let rule = book.rules.add(row);
     let amount = Amount::Fixed(limit::ONE);
-    Some(Limit { counter, max: Some(max), amount, refund: Refund::Never, rule })
+    Some(Limit { counter, max: Some(max), burst: None, amount, refund: Refund::Never, rule })
 }

@@ -31,17 +31,19 @@ pub(super) fn native(
 ) -> Option<Limit> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("counter", reader).and_then(|field| counter_name(&field, reader));
-    let window = fields.require("window", reader).and_then(|field| window(&field, reader));
-    let max = fields.require("max", reader).and_then(|field| reader.amount(&field));
+    let window_field = fields.require("window", reader);
+    let window = window_field.as_ref().and_then(|field| window(field, reader));
+    let max_field = fields.require("max", reader);
+    let max = max_field.as_ref().and_then(|field| reader.amount(field));
     let scope = scope(&mut fields, reader, Scope::Grant);
     let amount = amount(&mut fields, reader);
     let refund = refund(&mut fields, reader);
-    let algorithm = match fields.take("algorithm") {
-        None => Some(Algorithm::Fixed),
-        Some(field) => {
-            reader.word(&field, &[("fixed", Algorithm::Fixed), ("sliding", Algorithm::Sliding)])
-        }
-    };
+    let algorithm = algorithm(&mut fields, max, reader);
+    let burst = burst(&mut fields, algorithm, max, reader);
+    if let Some(Algorithm::Bucket { .. }) = algorithm {
+        let places = [window_field, max_field].map(|field| field.map(|field| field.place));
+        can_be_bucket((window, max), places, reader)?;
+    }
     let on_deny = text(&mut fields, "on_deny", reader);
     reader.close(&fields);
     let share = name.clone().zip(window).zip(scope.zip(algorithm));
@@ -59,7 +61,64 @@ pub(super) fn native(
     };
     let label = format!("limits[{at}]");
     let rule = book.rules.add(owner.row(RuleKind::Limit, label, &field.place, on_deny));
-    Some(Limit { counter, max: Some(max?), amount: amount?, refund: refund?, rule })
+    Some(Limit { counter, max: Some(max?), burst: burst?, amount: amount?, refund: refund?, rule })
+}
+
+/// `algorithm`. A bucket is refilled by `max` in each window.
+fn algorithm(
+    fields: &mut Fields<'_>,
+    max: Option<Micros>,
+    reader: &mut Reader,
+) -> Option<Algorithm> {
+    let Some(field) = fields.take("algorithm") else { return Some(Algorithm::Fixed) };
+    let bucket = Algorithm::Bucket { refill: max.unwrap_or(ONE) };
+    let all = [Algorithm::Fixed, Algorithm::Sliding, bucket];
+    reader.word(&field, &all.map(|algorithm| (algorithm.word(), algorithm)))
+}
+
+/// `burst`, the size of a bucket: as much as comes back in a window, unless it is said. Outside, nothing was understood; inside, there is
+/// no bucket.
+#[expect(clippy::option_option, reason = "as every field here: nothing where it was refused")]
+fn burst(
+    fields: &mut Fields<'_>,
+    algorithm: Option<Algorithm>,
+    max: Option<Micros>,
+    reader: &mut Reader,
+) -> Option<Option<Micros>> {
+    let field = fields.take("burst");
+    match (algorithm?, field) {
+        (Algorithm::Fixed | Algorithm::Sliding, None) => Some(None),
+        (Algorithm::Fixed | Algorithm::Sliding, Some(field)) => {
+            let message = "`burst` is the size of a bucket, and this limit is none".to_owned();
+            let help = "add `\"algorithm\": \"bucket\"`, or leave `burst` out".to_owned();
+            reader.error_with_help(Code::Contradiction, &field.place, message, help);
+            None
+        }
+        (Algorithm::Bucket { .. }, None) => Some(max),
+        (Algorithm::Bucket { .. }, Some(field)) => reader.amount(&field).map(Some),
+    }
+}
+
+/// What a bucket cannot be refilled with is refused.
+fn can_be_bucket(
+    (window, max): (Option<Window>, Option<Micros>),
+    [of_window, of_max]: [Option<Place>; 2],
+    reader: &mut Reader,
+) -> Option<()> {
+    let mut can = Some(());
+    if let (Some(Window::Month), Some(place)) = (window, of_window) {
+        let message = "a bucket is refilled at one rate, and months differ in length".to_owned();
+        let help = "use `720h` for thirty days, or another algorithm".to_owned();
+        reader.error_with_help(Code::BadWindow, &place, message, help);
+        can = None;
+    }
+    if let (Some(Micros(0)), Some(place)) = (max, of_max) {
+        let message = "a bucket with `max` 0 is never refilled".to_owned();
+        let help = "give it more than 0, or deny the tool with `\"action\": \"deny\"`".to_owned();
+        reader.error_with_help(Code::BadNumber, &place, message, help);
+        can = None;
+    }
+    can
 }
 
 /// `count`, of a limit or of a rule. An answer is no proof of what became of a call, so nothing is given back unless the author asks.

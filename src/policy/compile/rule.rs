@@ -26,7 +26,7 @@ pub(super) fn limits(
     let refund = limit::refund(&mut fields, reader);
     let counted = refund.and_then(|refund| {
         let (counter, max, amount) = count(&owner.tool, field.value, &mut fields, reader, book)?;
-        Some(Limit { counter, max, amount, refund, rule })
+        Some(Limit { counter, max, burst: None, amount, refund, rule })
     });
     Some((rule, counted.into_iter().collect()))
 }

@@ -12,7 +12,6 @@ use crate::policy::callers::{Peer, Source};
 use crate::policy::compiled::{Config, NamedCounter, Policy, Scope};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::sessions::Sessions;
-use crate::rate::algorithm::Algorithm;
 use crate::rate::table::CounterId;
 use crate::rate::window::Window;
 
@@ -189,17 +188,13 @@ fn predecessor(given_up: &[Counted<'_>], one: &Counted<'_>, new: &Config) -> Opt
 /// A counter that counts something else than its predecessor.
 fn changed(old: &Counted<'_>, new: &Counted<'_>) -> Reset {
     let (was, is) = (&old.counter.counter, &new.counter.counter);
-    let algorithm = |algorithm| match algorithm {
-        Algorithm::Fixed => "`fixed`".to_owned(),
-        Algorithm::Sliding => "`sliding`".to_owned(),
-    };
     let quoted = |name: &str| format!("`{name}`");
     let parts = [
         ("policy", quoted(&old.policy.name), quoted(&new.policy.name)),
         ("name", quoted(&old.counter.name), quoted(&new.counter.name)),
         ("window", window(was.window), window(is.window)),
         ("scope", old.scope(), new.scope()),
-        ("algorithm", algorithm(was.algorithm), algorithm(is.algorithm)),
+        ("algorithm", quoted(was.algorithm.word()), quoted(is.algorithm.word())),
     ];
     let differ: Vec<String> = parts
         .iter()

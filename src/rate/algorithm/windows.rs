@@ -18,7 +18,7 @@ pub(super) enum Join {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Windows {
     /// The window.
-    pub(super) span: Span,
+    span: Span,
     /// In the window itself, in millionths.
     current: u64,
     /// In the one before, in millionths.

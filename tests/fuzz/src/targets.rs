@@ -2,6 +2,7 @@
 //!
 //! `make fuzz` feeds them with coverage as the guide; `tests/suite/fuzz.rs` feeds them with changed seeds in `make check`.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use mcp_policy::exchange::{Chunk, Event, Exchange, Flow, Holds};
@@ -330,10 +331,13 @@ fn table(bytes: &[u8]) {
     let id = CounterId(seed);
     let _ = table.place(id, Account::EVERYBODY);
     let state = table.state(id, CallerId::EVERYBODY);
-    for algorithm in [Algorithm::Fixed, Algorithm::Sliding] {
+    let window = Window::Every(NonZeroU32::MIN);
+    for algorithm in
+        [Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(seed) }]
+    {
         let ask = Ask { amount: Micros(seed), max: Micros(u64::MAX) };
-        if let Ok(admitted) = algorithm.admit(Window::Month, state, now, ask) {
-            let _ = algorithm.refund(&admitted.state, admitted.mark, ask.amount);
+        if let Ok(admitted) = algorithm.admit(window, state, now, ask) {
+            let _ = algorithm.refund(window, &admitted.state, admitted.mark, ask.amount);
         }
     }
     assert!(Table::decode(&table.encode()).is_ok());

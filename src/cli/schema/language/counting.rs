@@ -2,6 +2,7 @@
 
 use super::Presence::{Default, Optional, Required};
 use super::{Kind, PLAIN, Section, field};
+use mcp_policy::rate::algorithm::Algorithm;
 
 pub(super) const SECTIONS: &[Section] = &[
     Section {
@@ -13,7 +14,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "counter",
                 Kind::Text,
                 Required,
-                "Its name. Limits of one policy that share a name share the count, and must agree on window, scope and algorithm.",
+                "Its name. Limits of one policy that share a name share the count, and must agree on window, scope and algorithm, and those with a bucket on `max`.",
                 r#""refunds""#,
             ),
             field(
@@ -23,7 +24,13 @@ pub(super) const SECTIONS: &[Section] = &[
                 "`second`, `minute`, `hour`, `day`, `week` or `month` (calendar, UTC), whole seconds, or a length such as `90s`, `5m`, `12h`.",
                 r#""day""#,
             ),
-            field("max", Kind::Amount, Required, "The most that the window admits.", "20"),
+            field(
+                "max",
+                Kind::Amount,
+                Required,
+                "The most that the window admits; of a bucket, what comes back to it in the length of one.",
+                "20",
+            ),
             field(
                 "scope",
                 Kind::Scope,
@@ -48,10 +55,17 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
             field(
                 "algorithm",
-                Kind::Words(&["fixed", "sliding"]),
+                Kind::Words(Algorithm::WORDS),
                 Default(r#""fixed""#),
-                "`sliding`: the previous window counts with the share of it that still lies within one window's length.",
+                "`sliding`: the previous window counts with the share of it that still lies within one window's length. `bucket`: a token bucket of size `burst`, to which `max` comes back in the length of a window, bit by bit.",
                 r#""sliding""#,
+            ),
+            field(
+                "burst",
+                Kind::Amount,
+                Optional,
+                "The size of a bucket, which is the most that it admits at once; without it `max`. Only with `bucket`.",
+                "40",
             ),
             field(
                 "on_deny",
@@ -61,7 +75,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#""Twenty refunds a day are enough.""#,
             ),
         ],
-        rules: r#"{"not":{"required":["increment","increment_from"]}}"#,
+        rules: r#"{"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
         ..PLAIN
     },
     Section {
