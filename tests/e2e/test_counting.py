@@ -47,6 +47,8 @@ def limited(**limit: Any) -> Policy:
 STORMS: dict[str, Policy] = {
     "one grant": limited(max=MAX),
     "one grant, sliding": limited(max=MAX, algorithm="sliding"),
+    # So long a window that nothing comes back during a storm.
+    "one grant, a bucket": limited(max=MAX, window="8784h", algorithm="bucket"),
     "all callers together": limited(max=MAX, scope="global"),
     "one session": {**limited(max=MAX, scope="session"), "sessions": {"trusted": True}},
     "weights": limited(max=MAX, increment_from="args.n"),
