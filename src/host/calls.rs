@@ -122,7 +122,9 @@ pub(super) fn moment() -> Option<Moment> {
     let mut nanoseconds = u64::MAX;
     // SAFETY: the host writes one u64 at the pointer during the call.
     let status = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanoseconds) };
-    let running = (status == OK && nanoseconds != u64::MAX).then_some(nanoseconds / 1_000_000);
+    // A host without such a clock may say 0, always.
+    let told = status == OK && nanoseconds != 0 && nanoseconds != u64::MAX;
+    let running = told.then_some(nanoseconds / 1_000_000);
     let wall = now()?;
     Some(running.map_or(Moment::from(wall), |running| Moment { wall, running }))
 }
