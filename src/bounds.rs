@@ -101,3 +101,9 @@ pub const MAX_HELD_BYTES: usize = 256 << 20;
 
 /// Bytes of a list for each JSON value that it may have, but never fewer values than [`MAX_VALUES`].
 pub const LIST_BYTES_PER_VALUE: usize = 8;
+
+/// A wall clock that is off by less, measured by the clock that cannot be set, was read late; by more, it was set.
+pub const CLOCK_NOISE_MILLIS: u64 = 1000;
+
+/// How long a table follows no step of the wall clock after it has followed one.
+pub const CLOCK_STEADY_MILLIS: u64 = 3_600_000;

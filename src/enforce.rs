@@ -20,7 +20,7 @@ use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Force, Limiter, Overrun, Refused};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
-use crate::time::UnixMillis;
+use crate::time::Moment;
 use crate::witness::{self, CounterUnread, Told, Witness};
 use due::{Due, amount, join};
 
@@ -103,7 +103,7 @@ pub struct Enforcer<'e, S, W> {
     /// What counts.
     pub limiter: &'e Limiter<'e, S>,
     /// When.
-    pub now: UnixMillis,
+    pub now: Moment,
     /// What comparisons are paid with.
     pub work: &'e Work,
     /// Who listens.

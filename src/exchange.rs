@@ -326,7 +326,7 @@ impl Exchange {
         let Some(body) = body.filter(|body| body.len() == buffered) else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
-        let Some(now) = world.now() else {
+        let Some(now) = world.moment() else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         let judged = Judgement::new(&self.config, self.policy(), &head, *caller, world, now);

@@ -27,9 +27,31 @@
 //! What remains: from many addresses, invented names can fill the tables of their class, and newcomers of that class then share the
 //! floors until windows end. Verified names, or a server that refuses unknown credentials, close it.
 //!
+//! # What time is
+//!
+//! Counts must follow the wall clock, for only it knows when a day begins; and they must not, for it can be set. So each table has a time
+//! of its own (`clock.rs`), which goes on by a clock that cannot be set, the monotonic one of the process:
+//!
+//! - *In real time no window is shorter than it says.* However the wall clock flaps, a table's time goes on evenly. Where the wall clock
+//!   differs from it by a second or more, it was set, and the table follows, forwards or back; then not again for an hour.
+//! - *The exception: a step that is followed.* The limit holds before the step and after it, each for itself. So around one step, two
+//!   windows can begin early: that into which it leads, and the next, as the edges lie elsewhere. That is once an hour for each table,
+//!   and whoever cannot set the clock gets nothing of it. A step that leads back begins no window early while a count is
+//!   still kept: what was counted ahead counts in the window of now.
+//! - *Nobody is locked out.* A slot lasts by the clock that cannot be set: what was counted in a window of the year 2099 is forgotten when
+//!   as much time has passed as that window had left. After a wrong clock was followed ahead and came back, windows have
+//!   their right length at once, and their right edges after an hour at most.
+//! - *A bucket knows no edges*, so it counts by the clock that cannot be set alone, and no step concerns it.
+//!
+//! What remains: steps of less than a second are never followed, so edges can be off by that much. A pause of the machine stops the
+//! monotonic clock, and is a step of the wall clock afterwards. A new process counts anew. And where an operator's
+//! `capability_restriction_config` leaves out `clock_time_get`, the filter takes all that the wall clock tells for time that has passed:
+//! then each step forwards begins a window.
+//!
 //! Not here: which limits a call meets, and what a denial says.
 
 pub mod algorithm;
+mod clock;
 pub mod limiter;
 pub mod memory;
 pub mod store;

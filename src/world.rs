@@ -11,7 +11,7 @@ use crate::mcp::outcome::Origin;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
 use crate::rate::store::SharedStore;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 use crate::witness::Witness;
 
 /// The world around one exchange.
@@ -24,6 +24,11 @@ pub trait World {
 
     /// The time; `None` if the host fails.
     fn now(&self) -> Option<UnixMillis>;
+
+    /// The time by two clocks, for counts; `None` if the host fails. A world whose clock is set by hand needs no second one.
+    fn moment(&self) -> Option<Moment> {
+        self.now().map(Moment::from)
+    }
 
     /// The store.
     fn store(&self) -> &Self::Store;

@@ -19,7 +19,7 @@ use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
 /// What the judgement of a body comes to.
@@ -39,7 +39,7 @@ pub(super) struct Judgement<'j, W: World> {
     head: &'j Head,
     caller: Caller,
     limiter: Limiter<'j, W::Store>,
-    now: UnixMillis,
+    now: Moment,
     witness: &'j W::Witness,
     /// What the comparisons of the body may cost.
     work: Work,
@@ -52,7 +52,7 @@ impl<'j, W: World> Judgement<'j, W> {
         head: &'j Head,
         caller: Caller,
         world: &'j W,
-        now: UnixMillis,
+        now: Moment,
     ) -> Self {
         let limiter = Limiter::new(world.store(), config.counters.shards);
         let (witness, work) = (world.witness(), Work::of(0));
@@ -172,8 +172,8 @@ impl<'j, W: World> Judgement<'j, W> {
         };
         let waiting = Waiting {
             ask: ask.id,
-            began: self.now,
-            until: UnixMillis(self.now.0.saturating_add(patience)),
+            began: self.now.wall,
+            until: UnixMillis(self.now.wall.0.saturating_add(patience)),
             allowed,
             denied,
             to,

@@ -11,7 +11,7 @@ use crate::mcp::headers::Header;
 use crate::mcp::outcome::Origin;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
 /// The filter that verifies tokens, and leaves their payloads in the dynamic metadata.
@@ -52,6 +52,10 @@ impl World for Envoy {
 
     fn now(&self) -> Option<UnixMillis> {
         calls::now()
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        calls::moment()
     }
 
     fn store(&self) -> &SharedData {

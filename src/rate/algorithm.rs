@@ -17,7 +17,7 @@ use self::bucket::Bucket;
 use self::windows::{Join, Windows};
 use super::window::Window;
 use crate::number::Micros;
-use crate::time::UnixMillis;
+use crate::time::Moment;
 
 /// How calls are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,8 @@ pub struct Admitted {
     pub state: State,
     /// What a refund needs to know.
     pub mark: Mark,
-    /// When the state can be forgotten, in seconds since the epoch.
+    /// When the state can be forgotten, in seconds of the clock that cannot be set. So nothing outlives the time that it was made for,
+    /// wherever the wall clock goes.
     pub expires: u64,
 }
 
@@ -91,11 +92,13 @@ impl Algorithm {
 
     /// How much counts against the limit at this time, rounded up to a millionth.
     #[must_use]
-    pub fn used(self, window: Window, state: Option<&State>, now: UnixMillis) -> Micros {
+    pub fn used(self, window: Window, state: Option<&State>, now: Moment) -> Micros {
         match self {
-            Algorithm::Fixed => Windows::at(state, window, now).used(Join::Apart, now),
-            Algorithm::Sliding => Windows::at(state, window, now).used(Join::Sliding, now),
-            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).used(),
+            Algorithm::Fixed => Windows::at(state, window, now.wall).used(Join::Apart, now.wall),
+            Algorithm::Sliding => {
+                Windows::at(state, window, now.wall).used(Join::Sliding, now.wall)
+            }
+            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now.running).used(),
         }
     }
 
@@ -107,34 +110,39 @@ impl Algorithm {
         self,
         window: Window,
         state: Option<&State>,
-        now: UnixMillis,
+        now: Moment,
         ask: Ask,
     ) -> Result<Admitted, Full> {
         let after = self.used(window, state, now).0.checked_add(ask.amount.0);
         if after.is_none_or(|after| after > ask.max.0) {
             return Err(self.full(window, state, now, ask));
         }
-        let windows = |join| Windows::at(state, window, now).add(ask.amount, join, window);
+        let windows =
+            |join| Windows::at(state, window, now.wall).add(ask.amount, join, (window, now));
         Ok(match self {
             Algorithm::Fixed => windows(Join::Apart),
             Algorithm::Sliding => windows(Join::Sliding),
-            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).add(ask.amount),
+            Algorithm::Bucket { refill } => {
+                Bucket::at(state, window, refill, now.running).add(ask.amount)
+            }
         })
     }
 
     /// What is said of a call that is not counted.
     #[must_use]
-    pub fn full(self, window: Window, state: Option<&State>, now: UnixMillis, ask: Ask) -> Full {
+    pub fn full(self, window: Window, state: Option<&State>, now: Moment, ask: Ask) -> Full {
         let used = self.used(window, state, now);
-        let windows = |join| Windows::at(state, window, now).retry_after(join, now, ask);
+        let windows = |join| Windows::at(state, window, now.wall).retry_after(join, now.wall, ask);
         let retry_after = match self {
             Algorithm::Fixed => windows(Join::Apart),
             Algorithm::Sliding => windows(Join::Sliding),
-            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now).retry_after(ask),
+            Algorithm::Bucket { refill } => {
+                Bucket::at(state, window, refill, now.running).retry_after(ask)
+            }
         };
         Full {
             remaining: Micros(ask.max.0.saturating_sub(used.0)),
-            window_seconds: window.span_at(now).seconds(),
+            window_seconds: window.span_at(now.wall).seconds(),
             retry_after,
         }
     }

@@ -7,7 +7,7 @@ use super::window::Window;
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
 use crate::reason::Reason;
-use crate::time::UnixMillis;
+use crate::time::Moment;
 
 /// One count: what several limits share if they share its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     ///
     /// # Errors
     /// [`Refused`] with the first limit that is reached, or if the store fails; then nothing stays counted.
-    pub fn reserve(&self, charges: &[Charge], now: UnixMillis) -> Result<Granted, Refused> {
+    pub fn reserve(&self, charges: &[Charge], now: impl Into<Moment>) -> Result<Granted, Refused> {
+        let now = now.into();
         let mut granted = Granted::default();
         let mut first = 0;
         // Neighbours under one key are changed in one swap.
@@ -201,11 +202,11 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         &self,
         counter: Counter,
         account: Account,
-        now: UnixMillis,
+        now: impl Into<Moment>,
     ) -> Result<Micros, Refused> {
         let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
         let mut table = Table::decode(&snapshot.value)?;
-        let now = table.advance(now);
+        let now = table.advance(now.into());
         let state = table.state(counter.id, account.caller);
         Ok(counter.algorithm.used(counter.window, state, now))
     }
@@ -214,7 +215,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     ///
     /// # Errors
     /// [`Refused::Unavailable`] if the store fails.
-    pub fn weigh(&self, charge: &Charge, now: UnixMillis) -> Result<Weighed, Refused> {
+    pub fn weigh(&self, charge: &Charge, now: impl Into<Moment>) -> Result<Weighed, Refused> {
+        let now = now.into();
         let used = self.used(charge.counter, charge.account, now)?;
         let snapshot = self.store.get(&self.shards.key(charge.counter.id, charge.account))?;
         let mut table = Table::decode(&snapshot.value)?;
@@ -226,7 +228,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         &self,
         group: &[Charge],
         first: usize,
-        now: UnixMillis,
+        now: Moment,
     ) -> Result<Granted, Refused> {
         let Some(charge) = group.first() else {
             return Ok(Granted::default());
@@ -279,7 +281,7 @@ impl From<StoreFailed> for Refused {
 }
 
 impl Charge {
-    fn count_in(&self, table: &mut Table, now: UnixMillis) -> Result<Reservation, Overrun> {
+    fn count_in(&self, table: &mut Table, now: Moment) -> Result<Reservation, Overrun> {
         let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
         let ask = Ask { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
         // His own count, or the floor; whoever gets a slot now starts at it.

@@ -4,9 +4,10 @@
 //! counter's *floor* in this table, and whoever gets a slot later starts at it. Nobody's slot is ever taken from him for a newcomer.
 
 use super::algorithm::{STATE_WORDS, State};
+use super::clock::Clock;
 use super::store::StoreFailed;
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
-use crate::time::UnixMillis;
+use crate::time::Moment;
 
 /// Which counter a slot belongs to: a digest of everything that makes two counters one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +87,7 @@ pub struct Slot {
     pub caller: CallerId,
     /// Who made it.
     pub maker: Maker,
-    /// When the slot can be forgotten, in seconds since the epoch.
+    /// When the slot can be forgotten, in seconds of the clock that cannot be set.
     pub expires: u64,
     /// The count, which only the counter's algorithm can read.
     pub state: State,
@@ -106,20 +107,17 @@ pub enum Place {
 /// The slots of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    latest: u64,
+    clock: Clock,
     slots: Vec<Slot>,
 }
 
 /// The packed format. It is a part of the shared-data keys, so builds that pack tables in another way keep away from these.
-pub const FORMAT: u8 = 3;
+pub const FORMAT: u8 = 4;
 
-const HEADER_BYTES: usize = 9;
+const HEADER_BYTES: usize = 25;
 
 /// Bytes of one packed slot.
 pub const SLOT_BYTES: usize = 32 + 8 * STATE_WORDS;
-
-/// A clock that goes back by more than this was set, and is believed; by less, it is another thread's reading.
-const CLOCK_SKEW_MILLIS: u64 = 10_000;
 
 impl Table {
     /// Unpacks a table. No bytes are an empty table.
@@ -130,7 +128,10 @@ impl Table {
         let Some((header, packed)) = bytes.split_at_checked(HEADER_BYTES) else {
             return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
         };
-        let (Some(&FORMAT), Some(latest)) = (header.first(), u64_at(header, 1)) else {
+        let words = [u64_at(header, 1), u64_at(header, 9), u64_at(header, 17)];
+        let (Some(&FORMAT), [Some(wall), Some(running), Some(steady_until)]) =
+            (header.first(), words)
+        else {
             return Err(StoreFailed);
         };
         let (slots, rest) = packed.as_chunks::<SLOT_BYTES>();
@@ -138,7 +139,8 @@ impl Table {
             return Err(StoreFailed);
         }
         let slots = slots.iter().map(unpack).collect::<Option<_>>().ok_or(StoreFailed)?;
-        Ok(Table { latest, slots })
+        let clock = Clock { wall, running, steady_until };
+        Ok(Table { clock, slots })
     }
 
     /// Packs the table.
@@ -146,21 +148,20 @@ impl Table {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.slots.len() * SLOT_BYTES);
         bytes.push(FORMAT);
-        bytes.extend_from_slice(&self.latest.to_le_bytes());
+        let Clock { wall, running, steady_until } = self.clock;
+        for word in [wall, running, steady_until] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
         for slot in &self.slots {
             pack(slot, &mut bytes);
         }
         bytes
     }
 
-    /// Moves the table's clock to `now`, which never goes back by another thread's skew, and drops what has expired.
-    /// Returns the time that counts. Without this a thread that read its clock just before an edge could count in a window
-    /// that another one has already swept.
-    pub fn advance(&mut self, now: UnixMillis) -> UnixMillis {
-        let skewed = now.0 < self.latest && self.latest - now.0 <= CLOCK_SKEW_MILLIS;
-        let now = if skewed { UnixMillis(self.latest) } else { now };
-        self.latest = now.0;
-        self.slots.retain(|slot| slot.expires > now.seconds());
+    /// Moves the table's clock on, and drops what has expired. Returns the time that counts here.
+    pub fn advance(&mut self, now: Moment) -> Moment {
+        let now = self.clock.advance(now);
+        self.slots.retain(|slot| slot.expires > now.running / 1000);
         now
     }
 

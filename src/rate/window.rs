@@ -29,6 +29,16 @@ pub struct Span {
 }
 
 impl Window {
+    /// Its length in seconds; of months, which differ, that of the longest.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        match self {
+            Window::Every(length) => u64::from(length.get()),
+            Window::Week => 7 * DAY,
+            Window::Month => 31 * DAY,
+        }
+    }
+
     /// The window that holds this time.
     #[must_use]
     pub fn span_at(self, now: UnixMillis) -> Span {

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,8 @@ def limited(**limit: Any) -> Policy:
 STORMS: dict[str, Policy] = {
     "one grant": limited(max=MAX),
     "one grant, sliding": limited(max=MAX, algorithm="sliding"),
+    # So long a window that nothing comes back during a storm.
+    "one grant, a bucket": limited(max=MAX, window="8784h", algorithm="bucket"),
     "all callers together": limited(max=MAX, scope="global"),
     "one session": {**limited(max=MAX, scope="session"), "sessions": {"trusted": True}},
     "weights": limited(max=MAX, increment_from="args.n"),
@@ -72,6 +75,8 @@ def busy(upstream: Upstream) -> Iterator[Gateway]:
     }
     listeners["warm"] = Listener(limited(max=1), answering(200, ANSWER), silent)
     listeners["crowd"] = Listener(limited(max=1000), answering(200, ANSWER), silent)
+    listeners["seconds"] = Listener(limited(max=3, window="second"), answering(200, ANSWER), silent)
+    listeners["drops"] = Listener(limited(max=3, window="second", algorithm="bucket"), answering(200, ANSWER), silent)
     listeners["siege"] = Listener({**limited(max=5), "counters": {"max_entries": SIEGED}}, answering(200, ANSWER), silent)
     with serving(upstream, listeners, concurrency=WORKERS) as gateway:
         yield gateway
@@ -107,6 +112,17 @@ def test_all_workers_take_part(busy: Gateway) -> None:
     taken = busy.envoy.stats(r"^listener\..*worker_\d.downstream_cx_total$")
     workers = {name.split("worker_")[1][0] for name, count in taken.items() if count}
     assert len(workers) == WORKERS, taken
+
+
+@pytest.mark.parametrize("port", ["seconds", "drops"])
+def test_counts_last_as_long_as_time_passes(busy: Gateway, port: str) -> None:
+    """By Envoy's monotonic clock: if it stood still, nothing would come back after the first second."""
+    body = request(call("search").encode(), (b"authorization", b"Bearer a"))
+    passed, began = 0, time.monotonic()
+    while time.monotonic() - began < 5:
+        passed += storm(busy.port(port), [iter([body])], [RAN])[1]
+        time.sleep(0.01)
+    assert 3 * 4 <= passed <= 3 * 7
 
 
 # --- Memory -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
 use mcp_policy::rate::window::Window;
-use mcp_policy::time::UnixMillis;
+use mcp_policy::time::{Moment, UnixMillis};
 use proptest::prelude::*;
 
 const START: u64 = 1_700_000_000_000;
@@ -177,7 +177,7 @@ proptest! {
             limiter.give_back(made.reservations.iter().map(|(_, made)| made));
         }
         let (keys, bytes) = store.size();
-        prop_assert_eq!(bytes, keys * 9, "every table is empty");
+        prop_assert_eq!(bytes, keys * 25, "every table is empty");
     }
 
     /// In any stretch of time a bucket admits what it holds and what comes back meanwhile, whoever refuses what, in full tables too.
@@ -233,6 +233,58 @@ proptest! {
         }
     }
 
+    /// Whatever anybody does with the wall clock: it is set forward and back, to and fro, years ahead, or the process of it begins
+    /// anew; and threads act on readings that are a little old.
+    #[test]
+    fn a_clock_that_is_set_gives_nothing_away(
+        (max, seconds) in (1u64..5, prop::sample::select(vec![1u64, 10, 60, 3600, 86_400])),
+        algorithm in prop::sample::select(vec![Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(3) }]),
+        steps in proptest::collection::vec(step(), 1..250),
+    ) {
+        let mut store = MemoryStore::default();
+        let (mut running, mut offset) = (5_000_000u64, START);
+        let mut admitted: Vec<u64> = Vec::new();
+        let window = Window::Every(NonZeroU32::new(seconds as u32).unwrap());
+        let like = charge(1, 5, 1, max, algorithm);
+        let call = Charge { counter: Counter { window, ..like.counter }, ..like };
+        let length = seconds * 1000;
+        for Step { wait, wall, lag, restart } in steps {
+            running += wait;
+            match wall {
+                Wall::Goes => {}
+                Wall::IsSet(by) => offset = offset.saturating_add_signed(by),
+                Wall::IsRight => offset = START,
+            }
+            if restart {
+                // What is counted is in the memory of the process.
+                store = MemoryStore::default();
+                admitted.clear();
+            }
+            let now = Moment { wall: UnixMillis(offset + running - lag), running: running - lag };
+            if Limiter::new(&store, Shards::for_entries(1)).reserve(&[call], now).is_ok() {
+                admitted.push(running);
+            }
+            let Some(last) = admitted.last() else {
+                prop_assert!(false, "the first call of a caller is denied");
+                continue;
+            };
+            // Nobody is locked out: two windows after his last call he has one again, whatever the wall clock tells.
+            prop_assert!(running - last <= 2 * length + 2000, "locked out for {} ms", running - last);
+        }
+        for (at, from) in admitted.iter().enumerate() {
+            for (count, until) in admitted[at..].iter().enumerate().map(|(at, until)| (at as u64 + 1, until)) {
+                // Threads may lag behind by 200 ms.
+                let time = until - from + 200;
+                let most = match algorithm {
+                    Algorithm::Bucket { refill } => max + (refill.0 * time).div_ceil(length),
+                    // The windows that it touches, and two for each step that is followed: the one that it leads into, and the next.
+                    Algorithm::Fixed | Algorithm::Sliding => max * (time / length + 2 + 2 * (time / 3_600_000 + 1)),
+                };
+                prop_assert!(count <= most, "{count} of {most} in {time} ms");
+            }
+        }
+    }
+
     #[test]
     fn denied_calls_leave_no_trace(limits in proptest::collection::vec((0u128..3, 0u64..4), 1..5)) {
         let store = MemoryStore::default();
@@ -247,6 +299,79 @@ proptest! {
         for charge in &charges {
             prop_assert_eq!(limiter.used(charge.counter, charge.account, UnixMillis(START)), Ok(Micros(admitted)));
         }
+    }
+}
+
+/// What happens before a call.
+#[derive(Clone, Debug)]
+struct Step {
+    /// How much time passes, in milliseconds.
+    wait: u64,
+    wall: Wall,
+    /// How old the reading of the clocks is, in milliseconds.
+    lag: u64,
+    restart: bool,
+}
+
+/// What somebody does to the wall clock.
+#[derive(Clone, Debug)]
+enum Wall {
+    Goes,
+    IsSet(i64),
+    IsRight,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let by = prop_oneof![
+        -2_000i64..2_000,
+        -100_000i64..100_000,
+        -90_000_000i64..90_000_000,
+        Just(31_536_000_000i64)
+    ];
+    let wall =
+        prop_oneof![4 => Just(Wall::Goes), 3 => by.prop_map(Wall::IsSet), 2 => Just(Wall::IsRight)];
+    let wait = prop_oneof![4 => 0u64..300, 2 => 0u64..20_000, 1 => 0u64..5_000_000];
+    (wait, wall, 0u64..200, prop::bool::weighted(0.01))
+        .prop_map(|(wait, wall, lag, restart)| Step { wait, wall, lag, restart })
+}
+
+/// How many calls of a caller pass while the wall clock does this in each half second, at most 10 in a window.
+fn passing(window: u32, half_seconds: u64, clock: impl Fn(u64) -> i64) -> usize {
+    let store = MemoryStore::default();
+    let limiter = Limiter::new(&store, Shards::for_entries(64));
+    let like = charge(1, 5, 1, 10, Algorithm::Fixed);
+    let window = Window::Every(NonZeroU32::new(window).unwrap());
+    let call = Charge { counter: Counter { window, ..like.counter }, ..like };
+    let calls = (0..half_seconds).flat_map(|half| std::iter::repeat_n(half, 30));
+    calls
+        .filter(|half| {
+            let running = half * 500;
+            let wall = UnixMillis((START + running).saturating_add_signed(clock(*half) * 1000));
+            limiter.reserve(&[call], Moment { wall, running }).is_ok()
+        })
+        .count()
+}
+
+/// The attack that is meant: a clock that flapped by 30 s admitted 750 calls of 10 in 18 s.
+#[test]
+fn a_clock_that_flaps_begins_one_window_early() {
+    let flaps = |by: i64| move |half: u64| if half % 2 == 1 { by } else { 0 };
+    for by in [-86_400, -61, -30, -11, 11, 30, 61, 86_400] {
+        let passed = passing(10, 36, flaps(by));
+        // Two windows or three, and one by the step.
+        assert!(passed <= 40, "{by}: {passed}");
+        assert!(passing(60, 36, flaps(by)) <= 30, "{by}");
+        assert!(passing(86_400, 36, flaps(by)) <= 20, "{by}");
+    }
+}
+
+/// As an operator meets it: the clock was wrong when the machine began, and is set once.
+#[test]
+fn a_clock_that_is_set_once_locks_nobody_out() {
+    let year = 365 * 86_400;
+    for by in [-year, -3600, -61, 61, 3600, year] {
+        let passed = passing(60, 2 * 600, |half| if half < 20 { by } else { 0 });
+        assert!((100..=120).contains(&passed), "ten minutes of ten calls: {by}: {passed}");
     }
 }
 

@@ -114,7 +114,7 @@ impl Engine {
             policy: &self.config.policy,
             caller,
             limiter: &limiter,
-            now: UnixMillis(at),
+            now: UnixMillis(at).into(),
             work: &Work::of(1 << 20),
             witness: &(),
         };

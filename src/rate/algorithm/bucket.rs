@@ -7,14 +7,13 @@
 use super::{Admitted, Ask, Mark, State};
 use crate::number::Micros;
 use crate::rate::window::Window;
-use crate::time::UnixMillis;
 
 /// What a bucket holds, and since when it has been draining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// In millionths divided by `length`.
     level: u128,
-    /// When it held so much, in milliseconds.
+    /// When it held so much, in milliseconds of the clock that cannot be set: a bucket knows no days, so no other concerns it.
     at: u64,
     /// Milliseconds of a window; never zero.
     length: u64,
@@ -24,22 +23,13 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A state as it is at this time.
-    pub(super) fn at(
-        state: Option<&State>,
-        window: Window,
-        refill: Micros,
-        now: UnixMillis,
-    ) -> Bucket {
-        let length = window.span_at(now).seconds().saturating_mul(1000).max(1);
-        let empty = Bucket { level: 0, at: now.0, length, refill: refill.0 };
+    pub(super) fn at(state: Option<&State>, window: Window, refill: Micros, now: u64) -> Bucket {
+        let length = window.seconds().saturating_mul(1000).max(1);
+        let empty = Bucket { level: 0, at: now, length, refill: refill.0 };
         let Some(State([high, low, at])) = state.copied() else { return empty };
         let level = u128::from(high) << 64 | u128::from(low);
         let bucket = Bucket { level, at, ..empty };
-        Bucket {
-            level: level.saturating_sub(bucket.drained_since(now.0)),
-            at: now.0.max(at),
-            ..bucket
-        }
+        Bucket { level: level.saturating_sub(bucket.drained_since(now)), at: now.max(at), ..bucket }
     }
 
     /// How much counts, rounded up to a millionth.
@@ -74,7 +64,7 @@ impl Bucket {
     /// A state as it is packed, without the time that has passed since.
     pub(super) fn unpack(state: &State, window: Window, refill: Micros) -> Bucket {
         let State([_, _, at]) = *state;
-        Bucket::at(Some(state), window, refill, UnixMillis(at))
+        Bucket::at(Some(state), window, refill, at)
     }
 
     /// Milliseconds until no more than this is left.

@@ -3,7 +3,7 @@
 use super::{Admitted, Ask, Mark, State};
 use crate::number::Micros;
 use crate::rate::window::{Span, Window};
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 /// Whether the window before still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,15 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// A state as it is seen at this time. One ahead of the clock stays where it is.
+    /// A state as it is seen at this time. What was counted ahead of it, before the clock was set back, counts in the window of now:
+    /// whoever has used up his limit gains nothing, and whoever waits does not wait until the clock is there again.
     pub(super) fn at(state: Option<&State>, window: Window, now: UnixMillis) -> Windows {
         let span = window.span_at(now);
         let Some(known) = state.map(Windows::unpack) else {
             return Windows { span, current: 0, previous: 0 };
         };
-        if known.span.end >= span.end && known.span.start <= span.end {
-            known
+        if known.span.end >= span.end {
+            Windows { span, ..known }
         } else if known.span.end == span.start {
             Windows { span, current: 0, previous: known.current }
         } else {
@@ -51,12 +52,18 @@ impl Windows {
     }
 
     /// Counts an amount in the window, whatever it comes to.
-    pub(super) fn add(self, amount: Micros, join: Join, window: Window) -> Admitted {
+    pub(super) fn add(
+        self,
+        amount: Micros,
+        join: Join,
+        (window, now): (Window, Moment),
+    ) -> Admitted {
         let end = self.span.end;
-        let expires = match join {
-            Join::Apart => end,
-            Join::Sliding => window.span_at(UnixMillis(end.saturating_mul(1000))).end,
+        let last = match join {
+            Join::Apart => self.span,
+            Join::Sliding => window.span_at(UnixMillis(end.saturating_mul(1000))),
         };
+        let expires = now.running.saturating_add(last.millis_left(now.wall)).div_ceil(1000);
         let state = Windows { current: self.current.saturating_add(amount.0), ..self }.pack();
         Admitted { state, mark: Mark(end), expires }
     }

@@ -77,7 +77,7 @@ fn invented_callers_cannot_grow_memory_or_free_a_count() {
     assert!(admitted > 128, "newcomers are served: {admitted}");
     assert_eq!(exceeded(limiter.reserve(&[charge(1, 9, 30)], NOW)), Some(0));
     let (keys, bytes) = store.size();
-    assert!(keys <= 8 && bytes <= 8 * (13 + 65 * 56), "{keys} {bytes}");
+    assert!(keys <= 8 && bytes <= 8 * (25 + 65 * 56), "{keys} {bytes}");
     let next_minute = UnixMillis(NOW.0 + 60_000);
     assert!(limiter.reserve(&[charge(1, 77, 1)], next_minute).is_ok());
 }

@@ -1,7 +1,7 @@
 use super::{Account, CallerId, Class, CounterId, Maker, Place, SLOT_BYTES, Slot, Table};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
 use crate::rate::algorithm::State;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 fn slot(caller: u128, maker: u32, current: u64) -> Slot {
     Slot {
@@ -20,15 +20,15 @@ fn account(caller: u128, maker: u32) -> Account {
 #[test]
 fn packs_and_unpacks() {
     let mut table = Table::default();
-    table.advance(UnixMillis(61_000));
+    table.advance(UnixMillis(61_000).into());
     table.put(slot(1, 9, 5));
     table.put(slot(u128::MAX, u32::MAX, u64::MAX));
     let bytes = table.encode();
-    assert_eq!(bytes.len(), 9 + 2 * SLOT_BYTES);
+    assert_eq!(bytes.len(), 25 + 2 * SLOT_BYTES);
     assert_eq!(Table::decode(&bytes), Ok(table));
     assert!(Table::decode(&bytes[..bytes.len() - 1]).is_err());
     assert!(Table::decode(b"other").is_err());
-    assert!(Table::decode(&[2; 9]).is_err());
+    assert!(Table::decode(&[3; 25]).is_err());
     assert_eq!(Table::decode(b""), Ok(Table::default()));
 }
 
@@ -67,11 +67,16 @@ fn one_address_fills_half_of_a_table() {
 }
 
 #[test]
-fn the_clock_of_a_table_does_not_wobble() {
+fn slots_last_as_long_as_time_passes() {
     let mut table = Table::default();
-    assert_eq!(table.advance(UnixMillis(120_000)), UnixMillis(120_000));
-    assert_eq!(table.advance(UnixMillis(119_999)), UnixMillis(120_000), "another thread");
-    assert_eq!(table.advance(UnixMillis(100_000)), UnixMillis(100_000), "the clock was set");
+    table.put(slot(1, 1, 5));
+    let mut at = |wall, running| {
+        table.advance(Moment { wall: UnixMillis(wall), running });
+        table.slots.len()
+    };
+    for (wall, running, expected) in [(9_000_000, 119_999, 1), (1_000, 120_000, 0)] {
+        assert_eq!(at(wall, running), expected, "{running}");
+    }
 }
 
 #[test]

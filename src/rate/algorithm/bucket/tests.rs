@@ -14,13 +14,13 @@ fn bucket(level: u128, at: u64, length: u64, refill: u64) -> Bucket {
 fn admit(state: Option<&State>, now: u64, (amount, max): (u64, u64), refill: u64) -> Option<State> {
     let ask = Ask { amount: Micros(amount), max: Micros(max) };
     let algorithm = Algorithm::Bucket { refill: Micros(refill) };
-    algorithm.admit(WINDOW, state, UnixMillis(now), ask).ok().map(|admitted| admitted.state)
+    algorithm.admit(WINDOW, state, UnixMillis(now).into(), ask).ok().map(|admitted| admitted.state)
 }
 
 #[test]
 fn what_is_counted_drains_at_a_steady_rate() {
     let state = admit(None, 1000, (6, 6), 6).unwrap();
-    let used = |now| Bucket::at(Some(&state), WINDOW, Micros(6), UnixMillis(now)).used().0;
+    let used = |now| Bucket::at(Some(&state), WINDOW, Micros(6), now).used().0;
     let seen = [1000, 1001, 10_999, 11_000, 11_001, 60_999, 61_000, 999_999].map(used);
     assert_eq!(seen, [6, 6, 6, 5, 5, 1, 0, 0], "rounded up to a millionth");
     assert!(admit(Some(&state), 10_999, (1, 6), 6).is_none());
@@ -41,12 +41,12 @@ fn no_number_is_too_large() {
     let full = bucket(0, 7, year, 1).add(Micros(most));
     assert_eq!(full.expires, most.div_ceil(1000), "it is never empty");
     let window = Window::Every(NonZeroU32::new(366 * 86_400).unwrap());
-    let later = Bucket::at(Some(&full.state), window, Micros(1), UnixMillis(7 + year));
+    let later = Bucket::at(Some(&full.state), window, Micros(1), 7 + year);
     assert_eq!(later.used(), Micros(most - 1));
     let ask = |amount| Ask { amount: Micros(amount), max: Micros(most) };
     assert_eq!(later.retry_after(ask(2)), Some(year));
     assert_eq!(later.retry_after(ask(most)), None, "no clock tells that time");
-    let drained = Bucket::at(Some(&full.state), window, Micros(most), UnixMillis(most));
+    let drained = Bucket::at(Some(&full.state), window, Micros(most), most);
     assert_eq!(drained.used(), Micros(0));
     assert_eq!(drained.add(Micros(most)).expires, most.div_ceil(1000));
 }
