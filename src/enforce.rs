@@ -178,7 +178,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     fn decision(&self, governed: &Governed<'_, '_>) -> Decision {
-        let decide = |matched| decide(matched, self.caller, self.now, self.work, self.witness);
+        let decide = |matched| decide(matched, self.caller, self.now.wall, self.work, self.witness);
         let calls = governed.calls.iter().map(decide);
         let references = governed.references.iter();
         let references = references.map(|matched| decide_reference(matched, self.witness));
@@ -205,7 +205,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         for (matched, entry) in entries(governed) {
             let call = matched.call();
             let Enforcer { caller, now, work, witness, .. } = *self;
-            let case = Case { call, caller, now, work, witness };
+            let case = Case { call, caller, now: now.wall, work, witness };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
                 let judged = case.by_check(entry, check, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
@@ -235,7 +235,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             limits.map(move |limit| (matched.call(), None, limit))
         });
         let mut dues: Vec<Due<'d>> = Vec::new();
-        let terms = |decode| Terms { decode, work: self.work, now: self.now };
+        let terms = |decode| Terms { decode, work: self.work, now: self.now.wall };
         for (call, entry, limit) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;

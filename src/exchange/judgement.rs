@@ -252,7 +252,8 @@ impl<'j, W: World> Judgement<'j, W> {
         if request.id.is_none() && calls().any(|matched| matched.call().kind != Kind::Method) {
             return Err(Refusal::new(Reason::MissingId, ""));
         }
-        if calls().any(|matched| has_ambiguous_argument(policy, matched, self.now, &self.work)) {
+        if calls().any(|matched| has_ambiguous_argument(policy, matched, self.now.wall, &self.work))
+        {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }
