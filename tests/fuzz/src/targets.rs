@@ -327,7 +327,7 @@ fn table(bytes: &[u8]) {
         assert_eq!(table.encode(), packed);
     }
     let seed = bytes.first().copied().map_or(0, u64::from);
-    let now = table.advance(UnixMillis(seed << 40));
+    let now = table.advance(UnixMillis(seed << 40).into());
     let id = CounterId(seed);
     let _ = table.place(id, Account::EVERYBODY);
     let state = table.state(id, CallerId::EVERYBODY);
