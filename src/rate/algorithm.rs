@@ -93,13 +93,7 @@ impl Algorithm {
     /// How much counts against the limit at this time, rounded up to a millionth.
     #[must_use]
     pub fn used(self, window: Window, state: Option<&State>, now: Moment) -> Micros {
-        match self {
-            Algorithm::Fixed => Windows::at(state, window, now.wall).used(Join::Apart, now.wall),
-            Algorithm::Sliding => {
-                Windows::at(state, window, now.wall).used(Join::Sliding, now.wall)
-            }
-            Algorithm::Bucket { refill } => Bucket::at(state, window, refill, now.running).used(),
-        }
+        self.read(window, state, now).used(now)
     }
 
     /// Counts a call, if there is room for it.
@@ -113,37 +107,27 @@ impl Algorithm {
         now: Moment,
         ask: Ask,
     ) -> Result<Admitted, Full> {
-        let after = self.used(window, state, now).0.checked_add(ask.amount.0);
-        if after.is_none_or(|after| after > ask.max.0) {
-            return Err(self.full(window, state, now, ask));
+        let count = self.read(window, state, now);
+        match count.used(now).0.checked_add(ask.amount.0) {
+            Some(after) if after <= ask.max.0 => Ok(count.add(ask.amount, window, now)),
+            Some(_) | None => Err(count.full(window, now, ask)),
         }
-        let windows =
-            |join| Windows::at(state, window, now.wall).add(ask.amount, join, (window, now));
-        Ok(match self {
-            Algorithm::Fixed => windows(Join::Apart),
-            Algorithm::Sliding => windows(Join::Sliding),
-            Algorithm::Bucket { refill } => {
-                Bucket::at(state, window, refill, now.running).add(ask.amount)
-            }
-        })
     }
 
     /// What is said of a call that is not counted.
     #[must_use]
     pub fn full(self, window: Window, state: Option<&State>, now: Moment, ask: Ask) -> Full {
-        let used = self.used(window, state, now);
-        let windows = |join| Windows::at(state, window, now.wall).retry_after(join, now.wall, ask);
-        let retry_after = match self {
-            Algorithm::Fixed => windows(Join::Apart),
-            Algorithm::Sliding => windows(Join::Sliding),
+        self.read(window, state, now).full(window, now, ask)
+    }
+
+    fn read(self, window: Window, state: Option<&State>, now: Moment) -> Count {
+        let windows = || Windows::at(state, window, now.wall);
+        match self {
+            Algorithm::Fixed => Count::Windows(windows(), Join::Apart),
+            Algorithm::Sliding => Count::Windows(windows(), Join::Sliding),
             Algorithm::Bucket { refill } => {
-                Bucket::at(state, window, refill, now.running).retry_after(ask)
+                Count::Bucket(Bucket::at(state, window, refill, now.running))
             }
-        };
-        Full {
-            remaining: Micros(ask.max.0.saturating_sub(used.0)),
-            window_seconds: window.span_at(now.wall).seconds(),
-            retry_after,
         }
     }
 
@@ -161,6 +145,40 @@ impl Algorithm {
             Algorithm::Bucket { refill } => {
                 Bucket::unpack(state, window, refill).refund(mark, amount)
             }
+        }
+    }
+}
+
+/// A state as its algorithm reads it at one time.
+enum Count {
+    Windows(Windows, Join),
+    Bucket(Bucket),
+}
+
+impl Count {
+    fn used(&self, now: Moment) -> Micros {
+        match self {
+            Count::Windows(windows, join) => windows.used(*join, now.wall),
+            Count::Bucket(bucket) => bucket.used(),
+        }
+    }
+
+    fn add(self, amount: Micros, window: Window, now: Moment) -> Admitted {
+        match self {
+            Count::Windows(windows, join) => windows.add(amount, join, (window, now)),
+            Count::Bucket(bucket) => bucket.add(amount),
+        }
+    }
+
+    fn full(&self, window: Window, now: Moment, ask: Ask) -> Full {
+        let retry_after = match self {
+            Count::Windows(windows, join) => windows.retry_after(*join, now.wall, ask),
+            Count::Bucket(bucket) => bucket.retry_after(ask),
+        };
+        Full {
+            remaining: Micros(ask.max.0.saturating_sub(self.used(now).0)),
+            window_seconds: window.span_at(now.wall).seconds(),
+            retry_after,
         }
     }
 }

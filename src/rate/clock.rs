@@ -22,8 +22,8 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The time that counts, which the clock keeps. Who read his clocks a little earlier than the last one gets the time of the last one:
-    /// else he could count in a window that another thread has swept already.
+    /// Moves the table's time on, and returns it. It never goes back by the clock that cannot be set: a thread that read its clocks
+    /// before another, and comes after it, would count in a window that the other has swept already.
     pub(super) fn advance(&mut self, now: Moment) -> Moment {
         let running = now.running.max(self.running);
         let passed = running.saturating_sub(self.running);

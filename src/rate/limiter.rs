@@ -204,11 +204,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         account: Account,
         now: impl Into<Moment>,
     ) -> Result<Micros, Refused> {
-        let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
-        let mut table = Table::decode(&snapshot.value)?;
-        let now = table.advance(now.into());
-        let state = table.state(counter.id, account.caller);
-        Ok(counter.algorithm.used(counter.window, state, now))
+        let (table, now) = self.read(counter, account, now.into())?;
+        Ok(used_in(&table, counter, account, now))
     }
 
     /// What a charge would come to, without counting it.
@@ -216,12 +213,22 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// # Errors
     /// [`Refused::Unavailable`] if the store fails.
     pub fn weigh(&self, charge: &Charge, now: impl Into<Moment>) -> Result<Weighed, Refused> {
-        let now = now.into();
-        let used = self.used(charge.counter, charge.account, now)?;
-        let snapshot = self.store.get(&self.shards.key(charge.counter.id, charge.account))?;
+        let (mut table, now) = self.read(charge.counter, charge.account, now.into())?;
+        let used = used_in(&table, charge.counter, charge.account, now);
+        Ok(Weighed { used, overrun: charge.count_in(&mut table, now).err() })
+    }
+
+    /// The table that a count is in, and the time that it has come to.
+    fn read(
+        &self,
+        counter: Counter,
+        account: Account,
+        now: Moment,
+    ) -> Result<(Table, Moment), Refused> {
+        let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
         let mut table = Table::decode(&snapshot.value)?;
         let now = table.advance(now);
-        Ok(Weighed { used, overrun: charge.count_in(&mut table, now).err() })
+        Ok((table, now))
     }
 
     fn reserve_group(
@@ -309,6 +316,11 @@ impl Overrun {
         let Full { remaining, window_seconds, retry_after } = full;
         Overrun { charge: 0, cause, remaining, window_seconds, retry_after }
     }
+}
+
+fn used_in(table: &Table, counter: Counter, account: Account, now: Moment) -> Micros {
+    let state = table.state(counter.id, account.caller);
+    counter.algorithm.used(counter.window, state, now)
 }
 
 fn same_key(left: &Charge, right: &Charge) -> bool {

@@ -53,8 +53,8 @@ impl Bucket {
         self.millis_to(self.level_of(Micros(room)))
     }
 
-    /// Takes back what a call counted, less all that can have drained since: who knows whether it would have drained without the call
-    /// too? Only if so is the call's amount still there in full, and what is taken back beyond that would be admitted twice.
+    /// Takes back what a call counted, less all that can have drained since. Nobody knows whose share has drained, the call's or that of
+    /// others. If it was the call's, taking back more would admit it twice.
     pub(super) fn refund(self, mark: Mark, amount: Micros) -> Option<State> {
         let still = self.level_of(amount).saturating_sub(self.drained_between(mark.0, self.at));
         let level = self.level.saturating_sub(still);
