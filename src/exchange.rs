@@ -29,6 +29,7 @@ use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
+use crate::time::Moment;
 use crate::world::World;
 pub use hold::{Holds, TICK_MILLIS};
 pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
@@ -326,7 +327,10 @@ impl Exchange {
         let Some(body) = body.filter(|body| body.len() == buffered) else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
-        let Some(now) = world.moment() else {
+        // Only counts need the second clock, and asking for it is a host call.
+        let counts = self.policy().is_some_and(|policy| !policy.counters.is_empty());
+        let now = if counts { world.moment() } else { world.now().map(Moment::from) };
+        let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         let judged = Judgement::new(&self.config, self.policy(), &head, *caller, world, now);
