@@ -29,7 +29,7 @@ pub struct Time<'t> {
 
 /// What a policy compares times with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum TimeOperand {
     /// The time of the call: `now`.
     Now,
     /// A time of the policy, as it is written, with its instant.
@@ -95,20 +95,20 @@ impl<'t> Time<'t> {
             .filter(|_| seconds % DAY == 0)
     }
 
-    /// Whether it stands so to a moment, however it is read.
+    /// Whether its order to the operand holds, whichever instant a reader takes it for.
     pub(super) fn stands(
         self,
         holds: fn(Ordering) -> bool,
-        moment: &Moment,
+        moment: &TimeOperand,
         now: UnixMillis,
     ) -> Truth {
         let millis = millis(now);
         let to = match moment {
-            Moment::Now => Instant {
+            TimeOperand::Now => Instant {
                 seconds: i64::try_from(now.seconds()).unwrap_or(i64::MAX),
                 fraction: trimmed(&millis),
             },
-            Moment::At { seconds, fraction, .. } => Instant { seconds: *seconds, fraction },
+            TimeOperand::At { seconds, fraction, .. } => Instant { seconds: *seconds, fraction },
         };
         match (holds(self.first.cmp(&to)), holds(self.last.cmp(&to))) {
             (true, true) => Truth::True,
@@ -121,16 +121,16 @@ impl<'t> Time<'t> {
     }
 }
 
-impl Moment {
+impl TimeOperand {
     /// Reads `now`, or a time; `None` if the text is neither, or a leap second, which is no one instant.
     #[must_use]
-    pub fn new(text: &str) -> Option<Moment> {
+    pub fn new(text: &str) -> Option<TimeOperand> {
         if text == "now" {
-            return Some(Moment::Now);
+            return Some(TimeOperand::Now);
         }
         let Time { first, last } = Time::parse(text)?;
         let Instant { seconds, fraction } = first;
-        (first == last).then(|| Moment::At {
+        (first == last).then(|| TimeOperand::At {
             text: text.into(),
             seconds,
             fraction: fraction.into(),
@@ -141,8 +141,8 @@ impl Moment {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Moment::Now => "now",
-            Moment::At { text, .. } => text,
+            TimeOperand::Now => "now",
+            TimeOperand::At { text, .. } => text,
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use super::instant::{Moment, Time};
+use super::instant::{Time, TimeOperand};
 use super::members::Members;
 use super::name::Pattern;
 use super::regex::Regex;
@@ -201,7 +201,7 @@ pub enum Test {
     /// A text, compared so with that.
     Text(OfText, Box<str>),
     /// A time, in this order to that.
-    Time(Order, Moment),
+    Time(Order, TimeOperand),
     /// There is a value.
     Present,
 }
@@ -286,7 +286,7 @@ impl Test {
     /// Whether it comes to something else at another time.
     #[must_use]
     pub fn depends_on_time(&self) -> bool {
-        matches!(self, Test::Time(_, Moment::Now))
+        matches!(self, Test::Time(_, TimeOperand::Now))
     }
 
     /// The types of a JSON Schema that it can decide on; empty where it takes any.

@@ -4,7 +4,7 @@ use super::book::Book;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
-use crate::matcher::instant::Moment;
+use crate::matcher::instant::TimeOperand;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
@@ -166,8 +166,8 @@ fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {
     }
 }
 
-fn moment(field: &Field<'_>, reader: &mut Reader) -> Option<Moment> {
-    let moment = Moment::new(reader.text(field)?);
+fn moment(field: &Field<'_>, reader: &mut Reader) -> Option<TimeOperand> {
+    let moment = TimeOperand::new(reader.text(field)?);
     if moment.is_none() {
         let message = format!("not a time: {}", describe(field.value));
         let help = "`now`, or a time with its offset, such as `2026-12-01T00:00:00Z`".to_owned();
