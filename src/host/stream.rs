@@ -10,6 +10,9 @@ use crate::mcp::headers::Follows;
 use crate::record::Record;
 use crate::reply::{CODE_DETAILS, Reply};
 
+/// What the operator reads of a held request that can no longer be reached.
+const STUCK: &str = "mcp_policy: a held request could not be continued or answered";
+
 /// One HTTP stream.
 pub(super) struct Stream {
     context: u32,
@@ -163,7 +166,7 @@ impl Stream {
     fn is_reached(&self) -> bool {
         let reached = calls::act_on(self.context).is_ok();
         if !reached {
-            log::error!("mcp_policy: a held request could not be continued or answered");
+            log::error!("{STUCK}");
         }
         reached
     }
@@ -212,7 +215,7 @@ fn replace(body: Option<&[u8]>, place: Place) -> bool {
 
 fn go_on(place: Place) -> Action {
     if place == Place::Outside && calls::continue_request().is_err() {
-        log::error!("mcp_policy: a held request could not be continued or answered");
+        log::error!("{STUCK}");
     }
     Action::Continue
 }

@@ -28,6 +28,20 @@ pub struct Span {
     pub end: u64,
 }
 
+/// What a window of so many seconds is called, where it has a name. Months differ in length.
+#[must_use]
+pub fn name(seconds: u64) -> Option<&'static str> {
+    match seconds {
+        1 => Some("second"),
+        60 => Some("minute"),
+        3600 => Some("hour"),
+        DAY => Some("day"),
+        604_800 => Some("week"),
+        seconds if (28 * DAY..=31 * DAY).contains(&seconds) => Some("month"),
+        _ => None,
+    }
+}
+
 impl Window {
     /// Its length in seconds; of months, which differ, that of the longest.
     #[must_use]

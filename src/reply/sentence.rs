@@ -3,6 +3,7 @@
 use crate::denial::{Denial, Detail};
 use crate::mcp::call::Kind;
 use crate::policy::compiled::Policy;
+use crate::rate::window;
 use crate::reason::Reason;
 
 /// One sentence for the model: the author's, or ours.
@@ -40,7 +41,10 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
         }
         (Reason::ApprovalRequired, _) => format!("{subject} `{name}` requires approval."),
         (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
-            let per = window_name(*window_seconds);
+            let per = match window::name(*window_seconds) {
+                Some(name) => name.to_owned(),
+                None => format!("{window_seconds} seconds"),
+            };
             let retry = match retry_after {
                 Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
                 None => "this call alone exceeds it".to_owned(),
@@ -49,17 +53,5 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
         }
         (reason, _) if !reason.sentence().is_empty() => format!("{}.", reason.sentence()),
         _ => format!("{subject} `{name}` is not allowed by policy."),
-    }
-}
-
-fn window_name(seconds: u64) -> String {
-    match seconds {
-        1 => "second".to_owned(),
-        60 => "minute".to_owned(),
-        3600 => "hour".to_owned(),
-        86_400 => "day".to_owned(),
-        604_800 => "week".to_owned(),
-        seconds if (28 * 86_400..=31 * 86_400).contains(&seconds) => "month".to_owned(),
-        seconds => format!("{seconds} seconds"),
     }
 }

@@ -16,7 +16,7 @@ from client import H1, Response, post_bytes
 from fleet import Listener, with_trailers, without_hold
 from gateway import Gateway, call, serving, until
 from judge import error_of
-from upstream import RAN, Arrival, Reply, Upstream
+from upstream import RAN, Arrival, Gate, Reply, Upstream
 
 ASKING = Path(os.environ.get("MCP_POLICY_WASM_ASKS", rig.ROOT / "target" / "mcp_policy_asks.wasm"))
 QUESTIONS = "/access/v1/evaluation"
@@ -129,7 +129,8 @@ def test_whatever_else_comes_does_not(gateway: Gateway, listener: str, status: i
         assert (said, len(asked), ran) == ("approval_required", 1, [])
 
 
-def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(gateway: Gateway) -> None:
+def answer_behind_a_gate(gateway: Gateway) -> Gate:
+    """Lets the approver say yes once the gate is open, and nothing before."""
     gate = gateway.upstream.gate()
 
     async def sleep(_: Arrival, reply: Reply) -> None:
@@ -137,6 +138,11 @@ def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(ga
         await reply.whole(200, b'{"decision":true}')
 
     gateway.upstream.answer(QUESTIONS, sleep)
+    return gate
+
+
+def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(gateway: Gateway) -> None:
+    gate = answer_behind_a_gate(gateway)
     said, asked, ran = outcome(gateway, "late")
     assert (said, len(asked), ran) == ("approval_required", 1, [])
     gate.open()
@@ -144,13 +150,7 @@ def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(ga
 
 
 def test_who_leaves_while_it_waits_leaves_no_count(gateway: Gateway) -> None:
-    gate = gateway.upstream.gate()
-
-    async def sleep(_: Arrival, reply: Reply) -> None:
-        await gate.passed()
-        await reply.whole(200, b'{"decision":true}')
-
-    gateway.upstream.answer(QUESTIONS, sleep)
+    gate = answer_behind_a_gate(gateway)
     since = gateway.upstream.count()
     for number in range(1, 6):
         with H1(gateway.port("gone")) as connection:

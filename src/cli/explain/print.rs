@@ -1,6 +1,7 @@
 //! An explanation, to be read in five seconds: the decision, its rule, what the agent reads, and then all rules.
 
 use jiff::Timestamp;
+use mcp_policy::rate::window;
 use mcp_policy::rehearsal::{Request, Verdict};
 use mcp_policy::source::Source;
 use mcp_policy::source::spans::Spans;
@@ -160,13 +161,8 @@ fn count(counted: &Counted) -> String {
 }
 
 fn window(seconds: u64) -> String {
-    match seconds {
-        1 => "this second".to_owned(),
-        60 => "this minute".to_owned(),
-        3600 => "this hour".to_owned(),
-        86_400 => "this day".to_owned(),
-        604_800 => "this week".to_owned(),
-        seconds if (28 * 86_400..=31 * 86_400).contains(&seconds) => "this month".to_owned(),
-        seconds => format!("these {seconds} s"),
+    match window::name(seconds) {
+        Some(name) => format!("this {name}"),
+        None => format!("these {seconds} s"),
     }
 }

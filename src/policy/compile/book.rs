@@ -1,6 +1,6 @@
 //! What the compiler writes down of a policy on its way: its rules, and the counters that its limits share.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
@@ -51,7 +51,7 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// A row for a rule that stands in it.
+    /// The row of a rule of this owner.
     pub(super) fn row(
         &self,
         kind: RuleKind,
@@ -156,9 +156,9 @@ impl Book {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
-        let mut seen: HashMap<Box<str>, usize> = HashMap::new();
+        let mut seen = HashSet::new();
         let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
-        paths.filter(|path| seen.insert(path.as_str().into(), 0).is_none()).collect()
+        paths.filter(|path| seen.insert(path.clone())).collect()
     }
 
     pub(super) fn finish(self) -> (Box<[NamedCounter]>, Rules) {

@@ -13,7 +13,7 @@ use crate::policy::compiled::{Config, NamedCounter, Policy, Scope};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CounterId;
-use crate::rate::window::Window;
+use crate::rate::window::{self, Window};
 
 /// A count that does not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Counted<'_> {
 
     /// What is counted, in words.
     fn words(&self) -> String {
-        let (name, window) = (&self.counter.name, window(self.counter.counter.window));
+        let (name, window) = (&self.counter.name, window_words(self.counter.counter.window));
         format!("`{name}`, which counts by {} in each {window},", self.scope())
     }
 
@@ -108,7 +108,7 @@ impl Counted<'_> {
         }
     }
 
-    /// By what the callers are told apart whom it counts, and the field that says so. The name of a key is a part of the counter's id.
+    /// The field that tells its callers apart, and the sources that the field names. The name of a key is a part of the counter's id.
     fn callers(&self) -> (String, String) {
         let callers = &self.config.callers;
         let listed = |sources: &[Source]| {
@@ -192,7 +192,7 @@ fn changed(old: &Counted<'_>, new: &Counted<'_>) -> Reset {
     let parts = [
         ("policy", quoted(&old.policy.name), quoted(&new.policy.name)),
         ("name", quoted(&old.counter.name), quoted(&new.counter.name)),
-        ("window", window(was.window), window(is.window)),
+        ("window", window_words(was.window), window_words(is.window)),
         ("scope", old.scope(), new.scope()),
         ("algorithm", quoted(was.algorithm.word()), quoted(is.algorithm.word())),
     ];
@@ -228,18 +228,13 @@ fn ended(old: &Counted<'_>, new: &Config) -> Reset {
     Reset { new: None, old: old.id(), policy, pointer: String::new(), message }
 }
 
-fn window(window: Window) -> String {
-    match window {
-        Window::Week => "week".to_owned(),
-        Window::Month => "month".to_owned(),
-        Window::Every(seconds) => match seconds.get() {
-            1 => "second".to_owned(),
-            60 => "minute".to_owned(),
-            3600 => "hour".to_owned(),
-            86_400 => "day".to_owned(),
-            seconds => format!("{seconds} seconds"),
-        },
-    }
+fn window_words(window: Window) -> String {
+    let name = match window {
+        // Seven days counted from the epoch are another window than the week, which begins on Monday.
+        Window::Every(seconds) if seconds.get() > 86_400 => None,
+        Window::Every(_) | Window::Week | Window::Month => window::name(window.seconds()),
+    };
+    name.map_or_else(|| format!("{} seconds", window.seconds()), str::to_owned)
 }
 
 /// A source of names, in words that no two sources share.
