@@ -13,7 +13,8 @@ use crate::matcher::path::Path;
 use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
-use crate::policy::compiled::{Action, Amount, Default, Entry, Listing, Policy};
+use crate::policy::approvals::Need;
+use crate::policy::compiled::{Action, Amount, CheckKind, Default, Entry, Listing, Policy};
 use crate::policy::section::Section;
 use crate::rate::limiter::Force;
 use crate::reason::Reason;
@@ -27,8 +28,17 @@ pub struct Decision {
     pub denial: Option<Denial>,
     /// The first denial by an entry in shadow, before any other.
     pub would_deny: Option<Denial>,
-    /// What still has to be got from outside, where nothing denies: the denial that stands as long as it has not come.
-    pub owed: Option<Denial>,
+    /// What still has to be got from outside, where nothing denies.
+    pub owed: Option<Owed>,
+}
+
+/// An approval that a call needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The denial that stands as long as it has not come: that of the first rule that asks.
+    pub denial: Denial,
+    /// What is enough for all that ask.
+    pub need: Need,
 }
 
 /// A call with the rules that are about it, which are looked up once.
@@ -37,7 +47,7 @@ pub struct Matched<'p, 'v> {
     call: Call<'v>,
     section: &'p Section,
     entries: Vec<&'p Entry>,
-    asks: bool,
+    enforced: bool,
 }
 
 impl<'p, 'v> Matched<'p, 'v> {
@@ -48,9 +58,8 @@ impl<'p, 'v> Matched<'p, 'v> {
         // A name that could be read in two ways meets no entry.
         let name = call.exact.as_deref();
         let entries = name.into_iter().flat_map(|name| section.entries_for(name)).collect();
-        // A policy in shadow waits for nobody.
-        let asks = policy.approver.is_some() && policy.force == Force::Enforced;
-        Some(Matched { call, section, entries, asks })
+        let enforced = policy.force == Force::Enforced;
+        Some(Matched { call, section, entries, enforced })
     }
 
     /// The call.
@@ -63,6 +72,11 @@ impl<'p, 'v> Matched<'p, 'v> {
     #[must_use]
     pub fn entries(&self) -> &[&'p Entry] {
         &self.entries
+    }
+
+    /// What approval an entry lets somebody give. A policy or an entry in shadow asks nobody.
+    fn need(&self, entry: &Entry) -> Option<Need> {
+        entry.approval.filter(|_| self.enforced && entry.force == Force::Enforced)
     }
 
     /// Whether the name is denied by itself, so that it meets no rule.
@@ -107,15 +121,7 @@ pub fn decide<W: Witness>(
         }
     }
     for entry in &matched.entries {
-        if entry.action != Action::RequireApproval {
-            continue;
-        }
-        let denial = Denial::by(entry.action_rule, matched.call.kind, Reason::ApprovalRequired);
-        witness.hear(&Told::Acted(entry, Some(&denial)));
-        if matched.asks && entry.force == Force::Enforced {
-            // One approval is for the call, however many entries ask for it.
-            decision.owed.get_or_insert(denial);
-        } else if decision.note(entry.force, Some(denial)) && !W::HEARS_ALL {
+        if decision.question(matched, entry, &case) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -278,6 +284,53 @@ pub fn has_ambiguous_argument(
 }
 
 impl Decision {
+    /// Asks the rules of an entry that ask for approval by the call alone; true if that ends the decision.
+    fn question<W: Witness>(
+        &mut self,
+        matched: &Matched<'_, '_>,
+        entry: &Entry,
+        case: &Case<'_, W>,
+    ) -> bool {
+        let mut ended = false;
+        if entry.action == Action::RequireApproval {
+            let denial = Denial::by(entry.action_rule, matched.call.kind, Reason::ApprovalRequired);
+            case.witness.hear(&Told::Acted(entry, Some(&denial)));
+            ended = self.take(matched, entry, Some(denial));
+        }
+        let asks = entry.checks.iter().filter(|check| check.kind == CheckKind::AskIf);
+        for check in asks.filter(|check| !check.reads_counters()) {
+            if ended && !W::HEARS_ALL {
+                break;
+            }
+            let denial = case.by_check(entry, check, &mut |_| Ok(None));
+            let denial = denial.unwrap_or_else(|_| Some(check.unread(matched.call.kind)));
+            case.witness.hear(&Told::Checked(entry, check, denial.as_ref()));
+            ended |= self.take(matched, entry, denial);
+        }
+        ended
+    }
+
+    /// Takes what a rule says: what can be approved is owed, all else is a denial. True if that ends the decision.
+    pub fn take(
+        &mut self,
+        matched: &Matched<'_, '_>,
+        entry: &Entry,
+        denial: Option<Denial>,
+    ) -> bool {
+        let asks = denial.as_ref().is_some_and(|it| it.reason == Reason::ApprovalRequired);
+        match (denial, matched.need(entry).filter(|_| asks)) {
+            (Some(denial), Some(need)) => {
+                // One approval is for the call, however many rules ask for it.
+                self.owed = Some(match self.owed.take() {
+                    None => Owed { denial, need },
+                    Some(owed) => Owed { need: owed.need.and(need), ..owed },
+                });
+                false
+            }
+            (denial, _) => self.note(entry.force, denial),
+        }
+    }
+
     /// Takes note of a denial; true if it ends the decision. The first one stays.
     pub fn note(&mut self, force: Force, denial: Option<Denial>) -> bool {
         let Some(denial) = denial else { return false };

@@ -39,6 +39,10 @@ pub enum Detail {
         /// Its rule.
         rule: RuleId,
     },
+    /// A number among the arguments stands for several, so that nobody can approve what will run.
+    Inexact,
+    /// The approval that is missing, or no good.
+    Approval(Box<Approval>),
     /// The limit that is reached.
     Limit {
         /// The counter, by its index in the policy.
@@ -52,6 +56,29 @@ pub enum Detail {
         /// Milliseconds until the call could pass.
         retry_after: Option<u64>,
     },
+}
+
+/// What is told of an approval that is missing, or is no good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approval {
+    /// Who could give it.
+    pub by: Vec<&'static str>,
+    /// The digest of the arguments that it is about.
+    pub arguments_digest: Option<String>,
+    /// The digest of the policy that asks.
+    pub policy_digest: Option<String>,
+    /// What the client would need, so that its user could be asked.
+    pub missing: Option<&'static str>,
+    /// What of a token does not match the call.
+    pub mismatch: Option<&'static str>,
+    /// The request that somebody is thinking about.
+    pub id: Option<String>,
+    /// Where it can be followed.
+    pub url: Option<String>,
+    /// Until when it can be approved.
+    pub expires_at: Option<String>,
+    /// When to call again, in milliseconds.
+    pub retry_after: Option<u64>,
 }
 
 impl Denial {
@@ -72,9 +99,12 @@ impl Denial {
     pub fn told(&self) -> Cow<'_, Denial> {
         match self.detail {
             Detail::Unlisted { reason, rule } => Cow::Owned(Denial::by(rule, self.kind, reason)),
-            Detail::None | Detail::Path(_) | Detail::Mismatch(..) | Detail::Limit { .. } => {
-                Cow::Borrowed(self)
-            }
+            Detail::None
+            | Detail::Path(_)
+            | Detail::Mismatch(..)
+            | Detail::Inexact
+            | Detail::Approval(_)
+            | Detail::Limit { .. } => Cow::Borrowed(self),
         }
     }
 

@@ -5,7 +5,7 @@ mod permit;
 
 pub use permit::{Forwarded, Pending, Permit};
 
-use crate::decision::{Case, Decision, Matched, decide, decide_reference};
+use crate::decision::{Case, Decision, Matched, Owed, decide, decide_reference};
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::matcher::terms::{Decode, Terms};
@@ -186,7 +186,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         for next in calls.chain(references) {
             decision.would_deny = decision.would_deny.or(next.would_deny);
             decision.denial = decision.denial.or(next.denial);
-            decision.owed = decision.owed.or(next.owed);
+            decision.owed = both(decision.owed, next.owed);
             if decision.denial.is_some() && !W::HEARS_ALL {
                 break;
             }
@@ -214,7 +214,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                     (Err(CounterUnread), OnError::Allow) => None,
                 };
                 self.witness.hear(&Told::Checked(entry, check, denial.as_ref()));
-                if decision.note(entry.force, denial) && !W::HEARS_ALL {
+                if decision.take(matched, entry, denial) && !W::HEARS_ALL {
                     return;
                 }
             }
@@ -299,6 +299,14 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                 }
             },
         }
+    }
+}
+
+/// What two calls of one request owe together.
+fn both(one: Option<Owed>, other: Option<Owed>) -> Option<Owed> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(Owed { need: one.need.and(other.need), ..one }),
+        (one, other) => one.or(other),
     }
 }
 

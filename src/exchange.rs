@@ -5,11 +5,14 @@
 //! forwarded unjudged.
 
 mod answer;
+mod approving;
 mod arrival;
+mod chain;
 mod expected;
 mod hold;
 mod judgement;
 mod port;
+mod refunds;
 mod refusals;
 mod response;
 mod state;
@@ -18,14 +21,13 @@ mod waiting;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::approval::call::Site;
 use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
-use crate::mcp::outcome::Origin;
 use crate::policy::compiled::{Config, Policy};
-use crate::rate::limiter::{Limiter, Reservation};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
@@ -37,7 +39,8 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 use arrival::{Route, route};
 use expected::{Expected, Lists};
 use hold::{Due, Hold, NOT_HELD, Wait};
-use judgement::{Judgement, Verdict};
+use judgement::{Judgement, Passage, Verdict};
+use refunds::give_back;
 use state::{Early, State};
 
 /// What a response must not be encoded for: events and lists have to be read.
@@ -143,7 +146,10 @@ impl Exchange {
             Admission::Judge(_) if follows == Follows::Nothing => {
                 Err(Refusal::new(Reason::InvalidJson, ""))
             }
-            Admission::Judge(head) => Ok(self.collect(world, head, Box::new(caller), step)),
+            Admission::Judge(head) => {
+                let site = self.site(&facts);
+                Ok(self.collect(world, (head, site), Box::new(caller), step))
+            }
             // A browser asks before it shows any credential.
             Admission::Preflight => Ok(self.pass(Lists::None, step)),
             Admission::Stream | Admission::End if turned_away => {
@@ -162,20 +168,29 @@ impl Exchange {
     fn collect<W: World>(
         &mut self,
         world: &W,
-        head: Box<Head>,
+        (head, site): (Box<Head>, Box<Site>),
         caller: Box<Caller>,
         step: &mut Step,
     ) -> Flow {
         let wait = self.hold.begin(world);
         self.waits = wait == Wait::Yes;
-        let needed = |policy: &Policy| policy.needs_responses() || policy.filters_any();
+        let needed =
+            |policy: &Policy| policy.needs_responses() || policy.filters_any() || policy.asks();
         if !self.waits && self.policy().is_some_and(needed) {
             // When the body tells whether the response is needed, it may be too late.
             step.edits.push(PLAIN);
         }
         let (early, sought) = (Early::default(), None);
-        self.state = State::Collecting { head, caller, buffered: 0, early, sought };
+        self.state = State::Collecting { head, site, caller, buffered: 0, early, sought };
         if wait == Wait::No { Flow::Continue } else { Flow::Pause }
+    }
+
+    /// Where the request goes, where an approval has to be bound to it.
+    fn site(&self, facts: &Facts<'_>) -> Box<Site> {
+        let asks = self.policy().is_some_and(Policy::asks);
+        let [host, path] = [facts.authority, facts.path]
+            .map(|part| part.filter(|_| asks).unwrap_or_default().to_vec());
+        Box::new(Site { host, path })
     }
 
     /// Lets a request go that cannot carry a call.
@@ -255,11 +270,8 @@ impl Exchange {
     /// Time has passed.
     #[inline(never)]
     fn tick<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
-        if let State::Waiting { waiting, .. } = &self.state {
-            return match waiting.is_overdue(world.now()) {
-                true => self.give_up_waiting(world, step),
-                false => Flow::Pause,
-            };
+        if matches!(self.state, State::Waiting { .. }) {
+            return self.tick_waiting(world, step);
         }
         match self.hold.tick(world) {
             Due::Nothing => Flow::Pause,
@@ -276,13 +288,8 @@ impl Exchange {
     fn close<W: World>(&mut self, world: &W) -> Flow {
         self.hold.forget();
         self.stop_waiting(world);
-        if let State::Forwarded(expected) = &self.state
-            && !expected.refunds.is_empty()
-            && world.origin() == Origin::SentOn
-        {
-            // It comes anew, and then counts.
-            let refunds = expected.refunds.iter().flat_map(|(_, counts)| counts);
-            give_back(&self.config, world, refunds);
+        if let State::Forwarded(expected) = &self.state {
+            refunds::of_sent_on(&self.config, world, expected);
         }
         self.state = State::Answered;
         Flow::Pause
@@ -318,7 +325,7 @@ impl Exchange {
         if self.is_oversized(0) {
             return self.seek_id(world, 0, Chunk::Last, step);
         }
-        let State::Collecting { head, caller, buffered, early, sought: _ } =
+        let State::Collecting { head, site, caller, buffered, early, sought: _ } =
             std::mem::replace(&mut self.state, State::Answered)
         else {
             return self.settled();
@@ -327,24 +334,28 @@ impl Exchange {
         let Some(body) = body.filter(|body| body.len() == buffered) else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
-        // Only counts need the second clock, and asking for it is a host call.
-        let counts = self.policy().is_some_and(|policy| !policy.counters.is_empty());
+        // Only counts and approvals need the second clock, and asking for it is a host call.
+        let counts =
+            self.policy().is_some_and(|policy| !policy.counters.is_empty() || policy.asks());
         let now = if counts { world.moment() } else { world.now().map(Moment::from) };
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
-        let judged = Judgement::new(&self.config, self.policy(), &head, *caller, world, now);
+        let judged =
+            Judgement::new(&self.config, self.policy(), (&head, &site), *caller, world, now);
         match judged.of_body(&body) {
-            Ok(Verdict::Forward(expected, record)) => {
+            Ok(Verdict::Forward(Passage { expected, record, body })) => {
                 step.record = Some(record);
+                step.body = body;
                 self.forward(world, expected, early, step)
             }
             Ok(Verdict::Answer(reply, record)) => {
                 step.record = Some(record);
                 Flow::Reply(reply)
             }
-            Ok(Verdict::Wait(waiting, ask)) => {
+            Ok(Verdict::Wait(waiting, ask, body)) => {
                 step.asks.push(ask);
+                step.body = body;
                 self.state = State::Waiting { waiting, early };
                 Flow::Pause
             }
@@ -384,12 +395,4 @@ impl Exchange {
             State::Passing | State::Forwarded(_) | State::Responding(_) => Flow::Continue,
         }
     }
-}
-
-fn give_back<'r, W: World>(
-    config: &Config,
-    world: &W,
-    counts: impl Iterator<Item = &'r Reservation>,
-) {
-    Limiter::new(world.store(), config.counters.shards).give_back(counts);
 }

@@ -11,11 +11,13 @@ use crate::bounds::{
     MAX_VALUES,
 };
 
+mod canonical;
 pub mod lenient;
 mod parser;
 pub mod pointer;
 mod write;
 
+pub use canonical::{Canonical, canonical, canonical_members};
 pub use write::written;
 
 /// A JSON value.

@@ -43,7 +43,9 @@ pub mod number;
 
 pub mod matcher;
 pub mod mcp;
+pub mod once;
 pub mod rate;
+pub mod seal;
 pub mod session;
 
 pub mod policy;

@@ -3,6 +3,7 @@
 //! Everything here reads and judges form; nothing here knows a policy.
 
 pub mod call;
+pub mod carried;
 pub mod headers;
 pub mod message;
 pub mod outcome;

@@ -62,6 +62,44 @@ impl Decimal {
         })
     }
 
+    /// Whether it lies within ±(2^53 - 1), where every integer is a double of its own (RFC 7493, section 2.2).
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        let most = Decimal { negative: false, mantissa: EXACT_INTEGER - 1, exponent: 0 };
+        self.magnitude_cmp(most) != Ordering::Greater
+    }
+
+    /// The number as ECMAScript writes it (ECMA-262, Number::toString). All of its digits stand there: a number of so few is its own
+    /// shortest text.
+    #[must_use]
+    pub fn as_ecmascript(self) -> String {
+        let sign = if self.negative { "-" } else { "" };
+        let digits = self.mantissa.to_string();
+        let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+        // The decimal point stands behind so many digits.
+        let point = count + self.exponent;
+        let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
+        let split = |at: i32| {
+            let at = usize::try_from(at).unwrap_or_default();
+            digits.split_at_checked(at).unwrap_or((&digits, ""))
+        };
+        match point {
+            _ if self.mantissa == 0 => "0".to_owned(),
+            _ if count <= point && point <= 21 => format!("{sign}{digits}{}", zeros(point - count)),
+            1..=21 => {
+                let (whole, fraction) = split(point);
+                format!("{sign}{whole}.{fraction}")
+            }
+            -5..=0 => format!("{sign}0.{}{digits}", zeros(-point)),
+            _ => {
+                let (first, rest) = split(1);
+                let dot = if rest.is_empty() { "" } else { "." };
+                let plus = if point > 0 { "+" } else { "" };
+                format!("{sign}{first}{dot}{rest}e{plus}{}", point - 1)
+            }
+        }
+    }
+
     /// The number in millionths, rounded up, so that no fraction counts for nothing. `None` for a negative number.
     #[must_use]
     pub fn micros_rounded_up(self) -> Option<Micros> {

@@ -3,6 +3,7 @@
 //! There is one door, [`Config::load`], and it reports every problem at once. Nothing is ignored, defaulted or clamped in
 //! silence: what is not understood is an error that names its place in the author's document.
 
+pub mod approvals;
 pub mod binding;
 pub mod callers;
 pub mod compile;

@@ -101,6 +101,18 @@ pub enum Reason {
     InvalidIncrement,
     /// The tool requires approval.
     ApprovalRequired,
+    /// Somebody was asked for approval and has not answered yet.
+    ApprovalPending,
+    /// The service that is asked for approval gives no answer that can be understood.
+    ApproverUnavailable,
+    /// Nobody could write down that the approval is used.
+    ApprovalsUnavailable,
+    /// Somebody was asked for approval, and did not give it.
+    ApprovalDeclined,
+    /// The approval is used.
+    ApprovalUsed,
+    /// The approval is not for this call, or not for this caller, or not ours.
+    ApprovalInvalid,
     /// A limit is reached.
     LimitReached,
     /// The caller is new, and too many came from the same place.
@@ -184,6 +196,7 @@ impl Reason {
 
     /// The table. JSON-RPC codes of the front door: -32700 and -32600 of JSON-RPC 2.0, -32020 of MCP 2026-07-28; codes of
     /// decisions lie outside the range that JSON-RPC reserves, as MCP 2026-07-28 asks.
+    #[expect(clippy::too_many_lines, reason = "a table, with one line for each reason")]
     fn row(self) -> (&'static str, u16, i32, &'static str) {
         use Reason::*;
         #[rustfmt::skip]
@@ -237,6 +250,12 @@ impl Reason {
             ValueUndecidable => ("value_undecidable", 200, 403, ""),
             InvalidIncrement => ("invalid_increment", 200, 403, ""),
             ApprovalRequired => ("approval_required", 200, 428, ""),
+            ApprovalPending => ("approval_pending", 200, 428, ""),
+            ApproverUnavailable => ("approver_unavailable", 200, 428, "Nobody could be asked for approval; try again later"),
+            ApprovalsUnavailable => ("approvals_unavailable", 200, 428, "The approval could not be used now; try again later"),
+            ApprovalDeclined => ("approval_declined", 200, 403, "The call was not approved. Do not repeat it"),
+            ApprovalUsed => ("approval_used", 200, 403, "This approval is used. Call again to ask for another"),
+            ApprovalInvalid => ("approval_invalid", 200, 403, "The approval that came with this call is not for it. Call again without it"),
             LimitReached => ("limit_reached", 200, 429, ""),
             TooManyCallers => ("too_many_callers", 200, 429, "Too many different callers came from this address in this window, and new ones cannot be counted. Operator: name callers by something verified, raise counters.max_entries, or let Envoy see the clients' own addresses"),
             CountersUnavailable => ("counters_unavailable", 200, 429, "The call could not be counted; try again"),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::denial::Denial;
 use crate::identity::Caller;
 use crate::listing::Cause;
-use crate::matcher::fold::invisible;
+use crate::matcher::fold::legible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
@@ -30,6 +30,8 @@ pub struct Record {
     pub policy: String,
     /// Why a response is withheld; a word.
     pub cause: &'static str,
+    /// Who approved the call, and by which id: `user:…`, `approver:…`, `token:…`.
+    pub approval: String,
     /// A line for the operator, where one is needed.
     pub warning: String,
     /// The caller's grant; a digest where it is a credential.
@@ -102,7 +104,7 @@ impl Record {
         }
     }
 
-    /// The names and values that are not empty, as [`legible`] has them.
+    /// The names and values that are not empty, as [`legible`] has them. In a name, a line break would forge lines of an access log.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let (field, name) = self.name.as_ref().map_or(("", ""), |(field, name)| (*field, name));
         [
@@ -113,6 +115,7 @@ impl Record {
             ("mcp_cause", self.cause),
             ("mcp_rule", &self.rule),
             ("mcp_policy", &self.policy),
+            ("mcp_approval", &self.approval),
             ("mcp_grant", &self.grant),
             ("mcp_identity", &self.identity),
         ]
@@ -120,23 +123,6 @@ impl Record {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| (name, legible(value)))
     }
-}
-
-/// A text with every character as an escape that shows nothing, ends a line or turns the direction: `\u{a}`. In a name, a line
-/// break would forge lines of an access log.
-fn legible(text: &str) -> Cow<'_, str> {
-    let odd = |character| invisible(character) || matches!(character, '\u{2028}' | '\u{2029}');
-    if !text.contains(odd) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match odd(character) {
-            true => shown.extend(character.escape_unicode()),
-            false => shown.push(character),
-        }
-    }
-    shown.into()
 }
 
 #[cfg(test)]
@@ -159,9 +145,10 @@ mod tests {
                 policy: name.to_owned(),
                 grant: name.to_owned(),
                 identity: name.to_owned(),
+                approval: name.to_owned(),
                 ..Record::default()
             };
-            assert_eq!(record.fields().count(), 6);
+            assert_eq!(record.fields().count(), 7);
             for (field, value) in record.fields() {
                 assert_eq!(value, shown, "{field}");
             }

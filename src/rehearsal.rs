@@ -28,7 +28,7 @@ use crate::rate::limiter::{Charge, Force, Limiter};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
 use crate::witness::Witness;
-use crate::world::World;
+use crate::world::{Random, World};
 use names::{GRANT, Name};
 
 /// A configuration with its counters.
@@ -323,6 +323,10 @@ impl<W: Witness> World for Seen<'_, W> {
 
     fn now(&self) -> Option<UnixMillis> {
         Some(self.request.at)
+    }
+
+    fn random(&self) -> Option<Random> {
+        Some([7; _])
     }
 
     fn store(&self) -> &MemoryStore {

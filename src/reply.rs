@@ -7,6 +7,7 @@ mod object;
 mod sentence;
 
 pub use addressee::Addressee;
+use object::input_required_object;
 pub use object::{batch_refused_object, denial_object, list_unreadable_object};
 
 use crate::bounds::MAX_ECHO_BYTES;
@@ -65,6 +66,12 @@ impl Reply {
             Some(error) => Reply::framed(denial.reason.status(), to.framing, &error),
             None => Reply::nothing(),
         }
+    }
+
+    /// Answers a request with what the client needs to go on: a question to its user, or the state alone with which it comes again.
+    #[must_use]
+    pub fn input_required(to: &Addressee, message: Option<&str>, state: &str) -> Reply {
+        Reply::framed(200, to.framing, &input_required_object(to, message, state))
     }
 
     /// Answers a batch with one response for each of its requests.

@@ -220,6 +220,7 @@ impl<'c> Heard<'c> {
         let kind = match row.map(|row| row.kind) {
             Some(RuleKind::Require) => "require",
             Some(RuleKind::DenyIf) => "deny_if",
+            Some(RuleKind::AskIf) => "ask_if",
             Some(_) | None => "rule",
         };
         let conditions = std::mem::take(&mut self.compared);

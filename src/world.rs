@@ -11,8 +11,12 @@ use crate::mcp::outcome::Origin;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
 use crate::rate::store::SharedStore;
+use crate::seal::NONCE_BYTES;
 use crate::time::{Moment, UnixMillis};
 use crate::witness::Witness;
+
+/// Bytes that nobody can foresee: the nonce of a sealed text, and an id.
+pub type Random = [u8; NONCE_BYTES + 16];
 
 /// The world around one exchange.
 pub trait World {
@@ -29,6 +33,9 @@ pub trait World {
     fn moment(&self) -> Option<Moment> {
         self.now().map(Moment::from)
     }
+
+    /// Bytes that nobody can foresee; `None` if the host fails.
+    fn random(&self) -> Option<Random>;
 
     /// The store.
     fn store(&self) -> &Self::Store;

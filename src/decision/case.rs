@@ -47,6 +47,9 @@ impl<W: Witness> Case<'_, W> {
             if check.kind == CheckKind::DenyIf && check.reads_counters() {
                 continue;
             }
+            if check.kind == CheckKind::AskIf {
+                continue;
+            }
             let denial = self
                 .by_check(entry, check, &mut |_| Ok(None))
                 .unwrap_or_else(|CounterUnread| Some(check.unread(kind)));
@@ -81,7 +84,7 @@ impl<W: Witness> Case<'_, W> {
                     self.compare_rest(check, at + 1, terms, count);
                     return Ok(match check.kind {
                         CheckKind::Require => denial(check.reason(kind), condition.detail()),
-                        CheckKind::DenyIf | CheckKind::Deny => None,
+                        CheckKind::DenyIf | CheckKind::AskIf | CheckKind::Deny => None,
                     });
                 }
                 Truth::Undecidable(mismatch) => {
@@ -93,7 +96,9 @@ impl<W: Witness> Case<'_, W> {
             (Some((condition, mismatch)), _) => {
                 denial(Reason::ValueUndecidable, condition.mismatch_detail(mismatch))
             }
-            (None, CheckKind::DenyIf) => denial(check.reason(kind), Detail::None),
+            (None, CheckKind::DenyIf | CheckKind::AskIf) => {
+                denial(check.reason(kind), Detail::None)
+            }
             (None, CheckKind::Require | CheckKind::Deny) => None,
         })
     }
@@ -173,6 +178,7 @@ impl Check {
         match self.kind {
             CheckKind::Require => Reason::RequirementNotMet,
             CheckKind::DenyIf => Reason::DeniedByCondition,
+            CheckKind::AskIf => Reason::ApprovalRequired,
             CheckKind::Deny => denied(kind),
         }
     }

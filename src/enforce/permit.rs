@@ -4,7 +4,9 @@
 //! last thing that happens to a [`Permit`] or a [`Pending`]; where neither happens, a debug build says so.
 
 use super::due::Due;
+use crate::decision::Owed;
 use crate::denial::Denial;
+use crate::policy::approvals::Need;
 use crate::policy::compiled::Refund;
 use crate::rate::limiter::{Granted, Limiter, Reservation};
 use crate::rate::store::SharedStore;
@@ -81,19 +83,25 @@ pub struct Forwarded {
 #[must_use]
 pub struct Pending {
     held: Permit,
-    denial: Denial,
+    owed: Owed,
     would_deny: Option<Denial>,
 }
 
 impl Pending {
-    pub(super) fn new(held: Permit, denial: Denial, would_deny: Option<Denial>) -> Pending {
-        Pending { held, denial, would_deny }
+    pub(super) fn new(held: Permit, owed: Owed, would_deny: Option<Denial>) -> Pending {
+        Pending { held, owed, would_deny }
     }
 
     /// The denial that stands as long as what is owed has not come.
     #[must_use]
     pub fn denial(&self) -> &Denial {
-        &self.denial
+        &self.owed.denial
+    }
+
+    /// What approval is enough.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        self.owed.need
     }
 
     /// What a rule in shadow would have said.
@@ -111,6 +119,6 @@ impl Pending {
     #[must_use]
     pub fn abandon<S: SharedStore>(self, limiter: &Limiter<'_, S>) -> Denial {
         self.held.revoke(limiter);
-        self.denial
+        self.owed.denial
     }
 }

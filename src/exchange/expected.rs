@@ -1,7 +1,9 @@
 //! What is needed of the response to a request that is forwarded.
 
+use super::chain::Chain;
 use crate::enforce::{Forwarded, Permit};
 use crate::mcp::headers::Framing;
+use crate::once::UseId;
 use crate::rate::limiter::Reservation;
 
 /// Counts that are given back if the server answers a call with an error, by the call's id.
@@ -15,6 +17,10 @@ pub(super) struct Expected {
     /// credentials would use up what others have.
     pub(super) unproven: Vec<Reservation>,
     pub(super) lists: Lists,
+    /// The approval that was used for the call: it can be used again if the call never left the gateway.
+    pub(super) used: Option<UseId>,
+    /// What the server's own state is sealed with, if it asks for input.
+    pub(super) chain: Option<Box<Chain>>,
 }
 
 /// The lists that a response may hold.
@@ -74,10 +80,10 @@ impl Expected {
 
     /// Whether the head of the response is enough.
     pub(super) fn needs_no_body(&self) -> bool {
-        self.refunds.is_empty() && !self.has_lists()
+        self.refunds.is_empty() && !self.has_lists() && self.chain.is_none()
     }
 
     pub(super) fn is_nothing(&self) -> bool {
-        self.needs_no_body() && self.unproven.is_empty()
+        self.needs_no_body() && self.unproven.is_empty() && self.used.is_none()
     }
 }

@@ -1,12 +1,13 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
+use super::approving::Matter;
 use super::expected::{Asked, Expected, Lists};
 use super::waiting::Waiting;
-use crate::approval::Question;
-use crate::ask::{Ask, AskId};
+use crate::approval::call::Site;
+use crate::ask::Ask;
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
-use crate::enforce::{Enforcer, Governed, Outcome, Pending};
+use crate::enforce::{Enforcer, Governed, Outcome};
 use crate::identity::Caller;
 use crate::matcher::work::Work;
 use crate::mcp::Refusal;
@@ -19,27 +20,37 @@ use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
-use crate::time::{Moment, UnixMillis};
+use crate::time::Moment;
 use crate::world::World;
 
 /// What the judgement of a body comes to.
 pub(super) enum Verdict {
     /// It is forwarded; the response is needed for this.
-    Forward(Expected, Record),
+    Forward(Passage),
     /// It is answered here.
     Answer(Reply, Record),
-    /// It waits for an answer from outside.
-    Wait(Box<Waiting>, Ask),
+    /// It waits for an answer from outside; with this body, where that is another than the one that came.
+    Wait(Box<Waiting>, Ask, Option<Vec<u8>>),
+}
+
+/// A request that goes on.
+pub(super) struct Passage {
+    pub(super) expected: Expected,
+    pub(super) record: Record,
+    /// Its body, where that is another than the one that came.
+    pub(super) body: Option<Vec<u8>>,
 }
 
 /// Judging one body.
 pub(super) struct Judgement<'j, W: World> {
-    config: &'j Config,
-    policy: Option<&'j Policy>,
-    head: &'j Head,
-    caller: Caller,
-    limiter: Limiter<'j, W::Store>,
-    now: Moment,
+    pub(super) config: &'j Config,
+    pub(super) policy: Option<&'j Policy>,
+    pub(super) head: &'j Head,
+    pub(super) site: &'j Site,
+    pub(super) caller: Caller,
+    pub(super) world: &'j W,
+    pub(super) limiter: Limiter<'j, W::Store>,
+    pub(super) now: Moment,
     witness: &'j W::Witness,
     /// What the comparisons of the body may cost.
     work: Work,
@@ -49,14 +60,14 @@ impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
         policy: Option<&'j Policy>,
-        head: &'j Head,
+        (head, site): (&'j Head, &'j Site),
         caller: Caller,
         world: &'j W,
         now: Moment,
     ) -> Self {
         let limiter = Limiter::new(world.store(), config.counters.shards);
         let (witness, work) = (world.witness(), Work::of(0));
-        Judgement { config, policy, head, caller, limiter, now, witness, work }
+        Judgement { config, policy, head, site, caller, world, limiter, now, witness, work }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
@@ -66,7 +77,7 @@ impl<'j, W: World> Judgement<'j, W> {
             Body::Single(message) => {
                 self.head.agrees_with(&message)?;
                 match &message {
-                    Message::Request(request) => self.of_request(request),
+                    Message::Request(request) => self.of_request(request, bytes),
                     Message::Response => Ok(self.of_answers("response")),
                 }
             }
@@ -82,7 +93,11 @@ impl<'j, W: World> Judgement<'j, W> {
 
     fn passes(&self, method: &str, lists: Lists) -> Verdict {
         let expected = Expected { lists, ..Expected::default() };
-        Verdict::Forward(expected, self.policy_record(method, "pass"))
+        Verdict::Forward(Passage {
+            expected,
+            record: self.policy_record(method, "pass"),
+            body: None,
+        })
     }
 
     fn policy_record(&self, method: &str, decision: &'static str) -> Record {
@@ -126,7 +141,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Verdict::Answer(Reply::nothing(), self.policy_record(name, "deny"))
     }
 
-    fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
+    fn of_request(&self, request: &Request<'_>, body: &[u8]) -> Result<Verdict, Refusal> {
         let lists = self.lists(std::iter::once(request), false);
         let Some(outcome) = self.decided(self.governed(request)?.as_ref()) else {
             return Ok(self.passes(request.method, lists));
@@ -135,53 +150,17 @@ impl<'j, W: World> Judgement<'j, W> {
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
                 let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                Verdict::Forward(expected, record)
+                Verdict::Forward(Passage { expected, record, body: None })
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);
                 Verdict::Answer(Reply::denial(&to, &denial, &self.context()), record)
             }
-            Outcome::Pending(pending) => self.waiting(request, pending, lists, record),
+            Outcome::Pending(pending) => {
+                let denied = record;
+                self.of_pending(Matter { request, body, pending, lists, denied })
+            }
         })
-    }
-
-    /// A call that waits until somebody has been asked.
-    fn waiting(
-        &self,
-        request: &Request<'_>,
-        pending: Pending,
-        lists: Lists,
-        denied: Record,
-    ) -> Verdict {
-        let to = Addressee::of(request, self.head);
-        let Some(approver) = self.policy.and_then(|policy| policy.approver.as_ref()) else {
-            let denial = pending.abandon(&self.limiter);
-            return Verdict::Answer(Reply::denial(&to, &denial, &self.context()), denied);
-        };
-        // The whole name: what is approved must be what runs.
-        let kind = pending.denial().kind;
-        let called = request.call.as_ref().filter(|call| call.kind == kind);
-        let name = called.map_or(request.method, |call| call.name);
-        let (caller, method) = (self.caller.label(), request.method);
-        let question = Question { caller, method, kind: kind.word(), name };
-        let ask = question.ask(AskId(0), approver);
-        let patience = u64::from(approver.patience_millis);
-        let allowed = match pending.would_deny() {
-            None => self.record_of(request, "allow", None),
-            would_deny => self.record_of(request, "would_deny", would_deny),
-        };
-        let waiting = Waiting {
-            ask: ask.id,
-            began: self.now.wall,
-            until: UnixMillis(self.now.wall.0.saturating_add(patience)),
-            allowed,
-            denied,
-            to,
-            pending,
-            lists,
-            proven: self.caller.is_proven(),
-        };
-        Verdict::Wait(Box::new(waiting), ask)
     }
 
     /// Every element is decided; one denial refuses them all.
@@ -228,7 +207,8 @@ impl<'j, W: World> Judgement<'j, W> {
             }
             expected.lists = self.lists(requests(), true);
             let decision = if any_governed { "allow" } else { "pass" };
-            return Ok(Verdict::Forward(expected, self.policy_record("batch", decision)));
+            let record = self.policy_record("batch", decision);
+            return Ok(Verdict::Forward(Passage { expected, record, body: None }));
         };
         for (_, permit) in permits {
             permit.revoke(&self.limiter);
@@ -292,7 +272,7 @@ impl<'j, W: World> Judgement<'j, W> {
         self.record_of(request, decision, denial)
     }
 
-    fn record_of(
+    pub(super) fn record_of(
         &self,
         request: &Request<'_>,
         decision: &'static str,
@@ -302,7 +282,7 @@ impl<'j, W: World> Judgement<'j, W> {
         record.of(&self.caller, self.config)
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(super) fn context(&self) -> Context<'_> {
         Context { policy: self.policy, form: self.config.denials }
     }
 }

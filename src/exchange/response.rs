@@ -10,8 +10,10 @@ mod text;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::chain::Chain;
 use super::expected::{Asked, Expected, Lists, Refunds};
-use super::{Chunk, HeaderEdit, give_back};
+use super::refunds::{give_back, ids};
+use super::{Chunk, HeaderEdit};
 use crate::bounds::MAX_UNJUDGED_BYTES;
 use crate::listing::Cause;
 use crate::mcp::headers::{Follows, Framing};
@@ -73,8 +75,11 @@ impl Response {
         expected: Expected,
         head: ResponseHead<'_>,
     ) -> Option<(Response, Vec<HeaderEdit>)> {
-        let Expected { mut refunds, unproven, lists } = expected;
+        let Expected { mut refunds, unproven, lists, used, chain } = expected;
         let body = BodyForm::of(head.content_type, head.encoded);
+        if let Some(used) = used.filter(|_| head.never_sent) {
+            ids(config, world).give_back(used);
+        }
         if head.refuses_the_caller() && !unproven.is_empty() {
             give_back(config, world, unproven.iter());
             refunds.clear();
@@ -90,10 +95,12 @@ impl Response {
             return None;
         }
         let mut noted = None;
-        let (form, edits) = match lists.plan(body, head) {
+        let (form, edits) = match lists.plan(body, head, chain.is_some()) {
             Plan::Untouched => (Form::Untouched, Vec::new()),
             Plan::Empty => (Form::Withheld(Vec::new()), vec![UNMEASURED]),
-            Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
+            Plan::Read(reading) => {
+                (read(config, policy, (lists, chain), reading), vec![UNMEASURED])
+            }
             Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
                 let edits = lists.edits(head.status);
@@ -156,7 +163,7 @@ impl Response {
         let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
         *bytes = std::mem::take(kept);
         let reading = if page { Reading::Page } else { Reading::Events };
-        self.form = read(config, self.policy, std::mem::take(lists), reading);
+        self.form = read(config, self.policy, (std::mem::take(lists), None), reading);
         true
     }
 
@@ -203,9 +210,14 @@ impl Response {
 }
 
 /// The form of a body that is read; what nobody governs is withheld.
-fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Reading) -> Form {
+fn read(
+    config: &Rc<Config>,
+    policy: Option<usize>,
+    (lists, chain): (Lists, Option<Box<Chain>>),
+    reading: Reading,
+) -> Form {
     let most = config.max_list_bytes;
-    let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, reading));
+    let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, chain, reading));
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => Form::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {
@@ -216,9 +228,17 @@ fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Readi
 }
 
 impl Lists {
-    fn plan(&self, body: BodyForm, head: ResponseHead<'_>) -> Plan {
+    fn plan(&self, body: BodyForm, head: ResponseHead<'_>, chains: bool) -> Plan {
         match self {
-            Lists::None => Plan::Untouched,
+            Lists::None => match body {
+                BodyForm::Json if chains => Plan::Read(Reading::Json),
+                BodyForm::EventStream if chains => Plan::Read(Reading::Events),
+                BodyForm::Json
+                | BodyForm::EventStream
+                | BodyForm::OddEvents
+                | BodyForm::OddJson
+                | BodyForm::Opaque => Plan::Untouched,
+            },
             Lists::To(asked) if asked.lists => plan_of_list(body, head),
             Lists::To(_) => plan_of_post(body, head),
             Lists::Any => plan_of_get(body, head),

@@ -3,6 +3,7 @@
 use super::expected::Expected;
 use super::response::Response;
 use super::waiting::Waiting;
+use crate::approval::call::Site;
 use crate::identity::Caller;
 use crate::mcp::headers::Head;
 use crate::mcp::unread::Seeker;
@@ -17,6 +18,7 @@ pub(super) enum State {
     /// The body is being collected; this much of it is buffered.
     Collecting {
         head: Box<Head>,
+        site: Box<Site>,
         caller: Box<Caller>,
         buffered: usize,
         early: Early,

@@ -1,24 +1,34 @@
 //! A call that waits for an answer from outside. It is left by that answer, by a tick past its patience, or by the end of its
 //! stream; each way consumes it, so that what was counted for it is kept or given back exactly once.
 
+use super::chain::Chain;
 use super::expected::{Expected, Lists};
+use super::refunds::ids;
 use super::state::{Early, State};
 use super::{Exchange, Flow, Step};
-use crate::approval::approves;
+use crate::approval::approver::{Inquiry, Next, Task};
+use crate::approval::state;
 use crate::ask::{Answer, AskId};
+use crate::denial::{Approval, Denial, Detail};
 use crate::enforce::Pending;
+use crate::once::{Unusable, Use};
+use crate::policy::approvals::Way;
+use crate::policy::compiled::Config;
 use crate::rate::limiter::Limiter;
-use crate::rate::store::SharedStore;
+use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Context, Reply};
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 use crate::world::World;
+
+/// When a client shall call again while somebody is thinking, in milliseconds.
+const RETRY_MILLIS: u64 = 10_000;
 
 /// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) pending: Pending,
-    pub(super) ask: AskId,
+    pub(super) inquiry: Inquiry,
     /// When it has begun to wait, and until when it does.
     pub(super) began: UnixMillis,
     pub(super) until: UnixMillis,
@@ -29,48 +39,97 @@ pub(super) struct Waiting {
     pub(super) lists: Lists,
     /// Whether something verified the caller.
     pub(super) proven: bool,
+    /// What the server's own state is sealed with.
+    pub(super) chain: Option<Box<Chain>>,
+    /// The state with which the client can come again; none where it cannot.
+    pub(super) state: Option<Box<Chain>>,
 }
 
 /// How a wait ends.
-pub(super) enum Left {
+enum Left {
     Forwarded(Expected, Record),
     Answered(Reply, Record),
 }
 
-impl Waiting {
-    /// Whether this is the question whose answer it waits for.
-    pub(super) fn awaits(&self, ask: AskId) -> bool {
-        self.ask == ask
-    }
+/// What a wait ends with.
+struct Ending<'w, W: World> {
+    config: &'w Config,
+    world: &'w W,
+    context: Context<'w>,
+}
 
+impl Waiting {
     /// Whether it has waited long enough. A clock that fails or has gone back tells nothing, so nothing is waited for by it.
-    pub(super) fn is_overdue(&self, now: Option<UnixMillis>) -> bool {
+    fn is_overdue(&self, now: Option<UnixMillis>) -> bool {
         now.is_none_or(|now| now >= self.until || now < self.began)
     }
 
-    /// The answer has come.
-    pub(super) fn answered<S: SharedStore>(
-        self,
-        answer: &Answer<'_>,
-        limiter: &Limiter<'_, S>,
-        context: &Context<'_>,
-    ) -> Left {
-        if !approves(answer) {
-            return self.given_up(limiter, context);
+    /// Somebody approved the call.
+    fn approved<W: World>(self, by: Option<(String, Use)>, ending: &Ending<'_, W>) -> Left {
+        if let Some((_, used)) = &by {
+            let now = ending.world.moment().unwrap_or(Moment::from(self.began));
+            match ids(ending.config, ending.world).claim(*used, now) {
+                Ok(()) => {}
+                Err(Unusable::Used) => return self.denied(Reason::ApprovalUsed, ending),
+                Err(Unusable::Unavailable) => {
+                    return self.denied(Reason::ApprovalsUnavailable, ending);
+                }
+            }
         }
         let permit = self.pending.settle();
-        let expected = Expected::of(self.to.id(), permit, self.proven, self.lists);
-        Left::Forwarded(expected, self.allowed)
+        let mut expected = Expected::of(self.to.id(), permit, self.proven, self.lists);
+        expected.used = by.as_ref().map(|(_, used)| used.id);
+        expected.chain = self.chain;
+        let id = by.map(|(id, _)| id).unwrap_or_default();
+        let approval = format!("{}:{id}", Way::Approver.word());
+        Left::Forwarded(expected, Record { approval, ..self.allowed })
     }
 
-    /// Nothing comes that would approve.
-    pub(super) fn given_up<S: SharedStore>(
-        self,
-        limiter: &Limiter<'_, S>,
-        context: &Context<'_>,
-    ) -> Left {
-        let denial = self.pending.abandon(limiter);
-        Left::Answered(Reply::denial(&self.to, &denial, context), self.denied)
+    /// Nobody has answered yet: the client comes again, by itself where it can.
+    fn given_up<W: World>(self, ending: &Ending<'_, W>) -> Left {
+        let Some(task) = self.inquiry.task().cloned() else {
+            return self.denied(Reason::ApproverUnavailable, ending);
+        };
+        let keys = ending.config.approvals.keys.as_ref();
+        let sealed = self.state.as_ref().zip(keys).and_then(|(carried, keys)| {
+            let step = state::Step::Task(task.written());
+            let state = state::State { step, ..carried.state.clone() };
+            state.seal(keys, carried.caller, &carried.random)
+        });
+        if let Some(sealed) = sealed {
+            let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
+            let _ = self.pending.abandon(&limiter);
+            let record = Record { decision: "ask", ..self.denied };
+            return Left::Answered(Reply::input_required(&self.to, None, &sealed), record);
+        }
+        let Task { id, expires_at, link, .. } = task;
+        let approval = Approval {
+            by: vec![Way::Approver.word()],
+            id: Some(id),
+            url: link,
+            expires_at,
+            retry_after: Some(RETRY_MILLIS),
+            ..Approval::default()
+        };
+        self.denied_with(Reason::ApprovalPending, Detail::Approval(approval.into()), ending)
+    }
+
+    fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
+        let retry = matches!(reason, Reason::ApproverUnavailable | Reason::ApprovalsUnavailable);
+        let approval = Approval {
+            by: vec![Way::Approver.word()],
+            retry_after: retry.then_some(RETRY_MILLIS),
+            ..Approval::default()
+        };
+        self.denied_with(reason, Detail::Approval(approval.into()), ending)
+    }
+
+    fn denied_with<W: World>(self, reason: Reason, detail: Detail, ending: &Ending<'_, W>) -> Left {
+        let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
+        let denial = self.pending.abandon(&limiter);
+        let denial = Denial { reason, detail, ..denial };
+        let record = Record { reason: reason.label(), ..self.denied };
+        Left::Answered(Reply::denial(&self.to, &denial, &ending.context), record)
     }
 }
 
@@ -84,25 +143,39 @@ impl Exchange {
         answer: &Answer<'_>,
         step: &mut Step,
     ) -> Flow {
-        match &self.state {
-            State::Waiting { waiting, .. } if waiting.awaits(ask) => {
-                self.leave(world, step, |waiting, limiter, context| {
-                    waiting.answered(answer, limiter, context)
-                })
+        let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
+        if !waiting.inquiry.awaits(ask) {
+            return Flow::Pause;
+        }
+        // Where the clock fails, what comes next is looked at with the next tick.
+        let now = world.now().unwrap_or(waiting.began);
+        match waiting.inquiry.answered(answer, now) {
+            Next::Ask(ask) => {
+                step.asks.push(ask);
+                Flow::Pause
             }
-            State::Waiting { .. }
-            | State::Fresh
-            | State::Passing
-            | State::Collecting { .. }
-            | State::Forwarded(_)
-            | State::Responding(_)
-            | State::Answered => Flow::Pause,
+            Next::Rest => Flow::Pause,
+            Next::Approved(by) => {
+                self.leave(world, step, |waiting, ending| waiting.approved(by, ending))
+            }
+            Next::Declined => self.leave(world, step, |waiting, ending| {
+                waiting.denied(Reason::ApprovalDeclined, ending)
+            }),
+            Next::Unavailable => self.leave(world, step, |waiting, ending| {
+                waiting.denied(Reason::ApproverUnavailable, ending)
+            }),
         }
     }
 
-    /// The call has waited long enough.
-    pub(super) fn give_up_waiting<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
-        self.leave(world, step, Waiting::given_up)
+    /// Time has passed while the call waits.
+    pub(super) fn tick_waiting<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
+        let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
+        let now = world.now();
+        if waiting.is_overdue(now) {
+            return self.leave(world, step, Waiting::given_up);
+        }
+        step.asks.extend(now.and_then(|now| waiting.inquiry.tick(now)));
+        Flow::Pause
     }
 
     /// Nobody waits any more, if somebody did.
@@ -117,12 +190,11 @@ impl Exchange {
         &mut self,
         world: &W,
         step: &mut Step,
-        end: impl FnOnce(Waiting, &Limiter<'_, W::Store>, &Context<'_>) -> Left,
+        end: impl FnOnce(Waiting, &Ending<'_, W>) -> Left,
     ) -> Flow {
         let Some((waiting, early)) = self.take_waiting() else { return Flow::Pause };
-        let limiter = Limiter::new(world.store(), self.config.counters.shards);
         let context = Context { policy: self.policy(), form: self.config.denials };
-        match end(*waiting, &limiter, &context) {
+        match end(*waiting, &Ending { config: &self.config, world, context }) {
             Left::Forwarded(expected, record) => {
                 step.record = Some(record);
                 self.forward(world, expected, early, step)

@@ -23,6 +23,7 @@ use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
 use crate::rate::store::Version;
 use crate::time::{Moment, UnixMillis};
+use crate::world::Random;
 
 type Raw = u32;
 
@@ -36,6 +37,7 @@ const MONOTONIC: u32 = 1;
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, out: *mut u64) -> Raw;
+    fn random_get(out: *mut u8, size: usize) -> Raw;
 }
 
 unsafe extern "C" {
@@ -127,6 +129,16 @@ pub(super) fn moment() -> Option<Moment> {
     let running = told.then_some(nanoseconds / 1_000_000);
     let wall = now()?;
     Some(running.map_or(Moment::from(wall), |running| Moment { wall, running }))
+}
+
+/// Bytes of the host's generator; `None` if it has none for us. Raw: Rust has no stable function for them, and where a restriction leaves
+/// the call out nobody can be asked for approval.
+pub(super) fn random() -> Option<Random> {
+    let mut bytes: Random = [0; _];
+    // SAFETY: the host writes so many bytes at the pointer during the call.
+    let status = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+    // Envoy's own answer to a call that is left out is 10; a host that writes nothing would seal everything alike.
+    (status == OK && bytes != [0; _]).then_some(bytes)
 }
 
 /// Asks for `on_tick` every so many milliseconds; zero ends it. Raw: under 10 held requests wait for their bodies unwatched.
@@ -259,15 +271,17 @@ pub(super) fn reply(
 /// Asks a question, and returns Envoy's number for it. The SDK's: its dispatcher panics on an answer to a question that it did not ask.
 /// Envoy answers 0, 2 (there is no such cluster) or 10, and the wrapper returns them all.
 pub(super) fn ask(ask: &Ask) -> Result<u32, HostError> {
-    let headers = vec![
-        (":method", "POST"),
+    let mut headers = vec![
+        (":method", ask.method()),
         (":path", &*ask.path),
-        (":authority", &*ask.cluster),
+        (":authority", &*ask.authority),
         ("accept", "application/json"),
-        ("content-type", "application/json"),
     ];
+    headers.extend(ask.body.iter().map(|_| ("content-type", "application/json")));
+    headers.extend(ask.headers.iter().map(|(name, value)| (*name, &**value)));
     let timeout = Duration::from_millis(ask.timeout_millis.into());
-    hostcalls::dispatch_http_call(&ask.cluster, headers, Some(ask.body.as_bytes()), vec![], timeout)
+    let body = ask.body.as_ref().map(String::as_bytes);
+    hostcalls::dispatch_http_call(&ask.cluster, headers, body, vec![], timeout)
         .map_err(|_| HostError)
 }
 

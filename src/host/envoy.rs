@@ -12,7 +12,7 @@ use crate::mcp::outcome::Origin;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
 use crate::time::{Moment, UnixMillis};
-use crate::world::World;
+use crate::world::{Random, World};
 
 /// The filter that verifies tokens, and leaves their payloads in the dynamic metadata.
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
@@ -56,6 +56,10 @@ impl World for Envoy {
 
     fn moment(&self) -> Option<Moment> {
         calls::moment()
+    }
+
+    fn random(&self) -> Option<Random> {
+        calls::random()
     }
 
     fn store(&self) -> &SharedData {

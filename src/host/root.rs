@@ -7,6 +7,7 @@ use proxy_wasm::types::BufferType;
 use super::calls;
 use super::stream::Stream;
 use crate::exchange::{Exchange, Holds};
+use crate::policy::approvals::Way;
 use crate::policy::compiled::Config;
 
 /// The plugin in one VM.
@@ -38,11 +39,14 @@ impl Root {
                     log::error!("mcp_policy: {problem}");
                     return false;
                 }
+                let users = loaded.config.policies().any(|policy| policy.names_way(Way::User));
+                if let Err(problem) = loaded.config.approvals.unlock(&name, users, read) {
+                    log::error!("mcp_policy: {problem}");
+                    return false;
+                }
                 for warning in &loaded.warnings {
                     log::warn!("mcp_policy: {warning}");
                 }
-                #[cfg(mcp_policy_asks)]
-                ask(&mut loaded.config);
                 let holds = Rc::new(Holds::new(loaded.config.requests.hold_headers));
                 let config = Rc::new(loaded.config);
                 self.plugin = Some(Plugin { config, holds });
@@ -71,18 +75,4 @@ impl Root {
 fn plugin_name() -> Result<String, calls::HostError> {
     let name = calls::property(&["plugin_name"])?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&name).into_owned())
-}
-
-/// Lets calls that need approval wait for one, in the build with which tests prove the wait.
-#[cfg(mcp_policy_asks)]
-fn ask(config: &mut Config) {
-    use crate::policy::compiled::Approver;
-
-    for policy in std::iter::once(&mut config.policy).chain(&mut config.others) {
-        policy.approver = Some(Approver {
-            cluster: "approver".into(),
-            path: "/access/v1/evaluation".into(),
-            patience_millis: 2000,
-        });
-    }
 }

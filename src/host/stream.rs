@@ -13,6 +13,9 @@ use crate::reply::{CODE_DETAILS, Reply};
 /// What the operator reads of a held request that can no longer be reached.
 const STUCK: &str = "mcp_policy: a held request could not be continued or answered";
 
+/// As many bytes of a body as there are.
+const ALL: usize = u32::MAX as usize;
+
 /// One HTTP stream.
 pub(super) struct Stream {
     context: u32,
@@ -64,7 +67,8 @@ impl Stream {
     }
 
     pub(super) fn request_trailers(&mut self) -> Action {
-        self.on(Event::RequestTrailers, Place::Request { held: 0 })
+        // All that is held of the body, whose length is not told here.
+        self.on(Event::RequestTrailers, Place::Request { held: ALL })
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Action {

@@ -8,7 +8,7 @@ use crate::policy::callers::Peer;
 use crate::policy::compiled::{Config, Scope};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
-use crate::world::World;
+use crate::world::{Random, World};
 
 /// What is known of a client beside his headers.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,10 @@ impl World for Client {
 
     fn now(&self) -> Option<UnixMillis> {
         None
+    }
+
+    fn random(&self) -> Option<Random> {
+        Some([7; _])
     }
 
     fn store(&self) -> &MemoryStore {

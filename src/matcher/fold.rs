@@ -15,6 +15,23 @@ use unicode_normalization::char::decompose_canonical;
 
 use super::normal::{composed, decomposed};
 
+/// A text with every character as an escape that shows nothing, ends a line or turns the direction: `\u{a}`.
+#[must_use]
+pub fn legible(text: &str) -> Cow<'_, str> {
+    let odd = |character| invisible(character) || matches!(character, '\u{2028}' | '\u{2029}');
+    if !text.contains(odd) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match odd(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
+    }
+    shown.into()
+}
+
 /// Whether `text` is not `name`, but a lenient reader could take it for `name`.
 #[must_use]
 pub fn confusable(text: &str, name: &str) -> bool {

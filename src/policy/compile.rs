@@ -1,5 +1,6 @@
 //! From a document to a [`Config`]: every value read strictly, every problem collected.
 
+mod approvals;
 mod bindings;
 mod book;
 mod condition;
@@ -17,10 +18,11 @@ use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
 use super::section::Section;
-use crate::json::Value;
+use crate::json::{Value, canonical};
 use crate::mcp::call::Kind;
 use crate::rate::limiter::Force;
 use book::{Book, Owner};
+use sha2::{Digest as _, Sha256};
 
 /// The name of a policy that has none of its own.
 const BARE_POLICY: &str = "default";
@@ -44,6 +46,7 @@ pub(super) fn configuration(
         };
         let bound = bindings.as_ref().and_then(Option::as_ref);
         let settings = settings::read(&mut fields, bound, &mut reader);
+        let approvals = approvals::read(&mut fields, &mut reader);
         reader.close(&fields);
         let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
             settings?;
@@ -66,6 +69,7 @@ pub(super) fn configuration(
             max_list_bytes,
             held: std::rc::Rc::default(),
             sessions,
+            approvals: approvals?,
             counters,
             denials,
             asks_address,
@@ -151,13 +155,18 @@ fn policy(
         name: name.into(),
         force: force?,
         listing: listing?,
-        approver: None,
+        digest: digest(fields),
         tools,
         others,
         all_limits: all_limits.into(),
         counters,
         rules,
     })
+}
+
+/// The digest of a policy: of its canonical text, so that it does not depend on how it is written, as JSON or YAML.
+fn digest(fields: &Fields<'_>) -> [u8; 32] {
+    Sha256::digest(canonical(fields.value()).text).into()
 }
 
 /// `tools_list`.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::approvals::{Approvals, Need, Way};
 use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
@@ -43,6 +44,8 @@ pub struct Config {
     pub held: Rc<Cell<usize>>,
     /// Whether the server vouches for session ids.
     pub sessions: Sessions,
+    /// Who can approve calls that need it.
+    pub approvals: Approvals,
     /// How denied calls are answered.
     pub denials: Denials,
     /// Where counts are kept.
@@ -60,8 +63,8 @@ pub struct Policy {
     pub force: Force,
     /// What lists show.
     pub listing: Listing,
-    /// Who is asked for approval. Nothing in a configuration names one yet, so `require_approval` denies.
-    pub approver: Option<Approver>,
+    /// SHA-256 of its canonical text (RFC 8785): two policies of one digest say the same.
+    pub digest: [u8; 32],
     /// The rules for tools.
     pub tools: Section,
     /// The rules for resources, prompts and methods, where there are any.
@@ -72,17 +75,6 @@ pub struct Policy {
     pub counters: Box<[NamedCounter]>,
     /// All rules, by number.
     pub rules: Rules,
-}
-
-/// Somebody who is asked whether a call may run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approver {
-    /// Envoy's cluster.
-    pub cluster: Box<str>,
-    /// The path of the AuthZEN evaluation endpoint.
-    pub path: Box<str>,
-    /// How long a call waits for the answer, in milliseconds.
-    pub patience_millis: u32,
 }
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
@@ -116,9 +108,11 @@ pub struct Entry {
     pub action: Action,
     /// Its action as a rule; the entry itself where it says none.
     pub action_rule: RuleId,
+    /// What approval it needs where it asks for one; `None` where nobody can give it.
+    pub approval: Option<Need>,
     /// Whether its denials deny.
     pub force: Force,
-    /// Requirements, denials and rules, in order.
+    /// Requirements, denials, questions and rules, in order.
     pub checks: Box<[Check]>,
     /// Its limits, in order.
     pub limits: Box<[Limit]>,
@@ -157,6 +151,8 @@ pub enum CheckKind {
     Require,
     /// Denies when all hold.
     DenyIf,
+    /// Asks for approval when all hold.
+    AskIf,
     /// Denies always, as a rule with `action: deny`.
     Deny,
 }
@@ -296,6 +292,18 @@ impl Policy {
         self.limits().any(|limit| limit.refund == Refund::OnError)
     }
 
+    /// Whether a call can come to wait for an approval, so that what a client carries for us has to be looked at.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.force == Force::Enforced && self.entries().any(Entry::asks)
+    }
+
+    /// Whether any rule asks in this way.
+    #[must_use]
+    pub fn names_way(&self, way: Way) -> bool {
+        self.entries().any(|entry| entry.approval.is_some_and(|need| need.by.have(way)))
+    }
+
     /// Whether lists of this kind are filtered.
     #[must_use]
     pub fn filters(&self, kind: Kind) -> bool {
@@ -317,6 +325,12 @@ impl Entry {
         self.pattern != Pattern::Any
     }
 
+    /// Whether the entry lets somebody approve.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.force == Force::Enforced && self.approval.is_some()
+    }
+
     /// Whether the entry denies whatever the arguments and counts are.
     #[must_use]
     pub fn denies_always(&self) -> bool {
@@ -331,7 +345,7 @@ impl Check {
     pub fn side(&self) -> Side {
         match self.kind {
             CheckKind::Require => Side::Require,
-            CheckKind::DenyIf | CheckKind::Deny => Side::DenyIf,
+            CheckKind::DenyIf | CheckKind::AskIf | CheckKind::Deny => Side::DenyIf,
         }
     }
 
@@ -341,7 +355,7 @@ impl Check {
         match self.kind {
             CheckKind::Deny => true,
             CheckKind::DenyIf => self.conditions.is_empty(),
-            CheckKind::Require => false,
+            CheckKind::Require | CheckKind::AskIf => false,
         }
     }
 

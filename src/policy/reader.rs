@@ -27,6 +27,8 @@ pub(crate) struct Reader {
     pub(super) headers: Vec<Box<str>>,
     /// Those of them that conditions read, by index.
     pub(super) read_headers: Vec<usize>,
+    /// Where an approver is first named.
+    pub(super) names_approver: Option<Place>,
     /// The regular expressions of the whole configuration.
     pub(super) regexes: Regexes,
 }
@@ -34,6 +36,7 @@ pub(crate) struct Reader {
 /// An object whose fields are asked for one by one.
 pub(crate) struct Fields<'v> {
     place: Place,
+    value: &'v Value<'v>,
     object: &'v Object<'v>,
     asked: Vec<&'static str>,
 }
@@ -99,7 +102,7 @@ impl Reader {
             return self.wrong_type(field, "an object");
         };
         self.report_duplicates(object, &field.place);
-        Some(Fields { place: field.place.clone(), object, asked: Vec::new() })
+        Some(Fields { place: field.place.clone(), value: field.value, object, asked: Vec::new() })
     }
 
     fn report_duplicates(&mut self, object: &Object<'_>, place: &Place) {
@@ -278,6 +281,11 @@ impl<'v> Fields<'v> {
         &self.place
     }
 
+    /// All of the object.
+    pub(super) fn value(&self) -> &'v Value<'v> {
+        self.value
+    }
+
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {
         self.asked.push(key);
         let value = self.object.get(key)?;
@@ -285,7 +293,6 @@ impl<'v> Fields<'v> {
     }
 
     /// Whether a field is there.
-    #[cfg(not(target_os = "wasi"))]
     pub(crate) fn has(&self, key: &str) -> bool {
         self.object.get(key).is_some()
     }

@@ -32,6 +32,8 @@ pub enum RuleKind {
     Require,
     /// An element of `deny_if`.
     DenyIf,
+    /// An element of `ask_if`.
+    AskIf,
     /// An element of `rules`, which may check and count.
     Rule,
     /// A limit, or the `rate_limit` of an entry.

@@ -48,6 +48,18 @@ impl Addressee {
         self.id.as_deref()
     }
 
+    /// Whether its revision knows results that ask for input.
+    #[must_use]
+    pub fn is_modern(&self) -> bool {
+        self.modern
+    }
+
+    /// `X-Request-Id`, where it is short enough to repeat.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// How the client reads answers.
     #[must_use]
     pub fn framing(&self) -> Framing {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Addressee, Context, sentence};
-use crate::denial::{Denial, Detail};
+use crate::denial::{Approval, Denial, Detail};
 use crate::json::written;
 use crate::listing::Cause;
 use crate::mcp::Refusal;
@@ -29,6 +29,8 @@ struct Response<'o> {
 enum Outcome<'o> {
     Error(Error<'o>),
     Result(ToolResult<'o>),
+    #[serde(rename = "result")]
+    InputRequired(InputRequired<'o>),
 }
 
 #[derive(Serialize)]
@@ -89,6 +91,8 @@ struct Data<'o> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'o str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalData<'o>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining: Option<Box<RawValue>>,
@@ -96,6 +100,76 @@ struct Data<'o> {
     window_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+}
+
+/// `error.data.approval`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApprovalData<'o> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    by: &'o [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments_digest: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_digest: Option<&'o str>,
+}
+
+/// A result that asks for input (MCP 2026-07-28, multi-round-trip requests).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InputRequired<'o> {
+    result_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_requests: Option<InputRequests<'o>>,
+    request_state: &'o str,
+}
+
+#[derive(Serialize)]
+struct InputRequests<'o> {
+    #[serde(rename = "mcp-policy/approval")]
+    approval: Elicitation<'o>,
+}
+
+#[derive(Serialize)]
+struct Elicitation<'o> {
+    method: &'static str,
+    params: ElicitationParams<'o>,
+}
+
+/// Either a form, or an address that the user opens.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ElicitationParams<'o> {
+    mode: &'static str,
+    message: &'o str,
+    requested_schema: Box<RawValue>,
+}
+
+/// The form: one box, not ticked. An answer that takes what stands there approves nothing.
+const FORM: &str = r#"{"type":"object","properties":{"approve":{"type":"boolean","title":"Approve this call","default":false}},"required":["approve"]}"#;
+
+/// The response that asks the client to ask its user, or only to come again with this state.
+#[must_use]
+pub(super) fn input_required_object(to: &Addressee, message: Option<&str>, state: &str) -> String {
+    let form = || serde_json::from_str(FORM).ok();
+    let input_requests = message.and_then(|message| {
+        let params = ElicitationParams { mode: "form", message, requested_schema: form()? };
+        let approval = Elicitation { method: "elicitation/create", params };
+        Some(InputRequests { approval })
+    });
+    let result_type = "input_required";
+    let result = InputRequired { result_type, input_requests, request_state: state };
+    response(to.id.as_deref(), Outcome::InputRequired(result))
 }
 
 /// The response to a denied request; none to a notification.
@@ -174,7 +248,7 @@ impl<'o> Data<'o> {
     }
 }
 
-fn data<'o>(to: &'o Addressee, denial: &Denial, policy: Option<&'o Policy>) -> Data<'o> {
+fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -> Data<'o> {
     let mut data = Data::of(denial.reason);
     let field = match denial.kind {
         Kind::Tool => &mut data.tool,
@@ -193,7 +267,26 @@ fn data<'o>(to: &'o Addressee, denial: &Denial, policy: Option<&'o Policy>) -> D
         data.window_seconds = Some(window_seconds);
         data.retry_after_ms = retry_after;
     }
+    if let Detail::Approval(approval) = &denial.detail {
+        data.retry_after_ms = approval.retry_after;
+        data.approval = Some(ApprovalData::of(approval));
+    }
     data
+}
+
+impl<'o> ApprovalData<'o> {
+    fn of(approval: &'o Approval) -> ApprovalData<'o> {
+        ApprovalData {
+            by: &approval.by,
+            missing: approval.missing,
+            mismatch: approval.mismatch,
+            id: approval.id.as_deref(),
+            url: approval.url.as_deref(),
+            expires_at: approval.expires_at.as_deref(),
+            arguments_digest: approval.arguments_digest.as_deref(),
+            policy_digest: approval.policy_digest.as_deref(),
+        }
+    }
 }
 
 /// A count as a JSON number with all its digits, which a double might not hold.

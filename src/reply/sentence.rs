@@ -18,7 +18,8 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
             "Argument `{path}` of {kind} `{name}` cannot be checked: expected {expected}, found {found}."
         );
     }
-    if let Some(text) = policy.and_then(|policy| denial.text(policy)) {
+    let text = policy.filter(|_| denial.detail != Detail::Inexact);
+    if let Some(text) = text.and_then(|policy| denial.text(policy)) {
         return text.to_owned();
     }
     let subject = match denial.kind {
@@ -40,6 +41,16 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
             format!("{subject} `{name}` is denied by policy for these arguments.")
         }
         (Reason::ApprovalRequired, _) => format!("{subject} `{name}` requires approval."),
+        (Reason::ApprovalPending, Detail::Approval(approval)) => {
+            let id = approval.id.as_deref().map_or(String::new(), |id| format!(" {id}"));
+            let after = approval.retry_after.map_or(0, |millis| millis.div_ceil(1000));
+            format!(
+                "Waiting for approval{id}. Call again with the same arguments after {after} s; other arguments need another approval."
+            )
+        }
+        (Reason::ValueUndecidable, Detail::Inexact) => format!(
+            "{subject} `{name}` cannot be approved: a number among its arguments has more digits than all readers keep apart."
+        ),
         (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
             let per = match window::name(*window_seconds) {
                 Some(name) => name.to_owned(),

@@ -1,13 +1,10 @@
-"""Calls that wait for an answer from outside, on a real Envoy. Nothing in a configuration makes a call wait yet: the filter under test is
-the one that `make wasm-asks` builds, which differs from the shipped one in that alone. The approver is the upstream, at a path of its own."""
+"""Calls that wait for an answer from outside, on a real Envoy. The approver is the upstream, at a path of its own."""
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import rig
@@ -18,22 +15,23 @@ from gateway import Gateway, call, serving, until
 from judge import error_of
 from upstream import RAN, Arrival, Gate, Reply, Upstream
 
-ASKING = Path(os.environ.get("MCP_POLICY_WASM_ASKS", rig.ROOT / "target" / "mcp_policy_asks.wasm"))
 QUESTIONS = "/access/v1/evaluation"
 POLICY = {
     "version": "1",
     "default": "deny",
-    "tools": {"pay": {"action": "require_approval", "limits": [{"counter": "c", "window": "day", "max": 2, "scope": "global"}]}, "free": {}},
+    "tools": {
+        "pay": {
+            "action": "require_approval",
+            "approval": "approver",
+            "limits": [{"counter": "c", "window": "day", "max": 2, "scope": "global"}],
+        },
+        "free": {},
+    },
+    "approvals": {"approver": {"cluster": "approver", "timeout": "2s", "wait": "2s"}},
 }
 
-def asking(config: rig.Config) -> None:
-    """The filter that asks, and the cluster that it asks."""
-    rig.plugin(config)["vm_config"]["vm_id"] = "asking"
-    rig.plugin(config)["vm_config"]["code"] = {"local": {"filename": str(ASKING)}}
-
-
 LISTENERS = {
-    name: Listener(POLICY, asking, *changes)
+    name: Listener(POLICY, *changes)
     for name, changes in {
         "yes": (), "no": (), "nonsense": (), "late": (), "gone": (), "held": (without_hold,), "trailers": (with_trailers,), "huge": (),
         "held, trailers": (without_hold, with_trailers),
@@ -50,7 +48,6 @@ def approver(config: rig.Config) -> None:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
-    assert ASKING.exists(), "no filter that asks: run `make wasm-asks`"
     with serving(upstream, LISTENERS, change=approver) as gateway:
         yield gateway
 
@@ -98,7 +95,7 @@ def test_a_yes_lets_the_call_run_once_and_the_limit_holds(gateway: Gateway, list
         assert len(asked) == len(ran) == (1 if expected == "ran" else 0)
         for each in asked:
             question = json.loads(bytes(each.body))
-            assert question["resource"] == {"type": "tool", "id": "pay"}
+            assert question["resource"] == {"type": "tool", "id": "pay", "properties": {"server": "mcp.test/mcp"}}
         for each in ran:
             assert bytes(each.body).decode() == call("pay"), "forwarded byte for byte"
 
@@ -112,21 +109,21 @@ def test_after_a_pause_of_everything_a_call_with_trailers_runs_whole_or_not_at_a
 
 
 @pytest.mark.parametrize(
-    ("listener", "status", "body"),
+    ("listener", "status", "body", "reason"),
     [
-        ("no", 200, b'{"decision":false}'),
-        ("no", 503, b'{"decision":true}'),
-        ("nonsense", 200, b'{"decision":true'),
-        ("nonsense", 200, b"\xff\xfe"),
-        ("huge", 200, b'{"decision":true,"context":"' + b"x" * 3_000_000 + b'"}'),
+        ("no", 200, b'{"decision":false}', "approval_declined"),
+        ("no", 503, b'{"decision":true}', "approver_unavailable"),
+        ("nonsense", 200, b'{"decision":true', "approver_unavailable"),
+        ("nonsense", 200, b"\xff\xfe", "approver_unavailable"),
+        ("huge", 200, b'{"decision":true,"context":"' + b"x" * 3_000_000 + b'"}', "approver_unavailable"),
     ],
 )
-def test_whatever_else_comes_does_not(gateway: Gateway, listener: str, status: int, body: bytes) -> None:
+def test_whatever_else_comes_does_not(gateway: Gateway, listener: str, status: int, body: bytes, reason: str) -> None:
     answer(gateway, body, status)
     for _ in range(3):
         said, asked, ran = outcome(gateway, listener)
         # And nothing stays counted, or the third would meet the limit.
-        assert (said, len(asked), ran) == ("approval_required", 1, [])
+        assert (said, len(asked), ran) == (reason, 1, [])
 
 
 def answer_behind_a_gate(gateway: Gateway) -> Gate:
@@ -144,7 +141,7 @@ def answer_behind_a_gate(gateway: Gateway) -> Gate:
 def test_an_approver_that_says_nothing_is_not_waited_for_longer_than_its_time(gateway: Gateway) -> None:
     gate = answer_behind_a_gate(gateway)
     said, asked, ran = outcome(gateway, "late")
-    assert (said, len(asked), ran) == ("approval_required", 1, [])
+    assert (said, len(asked), ran) == ("approver_unavailable", 1, [])
     gate.open()
     assert gateway.arrivals(gateway.upstream.count()) == []
 

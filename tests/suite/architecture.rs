@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["ask", "bounds", "reason", "time"],
     &["json", "number"],
     &["matcher"],
-    &["mcp", "rate", "session"],
+    &["mcp", "once", "rate", "seal", "session"],
     &["policy", "yaml"],
     &["source", "denial"],
     &["witness"],

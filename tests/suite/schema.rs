@@ -254,7 +254,7 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 22] = [
+const OBJECTS: [&str; 27] = [
     "policy",
     "plugin",
     "binding",
@@ -277,6 +277,11 @@ const OBJECTS: [&str; 22] = [
     "responses",
     "sessions",
     "counters",
+    "question",
+    "approval",
+    "approvals",
+    "approval_token",
+    "approver",
 ];
 
 /// A document with this field of this object, and what the object needs beside it.
@@ -285,8 +290,11 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
     let counted = json!({"counter": "spend", "window": "day"});
     let mut object = match id {
         "policy" => json!({"version": "1", "default": "deny"}),
+        "tool_entry" | "entry" if field == "approval" => json!({"action": "require_approval"}),
         "tool_entry" | "entry" => json!({"action": "deny"}),
-        "requirement" | "denial" => json!({"conditions": [condition]}),
+        "approval" => json!({"by": "user"}),
+        "approver" => json!({"cluster": "approver"}),
+        "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
         "condition" => condition,
         "limit" if field == "burst" => {
             json!({"counter": "a", "window": "day", "max": 1, "algorithm": "bucket"})
@@ -310,6 +318,8 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
     object[field] = example.clone();
     let bound = |binding: Value| json!({"policies": {"payments": {"version": "1", "default": "deny"}}, "bindings": [binding], "identity": {"keys": {"team": {"header": "x-team"}}}});
     let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
+    let settings =
+        |name: &str, value: Value| json!({"version": "1", "default": "deny", name: value});
     match id {
         "policy" | "plugin" => object,
         "binding" => bound(object),
@@ -319,12 +329,16 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "entry" => json!({"version": "1", "default": "deny", "prompts": {"create_charge": object}}),
         "tool_entry" => tool(object),
         "requirement" => tool(json!({"require": [object]})),
+        "question" => tool(json!({"ask_if": [object]})),
+        "approval" => tool(json!({"action": "require_approval", "approval": object})),
+        "approval_token" => settings("approvals", json!({"token": object})),
+        "approver" => settings("approvals", json!({"approver": object})),
         "denial" => tool(json!({"deny_if": [object]})),
         "condition" => tool(json!({"require": [{"conditions": [object]}]})),
         "limit" => tool(json!({"limits": [object]})),
         "rate_limit" => tool(json!({"rate_limit": object})),
         "rule" => tool(json!({"rules": [object, {"state": counted}]})),
         "state" => tool(json!({"rules": [{"state": object}]})),
-        setting => json!({"version": "1", "default": "deny", setting: object}),
+        setting => settings(setting, object),
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mcp_policy::ask::{Answer, AskId};
 use mcp_policy::exchange::{Chunk, Event, Exchange, Flow, Step};
 use mcp_policy::mcp::headers::Follows;
-use mcp_policy::policy::compiled::{Approver, Config};
+use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::limiter::Limiter;
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::time::UnixMillis;
@@ -15,17 +15,13 @@ use proptest::prelude::*;
 use crate::world::{World, exchange, named, post_headers, tools_call};
 
 const POLICY: &str = r#"{"version":"1","default":"deny","tools":{
-    "pay":{"action":"require_approval","limits":[{"counter":"c","window":"day","max":1000},
+    "pay":{"action":"require_approval","approval":"approver","limits":[{"counter":"c","window":"day","max":1000},
         {"counter":"s","window":"day","max":1000,"count":"successes","scope":"global"}]},
-    "never":{"action":"deny"},"free":{}}}"#;
-
-const PATIENCE: u64 = 25_000;
+    "never":{"action":"deny"},"free":{}},
+    "approvals":{"approver":{"cluster":"approver","timeout":"2s","wait":"25s"}}}"#;
 
 fn config(policy: &str) -> Rc<Config> {
-    let mut config = Config::load(policy.as_bytes(), "test").unwrap().config;
-    let (cluster, path) = ("approver".into(), "/access/v1/evaluation".into());
-    config.policy.approver = Some(Approver { cluster, path, patience_millis: PATIENCE as u32 });
-    Rc::new(config)
+    Rc::new(Config::load(policy.as_bytes(), "test").unwrap().config)
 }
 
 /// What the counters of the policy hold.
@@ -66,10 +62,13 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
         assert_eq!((&step.flow, step.asks.len(), step.ticks), (&Flow::Pause, 1, true));
         assert!(step.record.is_none(), "nothing is decided yet");
         let ask = &step.asks[0];
-        assert_eq!((&*ask.cluster, u64::from(ask.timeout_millis)), ("approver", PATIENCE));
-        let asked: serde_json::Value = serde_json::from_str(&ask.body).unwrap();
+        assert_eq!((&*ask.cluster, ask.timeout_millis), ("approver", 2000));
+        let asked: serde_json::Value = serde_json::from_str(ask.body.as_ref().unwrap()).unwrap();
         assert_eq!(asked["action"]["name"], "tools/call");
-        assert_eq!(asked["resource"], serde_json::json!({"type": "tool", "id": "pay"}));
+        assert_eq!(
+            asked["resource"],
+            serde_json::json!({"type": "tool", "id": "pay", "properties": {"server": ""}})
+        );
         assert_eq!(asked["subject"]["id"].as_str().unwrap().len(), 32, "a digest");
         let step = exchange.on(&world, answered(answer));
         assert!(!step.ticks);
@@ -77,9 +76,13 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
         match step.flow {
             Flow::Continue => assert_eq!(record.decision, "allow"),
             Flow::Reply(reply) => {
-                assert_eq!((record.decision, record.reason), ("deny", "approval_required"));
+                let (reason, code) = match answer {
+                    NO => ("approval_declined", "403"),
+                    _ => ("approver_unavailable", "428"),
+                };
+                assert_eq!((record.decision, record.reason), ("deny", reason));
                 let text = String::from_utf8(reply.body).unwrap();
-                assert!(text.contains("\"id\":7,") && text.contains("428"), "{text}");
+                assert!(text.contains("\"id\":7,") && text.contains(code), "{text}");
             }
             Flow::Pause => panic!("it still waits"),
         }
@@ -91,8 +94,8 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
 
 #[test]
 fn nobody_is_asked_for_what_is_denied_anyway() {
-    let denied = r#"{"version":"1","default":"deny","tools":{"pay":{"action":"require_approval",
-        "limits":[{"counter":"c","window":"day","max":0}]}}}"#;
+    let denied = r#"{"version":"1","default":"deny","tools":{"pay":{"action":"require_approval","approval":"approver",
+        "limits":[{"counter":"c","window":"day","max":0}]}},"approvals":{"approver":{"cluster":"approver"}}}"#;
     let shadow = POLICY.replacen("\"tools\"", "\"mode\":\"shadow\",\"tools\"", 1);
     let entry =
         POLICY.replacen("\"require_approval\",", "\"require_approval\",\"mode\":\"shadow\",", 1);

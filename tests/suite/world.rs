@@ -257,6 +257,10 @@ impl mcp_policy::world::World for World<'_> {
         self.now.map(UnixMillis)
     }
 
+    fn random(&self) -> Option<mcp_policy::world::Random> {
+        Some([7; _])
+    }
+
     fn store(&self) -> &MemoryStore {
         self.store
     }

@@ -153,6 +153,9 @@ fn kind(kind: &Kind) -> Map {
         Kind::Window => json(
             r#"{"anyOf":[{"enum":["second","minute","hour","day","week","month"]},{"type":"string","pattern":"^[0-9]+[smh]$"},{"type":"integer","minimum":1,"maximum":31622400}]}"#,
         ),
+        Kind::Length(least, most) => json(&format!(
+            r#"{{"anyOf":[{{"type":"string","pattern":"^[0-9]+[smh]$"}},{{"type":"integer","minimum":{least},"maximum":{most}}}]}}"#
+        )),
         Kind::Rate => json(
             r#"{"type":"string","pattern":"^[0-9]+/(second|minute|hour|day|week|month|[0-9]+[smh])$"}"#,
         ),

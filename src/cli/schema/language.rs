@@ -73,6 +73,8 @@ pub(super) enum Kind {
     /// Who counts together.
     Scope,
     Window,
+    /// A length of time between so many seconds.
+    Length(u32, u32),
     /// `10/minute`
     Rate,
     /// One of the operators of conditions; what the field `value` beside it must be depends on it.

@@ -84,6 +84,11 @@ fn kind(kind: &Kind) -> String {
                 .to_owned()
         }
         Kind::Window => "window".to_owned(),
+        Kind::Length(least, most) => {
+            format!(
+                "length of time such as `\"90s\"`, `\"5m\"`, or whole seconds, {least} to {most}"
+            )
+        }
         Kind::Rate => "rate such as `\"10/minute\"`".to_owned(),
         Kind::Operator => "one of the operators below".to_owned(),
         Kind::Operand => "text, number, boolean, or a list of these".to_owned(),

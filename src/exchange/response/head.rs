@@ -15,6 +15,8 @@ pub(in crate::exchange) struct ResponseHead<'h> {
     pub(in crate::exchange) encoded: bool,
     /// Whether the answer tells what became of the call.
     pub(in crate::exchange) conclusive: bool,
+    /// Whether it tells that the call was never sent to anybody.
+    pub(in crate::exchange) never_sent: bool,
     /// Whether it tells that the call failed, whatever its body says.
     pub(in crate::exchange) failed: bool,
     /// `Mcp-Session-Id`
@@ -44,6 +46,7 @@ impl<'h> ResponseHead<'h> {
             content_type: values(headers, b"content-type").next(),
             encoded: encodings.any(|value| !value.eq_ignore_ascii_case(b"identity")),
             conclusive,
+            never_sent: origin == Origin::NeverSent,
             failed: astray || (conclusive && status >= 400),
             session: values(headers, b"mcp-session-id").next(),
             follows,

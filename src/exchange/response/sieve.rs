@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
+use crate::exchange::chain::Chain;
 use crate::exchange::expected::Lists;
 use crate::listing::{Cause, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
@@ -31,6 +32,8 @@ pub(super) struct Sieve {
     config: Rc<Config>,
     policy: usize,
     pub(super) lists: Lists,
+    /// What the server's state is sealed with, until it is.
+    chain: Option<Box<Chain>>,
     reading: Reading,
     wanted: Wanted,
     skim: Skim,
@@ -48,6 +51,7 @@ impl Sieve {
         config: &Rc<Config>,
         policy: usize,
         lists: Lists,
+        chain: Option<Box<Chain>>,
         reading: Reading,
     ) -> Option<Sieve> {
         let wanted = wanted(config.policy_at(policy)?);
@@ -55,7 +59,19 @@ impl Sieve {
         let tally = Tally { own: 0, all: Rc::clone(&config.held) };
         let config = Rc::clone(config);
         let (passing, spoiled, noted) = (false, None, None);
-        Some(Sieve { config, policy, lists, reading, wanted, skim, passing, spoiled, tally, noted })
+        Some(Sieve {
+            config,
+            policy,
+            lists,
+            chain,
+            reading,
+            wanted,
+            skim,
+            passing,
+            spoiled,
+            tally,
+            noted,
+        })
     }
 
     fn policy(&self) -> Option<&Policy> {
@@ -83,11 +99,11 @@ impl Sieve {
     /// What becomes of a whole text: other text in its place, where that is needed.
     pub(super) fn sift(&mut self, text: &[u8]) -> Result<Option<String>, Cause> {
         if !self.is_suspicious() {
-            return Ok(None);
+            return Ok(self.chained(text));
         }
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
         match filter(policy, text) {
-            Filtered::Unchanged => Ok(None),
+            Filtered::Unchanged => Ok(self.chained(text)),
             Filtered::Changed(text) => Ok(Some(text)),
             Filtered::Unreadable(Cause::NotJson)
                 if !self.skim.is_whole() && !self.skim.has_prose() && !self.skim.is_broken() =>
@@ -96,6 +112,17 @@ impl Sieve {
             }
             Filtered::Unreadable(cause) => Err(cause),
         }
+    }
+
+    /// The text with the server's own state sealed, where it asks for input of a call that was approved.
+    fn chained(&mut self, text: &[u8]) -> Option<String> {
+        let chain = self.chain.take()?;
+        let changed = chain.sealed(self.config.approvals.keys.as_ref()?, text);
+        if changed.is_none() {
+            // Another text may be the one.
+            self.chain = Some(chain);
+        }
+        changed
     }
 
     /// Begins with another text, of which the first byte passes at once if `passing`.

@@ -3,7 +3,7 @@
 use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit::{self, GLOBAL};
-use super::{force, rule, sections};
+use super::{approvals, force, rule, sections};
 use crate::json::Value;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
@@ -23,6 +23,7 @@ pub(super) struct Draft<'v> {
     owner: Owner,
     require: Vec<Field<'v>>,
     deny_if: Vec<Field<'v>>,
+    ask_if: Vec<Field<'v>>,
     rules: Vec<(RuleId, Field<'v>)>,
 }
 
@@ -38,6 +39,8 @@ pub(super) fn limits<'v>(
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
+    let asks = action == Some(Action::RequireApproval) || fields.has("ask_if");
+    let approval = approvals::need(&mut fields, asks, reader);
     if reason.is_some() && action == Some(Action::Allow) {
         let message = "`reason` is read only when `action` denies or asks for approval".to_owned();
         let help = "for conditions and limits the text is `on_deny`".to_owned();
@@ -53,6 +56,7 @@ pub(super) fn limits<'v>(
     let mut list =
         |field: Option<Field<'v>>| field.map(|field| reader.list(&field)).unwrap_or_default();
     let (require, deny_if) = (list(fields.take("require")), list(fields.take("deny_if")));
+    let ask_if = list(fields.take("ask_if"));
     let rules = match kind {
         Kind::Tool => fields.take("rules"),
         Kind::Resource | Kind::Prompt | Kind::Method => None,
@@ -80,13 +84,14 @@ pub(super) fn limits<'v>(
         pattern: pattern?,
         action: action?,
         action_rule,
+        approval,
         force: force?,
         checks: Box::default(),
         limits: limits.into(),
         decode: decode?,
         paths: Box::default(),
     };
-    Some(Draft { entry, owner, require, deny_if, rules: kept })
+    Some(Draft { entry, owner, require, deny_if, ask_if, rules: kept })
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.
@@ -131,13 +136,16 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 
 /// Second pass: requirements, denials and rules, in this order.
 pub(super) fn checks(draft: Draft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
-    let Draft { mut entry, owner, require, deny_if, rules } = draft;
+    let Draft { mut entry, owner, require, deny_if, ask_if, rules } = draft;
     let mut checks = Vec::new();
     for field in require.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::Require, reader, book));
     }
     for field in deny_if.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::DenyIf, reader, book));
+    }
+    for field in ask_if.iter().enumerate() {
+        checks.extend(native_check(&owner, field, CheckKind::AskIf, reader, book));
     }
     for (rule, field) in &rules {
         checks.extend(rule::check(&owner.tool, (*rule, field), reader, book));
@@ -171,21 +179,34 @@ fn native_check(
 ) -> Option<Check> {
     let mut fields = reader.fields(field)?;
     let conditions = fields.require("conditions", reader);
-    let on_deny = limit::text(&mut fields, "on_deny", reader);
+    // What asks denies nothing, so its text is a reason.
+    let word = if kind == CheckKind::AskIf { "reason" } else { "on_deny" };
+    let text = limit::text(&mut fields, word, reader);
     reader.close(&fields);
     let conditions = conditions?;
     let items = reader.list(&conditions);
     let none = *conditions.value == Value::Array(Vec::new());
-    if none && kind == CheckKind::Require {
-        let message = "a requirement without conditions always holds".to_owned();
-        let help = "add conditions, or leave it out".to_owned();
+    let idle = match kind {
+        CheckKind::Require => Some((
+            "a requirement without conditions always holds",
+            "add conditions, or leave it out",
+        )),
+        CheckKind::AskIf => Some((
+            "a question without conditions is always asked",
+            "add conditions, or use \"action\": \"require_approval\"",
+        )),
+        CheckKind::DenyIf | CheckKind::Deny => None,
+    };
+    if let Some((message, help)) = idle.filter(|_| none) {
+        let (message, help) = (message.to_owned(), help.to_owned());
         reader.error_with_help(Code::NoEffect, &field.place, message, help);
     }
     let (side, row, list) = match kind {
         CheckKind::Require => (Side::Require, RuleKind::Require, "require"),
         CheckKind::DenyIf | CheckKind::Deny => (Side::DenyIf, RuleKind::DenyIf, "deny_if"),
+        CheckKind::AskIf => (Side::DenyIf, RuleKind::AskIf, "ask_if"),
     };
-    let rule = book.rules.add(owner.row(row, format!("{list}[{at}]"), &field.place, on_deny));
+    let rule = book.rules.add(owner.row(row, format!("{list}[{at}]"), &field.place, text));
     let conditions = items.iter().filter_map(|item| condition::read(item, side, reader, book));
     let conditions: Box<[Condition]> = conditions.collect();
     Some(Check { kind, conditions, rule })

@@ -211,17 +211,20 @@ fn parse_window(text: &str) -> Option<Window> {
         "day" => 86_400,
         "week" => return Some(Window::Week),
         "month" => return Some(Window::Month),
-        length => {
-            let (digits, unit) = [("s", 1u32), ("m", 60), ("h", 3600)]
-                .into_iter()
-                .find_map(|(unit, seconds)| Some((length.strip_suffix(unit)?, seconds)))?;
-            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)?
-        }
+        text => length(text)?,
     };
     NonZeroU32::new(seconds)
         .filter(|seconds| seconds.get() <= MAX_WINDOW_SECONDS)
         .map(Window::Every)
+}
+
+/// The seconds of a length of time, such as `90s`, `5m` or `12h`.
+pub(super) fn length(text: &str) -> Option<u32> {
+    let (digits, unit) = [("s", 1u32), ("m", 60), ("h", 3600)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)
 }
 
 pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope) -> Option<Scope> {

@@ -160,7 +160,7 @@ fn sessions(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Sessions> {
 }
 
 /// The names of environment variables. A secret itself has no place in a policy, which people paste around.
-fn variables(field: &Field<'_>, reader: &mut Reader) -> Vec<Box<str>> {
+pub(super) fn variables(field: &Field<'_>, reader: &mut Reader) -> Vec<Box<str>> {
     let items = reader.list(field);
     if items.is_empty() {
         let message = "expected the name of at least one environment variable".to_owned();

@@ -103,6 +103,10 @@ impl mcp_policy::world::World for World<'_> {
         Some(UnixMillis(1_700_000_000_000))
     }
 
+    fn random(&self) -> Option<mcp_policy::world::Random> {
+        Some([7; _])
+    }
+
     fn store(&self) -> &MemoryStore {
         self.store
     }

@@ -290,6 +290,8 @@ struct Host {
     callouts: Vec<Callout>,
     /// How many there have been.
     asked: u32,
+    /// How often random bytes were drawn.
+    drawn: u64,
     /// The answer that is being told, to this context.
     answer: Option<(u32, Answer)>,
     arranged: Option<Arranged>,
@@ -324,23 +326,10 @@ pub(crate) struct Vm {
     pub(crate) trap: Option<String>,
 }
 
-/// Which build of the filter.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Build {
-    /// What is shipped.
-    Filter,
-    /// The same, but calls that need approval ask for it.
-    Asking,
-}
-
-/// A module that `make check` built, read and compiled once.
-fn module(build: Build) -> &'static (Engine, Module) {
+/// The filter that `make check` built, read and compiled once.
+fn module() -> &'static (Engine, Module) {
     static FILTER: OnceLock<(Engine, Module)> = OnceLock::new();
-    static ASKING: OnceLock<(Engine, Module)> = OnceLock::new();
-    match build {
-        Build::Filter => FILTER.get_or_init(|| read("MCP_POLICY_WASM")),
-        Build::Asking => ASKING.get_or_init(|| read("MCP_POLICY_WASM_ASKS")),
-    }
+    FILTER.get_or_init(|| read("MCP_POLICY_WASM"))
 }
 
 fn read(variable: &str) -> (Engine, Module) {
@@ -375,18 +364,18 @@ fn newer_than(built: SystemTime, folder: PathBuf) -> Option<PathBuf> {
 impl Vm {
     /// A VM with the filter started and not yet configured.
     pub(crate) fn start(shared: &Arc<Shared>) -> Vm {
-        Vm::start_with(shared, Build::Filter, None)
+        Vm::start_with(shared, None)
     }
 
     /// The same, where a host call fails from the start and whoever makes it: as with one that an
     /// operator's `capability_restriction_config` leaves out, to which Envoy answers 10.
     pub(crate) fn restricted(shared: &Arc<Shared>, import: &'static str, fault: Fault) -> Vm {
         let arranged = Arranged { import, fault, after: 0, times: u32::MAX };
-        Vm::start_with(shared, Build::Filter, Some(arranged))
+        Vm::start_with(shared, Some(arranged))
     }
 
-    fn start_with(shared: &Arc<Shared>, build: Build, arranged: Option<Arranged>) -> Vm {
-        let (engine, module) = module(build);
+    fn start_with(shared: &Arc<Shared>, arranged: Option<Arranged>) -> Vm {
+        let (engine, module) = module();
         let host = Host {
             shared: shared.clone(),
             turns: None,
@@ -400,6 +389,7 @@ impl Vm {
             roots: BTreeSet::new(),
             callouts: Vec::new(),
             asked: 0,
+            drawn: 0,
             answer: None,
             arranged,
         };
@@ -410,14 +400,6 @@ impl Vm {
         let mut vm =
             Vm { store, instance, root: 0, next_context: 1, holds: true, stops: false, trap: None };
         vm.call("_initialize", &[]);
-        vm
-    }
-
-    /// A VM in which calls that need approval ask for it.
-    pub(crate) fn asking(shared: &Arc<Shared>, configuration: &str) -> Vm {
-        let mut vm = Vm::start_with(shared, Build::Asking, None);
-        let taken = vm.configure(configuration.as_bytes());
-        assert!(taken, "{:?} {:?}", vm.trap, vm.log());
         vm
     }
 

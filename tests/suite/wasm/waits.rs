@@ -1,5 +1,4 @@
-//! Calls that wait for an answer from outside, through the built filter. Nothing in a configuration makes them do so yet: the
-//! build under test differs from the shipped one in that alone.
+//! Calls that wait for an answer from outside, through the built filter.
 
 use std::sync::Arc;
 
@@ -9,9 +8,10 @@ use super::host::{Answer, Fault, Request, Shared, Vm};
 use crate::world::tools_call;
 
 const POLICY: &str = r#"{"version":"1","default":"deny","tools":{
-    "pay":{"action":"require_approval","limits":[{"counter":"c","window":"day","max":3}]},"free":{}}}"#;
+    "pay":{"action":"require_approval","approval":"approver","limits":[{"counter":"c","window":"day","max":3}]},"free":{}},
+    "approvals":{"approver":{"cluster":"approver","timeout":"2s","wait":"2s"}}}"#;
 
-/// How long the build under test lets a call wait, in milliseconds.
+/// How long the policy lets a call wait, in milliseconds.
 const PATIENCE: u64 = 2000;
 
 fn pay() -> Request {
@@ -27,7 +27,7 @@ fn yes() -> Answer {
 }
 
 fn vm() -> Vm {
-    Vm::asking(&Arc::<Shared>::default(), POLICY)
+    Vm::configured(&Arc::<Shared>::default(), POLICY)
 }
 
 /// How many calls the limit still admits.
@@ -48,14 +48,14 @@ fn a_call_waits_for_its_answer_and_nothing_else_approves() {
     let whole = |status| Some((status, br#"{"decision":true}"#.to_vec()));
     for (answer, expected) in [
         (yes(), "passed"),
-        (says(r#"{"decision":false}"#), "200 approval_required"),
-        (says(""), "200 approval_required"),
-        (says("\u{feff}{\"decision\":true}"), "200 approval_required"),
-        (Some(("200", vec![0xff; 10])), "200 approval_required"),
-        (Some(("200", vec![b' '; 1 << 20])), "200 approval_required"),
-        (whole("504"), "200 approval_required"),
-        (whole("x"), "200 approval_required"),
-        (None, "200 approval_required"),
+        (says(r#"{"decision":false}"#), "200 approval_declined"),
+        (says(""), "200 approver_unavailable"),
+        (says("\u{feff}{\"decision\":true}"), "200 approver_unavailable"),
+        (Some(("200", vec![0xff; 10])), "200 approver_unavailable"),
+        (Some(("200", vec![b' '; 1 << 20])), "200 approver_unavailable"),
+        (whole("504"), "200 approver_unavailable"),
+        (whole("x"), "200 approver_unavailable"),
+        (None, "200 approver_unavailable"),
     ] {
         for trailers in [false, true] {
             let mut vm = vm();
@@ -93,7 +93,7 @@ fn what_cannot_be_asked_or_is_not_answered_is_denied() {
         vm.fail(import, Fault::Status(status), 0, u32::MAX);
         let found = vm.outcome(&pay());
         vm.heal();
-        assert_eq!(found, "200 approval_required", "{import} {status}");
+        assert_eq!(found, "200 approver_unavailable", "{import} {status}");
         assert_eq!(left(&mut vm), 3, "{import} {status}");
     }
     let mut vm = vm();
@@ -107,7 +107,7 @@ fn what_cannot_be_asked_or_is_not_answered_is_denied() {
     let token = vm.asked()[0].token;
     vm.answer_ask(token, yes());
     let stream = vm.close(context);
-    assert_eq!(vm.told(&stream), "200 approval_required");
+    assert_eq!(vm.told(&stream), "200 approver_unavailable");
     assert_eq!(left(&mut vm), 3);
 }
 

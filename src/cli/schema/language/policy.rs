@@ -3,6 +3,9 @@
 use super::Presence::{Default, Optional, Required};
 use super::{Field, Keys, Kind, PLAIN, Section, field};
 
+/// Who can approve.
+const WAYS: &[&str] = &["token", "approver", "user"];
+
 /// What entries of every section have.
 const ENTRY: &[Field] = &[
     field(
@@ -39,6 +42,24 @@ const ENTRY: &[Field] = &[
         Optional,
         "Denials: a call for which all conditions of one hold is denied.",
         r#"[{"conditions": [{"path": "args.force", "op": "eq", "value": true}]}]"#,
+    ),
+    field(
+        "ask_if",
+        Kind::Objects("question"),
+        Optional,
+        "Questions: a call for which all conditions of one hold needs approval. One that cannot be decided is denied.",
+        r#"[{"conditions": [{"path": "args.amount", "op": "gt", "value": 10000}]}]"#,
+    ),
+    field(
+        "approval",
+        Kind::Either(&[
+            Kind::Words(WAYS),
+            Kind::List(&Kind::Words(WAYS)),
+            Kind::Object("approval"),
+        ]),
+        Optional,
+        "Who can approve a call that the entry asks about, by `action` or `ask_if`; any one of them is enough. Where it is left out, nobody can, and such a call is denied.",
+        r#""user""#,
     ),
     field(
         "limits",
@@ -237,6 +258,59 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#""Only files below /data.""#,
             ),
         ],
+        ..PLAIN
+    },
+    Section {
+        id: "question",
+        title: "A question",
+        about: "One of `ask_if`.",
+        fields: &[
+            field(
+                "conditions",
+                Kind::Objects("condition"),
+                Required,
+                "The call needs approval if all hold. At least one.",
+                r#"[{"path": "args.amount", "op": "gt", "value": 10000}]"#,
+            ),
+            field(
+                "reason",
+                Kind::Text,
+                Optional,
+                "What is read by who is asked, and by the agent if nobody can be.",
+                r#""Refunds over $100.00 need a person.""#,
+            ),
+        ],
+        rules: r#"{"properties":{"conditions":{"minItems":1}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "approval",
+        title: "An approval",
+        about: "Who can approve a call, and what an approval is good for: this very call, as it will run, by this caller, under this policy.",
+        fields: &[
+            field(
+                "by",
+                Kind::Either(&[Kind::Words(WAYS), Kind::List(&Kind::Words(WAYS))]),
+                Required,
+                "`token`: an approval that was given beforehand, in a token that Envoy has verified. `approver`: a service that asks somebody. `user`: the user at the agent, whom the agent's own program asks; that is a confirmation, and no second person.",
+                r#"["token", "user"]"#,
+            ),
+            field(
+                "expires",
+                Kind::Length(1, 2_592_000),
+                Default("300"),
+                "How long a question, and the answer to it, hold.",
+                r#""5m""#,
+            ),
+            field(
+                "once",
+                Kind::Flag,
+                Default("true"),
+                "`false`: one approval by the user is good for any number of identical calls, until it expires.",
+                "false",
+            ),
+        ],
+        rules: r#"{"properties":{"by":{"minItems":1}}}"#,
         ..PLAIN
     },
     Section {

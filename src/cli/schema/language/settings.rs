@@ -55,6 +55,13 @@ pub(super) const SECTIONS: &[Section] = &[
                 r#"{"max_list_bytes": 16777216}"#,
             ),
             field(
+                "approvals",
+                Kind::Object("approvals"),
+                Optional,
+                "What it takes to ask somebody for approval.",
+                r#"{"approver": {"cluster": "approver"}}"#,
+            ),
+            field(
                 "sessions",
                 Kind::Object("sessions"),
                 Optional,
@@ -178,6 +185,138 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         rules: r#"{"properties":{"secrets":{"minItems":1,"items":{"pattern":"^[A-Za-z0-9_]+$"}}},"dependentRequired":{"secrets":["pin"]},
             "not":{"required":["pin","trusted"],"properties":{"pin":{"const":true},"trusted":{"const":true}}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "approvals",
+        title: "Approvals",
+        about: "What it takes to ask somebody. Where only `user` approves, and by a secret of the default name, nothing of it has to be said.",
+        fields: &[
+            field(
+                "secrets",
+                Kind::List(&Kind::Text),
+                Default(r#"["MCP_POLICY_APPROVAL_SECRET", "MCP_POLICY_APPROVAL_SECRET_OLD"]"#),
+                "The environment variables of the VM that hold secrets of at least 32 bytes; the first one seals what clients carry for the filter, all of them open it. Required where `user` approves.",
+                r#"["APPROVAL_SECRET"]"#,
+            ),
+            field(
+                "max_entries",
+                Kind::Whole(1, 2_097_152),
+                Default("65536"),
+                "How many used approvals have room. Where there is none, calls wait for an approval that cannot be used yet.",
+                "4096",
+            ),
+            field(
+                "token",
+                Kind::Object("approval_token"),
+                Optional,
+                "Where approvals stand that were given beforehand.",
+                r#"{"longest": "1h"}"#,
+            ),
+            field(
+                "approver",
+                Kind::Object("approver"),
+                Optional,
+                "The service that asks somebody. Required where `approver` approves.",
+                r#"{"cluster": "approver"}"#,
+            ),
+        ],
+        rules: r#"{"properties":{"secrets":{"minItems":1,"items":{"pattern":"^[A-Za-z0-9_]+$"}}}}"#,
+        ..PLAIN
+    },
+    Section {
+        id: "approval_token",
+        title: "Tokens that approve",
+        about: "Approvals that were given beforehand: `authorization_details` (RFC 9396) in a JWT that Envoy's `jwt_authn` has verified.",
+        fields: &[
+            field(
+                "payload",
+                Kind::Text,
+                Default(r#""mcp_approval""#),
+                "`payload_in_metadata` of the provider.",
+                r#""mcp_approval""#,
+            ),
+            field(
+                "longest",
+                Kind::Length(1, 2_592_000),
+                Default("86400"),
+                "The longest that a token may still be valid when it is used.",
+                r#""1h""#,
+            ),
+            field(
+                "pin_policy",
+                Kind::Flag,
+                Default("false"),
+                "`true`: a token has to name the policy by its digest, so that a change of the policy voids it.",
+                "true",
+            ),
+        ],
+        ..PLAIN
+    },
+    Section {
+        id: "approver",
+        title: "The approver",
+        about: "A service that speaks AuthZEN 1.0 access evaluation and its Access Request and Approval Profile.",
+        fields: &[
+            field("cluster", Kind::Text, Required, "Envoy's cluster.", r#""approver""#),
+            field(
+                "authority",
+                Kind::Text,
+                Optional,
+                "`:authority` of the questions; by default the cluster's name.",
+                r#""approvals.internal""#,
+            ),
+            field(
+                "path",
+                Kind::Text,
+                Default(r#""/access/v1/evaluation""#),
+                "The path of evaluations.",
+                r#""/access/v1/evaluation""#,
+            ),
+            field(
+                "requests",
+                Kind::Text,
+                Default(r#""/access/v1/requests""#),
+                "The path of access requests; their states lie below it.",
+                r#""/access/v1/requests""#,
+            ),
+            field(
+                "authorization",
+                Kind::Text,
+                Optional,
+                "The environment variable of the VM that holds the `authorization` header.",
+                r#""APPROVER_AUTHORIZATION""#,
+            ),
+            field(
+                "timeout",
+                Kind::Length(1, 30),
+                Default("2"),
+                "How long one answer may take.",
+                r#""2s""#,
+            ),
+            field(
+                "wait",
+                Kind::Length(0, 50),
+                Default("25"),
+                "How long a call is held while somebody thinks. Envoy's `stream_idle_timeout` has to be longer.",
+                r#""25s""#,
+            ),
+            field(
+                "send",
+                Kind::Words(&["arguments", "digest"]),
+                Default(r#""arguments""#),
+                "Whether the approver gets the arguments, or only their digest.",
+                r#""digest""#,
+            ),
+            field(
+                "links",
+                Kind::List(&Kind::Text),
+                Default("[]"),
+                "What an address must begin with that the approver gives and the agent is told.",
+                r#"["https://approvals.example.com/"]"#,
+            ),
+        ],
+        rules: r#"{"properties":{"path":{"pattern":"^/[^?#%]*$"},"requests":{"pattern":"^/[^?#%]*$"},"links":{"items":{"pattern":"^https://[^@?#\\\\/]+/"}},"authorization":{"pattern":"^[A-Za-z0-9_]+$"},"cluster":{"pattern":"^[!-~]{1,256}$"},"authority":{"pattern":"^[!-~]{1,256}$"}}}"#,
         ..PLAIN
     },
     Section {

@@ -82,8 +82,15 @@ fn link_wasi(linker: &mut Linker<Host>) {
         OK
     };
     let random = |caller: Caller<'_, Host>, out: u32, size: u32| -> u32 {
-        let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[0]).collect();
-        Guest::new(caller).write(out, &bytes);
+        let mut guest = Guest::new(caller);
+        if let Some(fault) = guest.fault("random_get") {
+            return guest.fails("random_get", &[], fault);
+        }
+        // Never the same twice.
+        guest.host().drawn += 1;
+        let drawn = guest.host().drawn.to_le_bytes();
+        let bytes: Vec<u8> = (0..size as usize).map(|at| drawn[at % 8] ^ at as u8).collect();
+        guest.write(out, &bytes);
         OK
     };
     // The clock that cannot be set: nobody sets the other one here, so it is the same.

@@ -1,0 +1,89 @@
+//! Asking the user at the agent: by a result that asks for input, which the agent's program shows and answers (MCP 2026-07-28,
+//! multi-round-trip requests and elicitation).
+//!
+//! The answer comes from the agent's program. Nobody can tell whether a person gave it: it is a confirmation, not a second person.
+
+use super::call::{BoundCall, RESPONSES};
+use crate::bounds::MAX_SHOWN_BYTES;
+use crate::json::Value;
+use crate::matcher::fold::legible;
+use crate::mcp::message::Request;
+
+/// The key of our question among those of a result, and of its answer among those of a retry.
+pub const KEY: &str = "mcp-policy/approval";
+
+/// The member of the answer's content that says yes.
+pub const FIELD: &str = "approve";
+
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// Whether the client says that it can ask a user by a form. Capabilities are those of each request; `{}` means forms alone.
+#[must_use]
+pub fn can_ask(request: &Request<'_>) -> bool {
+    let mut found = request.params;
+    for key in ["_meta", CAPABILITIES, "elicitation"] {
+        found = found.and_then(Value::as_object).and_then(|members| members.get(key));
+    }
+    let Some(Value::Object(modes)) = found else { return false };
+    modes.0.is_empty() || matches!(modes.get("form"), Some(Value::Object(_)))
+}
+
+/// Whether a retry says yes: `accept`, with `approve` that is `true` and nothing else.
+#[must_use]
+pub fn says_yes(request: &Request<'_>) -> bool {
+    let answer = || {
+        let answers = request.params?.as_object()?.get(RESPONSES)?.as_object()?;
+        let answer = answers.get(KEY)?.as_object()?;
+        let accepts = answer.get("action")?.as_str()? == "accept";
+        let ticked = answer.get("content")?.as_object()?.get(FIELD)?;
+        Some(accepts && *ticked == Value::Bool(true))
+    };
+    answer().unwrap_or(false)
+}
+
+/// What the user reads. All that a caller wrote stands on one line and shows every character.
+#[must_use]
+pub fn message(
+    reason: Option<&str>,
+    policy: &str,
+    kind: &str,
+    name: &str,
+    call: &BoundCall,
+) -> String {
+    let mut text = String::new();
+    if let Some(line) = reason {
+        text.push_str(&shown(line));
+        text.push('\n');
+    }
+    let subject = match kind {
+        "tool" => "Tool",
+        "resource" => "Resource",
+        "prompt" => "Prompt",
+        _ => "Method",
+    };
+    let arguments = shown(&call.arguments);
+    let cut =
+        arguments.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_SHOWN_BYTES).last();
+    let (first, rest) = match arguments.len() > MAX_SHOWN_BYTES {
+        true => arguments.split_at_checked(cut.unwrap_or(0)).unwrap_or((&arguments, "")),
+        false => (&*arguments, ""),
+    };
+    text.push_str(&format!(
+        "Policy `{}` asks for your approval of this one call.\n{subject}: {}\nArguments: {first}",
+        shown(policy),
+        shown(name)
+    ));
+    if !rest.is_empty() {
+        text.push_str(&format!(
+            "\n… and {} bytes more; digest of all arguments: {}",
+            rest.len(),
+            call.arguments_digest()
+        ));
+    }
+    text
+}
+
+/// A text on one line, with every character to be seen, and with nothing that a program would make a link of: `\/` is a slash in JSON.
+fn shown(text: &str) -> String {
+    legible(text).replace("://", ":\\/\\/")
+}

@@ -1,0 +1,180 @@
+//! Who can approve a call that needs it, and what that takes.
+
+use crate::seal::Keys;
+use crate::session::LEAST_SECRET_BYTES;
+
+/// A way by which a call can be approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a token that was given beforehand, and that Envoy has verified.
+    Token,
+    /// By a service that asks somebody.
+    Approver,
+    /// By the user at the agent, whom the agent's program asks.
+    User,
+}
+
+impl Way {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Way; 3] = [Way::Token, Way::Approver, Way::User];
+
+    /// The word in policies, answers and records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Token => "token",
+            Way::Approver => "approver",
+            Way::User => "user",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Way::Token => 1,
+            Way::Approver => 2,
+            Way::User => 4,
+        }
+    }
+}
+
+/// Some of the ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways(u8);
+
+impl Ways {
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn have(self, way: Way) -> bool {
+        self.0 & way.bit() != 0
+    }
+
+    /// These, in the order in which they are tried.
+    pub fn iter(self) -> impl Iterator<Item = Way> {
+        Way::ALL.into_iter().filter(move |way| self.have(*way))
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, way: Way) -> Ways {
+        Ways(self.0 | way.bit())
+    }
+}
+
+/// What approval a call needs. Any one of the ways is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// By whom; nobody can where several entries name nobody in common.
+    pub by: Ways,
+    /// How long a question, or what was said to it, holds, in seconds.
+    pub expires: u32,
+    /// Whether it is for one call; else for any number of identical ones, until it expires.
+    pub once: bool,
+}
+
+impl Need {
+    /// The need of a call that two entries ask about: what is enough for both.
+    #[must_use]
+    pub fn and(self, other: Need) -> Need {
+        Need {
+            by: Ways(self.by.0 & other.by.0),
+            expires: self.expires.min(other.expires),
+            once: self.once || other.once,
+        }
+    }
+}
+
+/// The settings of approvals.
+#[derive(Clone, Debug)]
+pub struct Approvals {
+    /// The environment variables of the VM that hold the secrets: the first must be there where users are asked, the others may.
+    pub variables: Vec<Box<str>>,
+    /// The keys that seal what clients carry for us, once the secrets have been read.
+    pub keys: Option<Keys>,
+    /// About how many used approvals are kept.
+    pub max_entries: u32,
+    /// The name of the verified token's payload in Envoy's metadata, in which approvals given beforehand stand.
+    pub token: TokenSource,
+    /// The service that asks somebody, where there is one.
+    pub approver: Option<Approver>,
+}
+
+/// Where approvals stand that were given beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSource {
+    /// `payload_in_metadata` of the provider in Envoy's `jwt_authn`.
+    pub payload: Box<str>,
+    /// The longest that a token may still be valid when it is used, in seconds.
+    pub longest: u32,
+    /// Whether it has to name the policy by its digest, so that a change of the policy voids it.
+    pub pins_policy: bool,
+}
+
+/// A service that is asked whether a call may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approver {
+    /// Envoy's cluster.
+    pub cluster: Box<str>,
+    /// `:authority` of the questions.
+    pub authority: Box<str>,
+    /// The path of the AuthZEN evaluation endpoint.
+    pub path: Box<str>,
+    /// The path of the access requests, below which the states of all requests are.
+    pub requests: Box<str>,
+    /// The environment variable that holds the `authorization` header, where there is one.
+    pub variable: Option<Box<str>>,
+    /// That header, once it has been read.
+    pub authorization: Option<Box<str>>,
+    /// How long one answer may take, in milliseconds.
+    pub timeout_millis: u32,
+    /// How long a call is held while somebody thinks, in milliseconds.
+    pub wait_millis: u32,
+    /// Whether the arguments themselves are sent, or only their digest.
+    pub sends_arguments: bool,
+    /// What links must begin with that agents are told.
+    pub links: Vec<Box<str>>,
+}
+
+impl Approvals {
+    /// Reads the secrets that the configuration names; `read` looks a variable up in the VM's environment, and `asks_users` says whether
+    /// any rule does.
+    ///
+    /// # Errors
+    /// What is wrong, and the cure.
+    pub fn unlock(
+        &mut self,
+        audience: &str,
+        asks_users: bool,
+        read: impl Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<(), String> {
+        let cure = "set it in vm_config.environment_variables";
+        let first = self.variables.first().map(|name| &**name).unwrap_or_default();
+        if asks_users && read(first).is_none() {
+            return Err(format!(
+                "approval by the user needs a secret, and the environment of the VM has no `{first}`; help: {cure}"
+            ));
+        }
+        let mut secrets = Vec::new();
+        for name in &self.variables {
+            let Some(secret) = read(name) else { continue };
+            if secret.len() < LEAST_SECRET_BYTES {
+                let found = secret.len();
+                return Err(format!(
+                    "the secret of approvals in `{name}` has {found} bytes, at least {LEAST_SECRET_BYTES} are needed"
+                ));
+            }
+            secrets.push(secret);
+        }
+        self.keys = Keys::new(&secrets, "mcp-policy approval 1", audience);
+        let Some(approver) = &mut self.approver else { return Ok(()) };
+        let Some(name) = &approver.variable else { return Ok(()) };
+        let value = read(name).and_then(|value| String::from_utf8(value).ok());
+        let value = value.filter(|value| value.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
+        let Some(value) = value else {
+            return Err(format!(
+                "approvals.approver needs its authorization, and the environment of the VM has no text in `{name}`; help: {cure}"
+            ));
+        };
+        approver.authorization = Some(value.into());
+        Ok(())
+    }
+}

@@ -1,0 +1,386 @@
+"""Approval by the user at the agent, on a real Envoy: the call is answered with a question, and the client's own retry runs once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import rig
+
+from client import H1, Response, post
+from fleet import Fleet, Listener, Policy, without_hold
+from gateway import Gateway, serving
+from judge import error_of
+from test_sessions import secrets
+from upstream import RAN, Arrival, Reply, Upstream
+
+SECRET = "the-secret-of-the-approvals-in-the-tests"
+OLD = "an-older-secret-of-the-approvals-in-tests"
+VARIABLES = ("MCP_POLICY_APPROVAL_SECRET", "MCP_POLICY_APPROVAL_SECRET_OLD")
+VERSION = "2026-07-28"
+KEY = "mcp-policy/approval"
+FORM: dict[str, Any] = {"elicitation": {"form": {}}}
+ACCEPT = {"action": "accept", "content": {"approve": True}}
+
+ASKED: Policy = {
+    "version": "1",
+    "default": "deny",
+    "identity": {"grant": {"header": "x-agent-id"}},
+    "requests": {"hold_headers": "auto"},
+    "tools": {
+        "pay": {"action": "require_approval", "approval": "user", "reason": "Paying cannot be undone."},
+        "many": {"action": "require_approval", "approval": {"by": "user", "expires": "1m", "once": False}},
+        "few": {
+            "action": "require_approval",
+            "approval": "user",
+            "limits": [{"counter": "few", "window": "month", "max": 1, "scope": "global"}],
+        },
+        "refund": {
+            "ask_if": [{"conditions": [{"path": "args.amount", "op": "gt", "value": 100}], "reason": "Large refunds need you."}],
+            "approval": "user",
+        },
+        "short": {"action": "require_approval", "approval": {"by": ["user"], "expires": 1}},
+        "nobody": {"action": "require_approval"},
+        "free": {},
+    },
+}
+
+
+def listener(policy: Policy = ASKED, *more: Any, values: tuple[str, ...] = (SECRET,)) -> Listener:
+    return Listener(policy, secrets(*values, variables=VARIABLES), *more)
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: Upstream) -> Iterator[Gateway]:
+    shadow = {**ASKED, "mode": "shadow"}
+    reworded = {**ASKED, "tools": {**ASKED["tools"], "other": {}}}
+    listeners = {
+        "asked": listener(),
+        "not held": listener(ASKED, without_hold),
+        "rotated": listener(values=(OLD, SECRET)),
+        "shadow": listener(shadow),
+        "reworded": listener(reworded),
+        "tool result": listener({**ASKED, "denials": {"as": "tool_result"}}),
+    }
+    with serving(upstream, listeners, concurrency=1) as gateway:
+        yield gateway
+        written = gateway.envoy.log() + gateway.envoy.stdout_path.read_text()
+        assert SECRET not in written and "mp1." not in written
+
+
+def body_of(tool: str, arguments: str = '{"id":7}', id: str = "7", capabilities: Any = FORM, more: str = "", version: str | None = VERSION) -> str:
+    """A call as SDKs of the revision write it; `more` stands first in params."""
+    meta = {"io.modelcontextprotocol/clientCapabilities": capabilities}
+    if version:
+        meta["io.modelcontextprotocol/protocolVersion"] = version
+    params = f'{more}"name":{json.dumps(tool)},"arguments":{arguments},"_meta":{json.dumps(meta)}'
+    return f'{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{{params}}}}}'
+
+
+def send(gateway: Gateway, name: str, body: str, agent: str = "alice", tool: str | None = None, version: str | None = VERSION) -> Response:
+    tool = tool or json.loads(body)["params"]["name"]
+    headers = [("x-agent-id", agent)]
+    if version:
+        headers += [("mcp-protocol-version", version), ("mcp-method", "tools/call"), ("mcp-name", tool)]
+    return post(gateway.port(name), body, headers)
+
+
+def asked(response: Response) -> dict[str, Any]:
+    """The result of a question."""
+    assert response.status == 200, response
+    result = json.loads(response.body)["result"]
+    assert result["resultType"] == "input_required", result
+    return result
+
+
+def ask(gateway: Gateway, name: str, tool: str = "pay", arguments: str = '{"id":7}', **how: Any) -> str:
+    """Asks, and returns the state."""
+    return asked(send(gateway, name, body_of(tool, arguments), **how))["requestState"]
+
+
+def retry(tool: str, state: str, answer: Any = ACCEPT, arguments: str = '{"id":7}', id: str = "8", **how: Any) -> str:
+    responses = {} if answer is None else {KEY: answer}
+    more = f'"inputResponses":{json.dumps(responses)},"requestState":{json.dumps(state)},'
+    return body_of(tool, arguments, id, more=more, **how)
+
+
+def outcome(gateway: Gateway, name: str, body: str, **how: Any) -> tuple[str, list[Arrival]]:
+    """What the client reads: `ran`, `asked` or a reason; and what has arrived with a body at the server."""
+    since = gateway.upstream.count()
+    response = send(gateway, name, body, **how)
+    ran = [each for each in gateway.arrivals(since) if each.body]
+    if RAN in response.body:
+        return "ran", ran
+    if b'"input_required"' in response.body:
+        asked(response)
+        return "asked", ran
+    return error_of(response)["reason"], ran
+
+
+@pytest.mark.parametrize("name", ["asked", "not held", "rotated", "tool result"])
+def test_what_the_user_approves_runs_once_and_the_server_sees_nothing_of_it(gateway: Gateway, name: str) -> None:
+    question = asked(send(gateway, name, body_of("pay")))
+    request = question["inputRequests"][KEY]
+    assert request["method"] == "elicitation/create"
+    form = request["params"]["requestedSchema"]
+    assert form["properties"]["approve"] == {"type": "boolean", "title": "Approve this call", "default": False}
+    assert request["params"]["message"].splitlines() == [
+        "Paying cannot be undone.",
+        "Policy `default` asks for your approval of this one call.",
+        "Tool: pay",
+        'Arguments: {"id":7}',
+    ]
+    body = retry("pay", question["requestState"])
+    said, ran = outcome(gateway, name, body)
+    assert (said, len(ran)) == ("ran", 1)
+    seen = bytes(ran[0].body).decode()
+    assert len(seen) == len(body), "the length stays"
+    assert json.loads(seen) == json.loads(body_of("pay", id="8")), "all else is there"
+    for word in ("inputResponses", "requestState", "mp1."):
+        assert word not in seen
+    for _ in range(3):
+        if name == "tool result":
+            assert RAN not in send(gateway, name, body).body
+        else:
+            assert outcome(gateway, name, body) == ("approval_used", [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {"action": "decline"},
+        {"action": "cancel"},
+        {"action": "accept"},
+        {"action": "accept", "content": {}},
+        {"action": "accept", "content": {"approve": False}},
+        {"action": "accept", "content": {"approve": "true"}},
+        {"action": "accept", "content": {"approve": 1}},
+        {"action": "accept", "content": {"approve": [True]}},
+        {"action": "Accept", "content": {"approve": True}},
+        {"action": "accept", "content": [True]},
+        {"content": {"approve": True}},
+        [ACCEPT],
+        True,
+    ],
+    ids=json.dumps,
+)
+def test_nothing_but_a_yes_is_one(gateway: Gateway, answer: Any) -> None:
+    state = ask(gateway, "asked")
+    assert outcome(gateway, "asked", retry("pay", state, answer)) == ("approval_declined", [])
+
+
+def test_what_is_not_the_call_that_was_asked_about_is_asked_anew(gateway: Gateway) -> None:
+    state = ask(gateway, "asked")
+    for body in (
+        retry("pay", state, arguments='{"id":8}'),
+        retry("pay", state, arguments='{"id":7,"more":1}'),
+        retry("pay", state, arguments='{"id":"7"}'),
+        retry("pay", state, arguments="{}"),
+        retry("many", state),
+        retry("pay", state).replace('"_meta"', '"task":{},"_meta"'),
+    ):
+        assert outcome(gateway, "asked", body) == ("asked", []), body
+    assert outcome(gateway, "reworded", retry("pay", state)) == ("approval_invalid", []), "another listener"
+    # The approval is still good for what it is for, however that is written.
+    same = retry("pay", state, arguments='{ "\\u0069d" : 7.0 }')
+    assert outcome(gateway, "asked", same)[0] == "ran"
+
+
+def test_a_state_is_good_for_nobody_else_and_in_no_other_form(gateway: Gateway) -> None:
+    state = ask(gateway, "asked")
+    assert outcome(gateway, "asked", retry("pay", state), agent="mallory") == ("approval_invalid", [])
+    middle = len(state) // 2
+    other = "A" if state[middle] != "A" else "B"
+    for changed in (state[:-1], state + "A", state[:middle] + other + state[middle + 1 :], "mp1.", state * 2):
+        assert outcome(gateway, "asked", retry("pay", changed)) == ("approval_invalid", []), changed
+    # What does not even look like ours is the server's, which has asked nothing.
+    for foreign in ("", "foreign", state[4:], "mp2." + state[4:]):
+        assert outcome(gateway, "asked", retry("pay", foreign)) == ("asked", []), foreign
+    assert outcome(gateway, "asked", retry("pay", state))[0] == "ran"
+
+
+def test_an_answer_without_a_state_approves_nothing(gateway: Gateway) -> None:
+    more = f'"inputResponses":{json.dumps({KEY: ACCEPT})},'
+    assert outcome(gateway, "asked", body_of("pay", more=more)) == ("asked", [])
+
+
+def test_a_call_that_may_run_anyway_is_forwarded_as_it_is(gateway: Gateway) -> None:
+    body = body_of("free", more='"inputResponses":{"a":{"action":"accept"}},"requestState":"the server\'s",')
+    said, ran = outcome(gateway, "asked", body)
+    assert said == "ran" and bytes(ran[0].body).decode() == body
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "version", "missing"),
+    [
+        ({}, VERSION, "elicitation"),
+        ({"elicitation": {"url": {}}}, VERSION, "elicitation"),
+        ({"elicitation": None}, VERSION, "elicitation"),
+        ({"elicitation": True}, VERSION, "elicitation"),
+        (FORM, None, "protocolVersion"),
+        (FORM, "2025-11-25", "protocolVersion"),
+    ],
+)
+def test_who_cannot_ask_his_user_is_told_so(gateway: Gateway, capabilities: Any, version: str | None, missing: str) -> None:
+    response = send(gateway, "asked", body_of("pay", capabilities=capabilities, version=version), version=version)
+    error = error_of(response)
+    assert error["reason"] == "approval_required" and error["code"] == 428
+    approval = error["data"]["approval"]
+    assert approval["by"] == ["user"] and approval["missing"] == missing
+    assert approval["argumentsDigest"].startswith("sha-256:") and approval["policyDigest"].startswith("sha-256:")
+
+
+def test_an_empty_capability_means_forms(gateway: Gateway) -> None:
+    asked(send(gateway, "asked", body_of("pay", capabilities={"elicitation": {}})))
+
+
+def test_where_nobody_is_named_it_stays_a_denial(gateway: Gateway) -> None:
+    assert outcome(gateway, "asked", body_of("nobody")) == ("approval_required", [])
+
+
+def test_conditions_say_when_somebody_is_asked(gateway: Gateway) -> None:
+    assert outcome(gateway, "asked", body_of("refund", '{"amount":100}'))[0] == "ran"
+    question = asked(send(gateway, "asked", body_of("refund", '{"amount":101}')))
+    assert question["inputRequests"][KEY]["params"]["message"].startswith("Large refunds need you.\n")
+    state = question["requestState"]
+    assert outcome(gateway, "asked", retry("refund", state, arguments='{"amount":101}'))[0] == "ran"
+    assert outcome(gateway, "asked", body_of("refund", '{"amount":"101"}')) == ("value_undecidable", [])
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "1e400", "0.1000000000000000055", "1e300"])
+def test_nobody_is_asked_about_a_number_that_stands_for_several(gateway: Gateway, number: str) -> None:
+    assert outcome(gateway, "asked", body_of("pay", f'{{"id":{number}}}')) == ("value_undecidable", [])
+
+
+def test_an_approval_may_be_for_any_number_of_the_same_call(gateway: Gateway) -> None:
+    state = ask(gateway, "asked", "many")
+    for _ in range(5):
+        assert outcome(gateway, "asked", retry("many", state))[0] == "ran"
+    assert outcome(gateway, "asked", retry("many", state, arguments='{"id":8}'))[0] == "asked"
+
+
+def test_nobody_is_asked_for_what_a_limit_refuses(gateway: Gateway) -> None:
+    first, second = ask(gateway, "asked", "few"), ask(gateway, "asked", "few")
+    assert outcome(gateway, "asked", retry("few", first))[0] == "ran"
+    assert outcome(gateway, "asked", retry("few", second)) == ("limit_reached", [])
+    assert outcome(gateway, "asked", body_of("few")) == ("limit_reached", [])
+
+
+def test_shadow_asks_nobody(gateway: Gateway) -> None:
+    assert outcome(gateway, "shadow", body_of("pay"))[0] == "ran"
+
+
+def test_a_batch_asks_nobody(gateway: Gateway) -> None:
+    batch = f"[{body_of('free')},{body_of('pay', id='9')}]"
+    response = post(gateway.port("asked"), batch, [("x-agent-id", "alice")])
+    assert b'"approval_required"' in response.body and RAN not in response.body
+
+
+def test_what_the_user_reads_is_on_its_own_line_and_hides_nothing(gateway: Gateway) -> None:
+    arguments = json.dumps({"a": "x\nTool: free\r\u202e\u200b[ok](http://evil.example/)"})
+    message = asked(send(gateway, "asked", body_of("pay", arguments)))["inputRequests"][KEY]["params"]["message"]
+    assert len(message.splitlines()) == 4 and message.splitlines()[2] == "Tool: pay"
+    assert "\\u{202e}" in message and "\\u{200b}" in message and "http://" not in message
+    long = json.dumps({"a": "y" * 5000})
+    message = asked(send(gateway, "asked", body_of("pay", long)))["inputRequests"][KEY]["params"]["message"]
+    assert len(message) < 2400 and "bytes more; digest of all arguments: sha-256:" in message
+
+
+def test_who_approved_is_on_record(gateway: Gateway) -> None:
+    state = ask(gateway, "asked", arguments='{"id":"record"}')
+    assert outcome(gateway, "asked", retry("pay", state, arguments='{"id":"record"}'))[0] == "ran"
+
+
+async def ran(arrival: Arrival, reply: Reply) -> None:
+    """What the server does where nothing else is scripted."""
+    message = arrival.message()
+    await reply.json({"jsonrpc": "2.0", "id": message.get("id") if isinstance(message, dict) else None, "result": "ran"})
+
+
+def own_question(gateway: Gateway, server_state: str | None, sse: str = "") -> None:
+    """A server that asks for input itself, and then says what it got."""
+
+    async def serve(arrival: Arrival, reply: Reply) -> None:
+        message = arrival.message()
+        assert isinstance(message, dict)
+        params = message["params"]
+        if "inputResponses" in params:
+            result = {"resultType": "complete", "ran": "ran", "got": [params["inputResponses"], params.get("requestState")]}
+            await reply.json({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            return
+        result = {"resultType": "input_required", "inputRequests": {KEY: {"method": "elicitation/create", "params": {"mode": "form"}}}}
+        if server_state is not None:
+            result["requestState"] = server_state
+        text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        if not sse:
+            await reply.whole(200, text.encode())
+            return
+        reply.start(200, [(b"content-type", b"text/event-stream")])
+        reply.write(b': hello\n\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n')
+        reply.write(b"data: " + text.encode() + sse.encode() + sse.encode())
+        reply.end()
+
+    gateway.upstream.answer("/mcp", serve)
+
+
+@pytest.mark.parametrize("name", ["asked", "not held"])
+@pytest.mark.parametrize("server_state", [None, "", 'its "own" \\ state \u00e9\n', "s" * 20_000])
+@pytest.mark.parametrize("sse", ["", "\n", "\r\n"])
+def test_the_servers_own_conversation_goes_on_under_the_approval(gateway: Gateway, name: str, server_state: str | None, sse: str) -> None:
+    own_question(gateway, server_state, sse)
+    try:
+        state = ask(gateway, name)
+        response = send(gateway, name, retry("pay", state))
+        text = response.body.decode()
+        text = text.split("data: ")[-1] if sse else text
+        chained = json.loads(text)["result"]["requestState"]
+        assert chained.startswith("mp1.") and (not server_state or server_state not in text)
+        # Other arguments, or another caller: never run.
+        answer = {"action": "accept", "content": {"own": 1}}
+        assert outcome(gateway, name, retry("pay", chained, answer, arguments='{"id":8}'))[0] == "asked"
+        assert outcome(gateway, name, retry("pay", chained, answer), agent="mallory") == ("approval_invalid", [])
+        response = send(gateway, name, retry("pay", chained, answer))
+        assert json.loads(response.body)["result"]["got"] == [{KEY: answer}, server_state]
+        assert outcome(gateway, name, retry("pay", chained, answer)) == ("approval_used", [])
+        # The server's raw state is no approval.
+        assert outcome(gateway, name, retry("pay", server_state or "raw", answer)) == ("asked", [])
+    finally:
+        gateway.upstream.answer("/mcp", ran)
+
+
+def test_replays_at_once_run_once(upstream: Upstream) -> None:
+    with serving(upstream, {"asked": listener()}, concurrency=4) as gateway:
+        rounds, replays = 20, 10
+        for number in range(rounds):
+            arguments = json.dumps({"id": number})
+            body = retry("pay", ask(gateway, "asked", arguments=arguments), arguments=arguments)
+            since = upstream.count()
+            said: list[bytes] = []
+            threads = [threading.Thread(target=lambda: said.append(send(gateway, "asked", body).body)) for _ in range(replays)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sum(RAN in text for text in said) == 1
+            assert sum(b"approval_used" in text for text in said) == replays - 1
+            assert len([each for each in gateway.arrivals(since) if each.body]) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((), "has no `MCP_POLICY_APPROVAL_SECRET`"),
+        (("short",), "`MCP_POLICY_APPROVAL_SECRET` has 5 bytes, at least 32 are needed"),
+        ((SECRET, "short"), "`MCP_POLICY_APPROVAL_SECRET_OLD` has 5 bytes"),
+    ],
+)
+def test_without_a_secret_the_configuration_is_refused(upstream: Upstream, values: tuple[str, ...], text: str) -> None:
+    fleet = Fleet(upstream.port)
+    fleet.add("asked", listener(values=values))
+    with pytest.raises(rig.RigError, match="exited with 1") as refused, fleet.run():
+        pass
+    assert text in str(refused.value)
