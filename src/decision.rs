@@ -14,9 +14,10 @@ use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::policy::approvals::Need;
-use crate::policy::compiled::{Action, Amount, CheckKind, Default, Entry, Listing, Policy};
+use crate::policy::compiled::Policy;
+use crate::policy::entry::{Action, Amount, CheckKind, DefaultAction, Entry, Listing};
 use crate::policy::section::Section;
-use crate::rate::limiter::Force;
+use crate::rate::limiter::Mode;
 use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::witness::{Told, Witness};
@@ -58,7 +59,7 @@ impl<'p, 'v> Matched<'p, 'v> {
         // A name that could be read in two ways meets no entry.
         let name = call.exact.as_deref();
         let entries = name.into_iter().flat_map(|name| section.entries_for(name)).collect();
-        let enforced = policy.force == Force::Enforced;
+        let enforced = policy.mode == Mode::Enforce;
         Some(Matched { call, section, entries, enforced })
     }
 
@@ -76,7 +77,7 @@ impl<'p, 'v> Matched<'p, 'v> {
 
     /// What approval an entry lets somebody give. A policy or an entry in shadow asks nobody.
     fn need(&self, entry: &Entry) -> Option<Need> {
-        entry.approval.filter(|_| self.enforced && entry.force == Force::Enforced)
+        entry.approval.filter(|_| self.enforced && entry.mode == Mode::Enforce)
     }
 
     /// Whether the name is denied by itself, so that it meets no rule.
@@ -116,7 +117,7 @@ pub fn decide<W: Witness>(
         witness.hear(&Told::Met(entry));
     }
     for entry in &matched.entries {
-        if decision.note(entry.force, case.by_entry(entry)) && !W::HEARS_ALL {
+        if decision.note(entry.mode, case.by_entry(entry)) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -140,7 +141,7 @@ pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> D
     for entry in &matched.entries {
         witness.hear(&Told::Met(entry));
         let denial = always(matched.section.kind, entry, witness);
-        if decision.note(Force::Enforced, denial) && !W::HEARS_ALL {
+        if decision.note(Mode::Enforce, denial) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -150,8 +151,7 @@ pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> D
 /// Whether a list shows what this names.
 #[must_use]
 pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
-    let Some(section) = policy.section(call.kind).filter(|_| policy.force == Force::Enforced)
-    else {
+    let Some(section) = policy.section(call.kind).filter(|_| policy.mode == Mode::Enforce) else {
         return true;
     };
     let Ok(name) = readable(section, call) else {
@@ -162,7 +162,7 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
     let listed = || section.entries_for(name).any(Entry::lists);
     match by_name(section, call, name, listed).map(|denial| denial.reason) {
         Some(Reason::NameNotExact) => match policy.listing {
-            Listing::Listed => section.default == Default::Allow,
+            Listing::Listed => section.default == DefaultAction::Allow,
             Listing::Callable => false,
             Listing::All => true,
         },
@@ -190,7 +190,7 @@ fn by_name(
     has_entry: impl Fn() -> bool,
 ) -> Option<Denial> {
     let (kind, relaxed) = (section.kind, call.relaxed.as_deref());
-    let listed = || section.default == Default::Allow || has_entry();
+    let listed = || section.default == DefaultAction::Allow || has_entry();
     // As a server answers for what it does not have, where the policy lets names through that it might have.
     let hides = |rule| {
         let detail = if listed() { Detail::None } else { unlisted::of(section, name, relaxed) };
@@ -210,7 +210,7 @@ fn by_name(
 
 /// The denial by an entry that comes whatever the arguments and counts are.
 fn always<W: Witness>(kind: Kind, entry: &Entry, witness: &W) -> Option<Denial> {
-    if entry.force == Force::Shadow {
+    if entry.mode == Mode::Shadow {
         return None;
     }
     let mut first =
@@ -327,22 +327,22 @@ impl Decision {
                 });
                 false
             }
-            (denial, _) => self.note(entry.force, denial),
+            (denial, _) => self.note(entry.mode, denial),
         }
     }
 
     /// Takes note of a denial; true if it ends the decision. The first one stays.
-    pub fn note(&mut self, force: Force, denial: Option<Denial>) -> bool {
+    pub fn note(&mut self, mode: Mode, denial: Option<Denial>) -> bool {
         let Some(denial) = denial else { return false };
-        match force {
-            Force::Enforced => {
+        match mode {
+            Mode::Enforce => {
                 self.denial.get_or_insert(denial);
             }
-            Force::Shadow if self.denial.is_none() => {
+            Mode::Shadow if self.denial.is_none() => {
                 self.would_deny.get_or_insert(denial);
             }
-            Force::Shadow => {}
+            Mode::Shadow => {}
         }
-        force == Force::Enforced
+        mode == Mode::Enforce
     }
 }

@@ -11,6 +11,7 @@ mod chain;
 mod expected;
 mod hold;
 mod judgement;
+mod leaving;
 mod port;
 mod refunds;
 mod refusals;
@@ -38,8 +39,8 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 
 use arrival::{Route, route};
 use expected::{Expected, Lists};
-use hold::{Due, Hold, NOT_HELD, Wait};
-use judgement::{Judgement, Passage, Verdict};
+use hold::{Hold, NOT_HELD, Overdue, Wait};
+use judgement::{Judged, Judgement, Passage};
 use refunds::give_back;
 use state::{Early, State};
 
@@ -140,7 +141,7 @@ impl Exchange {
         }
         let admission = admit(headers, follows, config.requests.max_body_bytes)?;
         let caller = self.identify(&facts, world, known, step)?;
-        let turned_away = config.callers.required && caller.is_anonymous();
+        let rejected = config.callers.required && caller.is_anonymous();
         step.edits.extend(controls(headers).map(|name| HeaderEdit::Remove(name.into())));
         match admission {
             Admission::Judge(_) if follows == Follows::Nothing => {
@@ -152,7 +153,7 @@ impl Exchange {
             }
             // A browser asks before it shows any credential.
             Admission::Preflight => Ok(self.pass(Lists::None, step)),
-            Admission::Stream | Admission::End if turned_away => {
+            Admission::Stream | Admission::End if rejected => {
                 Err(Refusal::new(Reason::IdentityRequired, ""))
             }
             Admission::End => Ok(self.pass(Lists::None, step)),
@@ -274,9 +275,9 @@ impl Exchange {
             return self.tick_waiting(world, step);
         }
         match self.hold.tick(world) {
-            Due::Nothing => Flow::Pause,
-            Due::Release => Flow::Continue,
-            Due::Refuse => {
+            Overdue::Nothing => Flow::Pause,
+            Overdue::Release => Flow::Continue,
+            Overdue::Refuse => {
                 step.complain(NOT_HELD);
                 self.refuse(Refusal::new(Reason::HeadersNotHeld, ""), step)
             }
@@ -344,16 +345,16 @@ impl Exchange {
         let judged =
             Judgement::new(&self.config, self.policy(), (&head, &site), *caller, world, now);
         match judged.of_body(&body) {
-            Ok(Verdict::Forward(Passage { expected, record, body })) => {
+            Ok(Judged::Forward(Passage { expected, record, body })) => {
                 step.record = Some(record);
                 step.body = body;
                 self.forward(world, expected, early, step)
             }
-            Ok(Verdict::Answer(reply, record)) => {
+            Ok(Judged::Answer(reply, record)) => {
                 step.record = Some(record);
                 Flow::Reply(reply)
             }
-            Ok(Verdict::Wait(waiting, ask, body)) => {
+            Ok(Judged::Wait(waiting, ask, body)) => {
                 step.asks.push(ask);
                 step.body = body;
                 self.state = State::Waiting { waiting, early };

@@ -4,7 +4,7 @@
 //!
 //! ## The tour of one request
 //!
-//! 1. Envoy starts the plugin: [`policy`] reads the configuration strictly and compiles it to a `Config`, or refuses it with
+//! 1. Envoy starts the plugin: [`language`] reads the configuration strictly and compiles it to a [`policy`], or refuses it with
 //!    every problem at once.
 //! 2. Request headers arrive: bindings pick the policy, [`identity`] names the caller, [`session`] opens a sealed session id, and [`mcp::headers`] refuses at sight what no honest client sends, and keeps the few facts that
 //!    later stages need. Where Envoy allows it the headers wait.
@@ -25,7 +25,7 @@
 //! ## The command
 //!
 //! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for WASI: [`yaml`]
-//! and [`source`] read documents with their lines and columns, `policy::lint` warns, [`rehearsal`] sends requests through an
+//! and [`source`] read documents with their lines and columns, [`lint`] warns, [`rehearsal`] sends requests through an
 //! exchange at times that are set, and [`trace`] says why a call is decided as it is.
 //!
 //! ## Input safety
@@ -50,6 +50,8 @@ pub mod session;
 
 pub mod policy;
 
+pub mod language;
+
 pub mod denial;
 pub mod witness;
 pub mod world;
@@ -68,6 +70,9 @@ pub mod exchange;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod yaml;
+
+#[cfg(not(target_os = "wasi"))]
+pub mod lint;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod source;

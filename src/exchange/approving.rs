@@ -2,7 +2,7 @@
 
 use super::chain::Chain;
 use super::expected::{Expected, Lists};
-use super::judgement::{Judgement, Passage, Verdict};
+use super::judgement::{Judged, Judgement, Passage};
 use super::refunds::ids;
 use super::waiting::Waiting;
 use crate::approval::approver::{Inquiry, Question, Task};
@@ -19,6 +19,7 @@ use crate::mcp::message::Request;
 use crate::once::{Unusable, Use};
 use crate::policy::approvals::{Need, Way};
 use crate::policy::compiled::Policy;
+use crate::policy::entry::Scope;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
@@ -57,7 +58,7 @@ enum Carries {
 impl<'j, W: World> Judgement<'j, W> {
     /// Approves a call, asks somebody, or says what is missing. A call can bring an approval; else whoever may give one is asked, in the
     /// order of [`Way::ALL`].
-    pub(super) fn of_pending(&self, mut matter: Matter<'_>) -> Verdict {
+    pub(super) fn of_pending(&self, mut matter: Matter<'_>) -> Judged {
         let Some(policy) = self.policy else { return self.required(matter, None, None) };
         let Some(call) = BoundCall::of(matter.request, policy, self.site) else {
             return self.refused(matter, Reason::ValueUndecidable, Detail::Inexact);
@@ -92,7 +93,7 @@ impl<'j, W: World> Judgement<'j, W> {
             match self.asked_here(&mut matter, policy, &call, need) {
                 Ok(reply) => {
                     let _ = matter.pending.abandon(&self.limiter);
-                    return Verdict::Answer(reply, matter.denied);
+                    return Judged::Answer(reply, matter.denied);
                 }
                 Err(missing) => return self.required(matter, Some((policy, &call)), Some(missing)),
             }
@@ -169,7 +170,7 @@ impl<'j, W: World> Judgement<'j, W> {
         need: Need,
         call: &BoundCall,
         approved: Approved,
-    ) -> Verdict {
+    ) -> Judged {
         let Approved { way, id, used, carries } = approved;
         if let Some(used) = used {
             match ids(self.config, self.world).claim(used, self.now) {
@@ -189,7 +190,7 @@ impl<'j, W: World> Judgement<'j, W> {
         let mut expected = Expected::of(to, permit, self.caller.is_proven(), matter.lists);
         expected.used = used.map(|used| used.id);
         expected.chain = self.chain(call.digest, need);
-        Verdict::Forward(Passage { expected, record, body })
+        Judged::Forward(Passage { expected, record, body })
     }
 
     /// What the server's own state will be sealed with.
@@ -238,7 +239,7 @@ impl<'j, W: World> Judgement<'j, W> {
         policy: &Policy,
         call: &BoundCall,
         (task, leg): (Option<Task>, u8),
-    ) -> Verdict {
+    ) -> Judged {
         let Some(approver) = &self.config.approvals.approver else {
             return self.required(matter, Some((policy, call)), None);
         };
@@ -291,7 +292,7 @@ impl<'j, W: World> Judgement<'j, W> {
             lists: matter.lists,
             proven: self.caller.is_proven(),
         };
-        Verdict::Wait(Box::new(waiting), ask, body)
+        Judged::Wait(Box::new(waiting), ask, body)
     }
 
     /// Says that approval is required, and of whom.
@@ -300,7 +301,7 @@ impl<'j, W: World> Judgement<'j, W> {
         matter: Matter<'_>,
         call: Option<(&Policy, &BoundCall)>,
         missing: Option<&'static str>,
-    ) -> Verdict {
+    ) -> Judged {
         let need = matter.pending.need();
         let approval = Approval {
             by: need.by.iter().map(Way::word).collect(),
@@ -312,12 +313,12 @@ impl<'j, W: World> Judgement<'j, W> {
         self.refused(matter, Reason::ApprovalRequired, Detail::Approval(approval.into()))
     }
 
-    fn refused(&self, matter: Matter<'_>, reason: Reason, detail: Detail) -> Verdict {
+    fn refused(&self, matter: Matter<'_>, reason: Reason, detail: Detail) -> Judged {
         let to = Addressee::of(matter.request, self.head);
         let denial = matter.pending.abandon(&self.limiter);
         let denial = Denial { reason, detail, ..denial };
         let record = Record { reason: reason.label(), ..matter.denied };
-        Verdict::Answer(Reply::denial(&to, &denial, &self.context()), record)
+        Judged::Answer(Reply::denial(&to, &denial, &self.context()), record)
     }
 
     fn allowed(&self, matter: &Matter<'_>) -> Record {
@@ -329,7 +330,7 @@ impl<'j, W: World> Judgement<'j, W> {
 
     /// To whom states are sealed: the caller, in his session where sessions mean something.
     fn holder(&self) -> CallerId {
-        self.caller.counted_as(crate::policy::compiled::Scope::Session).caller
+        self.caller.counted_as(Scope::Session).caller
     }
 }
 

@@ -4,11 +4,8 @@
 use super::chain::Chain;
 use super::expected::{Expected, Lists};
 use super::refunds::ids;
-use super::state::{Early, State};
-use super::{Exchange, Flow, Step};
-use crate::approval::approver::{Inquiry, Next, Task};
+use crate::approval::approver::{Inquiry, Task};
 use crate::approval::state;
-use crate::ask::{Answer, AskId};
 use crate::denial::{Approval, Denial, Detail};
 use crate::enforce::Pending;
 use crate::once::{Unusable, Use};
@@ -46,26 +43,30 @@ pub(super) struct Waiting {
 }
 
 /// How a wait ends.
-enum Left {
+pub(super) enum Left {
     Forwarded(Expected, Record),
     Answered(Reply, Record),
 }
 
 /// What a wait ends with.
-struct Ending<'w, W: World> {
-    config: &'w Config,
-    world: &'w W,
-    context: Context<'w>,
+pub(super) struct Ending<'w, W: World> {
+    pub(super) config: &'w Config,
+    pub(super) world: &'w W,
+    pub(super) context: Context<'w>,
 }
 
 impl Waiting {
     /// Whether it has waited long enough. A clock that fails or has gone back tells nothing, so nothing is waited for by it.
-    fn is_overdue(&self, now: Option<UnixMillis>) -> bool {
+    pub(super) fn is_overdue(&self, now: Option<UnixMillis>) -> bool {
         now.is_none_or(|now| now >= self.until || now < self.began)
     }
 
     /// Somebody approved the call.
-    fn approved<W: World>(self, by: Option<(String, Use)>, ending: &Ending<'_, W>) -> Left {
+    pub(super) fn approved<W: World>(
+        self,
+        by: Option<(String, Use)>,
+        ending: &Ending<'_, W>,
+    ) -> Left {
         if let Some((_, used)) = &by {
             let now = ending.world.moment().unwrap_or(Moment::from(self.began));
             match ids(ending.config, ending.world).claim(*used, now) {
@@ -86,7 +87,7 @@ impl Waiting {
     }
 
     /// Nobody has answered yet: the client comes again, by itself where it can.
-    fn given_up<W: World>(self, ending: &Ending<'_, W>) -> Left {
+    pub(super) fn given_up<W: World>(self, ending: &Ending<'_, W>) -> Left {
         let Some(task) = self.inquiry.task().cloned() else {
             return self.denied(Reason::ApproverUnavailable, ending);
         };
@@ -114,7 +115,7 @@ impl Waiting {
         self.denied_with(Reason::ApprovalPending, Detail::Approval(approval.into()), ending)
     }
 
-    fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
+    pub(super) fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
         let retry = matches!(reason, Reason::ApproverUnavailable | Reason::ApprovalsUnavailable);
         let approval = Approval {
             by: vec![Way::Approver.word()],
@@ -130,95 +131,5 @@ impl Waiting {
         let denial = Denial { reason, detail, ..denial };
         let record = Record { reason: reason.label(), ..self.denied };
         Left::Answered(Reply::denial(&self.to, &denial, &ending.context), record)
-    }
-}
-
-impl Exchange {
-    /// An answer has come. One that nobody waits for changes nothing.
-    #[inline(never)]
-    pub(super) fn answered<W: World>(
-        &mut self,
-        world: &W,
-        ask: AskId,
-        answer: &Answer<'_>,
-        step: &mut Step,
-    ) -> Flow {
-        let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
-        if !waiting.inquiry.awaits(ask) {
-            return Flow::Pause;
-        }
-        // Where the clock fails, what comes next is looked at with the next tick.
-        let now = world.now().unwrap_or(waiting.began);
-        match waiting.inquiry.answered(answer, now) {
-            Next::Ask(ask) => {
-                step.asks.push(ask);
-                Flow::Pause
-            }
-            Next::Rest => Flow::Pause,
-            Next::Approved(by) => {
-                self.leave(world, step, |waiting, ending| waiting.approved(by, ending))
-            }
-            Next::Declined => self.leave(world, step, |waiting, ending| {
-                waiting.denied(Reason::ApprovalDeclined, ending)
-            }),
-            Next::Unavailable => self.leave(world, step, |waiting, ending| {
-                waiting.denied(Reason::ApproverUnavailable, ending)
-            }),
-        }
-    }
-
-    /// Time has passed while the call waits.
-    pub(super) fn tick_waiting<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
-        let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
-        let now = world.now();
-        if waiting.is_overdue(now) {
-            return self.leave(world, step, Waiting::given_up);
-        }
-        step.asks.extend(now.and_then(|now| waiting.inquiry.tick(now)));
-        Flow::Pause
-    }
-
-    /// Nobody waits any more, if somebody did.
-    pub(super) fn stop_waiting<W: World>(&mut self, world: &W) {
-        if let Some((waiting, _)) = self.take_waiting() {
-            let limiter = Limiter::new(world.store(), self.config.counters.shards);
-            let _ = waiting.pending.abandon(&limiter);
-        }
-    }
-
-    fn leave<W: World>(
-        &mut self,
-        world: &W,
-        step: &mut Step,
-        end: impl FnOnce(Waiting, &Ending<'_, W>) -> Left,
-    ) -> Flow {
-        let Some((waiting, early)) = self.take_waiting() else { return Flow::Pause };
-        let context = Context { policy: self.policy(), form: self.config.denials };
-        match end(*waiting, &Ending { config: &self.config, world, context }) {
-            Left::Forwarded(expected, record) => {
-                step.record = Some(record);
-                self.forward(world, expected, early, step)
-            }
-            Left::Answered(reply, record) => {
-                step.record = Some(record);
-                Flow::Reply(reply)
-            }
-        }
-    }
-
-    /// Leaves the state of waiting; until something else is said, the request goes nowhere.
-    fn take_waiting(&mut self) -> Option<(Box<Waiting>, Early)> {
-        if !matches!(self.state, State::Waiting { .. }) {
-            return None;
-        }
-        match std::mem::replace(&mut self.state, State::Answered) {
-            State::Waiting { waiting, early } => Some((waiting, early)),
-            State::Fresh
-            | State::Passing
-            | State::Collecting { .. }
-            | State::Forwarded(_)
-            | State::Responding(_)
-            | State::Answered => None,
-        }
     }
 }

@@ -1,24 +1,26 @@
 //! Tool entries, in two passes: first what counts, then what reads the counts.
 
+use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit::{self, GLOBAL};
-use super::{approvals, force, rule, sections};
+use super::limit;
+use super::pattern::pattern;
+use super::{approvals, mode, rule};
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
-use crate::policy::compiled::{
+use crate::policy::entry::{
     Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
 };
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
-pub(super) struct Draft<'v> {
+pub(super) struct EntryDraft<'v> {
     entry: Entry,
     owner: Owner,
     require: Vec<Field<'v>>,
@@ -34,8 +36,8 @@ pub(super) fn limits<'v>(
     field: &Field<'v>,
     reader: &mut Reader,
     book: &mut Book,
-) -> Option<Draft<'v>> {
-    let pattern = sections::pattern(kind, key, &field.place, reader);
+) -> Option<EntryDraft<'v>> {
+    let pattern = pattern(kind, key, &field.place, reader);
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
@@ -46,7 +48,7 @@ pub(super) fn limits<'v>(
         let help = "for conditions and limits the text is `on_deny`".to_owned();
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
-    let force = force(&mut fields, reader);
+    let mode = mode(&mut fields, reader);
     let decode = match fields.take("decode_json_strings") {
         None => Some(Decode::Unsaid),
         Some(field) => reader
@@ -85,13 +87,13 @@ pub(super) fn limits<'v>(
         action: action?,
         action_rule,
         approval,
-        force: force?,
+        mode: mode?,
         checks: Box::default(),
         limits: limits.into(),
         decode: decode?,
         paths: Box::default(),
     };
-    Some(Draft { entry, owner, require, deny_if, ask_if, rules: kept })
+    Some(EntryDraft { entry, owner, require, deny_if, ask_if, rules: kept })
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.
@@ -135,8 +137,8 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 }
 
 /// Second pass: requirements, denials and rules, in this order.
-pub(super) fn checks(draft: Draft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
-    let Draft { mut entry, owner, require, deny_if, ask_if, rules } = draft;
+pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
+    let EntryDraft { mut entry, owner, require, deny_if, ask_if, rules } = draft;
     let mut checks = Vec::new();
     for field in require.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::Require, reader, book));

@@ -7,9 +7,9 @@ use crate::bounds::{
     DEFAULT_WAIT_MILLIS, MAX_APPROVAL_SECONDS, MAX_APPROVALS, MAX_ASK_MILLIS, MAX_WAIT_MILLIS,
 };
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader, describe};
 use crate::policy::approvals::{Approvals, Approver, Need, TokenSource, Way, Ways};
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Fields, Place, Reader, describe};
 
 /// The environment variables that hold the secrets, unless `approvals.secrets` names others.
 const SECRET: &str = "MCP_POLICY_APPROVAL_SECRET";

@@ -8,20 +8,22 @@ mod doors;
 mod entry;
 mod identity;
 mod limit;
+mod pattern;
 mod rule;
 mod sections;
 mod settings;
 
-use super::binding::Bindings;
-use super::callers::AsksAddress;
-use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
-use super::section::Section;
 use crate::json::{Value, canonical};
 use crate::mcp::call::Kind;
-use crate::rate::limiter::Force;
-use book::{Book, Owner};
+use crate::policy::binding::Bindings;
+use crate::policy::callers::AsksAddress;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::{DefaultAction, Entry, Limit, Listing};
+use crate::policy::section::Section;
+use crate::rate::limiter::Mode;
+use book::{Book, GLOBAL, Owner};
 use sha2::{Digest as _, Sha256};
 
 /// The name of a policy that has none of its own.
@@ -56,7 +58,11 @@ pub(super) fn configuration(
         let read = std::mem::take(&mut reader.read_headers);
         let read_headers = (0..headers.len()).map(|at| read.contains(&at)).collect();
         let (callers, bindings) = (callers?, bindings?);
-        let asks_address = AsksAddress::of(std::iter::once(&policy).chain(&others));
+        let asks_address = {
+            let counters =
+                std::iter::once(&policy).chain(&others).flat_map(|policy| &policy.counters);
+            AsksAddress::of(counters.map(|counter| counter.scope))
+        };
         Some(Config {
             policy,
             others,
@@ -119,9 +125,10 @@ fn policy(
         reader.text(&field);
     }
     let default = fields.take("default");
-    let default = default
-        .map(|field| reader.word(&field, &[("allow", Default::Allow), ("deny", Default::Deny)]));
-    let force = force(fields, reader);
+    let default = default.map(|field| {
+        reader.word(&field, &[("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)])
+    });
+    let mode = mode(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
     let hide = sections::hide(fields, Kind::Tool, reader, &mut book);
@@ -129,7 +136,7 @@ fn policy(
     let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
     let default = match default {
         Some(default) => default,
-        None if only_rules => Some(Default::Allow),
+        None if only_rules => Some(DefaultAction::Allow),
         None => missing_default(fields, reader),
     };
 
@@ -153,7 +160,7 @@ fn policy(
     let (counters, rules) = book.finish();
     Some(Policy {
         name: name.into(),
-        force: force?,
+        mode: mode?,
         listing: listing?,
         digest: digest(fields),
         tools,
@@ -191,7 +198,7 @@ fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
     }
 }
 
-fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<Default> {
+fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<DefaultAction> {
     let message =
         "missing field `default`: it says whether tools that no entry lists may be called";
     let help = "add \"default\": \"deny\"; it may be left out only where every tool entry has `rules` and nothing else";
@@ -213,12 +220,10 @@ fn has_only_rules(tools: &Value<'_>) -> bool {
 }
 
 /// `mode`, of a policy or of an entry.
-fn force(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Force> {
+fn mode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Mode> {
     match fields.take("mode") {
-        None => Some(Force::Enforced),
-        Some(field) => {
-            reader.word(&field, &[("enforce", Force::Enforced), ("shadow", Force::Shadow)])
-        }
+        None => Some(Mode::Enforce),
+        Some(field) => reader.word(&field, &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]),
     }
 }
 
@@ -231,7 +236,7 @@ fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut Book) -> V
     };
     let limits = fields.take("limits").map(|field| reader.list(&field)).unwrap_or_default();
     reader.close(&fields);
-    let owner = Owner { tool: limit::GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
+    let owner = Owner { tool: GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
     let limits = limits.iter().enumerate();
     limits.filter_map(|field| limit::native(field, &owner, reader, book)).collect()
 }

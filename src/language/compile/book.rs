@@ -4,27 +4,29 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::limit::GLOBAL;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Place, Reader};
 use crate::mcp::call::Kind;
-use crate::policy::compiled::{NamedCounter, Scope};
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Place, Reader};
+use crate::policy::entry::{NamedCounter, Scope};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
 use crate::rate::table::CounterId;
 use crate::rate::window::Window;
 
+/// The tool key under which a state path names the counters of `"*"` and of all tools.
+pub(super) const GLOBAL: &str = "_global";
+
 /// What is known of a policy on the way: its rules, and every counter with the place where it was first named.
 pub(super) struct Book {
     pub(super) rules: Rules,
     prefix: String,
-    rows: Vec<Row>,
+    rows: Vec<CounterRow>,
     /// Tool and counter of what was refused and reported; without a counter, any of the tool's.
     refused: Vec<(String, Option<String>)>,
 }
 
-struct Row {
+struct CounterRow {
     key: String,
     first: Place,
     counter: NamedCounter,
@@ -117,7 +119,7 @@ impl Book {
         let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}", algorithm.word()));
         let counter = Counter { id, window, algorithm };
         let counter = NamedCounter { name: name.into(), scope, counter };
-        self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
+        self.rows.push(CounterRow { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
     }
 
@@ -152,7 +154,7 @@ impl Book {
 
     /// Every `state.<tool>.<name>` that means something.
     pub(super) fn paths(&self) -> Vec<String> {
-        let names = |row: &Row| {
+        let names = |row: &CounterRow| {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };

@@ -4,18 +4,18 @@ use super::book::Book;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Place, Reader, describe};
 use crate::matcher::instant::TimeOperand;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
 use crate::matcher::operator::{OPERATORS, Operator, Takes, Test};
 use crate::matcher::path::keys;
-use crate::matcher::regex::{Refused, Regex};
+use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::{Matcher, Side};
-use crate::policy::compiled::{Condition, Subject};
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Place, Reader, describe};
+use crate::policy::entry::{Condition, Subject};
 
 /// Reads one condition.
 pub(super) fn read(
@@ -110,7 +110,7 @@ pub(super) fn state_path(text: &str) -> Option<(String, Box<str>)> {
 fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &Book) {
     let message = format!("nothing counts `{}`", text.escape_debug());
     let known = book.paths();
-    let help = match crate::policy::suggest::nearest(text, known.iter().map(String::as_str)) {
+    let help = match crate::language::suggest::nearest(text, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "this policy has no counters".to_owned(),
         None => format!("known counters: {}", known.join(", ")),
@@ -196,7 +196,7 @@ fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<Regex> {
     }
     match reader.regexes.compile(text) {
         Ok(regex) => Some(regex),
-        Err(Refused { message, help }) => {
+        Err(UnsupportedRegex { message, help }) => {
             let message = format!("not a regular expression: {message}");
             reader.error_with_help(Code::BadPattern, &field.place, message, help);
             None
