@@ -42,7 +42,7 @@ pub enum Detail {
     /// A number among the arguments stands for several, so that nobody can approve what will run.
     Inexact,
     /// The approval that is missing, or no good.
-    Approval(Box<Approval>),
+    Approval(Box<ApprovalDetail>),
     /// The limit that is reached.
     Limit {
         /// The counter, by its index in the policy.
@@ -60,7 +60,7 @@ pub enum Detail {
 
 /// What is told of an approval that is missing, or is no good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Approval {
+pub struct ApprovalDetail {
     /// Who could give it.
     pub by: Vec<&'static str>,
     /// The digest of the arguments that it is about.

@@ -10,6 +10,7 @@ mod arrival;
 mod chain;
 mod expected;
 mod hold;
+mod judged;
 mod judgement;
 mod leaving;
 mod port;
@@ -40,7 +41,8 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 use arrival::{Route, route};
 use expected::{Expected, Lists};
 use hold::{Hold, NOT_HELD, Overdue, Wait};
-use judgement::{Judged, Judgement, Passage};
+use judged::{Judged, Passage};
+use judgement::Judgement;
 use refunds::give_back;
 use state::{Early, State};
 

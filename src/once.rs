@@ -48,7 +48,7 @@ const KEPT_SECONDS: u64 = 3600;
 
 /// A slot: an id, when it can be forgotten in seconds of the clock that cannot be set, and how often it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
+struct UsedSlot {
     id: UseId,
     until: u32,
     uses: u32,
@@ -83,7 +83,7 @@ impl<'s, S: SharedStore> UsedIds<'s, S> {
                 }
                 None if full => Err(Unusable::Unavailable),
                 None => {
-                    slots.push(Slot { id: wanted.id, until, uses: 1 });
+                    slots.push(UsedSlot { id: wanted.id, until, uses: 1 });
                     Ok(())
                 }
             }
@@ -106,7 +106,7 @@ impl<'s, S: SharedStore> UsedIds<'s, S> {
     fn change(
         &self,
         id: UseId,
-        mut change: impl FnMut(&mut Vec<Slot>) -> Result<(), Unusable>,
+        mut change: impl FnMut(&mut Vec<UsedSlot>) -> Result<(), Unusable>,
     ) -> Result<(), Unusable> {
         let key = self.key(id);
         for _ in 0..MAX_SWAPS {
@@ -133,9 +133,9 @@ impl From<StoreFailed> for Unusable {
     }
 }
 
-fn packed(slots: &[Slot]) -> Vec<u8> {
+fn packed(slots: &[UsedSlot]) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
-    for Slot { id, until, uses } in slots {
+    for UsedSlot { id, until, uses } in slots {
         bytes.extend_from_slice(&id.0);
         bytes.extend_from_slice(&until.to_le_bytes());
         bytes.extend_from_slice(&uses.to_le_bytes());
@@ -143,7 +143,7 @@ fn packed(slots: &[Slot]) -> Vec<u8> {
     bytes
 }
 
-fn unpacked(bytes: &[u8]) -> Result<Vec<Slot>, StoreFailed> {
+fn unpacked(bytes: &[u8]) -> Result<Vec<UsedSlot>, StoreFailed> {
     let Some((format, packed)) = bytes.split_first() else { return Ok(Vec::new()) };
     let (slots, rest) = packed.as_chunks::<SLOT_BYTES>();
     if *format != FORMAT || !rest.is_empty() {
@@ -152,11 +152,11 @@ fn unpacked(bytes: &[u8]) -> Result<Vec<Slot>, StoreFailed> {
     slots.iter().map(|slot| read(slot).ok_or(StoreFailed)).collect()
 }
 
-fn read(slot: &[u8; SLOT_BYTES]) -> Option<Slot> {
+fn read(slot: &[u8; SLOT_BYTES]) -> Option<UsedSlot> {
     let (id, rest) = slot.split_first_chunk::<16>()?;
     let (until, uses) = rest.split_first_chunk::<4>()?;
     let uses = u32::from_le_bytes(*uses.first_chunk()?);
-    Some(Slot { id: UseId(*id), until: u32::from_le_bytes(*until), uses })
+    Some(UsedSlot { id: UseId(*id), until: u32::from_le_bytes(*until), uses })
 }
 
 #[cfg(test)]

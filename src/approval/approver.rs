@@ -48,7 +48,7 @@ enum Phase {
     /// Nothing is under way until then.
     Resting(Task, UnixMillis),
     /// It is approved, by this: may the call run now?
-    Reevaluating(Approval),
+    Reevaluating(GivenApproval),
 }
 
 /// A request that somebody is thinking about.
@@ -88,7 +88,7 @@ impl Task {
 
 /// What a person said, as the approver handed it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval {
+pub struct GivenApproval {
     /// Its id.
     pub id: String,
     /// All of it, as JSON: it goes back unchanged.
@@ -226,7 +226,7 @@ impl Inquiry {
     }
 }
 
-impl Approval {
+impl GivenApproval {
     /// By which it is used once, and its id.
     fn used(&self, now: UnixMillis) -> (String, Use) {
         let digest =

@@ -15,7 +15,7 @@ const TASK: u8 = 3;
 
 /// A state that a client carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct CarriedState {
     /// The call that it is for.
     pub call: CallDigest,
     /// From when on it is worth nothing, in seconds since the epoch.
@@ -25,12 +25,12 @@ pub struct State {
     /// How many rounds the client has made.
     pub leg: u8,
     /// What it is.
-    pub step: Step,
+    pub step: CarriedStep,
 }
 
 /// What a state is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CarriedStep {
     /// The user was asked.
     Question,
     /// The call was approved, and the server has asked something: its own state, if it gave one.
@@ -39,16 +39,16 @@ pub enum Step {
     Task(String),
 }
 
-impl State {
+impl CarriedState {
     /// Seals it for a caller.
     #[must_use]
     pub fn seal(&self, keys: &Keys, caller: CallerId, random: &Random) -> Option<String> {
         let (kind, payload) = match &self.step {
-            Step::Question => (QUESTION, Vec::new()),
-            Step::Chain(None) => (CHAIN, Vec::new()),
+            CarriedStep::Question => (QUESTION, Vec::new()),
+            CarriedStep::Chain(None) => (CHAIN, Vec::new()),
             // A mark before it: a state may be an empty text.
-            Step::Chain(Some(inner)) => (CHAIN, [b"=", inner.as_bytes()].concat()),
-            Step::Task(task) => (TASK, task.as_bytes().to_vec()),
+            CarriedStep::Chain(Some(inner)) => (CHAIN, [b"=", inner.as_bytes()].concat()),
+            CarriedStep::Task(task) => (TASK, task.as_bytes().to_vec()),
         };
         let expires = self.expires.to_le_bytes();
         let head: [&[u8]; 5] = [&[kind], &expires, &self.id.0, &self.call.0, &[self.leg]];
@@ -59,7 +59,7 @@ impl State {
 
     /// Opens one that this caller carries.
     #[must_use]
-    pub fn open(keys: &Keys, caller: CallerId, text: &str) -> Option<State> {
+    pub fn open(keys: &Keys, caller: CallerId, text: &str) -> Option<CarriedState> {
         let bytes = keys.open(caller, text.strip_prefix(PREFIX)?)?;
         let (&kind, rest) = bytes.split_first()?;
         let (expires, rest) = rest.split_first_chunk()?;
@@ -68,14 +68,14 @@ impl State {
         let (&leg, payload) = rest.split_first()?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let step = match (kind, payload.split_first()) {
-            (QUESTION, None) => Step::Question,
-            (CHAIN, None) => Step::Chain(None),
-            (CHAIN, Some((b'=', inner))) => Step::Chain(Some(text(inner)?)),
-            (TASK, Some(_)) => Step::Task(text(payload)?),
+            (QUESTION, None) => CarriedStep::Question,
+            (CHAIN, None) => CarriedStep::Chain(None),
+            (CHAIN, Some((b'=', inner))) => CarriedStep::Chain(Some(text(inner)?)),
+            (TASK, Some(_)) => CarriedStep::Task(text(payload)?),
             _ => return None,
         };
         let (id, call) = (UseId(*id), CallDigest(*call));
-        Some(State { call, expires: u64::from_le_bytes(*expires), id, leg, step })
+        Some(CarriedState { call, expires: u64::from_le_bytes(*expires), id, leg, step })
     }
 }
 

@@ -1,23 +1,23 @@
 //! A call that needs approval: whether it brings one, who is asked else, and what the client hears meanwhile.
 
 use super::chain::Chain;
-use super::expected::{Expected, Lists};
-use super::judgement::{Judged, Judgement, Passage};
+use super::expected::Expected;
+use super::judged::{Judged, Matter, Passage};
+use super::judgement::Judgement;
 use super::refunds::ids;
 use super::waiting::Waiting;
 use crate::approval::approver::{Inquiry, Question, Task};
 use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, named_digest};
-use crate::approval::state::{PREFIX, State, Step, drawn};
+use crate::approval::state::{CarriedState, CarriedStep, PREFIX, drawn};
 use crate::approval::token::{Given, Held};
 use crate::approval::user;
 use crate::bounds::MAX_LEGS;
-use crate::denial::{Approval, Denial, Detail};
-use crate::enforce::Pending;
+use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::json::Value;
 use crate::mcp::carried;
 use crate::mcp::message::Request;
 use crate::once::{Unusable, Use};
-use crate::policy::approvals::{Need, Way};
+use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::Policy;
 use crate::policy::entry::Scope;
 use crate::rate::table::CallerId;
@@ -27,18 +27,9 @@ use crate::reply::{Addressee, Reply};
 use crate::time::UnixMillis;
 use crate::world::World;
 
-/// A call that needs approval, with all that is known of it.
-pub(super) struct Matter<'m> {
-    pub(super) request: &'m Request<'m>,
-    pub(super) body: &'m [u8],
-    pub(super) pending: Pending,
-    pub(super) lists: Lists,
-    pub(super) denied: Record,
-}
-
 /// An approval that has come.
 struct Approved {
-    way: Way,
+    way: ApprovalWay,
     /// Its id, as it is recorded.
     id: String,
     /// By what it is used, where it can be used so many times.
@@ -57,7 +48,7 @@ enum Carries {
 
 impl<'j, W: World> Judgement<'j, W> {
     /// Approves a call, asks somebody, or says what is missing. A call can bring an approval; else whoever may give one is asked, in the
-    /// order of [`Way::ALL`].
+    /// order of [`ApprovalWay::WORDS`].
     pub(super) fn of_pending(&self, mut matter: Matter<'_>) -> Judged {
         let Some(policy) = self.policy else { return self.required(matter, None, None) };
         let Some(call) = BoundCall::of(matter.request, policy, self.site) else {
@@ -74,22 +65,22 @@ impl<'j, W: World> Judgement<'j, W> {
             Brought::Yes(approved) => return self.approved(matter, need, &call, approved),
         };
         let mut mismatch = None;
-        if need.by.have(Way::Token) {
+        if need.by.have(ApprovalWay::Token) {
             match self.given(&matter, policy, &call) {
                 None => {}
                 Some(Given::Approves(used, jti)) => {
-                    let (way, carries) = (Way::Token, Carries::Nothing);
+                    let (way, carries) = (ApprovalWay::Token, Carries::Nothing);
                     let approved = Approved { way, id: jti, used: Some(used), carries };
                     return self.approved(matter, need, &call, approved);
                 }
                 Some(Given::Mismatch(found)) => mismatch = Some(found),
             }
         }
-        if need.by.have(Way::Approver) && self.config.approvals.approver.is_some() {
+        if need.by.have(ApprovalWay::Approver) && self.config.approvals.approver.is_some() {
             let task = task.map_or((None, 0), |(task, leg)| (Some(task), leg));
             return self.asked_elsewhere(matter, policy, &call, task);
         }
-        if need.by.have(Way::User) {
+        if need.by.have(ApprovalWay::User) {
             match self.asked_here(&mut matter, policy, &call, need) {
                 Ok(reply) => {
                     let _ = matter.pending.abandon(&self.limiter);
@@ -100,7 +91,8 @@ impl<'j, W: World> Judgement<'j, W> {
         }
         match mismatch {
             Some(mismatch) => {
-                let approval = Approval { mismatch: Some(mismatch), ..Approval::default() };
+                let approval =
+                    ApprovalDetail { mismatch: Some(mismatch), ..ApprovalDetail::default() };
                 let detail = Detail::Approval(approval.into());
                 self.refused(matter, Reason::ApprovalInvalid, detail)
             }
@@ -116,7 +108,7 @@ impl<'j, W: World> Judgement<'j, W> {
             return Brought::Nothing;
         };
         let keys = self.config.approvals.keys.as_ref();
-        let opened = keys.and_then(|keys| State::open(keys, self.holder(), text));
+        let opened = keys.and_then(|keys| CarriedState::open(keys, self.holder(), text));
         let Some(state) = opened else { return Brought::Foreign };
         let now = self.now.wall.seconds();
         let need = matter.pending.need();
@@ -127,23 +119,25 @@ impl<'j, W: World> Judgement<'j, W> {
         let used = Use { id: state.id, most: 1, expires: state.expires };
         let id = named_digest(&state.id.0);
         match state.step {
-            Step::Question if need.by.have(Way::User) => {
+            CarriedStep::Question if need.by.have(ApprovalWay::User) => {
                 if !user::says_yes(matter.request) {
                     return Brought::No;
                 }
-                let (way, carries) = (Way::User, Carries::Nothing);
+                let (way, carries) = (ApprovalWay::User, Carries::Nothing);
                 let used = need.once.then_some(used);
                 Brought::Yes(Approved { way, id, used, carries })
             }
-            Step::Chain(inner) => {
-                let (way, carries) = (Way::User, Carries::Chain(inner));
+            CarriedStep::Chain(inner) => {
+                let (way, carries) = (ApprovalWay::User, Carries::Chain(inner));
                 Brought::Yes(Approved { way, id, used: Some(used), carries })
             }
-            Step::Task(task) if need.by.have(Way::Approver) => match Task::read(&task) {
-                Some(task) => Brought::Task(task, state.leg),
-                None => Brought::Nothing,
-            },
-            Step::Question | Step::Task(_) => Brought::Nothing,
+            CarriedStep::Task(task) if need.by.have(ApprovalWay::Approver) => {
+                match Task::read(&task) {
+                    Some(task) => Brought::Task(task, state.leg),
+                    None => Brought::Nothing,
+                }
+            }
+            CarriedStep::Question | CarriedStep::Task(_) => Brought::Nothing,
         }
     }
 
@@ -198,7 +192,13 @@ impl<'j, W: World> Judgement<'j, W> {
         self.config.approvals.keys.as_ref()?;
         let random = self.world.random()?;
         let expires = self.now.wall.seconds().saturating_add(need.expires.into());
-        let state = State { call, expires, id: drawn(&random), leg: 0, step: Step::Chain(None) };
+        let state = CarriedState {
+            call,
+            expires,
+            id: drawn(&random),
+            leg: 0,
+            step: CarriedStep::Chain(None),
+        };
         Some(Box::new(Chain { caller: self.holder(), state, random }))
     }
 
@@ -225,7 +225,8 @@ impl<'j, W: World> Judgement<'j, W> {
         let random = self.world.random().ok_or("random")?;
         let expires = self.now.wall.seconds().saturating_add(need.expires.into());
         let id = drawn(&random);
-        let state = State { call: call.digest, expires, id, leg: 0, step: Step::Question };
+        let state =
+            CarriedState { call: call.digest, expires, id, leg: 0, step: CarriedStep::Question };
         let sealed = state.seal(keys, self.holder(), &random).ok_or("secret")?;
         let to = Addressee::of(matter.request, self.head);
         matter.denied.decision = "ask";
@@ -275,8 +276,8 @@ impl<'j, W: World> Judgement<'j, W> {
         let expires = self.now.wall.seconds().saturating_add(need.expires.into());
         let leg = leg.saturating_add(1);
         let state = random.map(|random| {
-            let (id, step) = (drawn(&random), Step::Task(String::new()));
-            let state = State { call: call.digest, expires, id, leg, step };
+            let (id, step) = (drawn(&random), CarriedStep::Task(String::new()));
+            let state = CarriedState { call: call.digest, expires, id, leg, step };
             Box::new(Chain { caller: self.holder(), state, random })
         });
         let waiting = Waiting {
@@ -303,12 +304,12 @@ impl<'j, W: World> Judgement<'j, W> {
         missing: Option<&'static str>,
     ) -> Judged {
         let need = matter.pending.need();
-        let approval = Approval {
-            by: need.by.iter().map(Way::word).collect(),
+        let approval = ApprovalDetail {
+            by: need.by.iter().map(ApprovalWay::word).collect(),
             arguments_digest: call.map(|(_, call)| call.arguments_digest()),
             policy_digest: call.map(|(policy, _)| named_digest(&policy.digest)),
             missing,
-            ..Approval::default()
+            ..ApprovalDetail::default()
         };
         self.refused(matter, Reason::ApprovalRequired, Detail::Approval(approval.into()))
     }
@@ -346,15 +347,6 @@ enum Brought {
     No,
     /// A yes.
     Yes(Approved),
-}
-
-impl Matter<'_> {
-    /// The name of what is called, whole: what is approved must be what runs.
-    fn name(&self) -> &str {
-        let kind = self.pending.denial().kind;
-        let called = self.request.call.as_ref().filter(|call| call.kind == kind);
-        called.map_or(self.request.method, |call| call.name)
-    }
 }
 
 /// The body that the server gets. What a client carries for us, and what it answers to us, is not the server's.

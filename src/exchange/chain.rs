@@ -2,7 +2,7 @@
 //! conversation goes on under that approval, and nothing else does.
 
 use crate::approval::call::STATE;
-use crate::approval::state::{State, Step};
+use crate::approval::state::{CarriedState, CarriedStep};
 use crate::json::{Bounds, Duplicates, parse_within, written};
 use crate::rate::table::CallerId;
 use crate::seal::Keys;
@@ -12,7 +12,7 @@ use crate::world::Random;
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
     pub(super) caller: CallerId,
-    pub(super) state: State,
+    pub(super) state: CarriedState,
     pub(super) random: Random,
 }
 
@@ -27,8 +27,9 @@ impl Chain {
             return None;
         }
         let own = members.member(STATE);
-        let step = Step::Chain(own.map(|own| own.raw.to_owned()));
-        let state = State { step, ..self.state.clone() }.seal(keys, self.caller, &self.random)?;
+        let step = CarriedStep::Chain(own.map(|own| own.raw.to_owned()));
+        let state =
+            CarriedState { step, ..self.state.clone() }.seal(keys, self.caller, &self.random)?;
         let sealed = written(&state);
         let at = |raw: &str| (raw.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
         let (start, end, new) = match own {

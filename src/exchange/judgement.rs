@@ -1,10 +1,8 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
-use super::approving::Matter;
 use super::expected::{Asked, Expected, Lists};
-use super::waiting::Waiting;
+use super::judged::{Judged, Matter, Passage};
 use crate::approval::call::Site;
-use crate::ask::Ask;
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
 use crate::enforce::{Enforcer, Governed, Outcome};
@@ -22,24 +20,6 @@ use crate::record::Record;
 use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
 use crate::time::Moment;
 use crate::world::World;
-
-/// What the judgement of a body comes to.
-pub(super) enum Judged {
-    /// It is forwarded; the response is needed for this.
-    Forward(Passage),
-    /// It is answered here.
-    Answer(Reply, Record),
-    /// It waits for an answer from outside; with this body, where that is another than the one that came.
-    Wait(Box<Waiting>, Ask, Option<Vec<u8>>),
-}
-
-/// A request that goes on.
-pub(super) struct Passage {
-    pub(super) expected: Expected,
-    pub(super) record: Record,
-    /// Its body, where that is another than the one that came.
-    pub(super) body: Option<Vec<u8>>,
-}
 
 /// Judging one body.
 pub(super) struct Judgement<'j, W: World> {
@@ -109,7 +89,7 @@ impl<'j, W: World> Judgement<'j, W> {
         self.policy.map_or("", |policy| &policy.name)
     }
 
-    /// The denial of everything that this caller asks for, or that is asked for here.
+    /// Why nothing passes, whatever is asked: no policy governs the place, or the caller has no name where one is required.
     fn rejected(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
@@ -133,7 +113,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Some(enforcer.enforce(governed?))
     }
 
-    /// What only answers the server calls nothing; but who is rejected does not get to answer either.
+    /// A body that only answers the server calls nothing, so it passes. A rejected caller does not get to answer either.
     fn of_answers(&self, name: &str) -> Judged {
         if self.rejected().is_none() {
             return self.passes(name, self.lists(std::iter::empty(), false));

@@ -6,10 +6,10 @@ use super::expected::{Expected, Lists};
 use super::refunds::ids;
 use crate::approval::approver::{Inquiry, Task};
 use crate::approval::state;
-use crate::denial::{Approval, Denial, Detail};
+use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::enforce::Pending;
 use crate::once::{Unusable, Use};
-use crate::policy::approvals::Way;
+use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
@@ -82,7 +82,7 @@ impl Waiting {
         expected.used = by.as_ref().map(|(_, used)| used.id);
         expected.chain = self.chain;
         let id = by.map(|(id, _)| id).unwrap_or_default();
-        let approval = format!("{}:{id}", Way::Approver.word());
+        let approval = format!("{}:{id}", ApprovalWay::Approver.word());
         Left::Forwarded(expected, Record { approval, ..self.allowed })
     }
 
@@ -93,8 +93,8 @@ impl Waiting {
         };
         let keys = ending.config.approvals.keys.as_ref();
         let sealed = self.state.as_ref().zip(keys).and_then(|(carried, keys)| {
-            let step = state::Step::Task(task.written());
-            let state = state::State { step, ..carried.state.clone() };
+            let step = state::CarriedStep::Task(task.written());
+            let state = state::CarriedState { step, ..carried.state.clone() };
             state.seal(keys, carried.caller, &carried.random)
         });
         if let Some(sealed) = sealed {
@@ -104,23 +104,23 @@ impl Waiting {
             return Left::Answered(Reply::input_required(&self.to, None, &sealed), record);
         }
         let Task { id, expires_at, link, .. } = task;
-        let approval = Approval {
-            by: vec![Way::Approver.word()],
+        let approval = ApprovalDetail {
+            by: vec![ApprovalWay::Approver.word()],
             id: Some(id),
             url: link,
             expires_at,
             retry_after: Some(RETRY_MILLIS),
-            ..Approval::default()
+            ..ApprovalDetail::default()
         };
         self.denied_with(Reason::ApprovalPending, Detail::Approval(approval.into()), ending)
     }
 
     pub(super) fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
         let retry = matches!(reason, Reason::ApproverUnavailable | Reason::ApprovalsUnavailable);
-        let approval = Approval {
-            by: vec![Way::Approver.word()],
+        let approval = ApprovalDetail {
+            by: vec![ApprovalWay::Approver.word()],
             retry_after: retry.then_some(RETRY_MILLIS),
-            ..Approval::default()
+            ..ApprovalDetail::default()
         };
         self.denied_with(reason, Detail::Approval(approval.into()), ending)
     }

@@ -7,7 +7,7 @@ use proxy_wasm::types::BufferType;
 use super::calls;
 use super::stream::Stream;
 use crate::exchange::{Exchange, Holds};
-use crate::policy::approvals::Way;
+use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
 
 /// The plugin in one VM.
@@ -39,7 +39,8 @@ impl Root {
                     log::error!("mcp_policy: {problem}");
                     return false;
                 }
-                let users = loaded.config.policies().any(|policy| policy.names_way(Way::User));
+                let users =
+                    loaded.config.policies().any(|policy| policy.names_way(ApprovalWay::User));
                 if let Err(problem) = loaded.config.approvals.unlock(&name, users, read) {
                     log::error!("mcp_policy: {problem}");
                     return false;

@@ -125,9 +125,7 @@ fn policy(
         reader.text(&field);
     }
     let default = fields.take("default");
-    let default = default.map(|field| {
-        reader.word(&field, &[("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)])
-    });
+    let default = default.map(|field| reader.word(&field, &DefaultAction::WORDS));
     let mode = mode(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
@@ -181,9 +179,7 @@ fn listing(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Listing> {
     let Some(field) = fields.take("tools_list") else {
         return Some(Listing::Listed);
     };
-    let words =
-        [("listed", Listing::Listed), ("callable", Listing::Callable), ("all", Listing::All)];
-    reader.word(&field, &words)
+    reader.word(&field, &Listing::WORDS)
 }
 
 fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
@@ -223,7 +219,7 @@ fn has_only_rules(tools: &Value<'_>) -> bool {
 fn mode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Mode> {
     match fields.take("mode") {
         None => Some(Mode::Enforce),
-        Some(field) => reader.word(&field, &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]),
+        Some(field) => reader.word(&field, &Mode::WORDS),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::session::LEAST_SECRET_BYTES;
 
 /// A way by which a call can be approved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ApprovalWay {
     /// By a token that was given beforehand, and that Envoy has verified.
     Token,
     /// By a service that asks somebody.
@@ -14,49 +14,50 @@ pub enum Way {
     User,
 }
 
-impl Way {
-    /// All of them, in the order in which they are tried.
-    pub const ALL: [Way; 3] = [Way::Token, Way::Approver, Way::User];
+impl ApprovalWay {
+    /// The words in policies, answers and records, in the order in which the ways are tried.
+    pub const WORDS: [(&'static str, ApprovalWay); 3] = [
+        ("token", ApprovalWay::Token),
+        ("approver", ApprovalWay::Approver),
+        ("user", ApprovalWay::User),
+    ];
 
-    /// The word in policies, answers and records.
+    /// Its word.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Way::Token => "token",
-            Way::Approver => "approver",
-            Way::User => "user",
-        }
+        let row = ApprovalWay::WORDS.into_iter().find(|(_, way)| *way == self);
+        row.map_or("", |(word, _)| word)
     }
 
     fn bit(self) -> u8 {
         match self {
-            Way::Token => 1,
-            Way::Approver => 2,
-            Way::User => 4,
+            ApprovalWay::Token => 1,
+            ApprovalWay::Approver => 2,
+            ApprovalWay::User => 4,
         }
     }
 }
 
 /// Some of the ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways(u8);
+pub struct ApprovalWays(u8);
 
-impl Ways {
+impl ApprovalWays {
     /// Whether this is one of them.
     #[must_use]
-    pub fn have(self, way: Way) -> bool {
+    pub fn have(self, way: ApprovalWay) -> bool {
         self.0 & way.bit() != 0
     }
 
     /// These, in the order in which they are tried.
-    pub fn iter(self) -> impl Iterator<Item = Way> {
-        Way::ALL.into_iter().filter(move |way| self.have(*way))
+    pub fn iter(self) -> impl Iterator<Item = ApprovalWay> {
+        ApprovalWay::WORDS.into_iter().map(|(_, way)| way).filter(move |way| self.have(*way))
     }
 
     /// These and one more.
     #[must_use]
-    pub fn with(self, way: Way) -> Ways {
-        Ways(self.0 | way.bit())
+    pub fn with(self, way: ApprovalWay) -> ApprovalWays {
+        ApprovalWays(self.0 | way.bit())
     }
 }
 
@@ -64,7 +65,7 @@ impl Ways {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// By whom; nobody can where several entries name nobody in common.
-    pub by: Ways,
+    pub by: ApprovalWays,
     /// How long a question, or what was said to it, holds, in seconds.
     pub expires: u32,
     /// Whether it is for one call; else for any number of identical ones, until it expires.
@@ -76,7 +77,7 @@ impl Need {
     #[must_use]
     pub fn and(self, other: Need) -> Need {
         Need {
-            by: Ways(self.by.0 & other.by.0),
+            by: ApprovalWays(self.by.0 & other.by.0),
             expires: self.expires.min(other.expires),
             once: self.once || other.once,
         }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::approvals::{Approvals, Way};
+use super::approvals::{ApprovalWay, Approvals};
 use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
@@ -125,7 +125,7 @@ impl Policy {
 
     /// Whether any rule asks in this way.
     #[must_use]
-    pub fn names_way(&self, way: Way) -> bool {
+    pub fn names_way(&self, way: ApprovalWay) -> bool {
         self.entries().any(|entry| entry.approval.is_some_and(|need| need.by.have(way)))
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Addressee, Context, sentence};
-use crate::denial::{Approval, Denial, Detail};
+use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::json::written;
 use crate::listing::Cause;
 use crate::mcp::Refusal;
@@ -275,7 +275,7 @@ fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -
 }
 
 impl<'o> ApprovalData<'o> {
-    fn of(approval: &'o Approval) -> ApprovalData<'o> {
+    fn of(approval: &'o ApprovalDetail) -> ApprovalData<'o> {
         ApprovalData {
             by: &approval.by,
             missing: approval.missing,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Approval, Task};
+use super::{GivenApproval, Task};
 use crate::ask::Answer;
 use crate::bounds::MAX_ANSWER_BYTES;
 use crate::json::{Duplicates, Object, Value, parse, written};
@@ -42,7 +42,7 @@ pub enum Progress {
     /// Somebody is thinking.
     Pending(Task),
     /// Somebody said yes.
-    Approved(Approval),
+    Approved(GivenApproval),
     /// Somebody said no.
     Denied,
     /// Nobody said anything, and nobody will.
@@ -137,7 +137,7 @@ fn approval(result: &Value<'_>) -> Option<Progress> {
         Some(text) => Some(u64::try_from(Time::parse(&text)?.first.seconds).ok()?),
     };
     let (id, written) = (text(approval, "id")?, written(value));
-    Some(Progress::Approved(Approval { id, written, until }))
+    Some(Progress::Approved(GivenApproval { id, written, until }))
 }
 
 fn body<'a>(answer: &Answer<'a>, statuses: &[u16]) -> Option<Value<'a>> {

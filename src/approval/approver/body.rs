@@ -48,11 +48,11 @@ pub struct Question {
 }
 
 #[derive(Serialize)]
-struct Body<'q> {
-    subject: Subject<'q>,
-    action: Action<'q>,
-    resource: Resource<'q>,
-    context: Context<'q>,
+struct Evaluation<'q> {
+    subject: AskedSubject<'q>,
+    action: AskedAction<'q>,
+    resource: AskedResource<'q>,
+    context: AskedContext<'q>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<&'q Requestable>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ struct Body<'q> {
 }
 
 #[derive(Serialize)]
-struct Subject<'q> {
+struct AskedSubject<'q> {
     r#type: &'static str,
     id: &'q str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -68,24 +68,24 @@ struct Subject<'q> {
 }
 
 #[derive(Serialize)]
-struct Action<'q> {
+struct AskedAction<'q> {
     name: &'q str,
 }
 
 #[derive(Serialize)]
-struct Resource<'q> {
+struct AskedResource<'q> {
     r#type: &'q str,
     id: &'q str,
-    properties: ResourceProperties<'q>,
+    properties: AskedServer<'q>,
 }
 
 #[derive(Serialize)]
-struct ResourceProperties<'q> {
+struct AskedServer<'q> {
     server: &'q str,
 }
 
 #[derive(Serialize)]
-struct Context<'q> {
+struct AskedContext<'q> {
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'q RawValue>,
     arguments_digest: &'q str,
@@ -107,7 +107,7 @@ struct Client {
 impl Question {
     /// Whether the call may run; by an approval, where there is one.
     pub(super) fn evaluation(&self, approval: Option<&str>) -> String {
-        written(&Body { denial: None, client: None, ..self.body(approval) })
+        written(&Evaluation { denial: None, client: None, ..self.body(approval) })
     }
 
     /// That somebody be asked.
@@ -121,19 +121,19 @@ impl Question {
         key_of(&[&self.call.0, evaluation.as_bytes()])
     }
 
-    fn body<'q>(&'q self, approval: Option<&'q str>) -> Body<'q> {
+    fn body<'q>(&'q self, approval: Option<&'q str>) -> Evaluation<'q> {
         let properties = self.names.iter().map(|(name, value)| (&**name, &**value)).collect();
         // Both were read as JSON, so these are their bytes.
         let raw = |text: Option<&'q str>| text.and_then(|text| serde_json::from_str(text).ok());
-        Body {
-            subject: Subject { r#type: "identity", id: &self.caller, properties },
-            action: Action { name: &self.method },
-            resource: Resource {
+        Evaluation {
+            subject: AskedSubject { r#type: "identity", id: &self.caller, properties },
+            action: AskedAction { name: &self.method },
+            resource: AskedResource {
                 r#type: self.kind,
                 id: &self.name,
-                properties: ResourceProperties { server: &self.server },
+                properties: AskedServer { server: &self.server },
             },
-            context: Context {
+            context: AskedContext {
                 arguments: raw(self.arguments.as_deref()),
                 arguments_digest: &self.arguments_digest,
                 caller_verified: self.verified,

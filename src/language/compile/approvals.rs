@@ -9,7 +9,7 @@ use crate::bounds::{
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader, describe};
-use crate::policy::approvals::{Approvals, Approver, Need, TokenSource, Way, Ways};
+use crate::policy::approvals::{ApprovalWay, ApprovalWays, Approvals, Approver, Need, TokenSource};
 
 /// The environment variables that hold the secrets, unless `approvals.secrets` names others.
 const SECRET: &str = "MCP_POLICY_APPROVAL_SECRET";
@@ -24,7 +24,7 @@ pub(super) fn need(fields: &mut Fields<'_>, asks: bool, reader: &mut Reader) -> 
         let help = "add \"action\": \"require_approval\", or `ask_if` with conditions".to_owned();
         reader.error_with_help(Code::NoEffect, &field.place, message, help);
     }
-    let short = Need { by: Ways::default(), expires: DEFAULT_APPROVAL_SECONDS, once: true };
+    let short = Need { by: ApprovalWays::default(), expires: DEFAULT_APPROVAL_SECONDS, once: true };
     let Value::Object(_) = field.value else {
         return ways(&field, reader).map(|by| Need { by, ..short });
     };
@@ -39,12 +39,12 @@ pub(super) fn need(fields: &mut Fields<'_>, asks: bool, reader: &mut Reader) -> 
     Some(Need { by: by?, expires: expires?, once: once? })
 }
 
-fn ways(field: &Field<'_>, reader: &mut Reader) -> Option<Ways> {
-    let words = Way::ALL.map(|way| (way.word(), way));
+fn ways(field: &Field<'_>, reader: &mut Reader) -> Option<ApprovalWays> {
+    let words = ApprovalWay::WORDS;
     if let Value::String(_) = field.value {
         let way = reader.word(field, &words)?;
         named(way, &field.place, reader);
-        return Some(Ways::default().with(way));
+        return Some(ApprovalWays::default().with(way));
     }
     let Value::Array(items) = field.value else {
         return reader
@@ -56,7 +56,7 @@ fn ways(field: &Field<'_>, reader: &mut Reader) -> Option<Ways> {
         reader.error_with_help(Code::NoEffect, &field.place, message, help);
         return None;
     }
-    let mut ways = Ways::default();
+    let mut ways = ApprovalWays::default();
     for item in reader.list(field) {
         let way = reader.word(&item, &words)?;
         named(way, &item.place, reader);
@@ -66,8 +66,8 @@ fn ways(field: &Field<'_>, reader: &mut Reader) -> Option<Ways> {
 }
 
 /// Notes where an approver is named, so that it can be told if there is none.
-fn named(way: Way, place: &Place, reader: &mut Reader) {
-    if way == Way::Approver && reader.names_approver.is_none() {
+fn named(way: ApprovalWay, place: &Place, reader: &mut Reader) {
+    if way == ApprovalWay::Approver && reader.names_approver.is_none() {
         reader.names_approver = Some(place.clone());
     }
 }

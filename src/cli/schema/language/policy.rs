@@ -1,16 +1,20 @@
 //! A policy, its entries, and their conditions.
 
+use mcp_policy::policy::approvals::ApprovalWay;
+use mcp_policy::policy::entry::{Action, DefaultAction, Listing};
+use mcp_policy::rate::limiter::Mode;
+
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, FieldSpec, KeyKind, ObjectSpec, PLAIN, field};
+use super::{FieldKind, FieldSpec, KeyKind, ObjectSpec, PLAIN, field, words};
 
 /// Who can approve.
-const WAYS: &[&str] = &["token", "approver", "user"];
+const WAYS: FieldKind = FieldKind::Words(&words(&ApprovalWay::WORDS));
 
 /// What entries of every section have.
 const ENTRY: &[FieldSpec] = &[
     field(
         "action",
-        FieldKind::Words(&["allow", "deny", "require_approval"]),
+        FieldKind::Words(&words(&Action::WORDS)),
         Default(r#""allow""#),
         "What the entry does before anything else is looked at.",
         r#""deny""#,
@@ -24,7 +28,7 @@ const ENTRY: &[FieldSpec] = &[
     ),
     field(
         "mode",
-        FieldKind::Words(&["enforce", "shadow"]),
+        FieldKind::Words(&words(&Mode::WORDS)),
         Default(r#""enforce""#),
         "`shadow`: what this entry denies is recorded, and passes.",
         r#""shadow""#,
@@ -52,11 +56,7 @@ const ENTRY: &[FieldSpec] = &[
     ),
     field(
         "approval",
-        FieldKind::Either(&[
-            FieldKind::Words(WAYS),
-            FieldKind::List(&FieldKind::Words(WAYS)),
-            FieldKind::Object("approval"),
-        ]),
+        FieldKind::Either(&[WAYS, FieldKind::List(&WAYS), FieldKind::Object("approval")]),
         Optional,
         "Who can approve a call that the entry asks about, by `action` or `ask_if`; any one of them is enough. Where it is left out, nobody can, and such a call is denied.",
         r#""user""#,
@@ -106,14 +106,14 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "default",
-                FieldKind::Words(&["allow", "deny"]),
+                FieldKind::Words(&words(&DefaultAction::WORDS)),
                 Optional,
                 "What becomes of tools that no entry lists. Required, unless every entry of `tools` has `rules` and nothing else; then it is `allow`.",
                 r#""deny""#,
             ),
             field(
                 "mode",
-                FieldKind::Words(&["enforce", "shadow"]),
+                FieldKind::Words(&words(&Mode::WORDS)),
                 Default(r#""enforce""#),
                 "`shadow`: decide, count and record what would be denied, but let the call pass. Malformed requests are refused even so.",
                 r#""shadow""#,
@@ -127,7 +127,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "tools_list",
-                FieldKind::Words(&["listed", "callable", "all"]),
+                FieldKind::Words(&words(&Listing::WORDS)),
                 Default(r#""listed""#),
                 "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
                 r#""callable""#,
@@ -193,7 +193,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             field(
                 "default",
                 FieldKind::Either(&[
-                    FieldKind::Words(&["allow", "deny"]),
+                    FieldKind::Words(&words(&DefaultAction::WORDS)),
                     FieldKind::Object("entry"),
                 ]),
                 Default(r#""allow""#),
@@ -296,10 +296,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         fields: &[
             field(
                 "by",
-                FieldKind::Either(&[
-                    FieldKind::Words(WAYS),
-                    FieldKind::List(&FieldKind::Words(WAYS)),
-                ]),
+                FieldKind::Either(&[WAYS, FieldKind::List(&WAYS)]),
                 Required,
                 "`token`: an approval that was given beforehand, in a token that Envoy has verified. `approver`: a service that asks somebody. `user`: the user at the agent, whom the agent's own program asks; that is a confirmation, and no second person.",
                 r#"["token", "user"]"#,
