@@ -27,7 +27,7 @@ pub struct Question<'q> {
 #[derive(Serialize)]
 struct Evaluation<'q> {
     subject: Entity<'q>,
-    action: Action<'q>,
+    action: EvaluationAction<'q>,
     resource: Entity<'q>,
 }
 
@@ -38,7 +38,7 @@ struct Entity<'q> {
 }
 
 #[derive(Serialize)]
-struct Action<'q> {
+struct EvaluationAction<'q> {
     name: &'q str,
 }
 
@@ -48,7 +48,7 @@ impl Question<'_> {
     pub fn ask(&self, id: AskId, approver: &Approver) -> Ask {
         let evaluation = Evaluation {
             subject: Entity { r#type: "identity", id: self.caller },
-            action: Action { name: self.method },
+            action: EvaluationAction { name: self.method },
             resource: Entity { r#type: self.kind, id: self.name },
         };
         Ask {

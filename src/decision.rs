@@ -13,9 +13,9 @@ use crate::matcher::path::Path;
 use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
-use crate::policy::compiled::{Action, Amount, Default, Entry, Listing, Policy};
+use crate::policy::compiled::{Action, Amount, DefaultAction, Entry, Listing, Policy};
 use crate::policy::section::Section;
-use crate::rate::limiter::Force;
+use crate::rate::limiter::Mode;
 use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::witness::{Told, Witness};
@@ -49,7 +49,7 @@ impl<'p, 'v> Matched<'p, 'v> {
         let name = call.exact.as_deref();
         let entries = name.into_iter().flat_map(|name| section.entries_for(name)).collect();
         // A policy in shadow waits for nobody.
-        let asks = policy.approver.is_some() && policy.force == Force::Enforced;
+        let asks = policy.approver.is_some() && policy.mode == Mode::Enforce;
         Some(Matched { call, section, entries, asks })
     }
 
@@ -102,7 +102,7 @@ pub fn decide<W: Witness>(
         witness.hear(&Told::Met(entry));
     }
     for entry in &matched.entries {
-        if decision.note(entry.force, case.by_entry(entry)) && !W::HEARS_ALL {
+        if decision.note(entry.mode, case.by_entry(entry)) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -112,10 +112,10 @@ pub fn decide<W: Witness>(
         }
         let denial = Denial::by(entry.action_rule, matched.call.kind, Reason::ApprovalRequired);
         witness.hear(&Told::Acted(entry, Some(&denial)));
-        if matched.asks && entry.force == Force::Enforced {
+        if matched.asks && entry.mode == Mode::Enforce {
             // One approval is for the call, however many entries ask for it.
             decision.owed.get_or_insert(denial);
-        } else if decision.note(entry.force, Some(denial)) && !W::HEARS_ALL {
+        } else if decision.note(entry.mode, Some(denial)) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -134,7 +134,7 @@ pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> D
     for entry in &matched.entries {
         witness.hear(&Told::Met(entry));
         let denial = always(matched.section.kind, entry, witness);
-        if decision.note(Force::Enforced, denial) && !W::HEARS_ALL {
+        if decision.note(Mode::Enforce, denial) && !W::HEARS_ALL {
             return decision;
         }
     }
@@ -144,8 +144,7 @@ pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> D
 /// Whether a list shows what this names.
 #[must_use]
 pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
-    let Some(section) = policy.section(call.kind).filter(|_| policy.force == Force::Enforced)
-    else {
+    let Some(section) = policy.section(call.kind).filter(|_| policy.mode == Mode::Enforce) else {
         return true;
     };
     let Ok(name) = readable(section, call) else {
@@ -156,7 +155,7 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
     let listed = || section.entries_for(name).any(Entry::lists);
     match by_name(section, call, name, listed).map(|denial| denial.reason) {
         Some(Reason::NameNotExact) => match policy.listing {
-            Listing::Listed => section.default == Default::Allow,
+            Listing::Listed => section.default == DefaultAction::Allow,
             Listing::Callable => false,
             Listing::All => true,
         },
@@ -184,7 +183,7 @@ fn by_name(
     has_entry: impl Fn() -> bool,
 ) -> Option<Denial> {
     let (kind, relaxed) = (section.kind, call.relaxed.as_deref());
-    let listed = || section.default == Default::Allow || has_entry();
+    let listed = || section.default == DefaultAction::Allow || has_entry();
     // As a server answers for what it does not have, where the policy lets names through that it might have.
     let hides = |rule| {
         let detail = if listed() { Detail::None } else { unlisted::of(section, name, relaxed) };
@@ -204,7 +203,7 @@ fn by_name(
 
 /// The denial by an entry that comes whatever the arguments and counts are.
 fn always<W: Witness>(kind: Kind, entry: &Entry, witness: &W) -> Option<Denial> {
-    if entry.force == Force::Shadow {
+    if entry.mode == Mode::Shadow {
         return None;
     }
     let mut first =
@@ -279,17 +278,17 @@ pub fn has_ambiguous_argument(
 
 impl Decision {
     /// Takes note of a denial; true if it ends the decision. The first one stays.
-    pub fn note(&mut self, force: Force, denial: Option<Denial>) -> bool {
+    pub fn note(&mut self, mode: Mode, denial: Option<Denial>) -> bool {
         let Some(denial) = denial else { return false };
-        match force {
-            Force::Enforced => {
+        match mode {
+            Mode::Enforce => {
                 self.denial.get_or_insert(denial);
             }
-            Force::Shadow if self.denial.is_none() => {
+            Mode::Shadow if self.denial.is_none() => {
                 self.would_deny.get_or_insert(denial);
             }
-            Force::Shadow => {}
+            Mode::Shadow => {}
         }
-        force == Force::Enforced
+        mode == Mode::Enforce
     }
 }

@@ -17,12 +17,12 @@ use crate::policy::compiled::{
     Condition, Config, Entry, Limit, NamedCounter, Policy, Scope, Subject,
 };
 use crate::policy::settings::OnError;
-use crate::rate::limiter::{Charge, Force, Limiter, Overrun, Refused};
+use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::time::Moment;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use due::{Due, amount, join};
+use due::{DueCharge, amount, join};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -79,10 +79,10 @@ impl<'p, 'v> Governed<'p, 'v> {
         let meets = |entry: &&Entry| {
             let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
             let counts = entry.limits.iter().any(|limit| counts(limit.counter));
-            entry.force == Force::Enforced && (counts || checks.any(reads))
+            entry.mode == Mode::Enforce && (counts || checks.any(reads))
         };
         caller.is_ambiguous()
-            && policy.force == Force::Enforced
+            && policy.mode == Mode::Enforce
             && self.calls.iter().any(|matched| {
                 let tool = matched.call().kind == Kind::Tool;
                 let mut for_all = policy.all_limits.iter().filter(|_| tool);
@@ -122,8 +122,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         } else {
             self.outcome(governed)
         };
-        let outcome = match (outcome, self.policy.force) {
-            (Outcome::Denied(denial), Force::Shadow) => {
+        let outcome = match (outcome, self.policy.mode) {
+            (Outcome::Denied(denial), Mode::Shadow) => {
                 Outcome::Permitted(Permit::uncounted(), Some(denial))
             }
             (outcome, _) => outcome,
@@ -214,7 +214,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                     (Err(CounterUnread), OnError::Allow) => None,
                 };
                 self.witness.hear(&Told::Checked(entry, check, denial.as_ref()));
-                if decision.note(entry.force, denial) && !W::HEARS_ALL {
+                if decision.note(entry.mode, denial) && !W::HEARS_ALL {
                     return;
                 }
             }
@@ -222,7 +222,11 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     /// What the call counts, in the order of the policy. An amount that cannot be counted denies.
-    fn dues<'d>(&self, governed: &'d Governed<'_, '_>, decision: &mut Decision) -> Vec<Due<'d>>
+    fn dues<'d>(
+        &self,
+        governed: &'d Governed<'_, '_>,
+        decision: &mut Decision,
+    ) -> Vec<DueCharge<'d>>
     where
         'e: 'd,
     {
@@ -234,13 +238,13 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let limits = self.policy.all_limits.iter();
             limits.map(move |limit| (matched.call(), None, limit))
         });
-        let mut dues: Vec<Due<'d>> = Vec::new();
+        let mut dues: Vec<DueCharge<'d>> = Vec::new();
         let terms = |decode| Terms { decode, work: self.work, now: self.now.wall };
         for (call, entry, limit) in of_entries.chain(of_all) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
             };
-            let force = entry.map_or(Force::Enforced, |entry| entry.force);
+            let mode = entry.map_or(Mode::Enforce, |entry| entry.mode);
             let decode = entry.map_or(Decode::Unsaid, |entry| entry.decode);
             let kind = call.kind;
             let amount = amount(&limit.amount, call.arguments, terms(decode));
@@ -249,13 +253,13 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                 Ok(amount) => {
                     let account = self.caller.counted_as(named.scope);
                     let (counter, max) = (named.counter, limit.ceiling());
-                    let charge = Charge { counter, account, amount, max, force };
-                    join(&mut dues, Due { kind, limit, charge, refund: limit.refund });
+                    let charge = Charge { counter, account, amount, max, mode };
+                    join(&mut dues, DueCharge { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {
                     let reason = Reason::InvalidIncrement;
                     let denial = Denial { detail, ..Denial::by(limit.rule, kind, reason) };
-                    if decision.note(force, Some(denial)) && !W::HEARS_ALL {
+                    if decision.note(mode, Some(denial)) && !W::HEARS_ALL {
                         return Vec::new();
                     }
                 }
@@ -271,10 +275,10 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         named: &NamedCounter,
         amount: &Result<Micros, Detail>,
     ) {
-        self.witness.hear(&Told::Due(&witness::Due { entry, limit, named, amount }));
+        self.witness.hear(&Told::Due(&witness::DueLimit { entry, limit, named, amount }));
     }
 
-    fn reserve(&self, dues: &[Due<'_>], would_deny: Option<Denial>) -> Outcome {
+    fn reserve(&self, dues: &[DueCharge<'_>], would_deny: Option<Denial>) -> Outcome {
         let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {

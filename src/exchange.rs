@@ -36,8 +36,8 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 
 use arrival::{Route, route};
 use expected::{Expected, Lists};
-use hold::{Due, Hold, NOT_HELD, Wait};
-use judgement::{Judgement, Verdict};
+use hold::{Hold, NOT_HELD, Overdue, Wait};
+use judgement::{Judged, Judgement};
 use state::{Early, State};
 
 /// What a response must not be encoded for: events and lists have to be read.
@@ -137,7 +137,7 @@ impl Exchange {
         }
         let admission = admit(headers, follows, config.requests.max_body_bytes)?;
         let caller = self.identify(&facts, world, known, step)?;
-        let turned_away = config.callers.required && caller.is_anonymous();
+        let rejected = config.callers.required && caller.is_anonymous();
         step.edits.extend(controls(headers).map(|name| HeaderEdit::Remove(name.into())));
         match admission {
             Admission::Judge(_) if follows == Follows::Nothing => {
@@ -146,7 +146,7 @@ impl Exchange {
             Admission::Judge(head) => Ok(self.collect(world, head, Box::new(caller), step)),
             // A browser asks before it shows any credential.
             Admission::Preflight => Ok(self.pass(Lists::None, step)),
-            Admission::Stream | Admission::End if turned_away => {
+            Admission::Stream | Admission::End if rejected => {
                 Err(Refusal::new(Reason::IdentityRequired, ""))
             }
             Admission::End => Ok(self.pass(Lists::None, step)),
@@ -262,9 +262,9 @@ impl Exchange {
             };
         }
         match self.hold.tick(world) {
-            Due::Nothing => Flow::Pause,
-            Due::Release => Flow::Continue,
-            Due::Refuse => {
+            Overdue::Nothing => Flow::Pause,
+            Overdue::Release => Flow::Continue,
+            Overdue::Refuse => {
                 step.complain(NOT_HELD);
                 self.refuse(Refusal::new(Reason::HeadersNotHeld, ""), step)
             }
@@ -335,15 +335,15 @@ impl Exchange {
         };
         let judged = Judgement::new(&self.config, self.policy(), &head, *caller, world, now);
         match judged.of_body(&body) {
-            Ok(Verdict::Forward(expected, record)) => {
+            Ok(Judged::Forward(expected, record)) => {
                 step.record = Some(record);
                 self.forward(world, expected, early, step)
             }
-            Ok(Verdict::Answer(reply, record)) => {
+            Ok(Judged::Answer(reply, record)) => {
                 step.record = Some(record);
                 Flow::Reply(reply)
             }
-            Ok(Verdict::Wait(waiting, ask)) => {
+            Ok(Judged::Wait(waiting, ask)) => {
                 step.asks.push(ask);
                 self.state = State::Waiting { waiting, early };
                 Flow::Pause

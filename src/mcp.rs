@@ -19,7 +19,7 @@ use crate::reason::Reason;
 /// The method that calls a tool.
 pub const TOOLS_CALL: &str = "tools/call";
 
-/// A request that the strict front door does not let in.
+/// A request that the strict front door refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.

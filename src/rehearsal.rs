@@ -24,16 +24,16 @@ use crate::policy::callers::Peer;
 use crate::policy::compiled::{Config, NamedCounter, Policy};
 use crate::policy::sessions::Sessions;
 use crate::policy::settings::HoldHeaders;
-use crate::rate::limiter::{Charge, Force, Limiter};
+use crate::rate::limiter::{Charge, Limiter, Mode};
 use crate::rate::memory::MemoryStore;
 use crate::time::UnixMillis;
 use crate::witness::Witness;
 use crate::world::World;
-use names::{GRANT, Name};
+use names::{CallerName, GRANT};
 
 /// A configuration with its counters.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct Simulator {
     /// The configuration, changed so that callers can be named and sessions need no seal.
     pub config: Rc<Config>,
     /// What has been counted.
@@ -42,26 +42,26 @@ pub struct Stage {
 
 /// One request as the filter would see it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct SimulatedRequest {
     /// The JSON-RPC message.
     pub body: String,
     /// Who calls, by which names. One whom neither `grant` nor a header names is anonymous.
-    pub names: Vec<Name>,
+    pub names: Vec<CallerName>,
     /// The MCP session.
     pub session: Option<String>,
     /// Where it goes.
-    pub target: Target,
+    pub target: Destination,
     /// Further headers, their names in lower case.
     pub headers: Vec<(String, String)>,
     /// When.
     pub at: UnixMillis,
     /// What the server answers, if it is asked.
-    pub response: Response,
+    pub response: SimulatedResponse,
 }
 
 /// Where a request goes, for bindings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
+pub struct Destination {
     /// The host; `localhost` by default.
     pub host: Option<String>,
     /// The path; by default the first of `requests.paths`, or `/mcp`.
@@ -72,7 +72,7 @@ pub struct Target {
 
 /// What the server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Response {
+pub enum SimulatedResponse {
     /// A result.
     Result,
     /// An error, so that what counts successes only is given back.
@@ -104,27 +104,27 @@ pub struct Verdict {
     pub message: Option<String>,
 }
 
-impl Stage {
+impl Simulator {
     /// A stage on which nothing has been counted.
     #[must_use]
-    pub fn new(mut config: Config) -> Stage {
+    pub fn new(mut config: Config) -> Simulator {
         names::prepend(&mut config.callers);
         if matches!(config.sessions, Sessions::Pinned(_)) {
             // A session id here is the one that the seal would hold.
             config.sessions = Sessions::Trusted;
         }
-        Stage { config: Rc::new(config), store: MemoryStore::default() }
+        Simulator { config: Rc::new(config), store: MemoryStore::default() }
     }
 
     /// The same stage, with nothing counted.
     #[must_use]
-    pub fn afresh(&self) -> Stage {
-        Stage { config: Rc::clone(&self.config), store: MemoryStore::default() }
+    pub fn afresh(&self) -> Simulator {
+        Simulator { config: Rc::clone(&self.config), store: MemoryStore::default() }
     }
 
     /// The policy that governs a request; `None` where none does, or the front door refuses it.
     #[must_use]
-    pub fn policy_for(&self, request: &Request) -> Option<&Policy> {
+    pub fn policy_for(&self, request: &SimulatedRequest) -> Option<&Policy> {
         self.policy_named(&self.clone().send(request).policy)
     }
 
@@ -136,14 +136,14 @@ impl Stage {
 
     /// Sends a request, and what the server answers if it is forwarded.
     #[must_use]
-    pub fn send(&self, request: &Request) -> Verdict {
+    pub fn send(&self, request: &SimulatedRequest) -> Verdict {
         self.send_before(request, &())
     }
 
     /// The same, while somebody listens.
     #[must_use]
-    pub fn send_before<W: Witness>(&self, request: &Request, witness: &W) -> Verdict {
-        let world = Seen { stage: self, request, witness };
+    pub fn send_before<W: Witness>(&self, request: &SimulatedRequest, witness: &W) -> Verdict {
+        let world = Seen { simulator: self, request, witness };
         let holds = Rc::new(Holds::new(HoldHeaders::Always));
         let mut exchange = Exchange::new(Rc::clone(&self.config), holds);
         let place = self.config.doors.example();
@@ -179,7 +179,7 @@ impl Stage {
     pub fn preset(
         &self,
         counter: &NamedCounter,
-        request: &Request,
+        request: &SimulatedRequest,
         amount: Micros,
     ) -> Result<(), Refusal> {
         let charge = Charge {
@@ -187,7 +187,7 @@ impl Stage {
             account: self.caller(request)?.counted_as(counter.scope),
             amount,
             max: None,
-            force: Force::Enforced,
+            mode: Mode::Enforce,
         };
         // Without a maximum only a broken store refuses, and this one is in memory.
         let _ = self.limiter().reserve(&[charge], request.at);
@@ -198,11 +198,11 @@ impl Stage {
     ///
     /// # Errors
     /// The refusal of one whose names cannot be read.
-    pub fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
+    pub fn caller(&self, request: &SimulatedRequest) -> Result<Caller, Refusal> {
         let sent = request.headers(None);
         let headers = borrowed(&sent);
         let facts = Facts::of(&headers, &self.config.headers);
-        let world = Seen { stage: self, request, witness: &() };
+        let world = Seen { simulator: self, request, witness: &() };
         let caller = Caller::read(&self.config, &facts, &world)?;
         let session = facts.session.value("mcp-session-id")?;
         Ok(caller.in_session(&self.config.sessions, session))
@@ -215,24 +215,24 @@ impl Stage {
     }
 }
 
-impl Request {
+impl SimulatedRequest {
     /// A request by an anonymous caller, that the server answers with a result.
     #[must_use]
-    pub fn new(body: String, at: UnixMillis) -> Request {
-        Request {
+    pub fn new(body: String, at: UnixMillis) -> SimulatedRequest {
+        SimulatedRequest {
             body,
             names: Vec::new(),
             session: None,
-            target: Target::default(),
+            target: Destination::default(),
             headers: Vec::new(),
             at,
-            response: Response::Result,
+            response: SimulatedResponse::Result,
         }
     }
 
     /// The same, called by this one.
     #[must_use]
-    pub fn by(mut self, caller: Option<String>) -> Request {
+    pub fn by(mut self, caller: Option<String>) -> SimulatedRequest {
         self.names.extend(caller.map(|name| (GRANT.to_owned(), Value::String(name.into()))));
         self
     }
@@ -308,8 +308,8 @@ impl Verdict {
 
 /// What an exchange sees of the stage.
 struct Seen<'w, W> {
-    stage: &'w Stage,
-    request: &'w Request,
+    simulator: &'w Simulator,
+    request: &'w SimulatedRequest,
     witness: &'w W,
 }
 
@@ -326,11 +326,11 @@ impl<W: Witness> World for Seen<'_, W> {
     }
 
     fn store(&self) -> &MemoryStore {
-        &self.stage.store
+        &self.simulator.store
     }
 
     fn claim(&self, payload: &str, path: &[Box<str>]) -> Option<Value<'static>> {
-        names::claim(&self.stage.config.callers, &self.request.names, payload, path)
+        names::claim(&self.simulator.config.callers, &self.request.names, payload, path)
     }
 
     fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
@@ -354,8 +354,8 @@ impl<W: Witness> World for Seen<'_, W> {
 
     fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
         let status: &[u8] = match self.request.response {
-            Response::Result => b"200",
-            Response::Error => b"500",
+            SimulatedResponse::Result => b"200",
+            SimulatedResponse::Error => b"500",
         };
         read(&[(b":status", status)])
     }

@@ -11,7 +11,7 @@ use crate::json::pointer::escaped;
 use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::diagnostic::{Diagnostic, Severity};
-use crate::policy::lint::fit::{Tool, fit};
+use crate::policy::lint::fit::{ToolSchema, fit};
 use crate::policy::lint::renewal::renewal;
 use spans::Spans;
 
@@ -26,7 +26,7 @@ pub enum Syntax {
 
 /// A document that was read as text.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceText {
     /// The name of the file, for messages.
     pub name: String,
     /// Its text.
@@ -63,27 +63,27 @@ impl Syntax {
     }
 }
 
-impl Source {
+impl SourceText {
     /// Takes the bytes of a file as text.
     ///
     /// # Errors
     /// The problem, if they are not text in UTF-8.
-    pub fn new(name: &str, bytes: Vec<u8>) -> Result<Source, Box<Problem>> {
+    pub fn new(name: &str, bytes: Vec<u8>) -> Result<SourceText, Box<Problem>> {
         if let Some(problem) = fault::binary(&bytes) {
             return Err(problem);
         }
         let syntax = Syntax::of(name, &bytes);
         match String::from_utf8(bytes) {
             Ok(text) if text.trim().is_empty() => Err(fault::empty(&text)),
-            Ok(text) => Ok(Source { name: name.to_owned(), text, syntax }),
+            Ok(text) => Ok(SourceText { name: name.to_owned(), text, syntax }),
             Err(error) => Err(fault::not_utf_8(error.as_bytes(), error.utf8_error().valid_up_to())),
         }
     }
 
     /// A stand-in for a file that is not text.
     #[must_use]
-    pub fn not_text(name: &str) -> Source {
-        Source { name: name.to_owned(), text: String::new(), syntax: Syntax::Json }
+    pub fn not_text(name: &str) -> SourceText {
+        SourceText { name: name.to_owned(), text: String::new(), syntax: Syntax::Json }
     }
 
     /// Reads the text. Duplicate keys are kept, for the reader of the document to report.
@@ -125,7 +125,7 @@ impl Source {
     #[must_use]
     pub fn compile_for(
         &self,
-        tools: &[Tool<'_>],
+        tools: &[ToolSchema<'_>],
         policy: Option<&str>,
     ) -> (Option<Config>, Vec<Problem>) {
         let (config, mut problems) = self.compile();

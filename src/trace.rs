@@ -14,10 +14,10 @@ use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::policy::compiled::{Action, Check, Config, Entry, Limit, Policy, Scope, Subject};
 use crate::policy::rules::{RuleId, RuleKind};
-use crate::rate::limiter::{Charge, Force, Refused, Weighed};
+use crate::rate::limiter::{Charge, Mode, Refused, Weighed};
 use crate::reason::Reason;
 use crate::rehearsal::body::asked;
-use crate::rehearsal::{Request, Stage, Verdict};
+use crate::rehearsal::{SimulatedRequest, Simulator, Verdict};
 use crate::time::UnixMillis;
 use crate::witness::{self, CounterUnread, Told, Witness};
 use words::{found, shown_or_nothing};
@@ -28,12 +28,12 @@ pub struct Trace {
     /// The name of the tool that is called, else the method with what it names.
     pub call: String,
     /// The rules.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<TracedRule>,
 }
 
 /// One rule of the policy and what it says of the call.
 #[derive(Clone, Debug, Serialize)]
-pub struct Rule {
+pub struct TracedRule {
     /// JSON Pointer into the policy.
     pub rule: String,
     /// Its line in the document, from 1; filled in by who knows the text.
@@ -54,10 +54,10 @@ pub struct Rule {
     pub reason: Option<&'static str>,
     /// Its conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Compared>,
+    pub conditions: Vec<TracedCondition>,
     /// Its count.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<Counted>,
+    pub count: Option<TracedCount>,
     /// Its place within its entry or section, such as `require[0]`; of an entry its key.
     #[serde(skip)]
     pub label: String,
@@ -68,7 +68,7 @@ pub struct Rule {
 
 /// A condition, and what it was compared with.
 #[derive(Clone, Debug, Serialize)]
-pub struct Compared {
+pub struct TracedCondition {
     /// The path of the argument, name or header, or the name of the counter.
     pub path: String,
     /// The operator.
@@ -86,7 +86,7 @@ pub struct Compared {
 
 /// A limit, and what was counted before the call.
 #[derive(Clone, Debug, Serialize)]
-pub struct Counted {
+pub struct TracedCount {
     /// The name of the counter.
     pub counter: String,
     /// `grant`, `session`, `global`, `address`, or a key of `identity.keys`.
@@ -110,11 +110,12 @@ pub struct Counted {
     pub retry_after_ms: Option<u64>,
 }
 
-/// Sends a request, and writes down every rule that it meets: none where it is let in or turned away before any rule.
+/// Sends a request, and writes down every rule that it meets: none where it is admitted or rejected before any rule.
 #[must_use]
-pub fn trace(stage: &Stage, request: &Request) -> (Verdict, Trace) {
-    let listener = Listener { config: &stage.config, at: request.at, heard: RefCell::default() };
-    let verdict = stage.send_before(request, &listener);
+pub fn trace(simulator: &Simulator, request: &SimulatedRequest) -> (Verdict, Trace) {
+    let listener =
+        Listener { config: &simulator.config, at: request.at, heard: RefCell::default() };
+    let verdict = simulator.send_before(request, &listener);
     let rules = listener.heard.into_inner().rules;
     (verdict, Trace { call: asked(&request.body), rules })
 }
@@ -129,9 +130,9 @@ struct Listener<'c> {
 #[derive(Default)]
 struct Heard<'c> {
     policy: Option<&'c Policy>,
-    rules: Vec<Rule>,
+    rules: Vec<TracedRule>,
     /// The conditions of the check that is being judged.
-    compared: Vec<Compared>,
+    compared: Vec<TracedCondition>,
     /// The rules of checks among `rules`, of the call that is being judged: one that is judged again keeps its place.
     checks: Vec<(RuleId, RuleId, usize)>,
     /// The limits among `rules`, by their counters.
@@ -168,9 +169,9 @@ impl<'c> Heard<'c> {
         self.limits.clear();
     }
 
-    fn rule(&self, rule: RuleId, kind: &'static str) -> Rule {
+    fn rule(&self, rule: RuleId, kind: &'static str) -> TracedRule {
         let row = self.policy.and_then(|policy| policy.rules.get(rule));
-        Rule {
+        TracedRule {
             rule: row.map_or("", |row| &row.pointer).to_owned(),
             line: None,
             entry: None,
@@ -185,9 +186,9 @@ impl<'c> Heard<'c> {
         }
     }
 
-    fn of_entry(&self, entry: &Entry, rule: Rule) -> Rule {
+    fn of_entry(&self, entry: &Entry, rule: TracedRule) -> TracedRule {
         let key = self.policy.map_or("", |policy| policy.rules.label(entry.rule));
-        Rule { entry: Some(key.to_owned()), shadow: entry.force == Force::Shadow, ..rule }
+        TracedRule { entry: Some(key.to_owned()), shadow: entry.mode == Mode::Shadow, ..rule }
     }
 
     fn named(&mut self, denial: &Denial) {
@@ -223,7 +224,7 @@ impl<'c> Heard<'c> {
             Some(_) | None => "rule",
         };
         let conditions = std::mem::take(&mut self.compared);
-        let rule = Rule { conditions, ..denied(self.rule(check.rule, kind), denial) };
+        let rule = TracedRule { conditions, ..denied(self.rule(check.rule, kind), denial) };
         let rule = self.of_entry(entry, rule);
         let judged =
             self.checks.iter().find(|(of, known, _)| (*of, *known) == (entry.rule, check.rule));
@@ -236,7 +237,7 @@ impl<'c> Heard<'c> {
         }
     }
 
-    fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> Compared {
+    fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> TracedCondition {
         let witness::Compared { call, condition, terms, value, used, truth, .. } = compared;
         let apart = terms.work.copied();
         let (path, found) = match &condition.subject {
@@ -274,12 +275,12 @@ impl<'c> Heard<'c> {
             _ => None,
         };
         let found = if found.is_empty() { blocked.into_iter().collect() } else { found };
-        Compared { path, op, value, found, outcome, expected }
+        TracedCondition { path, op, value, found, outcome, expected }
     }
 
-    fn due(&mut self, config: &Config, at: UnixMillis, due: &witness::Due<'_>) {
-        let witness::Due { entry, limit, named, amount } = due;
-        let mut counted = Counted {
+    fn due(&mut self, config: &Config, at: UnixMillis, due: &witness::DueLimit<'_>) {
+        let witness::DueLimit { entry, limit, named, amount } = due;
+        let mut counted = TracedCount {
             counter: named.name.to_string(),
             scope: scope(config, named.scope),
             used: None,
@@ -331,9 +332,9 @@ impl<'c> Heard<'c> {
     }
 }
 
-fn denied(rule: Rule, denial: Option<&Denial>) -> Rule {
+fn denied(rule: TracedRule, denial: Option<&Denial>) -> TracedRule {
     let reason = denial.map(|denial| denial.reason.label());
-    Rule { denies: denial.is_some(), reason, ..rule }
+    TracedRule { denies: denial.is_some(), reason, ..rule }
 }
 
 fn scope(config: &Config, scope: Scope) -> String {

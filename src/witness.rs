@@ -41,7 +41,7 @@ pub enum Told<'t> {
     /// A check was judged. One that reads counters may be judged twice: by the call alone, and then by the counts too.
     Checked(&'t Entry, &'t Check, Option<&'t Denial>),
     /// A limit is due.
-    Due(&'t Due<'t>),
+    Due(&'t DueLimit<'t>),
     /// What a call would count on one counter was weighed: the charge, the limit that answers for it, and what it comes to. Only told to
     /// a witness that hears all.
     Weighed(&'t Charge, &'t Limit, &'t Result<Weighed, Refused>),
@@ -70,7 +70,7 @@ pub struct Compared<'t> {
 
 /// A limit that a call has to meet.
 #[derive(Debug)]
-pub struct Due<'t> {
+pub struct DueLimit<'t> {
     /// The entry that it stands in; none for those of every tool.
     pub entry: Option<&'t Entry>,
     /// The limit.

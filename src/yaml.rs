@@ -14,7 +14,7 @@ use crate::json::{Duplicates, Member, Object, Value, parse};
 
 /// Why a text is not a YAML document that is read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct YamlFault {
     /// Line, from 1.
     pub line: usize,
     /// Column, from 1, in characters.
@@ -23,7 +23,7 @@ pub struct Fault {
     pub message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for YamlFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} at line {}, column {}", self.message, self.line, self.column)
     }
@@ -32,8 +32,8 @@ impl fmt::Display for Fault {
 /// Reads exactly one YAML document. Duplicate keys are kept, for the reader of policies to report.
 ///
 /// # Errors
-/// A [`Fault`] where the text is not YAML, or is more than a policy needs.
-pub fn read(text: &str) -> Result<Value<'static>, Fault> {
+/// A [`YamlFault`] where the text is not YAML, or is more than a policy needs.
+pub fn read(text: &str) -> Result<Value<'static>, YamlFault> {
     let mut events = Events { parser: Parser::new_from_str(text), values_left: MAX_VALUES };
     let mut document = None;
     loop {
@@ -61,13 +61,15 @@ struct Events<'t> {
 }
 
 impl<'t> Events<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), Fault> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), YamlFault> {
         match self.parser.next() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(scan_fault(&error)),
-            None => {
-                Err(Fault { line: 1, column: 1, message: "the document does not end".to_owned() })
-            }
+            None => Err(YamlFault {
+                line: 1,
+                column: 1,
+                message: "the document does not end".to_owned(),
+            }),
         }
     }
 
@@ -76,7 +78,7 @@ impl<'t> Events<'t> {
         event: Event<'t>,
         span: &Span,
         depth: usize,
-    ) -> Result<Value<'static>, Fault> {
+    ) -> Result<Value<'static>, YamlFault> {
         let Some(values_left) = self.values_left.checked_sub(1) else {
             return Err(fault(span, "too many values"));
         };
@@ -100,7 +102,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn sequence(&mut self, depth: usize) -> Result<Value<'static>, Fault> {
+    fn sequence(&mut self, depth: usize) -> Result<Value<'static>, YamlFault> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -111,7 +113,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Value<'static>, Fault> {
+    fn mapping(&mut self, depth: usize) -> Result<Value<'static>, YamlFault> {
         let mut object = Object::default();
         loop {
             let (event, span) = self.next()?;
@@ -131,7 +133,7 @@ impl<'t> Events<'t> {
 
 /// The YAML 1.2 core schema, with numbers as in JSON. What the core schema would read as another number is an error: a
 /// quota that one reader takes for 8 and another for 10 is none.
-fn plain(text: &str, span: &Span) -> Result<Value<'static>, Fault> {
+fn plain(text: &str, span: &Span) -> Result<Value<'static>, YamlFault> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
         "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
@@ -171,13 +173,13 @@ fn resembles_number(text: &str) -> bool {
             && lower.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_'))
 }
 
-fn fault(span: &Span, message: &str) -> Fault {
-    Fault { line: span.start.line(), column: span.start.col() + 1, message: message.to_owned() }
+fn fault(span: &Span, message: &str) -> YamlFault {
+    YamlFault { line: span.start.line(), column: span.start.col() + 1, message: message.to_owned() }
 }
 
-fn scan_fault(error: &ScanError) -> Fault {
+fn scan_fault(error: &ScanError) -> YamlFault {
     let marker = error.marker();
-    Fault {
+    YamlFault {
         line: marker.line(),
         column: marker.col() + 1,
         message: format!("not YAML: {}", error.info()),

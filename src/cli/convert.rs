@@ -15,7 +15,7 @@ use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::diagnostic::Diagnostic;
 use mcp_policy::source::Syntax;
 
-use super::input::Trouble;
+use super::input::CliError;
 use super::output::Notes;
 use super::tree::print::print;
 use super::tree::{Map, Node};
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     to: Dialect,
     /// How to write the result; as the input is written, if not given.
     #[arg(long = "as", value_enum, value_name = "SYNTAX")]
-    syntax: Option<Written>,
+    syntax: Option<OutputSyntax>,
     /// Where to write the result, instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -51,7 +51,7 @@ enum Dialect {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Written {
+enum OutputSyntax {
     /// YAML 1.2.
     Yaml,
     /// JSON.
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     })
 }
 
-fn convert(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+fn convert(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     let (source, _) = input::policy(&arguments.file)?;
     let mut document = Node::from(&input::value(&source)?);
     let mut notes = Notes::default();
@@ -76,12 +76,12 @@ fn convert(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
         }
     }
     holds(&document).map_err(|problem| {
-        Trouble::Line(format!("{}: the conversion is at fault: {problem}", source.name))
+        CliError::Line(format!("{}: the conversion is at fault: {problem}", source.name))
     })?;
     let syntax = match arguments.syntax {
         None => source.syntax,
-        Some(Written::Yaml) => Syntax::Yaml,
-        Some(Written::Json) => Syntax::Json,
+        Some(OutputSyntax::Yaml) => Syntax::Yaml,
+        Some(OutputSyntax::Json) => Syntax::Json,
     };
     let text = print(&document, syntax, 0);
     Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))

@@ -10,15 +10,15 @@ use mcp_policy::mcp::Refusal;
 use mcp_policy::number::{Decimal, Micros};
 use mcp_policy::policy::compiled::{Config, NamedCounter, Policy};
 use mcp_policy::rehearsal::body::{body_of, tool_call};
-use mcp_policy::rehearsal::names::{GRANT, Name};
+use mcp_policy::rehearsal::names::{CallerName, GRANT};
 use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
-use mcp_policy::rehearsal::{Request, Stage, Target, Verdict, let_govern};
-use mcp_policy::source::{Source, Syntax};
+use mcp_policy::rehearsal::{Destination, SimulatedRequest, Simulator, Verdict, let_govern};
+use mcp_policy::source::{SourceText, Syntax};
 use mcp_policy::time::UnixMillis;
 use mcp_policy::trace::{Trace, trace};
 use serde::Serialize;
 
-use super::input::{self, Trouble};
+use super::input::{self, CliError};
 use super::{Exit, Format, report};
 
 /// Say what becomes of one call, and why: every rule that it meets, with the values and types that were compared.
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// Who calls. `grant` names the caller; without it the call is anonymous. Other keys are those of `identity.keys`. `key=text`,
     /// or `key:=json` for a number, a boolean or a list of texts.
     #[arg(long, value_name = "KEY=VALUE", value_parser = identity)]
-    identity: Vec<Name>,
+    identity: Vec<CallerName>,
 
     /// A header of the request.
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
@@ -90,7 +90,7 @@ pub(super) struct Arguments {
 
 /// The answer, as `--format json` has it.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Explanation<'a> {
     policy: &'a str,
     /// The name of the policy that governs the call, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,35 +117,36 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     }
 }
 
-fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, Trouble> {
+fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, CliError> {
     let (source, mut config) = input::policy(&arguments.policy)?;
     choose(arguments, &mut config)
-        .map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)))?;
-    let request = Request {
+        .map_err(|problem| CliError::Line(format!("{}: {problem}", source.name)))?;
+    let request = SimulatedRequest {
         names: arguments.identity.clone(),
         session: arguments.session.clone(),
         headers: arguments.header.clone(),
-        target: Target {
+        target: Destination {
             host: arguments.host.clone(),
             path: arguments.path.clone(),
             route: arguments.route.clone(),
         },
-        ..Request::new(body(arguments)?, arguments.at.unwrap_or(DEFAULT_NOW))
+        ..SimulatedRequest::new(body(arguments)?, arguments.at.unwrap_or(DEFAULT_NOW))
     };
-    let stage = Stage::new(config);
+    let simulator = Simulator::new(config);
     if let Some(file) = &arguments.counters {
-        counters(file, &stage, &request)?;
+        counters(file, &simulator, &request)?;
     }
-    let (verdict, mut trace) = trace(&stage, &request);
+    let (verdict, mut trace) = trace(&simulator, &request);
     let places = print::Places::new(&source, &verdict.policy);
-    let several = stage.config.policies().nth(1).is_some() || stage.config.bindings.is_some();
+    let several =
+        simulator.config.policies().nth(1).is_some() || simulator.config.bindings.is_some();
     let governed_by = Some(&*verdict.policy).filter(|name| several && !name.is_empty());
     for rule in &mut trace.rules {
         rule.line = places.line(&rule.rule);
     }
     match format {
         Format::Human => print::human(&places, &request, &verdict, (&trace, governed_by)),
-        Format::Json => report::json(&Answer {
+        Format::Json => report::json(&Explanation {
             policy: &source.name,
             governed_by,
             at: print::time(request.at),
@@ -160,7 +161,7 @@ fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, Trouble> {
 /// Makes the policy that the user names govern the call, and sees to it that the names of the caller have keys.
 fn choose(arguments: &Arguments, config: &mut Config) -> Result<(), String> {
     let known: Vec<&str> = config.callers.keys.iter().map(|key| &*key.name).collect();
-    let unknown = |(key, _): &&Name| key != GRANT && !known.contains(&&**key);
+    let unknown = |(key, _): &&CallerName| key != GRANT && !known.contains(&&**key);
     if let Some((key, _)) = arguments.identity.iter().find(unknown) {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(format!("`identity.keys` has no `{}`; it has {known}", key.escape_debug()));
@@ -184,7 +185,7 @@ fn choose(arguments: &Arguments, config: &mut Config) -> Result<(), String> {
 }
 
 /// The message that is judged, byte for byte where the user gave one.
-fn body(arguments: &Arguments) -> Result<String, Trouble> {
+fn body(arguments: &Arguments) -> Result<String, CliError> {
     if let Some(file) = &arguments.call {
         let source = input::source(file)?;
         let text = source.text.trim_start();
@@ -194,23 +195,27 @@ fn body(arguments: &Arguments) -> Result<String, Trouble> {
         }
         let value = input::value(&source)?;
         return body_of(&value)
-            .map_err(|problem| Trouble::Line(format!("{}: {problem}", source.name)));
+            .map_err(|problem| CliError::Line(format!("{}: {problem}", source.name)));
     }
     let tool = arguments.tool.as_deref().unwrap_or_default();
     let Some(text) = &arguments.args else { return Ok(tool_call(tool, None)) };
-    let source = Source { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
+    let source = SourceText { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
     Ok(tool_call(tool, Some(&input::value(&source)?)))
 }
 
 /// Puts the counts of a file on the counters.
-fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble> {
+fn counters(
+    file: &Path,
+    simulator: &Simulator,
+    request: &SimulatedRequest,
+) -> Result<(), CliError> {
     let source = input::source(file)?;
     let value = input::value(&source)?;
-    let line = |text: String| Trouble::Line(format!("{}: {text}", source.name));
+    let line = |text: String| CliError::Line(format!("{}: {text}", source.name));
     let Some(object) = value.as_object() else {
         return Err(line(format!("expected an object of counters, found {}", value.kind())));
     };
-    let policy = stage.policy_for(request).unwrap_or(&stage.config.policy);
+    let policy = simulator.policy_for(request).unwrap_or(&simulator.config.policy);
     for member in &object.0 {
         let name = member.key.escape_debug();
         let count = if let Value::Number(text) = &member.value {
@@ -224,7 +229,7 @@ fn counters(file: &Path, stage: &Stage, request: &Request) -> Result<(), Trouble
         let counter = counter(policy, &member.key).map_err(&line)?;
         let problem =
             |refusal: Refusal| line(format!("the caller is refused: {}", refusal.reason.label()));
-        stage.preset(counter, request, count).map_err(problem)?;
+        simulator.preset(counter, request, count).map_err(problem)?;
     }
     Ok(())
 }
@@ -266,7 +271,7 @@ fn counter<'p>(policy: &'p Policy, name: &str) -> Result<&'p NamedCounter, Strin
     }
 }
 
-fn identity(text: &str) -> Result<Name, String> {
+fn identity(text: &str) -> Result<CallerName, String> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) if !value.is_empty() && !key.is_empty() => (key, value),
         Some(_) | None => return Err("write it as grant=NAME or KEY=VALUE".to_owned()),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mcp_policy::json::Value;
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::source::{Problem, Source};
+use mcp_policy::source::{Problem, SourceText};
 
 use super::report;
 
@@ -18,11 +18,11 @@ const STDIN: &str = "-";
 
 /// Why something that was named cannot be used: it has been said, or is to be said in one line.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum CliError {
     /// One line, with the name of what is in trouble.
     Line(String),
     /// What is wrong with a document.
-    Document(Box<Source>, Vec<Problem>),
+    Document(Box<SourceText>, Vec<Problem>),
 }
 
 /// Reads a file, or standard input, as bytes.
@@ -51,26 +51,26 @@ pub(super) fn bytes(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Reads a document.
-pub(super) fn source(file: &Path) -> Result<Source, Trouble> {
-    let bytes = bytes(file).map_err(Trouble::Line)?;
-    Source::new(&name(file), bytes).map_err(|problem| {
-        let source = Source::not_text(&name(file));
-        Trouble::Document(Box::new(source), vec![*problem])
+pub(super) fn source(file: &Path) -> Result<SourceText, CliError> {
+    let bytes = bytes(file).map_err(CliError::Line)?;
+    SourceText::new(&name(file), bytes).map_err(|problem| {
+        let source = SourceText::not_text(&name(file));
+        CliError::Document(Box::new(source), vec![*problem])
     })
 }
 
 /// Reads the text of a document.
-pub(super) fn value(source: &Source) -> Result<Value<'_>, Trouble> {
-    source.value().map_err(|problem| Trouble::Document(Box::new(source.clone()), vec![*problem]))
+pub(super) fn value(source: &SourceText) -> Result<Value<'_>, CliError> {
+    source.value().map_err(|problem| CliError::Document(Box::new(source.clone()), vec![*problem]))
 }
 
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
-pub(super) fn policy(file: &Path) -> Result<(Source, Config), Trouble> {
+pub(super) fn policy(file: &Path) -> Result<(SourceText, Config), CliError> {
     let source = source(file)?;
     let (config, problems) = source.compile();
     match config {
         Some(config) => Ok((source, config)),
-        None => Err(Trouble::Document(Box::new(source), problems)),
+        None => Err(CliError::Document(Box::new(source), problems)),
     }
 }
 
@@ -88,19 +88,19 @@ pub(super) fn name(file: &Path) -> String {
     if file == Path::new(STDIN) { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-impl Trouble {
+impl CliError {
     /// Tells it on standard error.
     pub(super) fn tell(&self) {
         match self {
-            Trouble::Line(line) => report::trouble(line),
-            Trouble::Document(source, problems) => report::problems(source, problems),
+            CliError::Line(line) => report::trouble(line),
+            CliError::Document(source, problems) => report::problems(source, problems),
         }
     }
 }
 
 /// The trouble of a file that cannot be read.
-pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Trouble {
-    Trouble::Line(unreadable_line(name, error))
+pub(super) fn unreadable(name: &str, error: &std::io::Error) -> CliError {
+    CliError::Line(unreadable_line(name, error))
 }
 
 fn unreadable_line(name: &str, error: &std::io::Error) -> String {

@@ -21,7 +21,7 @@ pub(super) struct Notes(Vec<Note>);
 
 /// A result, as `--format json` has it.
 #[derive(Serialize)]
-struct Written<'w> {
+struct JsonResult<'w> {
     /// The file in which it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
@@ -60,7 +60,7 @@ impl Notes {
         if exit == Exit::Ok {
             let file = output.map(|file| file.display().to_string());
             let text = output.is_none().then_some(text);
-            report::json(&Written { file, text, notes: &self.0 });
+            report::json(&JsonResult { file, text, notes: &self.0 });
         }
         exit
     }

@@ -13,12 +13,12 @@ use clap::{Args, ValueEnum};
 
 use mcp_policy::source::Syntax;
 
-use super::input::Trouble;
+use super::input::CliError;
 use super::tree::Node;
 use super::tree::print::{print, quoted};
 use super::{Exit, Format, input};
 use template::Template;
-use value::{Address, Name};
+use value::{Address, KubernetesName};
 
 /// Write a policy as a complete deployment file.
 #[derive(Args)]
@@ -31,11 +31,11 @@ pub(super) struct Arguments {
     file: PathBuf,
     /// What to write.
     #[arg(long = "for", value_enum, value_name = "TARGET")]
-    target: Target,
+    target: RenderTarget,
     /// Names the deployment, and with it the scope of its counters (`vm_id`): keep it, and they go on. After the policy's
     /// file, if not given.
     #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
+    name: Option<KubernetesName>,
     /// The filter: a file for Envoy, an `oci://` or `https://` address for Istio.
     #[arg(long, value_name = "PATH|URL")]
     wasm: Option<String>,
@@ -50,10 +50,10 @@ pub(super) struct Arguments {
     admin: Address,
     /// Istio: the namespace of the MCP server.
     #[arg(long, value_name = "NAMESPACE", default_value = "mcp")]
-    namespace: Name,
+    namespace: KubernetesName,
     /// Istio: the `app` label of the MCP server's pods.
     #[arg(long, value_name = "LABEL", default_value = "image-mcp-server")]
-    app: Name,
+    app: KubernetesName,
     /// Istio: the port on which the MCP server listens.
     #[arg(long, value_name = "PORT", default_value = "8000", value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -63,7 +63,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
+enum RenderTarget {
     /// A static configuration of Envoy: a listener, the filter, the MCP server behind it.
     Envoy,
     /// An Istio WasmPlugin: simple, but headers of denied calls may reach the server.
@@ -81,20 +81,20 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     })
 }
 
-fn render(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     let (source, config) = input::policy(&arguments.file)?;
     let mut policy = Node::from(&input::value(&source)?);
-    let refused = |problem: String| Trouble::Line(format!("{}: {problem}", source.name));
+    let refused = |problem: String| CliError::Line(format!("{}: {problem}", source.name));
     let notes = needs::meet(&mut policy, &config, arguments.target).map_err(refused)?;
-    let name = arguments.name.clone().unwrap_or_else(|| Name::after(&arguments.file));
+    let name = arguments.name.clone().unwrap_or_else(|| KubernetesName::after(&arguments.file));
     let wasm = module(arguments).map_err(refused)?;
     let secrets = needs::secrets(&config);
     let deployment = Deployment { arguments, policy, name, wasm, secrets };
     let text = match arguments.target {
-        Target::Json => Ok(print(&deployment.policy, Syntax::Json, 0)),
-        Target::Envoy => deployment.envoy(),
-        Target::IstioWasmplugin => deployment.wasmplugin(),
-        Target::IstioEnvoyfilter => deployment.envoyfilter(),
+        RenderTarget::Json => Ok(print(&deployment.policy, Syntax::Json, 0)),
+        RenderTarget::Envoy => deployment.envoy(),
+        RenderTarget::IstioWasmplugin => deployment.wasmplugin(),
+        RenderTarget::IstioEnvoyfilter => deployment.envoyfilter(),
     };
     let text = text.map_err(refused)?;
     Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))
@@ -104,7 +104,7 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
 struct Deployment<'r> {
     arguments: &'r Arguments,
     policy: Node,
-    name: Name,
+    name: KubernetesName,
     /// Where the filter is, as a YAML string.
     wasm: String,
     /// The environment variables that the filter reads.
@@ -193,18 +193,20 @@ fn module(arguments: &Arguments) -> Result<String, String> {
         ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
     };
     let text = match (arguments.target, arguments.wasm.as_deref()) {
-        (Target::Envoy, None) => "target/mcp_policy.wasm",
-        (Target::Envoy, Some(url)) if remote(url) => {
+        (RenderTarget::Envoy, None) => "target/mcp_policy.wasm",
+        (RenderTarget::Envoy, Some(url)) if remote(url) => {
             return Err(format!(
                 "--wasm {url}: Envoy's file names a local file; fetch the filter first"
             ));
         }
-        (Target::IstioWasmplugin | Target::IstioEnvoyfilter, None) => MODULE,
-        (Target::IstioWasmplugin | Target::IstioEnvoyfilter, Some(path)) if !remote(path) => {
+        (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, None) => MODULE,
+        (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, Some(path))
+            if !remote(path) =>
+        {
             return Err(format!("--wasm {path}: Istio needs an address: oci://… or https://…"));
         }
         (_, Some(text)) => text,
-        (Target::Json, None) => "",
+        (RenderTarget::Json, None) => "",
     };
     Ok(quoted(text))
 }

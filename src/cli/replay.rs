@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use mcp_policy::rehearsal::body::asked;
-use mcp_policy::rehearsal::{Stage, Verdict};
+use mcp_policy::rehearsal::{Simulator, Verdict};
 use serde::Serialize;
 
-use super::input::{self, Trouble};
+use super::input::{self, CliError};
 use super::report::counted;
 use super::{Exit, Format, report, table};
 use crate::cli::out::out;
-use log::{Call, Log};
+use log::{Log, RecordedCall};
 
 /// Most kinds of outcome that are told apart: tools are named by callers, and memory is bounded.
 const MOST_KINDS: usize = 10_000;
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
 
 /// What became of calls of one kind, as `--format json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-struct Kind {
+struct CallGroup {
     /// The tool, or the method and what it names.
     call: String,
     decision: String,
@@ -63,31 +63,31 @@ struct Kind {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct GroupRow {
     calls: u64,
     #[serde(flatten)]
-    kind: Kind,
+    kind: CallGroup,
 }
 
 #[derive(Serialize)]
 struct Difference {
     calls: u64,
     call: String,
-    old: Outcome,
-    new: Outcome,
+    old: ReplayOutcome,
+    new: ReplayOutcome,
     /// Where the first of them is.
     first: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-struct Outcome {
+struct ReplayOutcome {
     decision: String,
     reason: String,
     rule: String,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct ReplayReport {
     policy: String,
     against: Option<String>,
     calls: u64,
@@ -95,7 +95,7 @@ struct Answer {
     unreadable: u64,
     /// Calls without recorded arguments: conditions on arguments saw nothing.
     without_arguments: u64,
-    outcomes: Vec<Row>,
+    outcomes: Vec<GroupRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<Vec<Difference>>,
 }
@@ -118,21 +118,21 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     }
 }
 
-fn replay(arguments: &Arguments) -> Result<Answer, Trouble> {
+fn replay(arguments: &Arguments) -> Result<ReplayReport, CliError> {
     let (policy, config) = input::policy(&arguments.policy)?;
-    let stage = Stage::new(config);
+    let simulator = Simulator::new(config);
     let old = match &arguments.against {
         Some(file) => {
             let (source, config) = input::policy(file)?;
-            Some((source.name, Stage::new(config)))
+            Some((source.name, Simulator::new(config)))
         }
         None => None,
     };
     let mut tally = Tally::default();
     let mut log = Log::open(&arguments.log)?;
     while let Some(call) = log.next()? {
-        let new = stage.send(&call.request);
-        let old = old.as_ref().map(|(_, stage)| stage.send(&call.request));
+        let new = simulator.send(&call.request);
+        let old = old.as_ref().map(|(_, simulator)| simulator.send(&call.request));
         tally.note(&call, &new, old.as_ref());
     }
     log.tell_unreadable();
@@ -143,7 +143,7 @@ fn replay(arguments: &Arguments) -> Result<Answer, Trouble> {
             "there is no call in it"
         };
         let names: Vec<String> = arguments.log.iter().map(|file| input::name(file)).collect();
-        return Err(Trouble::Line(format!("{}: {what}", names.join(", "))));
+        return Err(CliError::Line(format!("{}: {what}", names.join(", "))));
     }
     Ok(tally.answer(policy.name, old.map(|(name, _)| name), log.unreadable))
 }
@@ -152,24 +152,26 @@ fn replay(arguments: &Arguments) -> Result<Answer, Trouble> {
 struct Tally {
     calls: u64,
     without_arguments: u64,
-    outcomes: HashMap<Kind, u64>,
-    differences: HashMap<(String, Outcome, Outcome), (u64, String)>,
+    outcomes: HashMap<CallGroup, u64>,
+    differences: HashMap<(String, ReplayOutcome, ReplayOutcome), (u64, String)>,
 }
 
 impl Tally {
-    fn note(&mut self, call: &Call, new: &Verdict, old: Option<&Verdict>) {
+    fn note(&mut self, call: &RecordedCall, new: &Verdict, old: Option<&Verdict>) {
         self.calls += 1;
         self.without_arguments += u64::from(call.without_arguments);
         let call_name = asked(&call.request.body);
-        let kind = Kind {
+        let kind = CallGroup {
             call: call_name.clone(),
             decision: new.decision.clone(),
             reason: new.reason.clone(),
             rule: new.rule.clone(),
         };
         *bounded(&mut self.outcomes, kind, |kind| kind.call = OTHERS.to_owned()) += 1;
-        let Some(old) = old.filter(|old| Outcome::of(old) != Outcome::of(new)) else { return };
-        let key = (call_name, Outcome::of(old), Outcome::of(new));
+        let Some(old) = old.filter(|old| ReplayOutcome::of(old) != ReplayOutcome::of(new)) else {
+            return;
+        };
+        let key = (call_name, ReplayOutcome::of(old), ReplayOutcome::of(new));
         let (count, first) =
             bounded(&mut self.differences, key, |(call, ..)| *call = OTHERS.to_owned());
         *count += 1;
@@ -178,9 +180,9 @@ impl Tally {
         }
     }
 
-    fn answer(self, policy: String, against: Option<String>, unreadable: u64) -> Answer {
-        let rows = self.outcomes.into_iter().map(|(kind, calls)| Row { calls, kind });
-        let mut outcomes: Vec<Row> = rows.collect();
+    fn answer(self, policy: String, against: Option<String>, unreadable: u64) -> ReplayReport {
+        let rows = self.outcomes.into_iter().map(|(kind, calls)| GroupRow { calls, kind });
+        let mut outcomes: Vec<GroupRow> = rows.collect();
         outcomes.sort_by(|left, right| {
             right.calls.cmp(&left.calls).then_with(|| left.kind.cmp(&right.kind))
         });
@@ -193,7 +195,7 @@ impl Tally {
             let key = |row: &Difference| (row.call.clone(), row.old.clone(), row.new.clone());
             right.calls.cmp(&left.calls).then_with(|| key(left).cmp(&key(right)))
         });
-        Answer {
+        ReplayReport {
             policy,
             differences: against.is_some().then_some(differences),
             against,
@@ -217,9 +219,9 @@ fn bounded<K: Eq + std::hash::Hash, V: Default>(
     map.entry(key).or_default()
 }
 
-impl Outcome {
-    fn of(verdict: &Verdict) -> Outcome {
-        Outcome {
+impl ReplayOutcome {
+    fn of(verdict: &Verdict) -> ReplayOutcome {
+        ReplayOutcome {
             decision: verdict.decision.clone(),
             reason: verdict.reason.clone(),
             rule: verdict.rule.clone(),
@@ -231,7 +233,7 @@ impl Outcome {
     }
 }
 
-impl Answer {
+impl ReplayReport {
     fn print(&self) {
         if let (Some(differences), Some(against)) = (&self.differences, &self.against) {
             let differing: u64 = differences.iter().map(|row| row.calls).sum();
@@ -246,7 +248,7 @@ impl Answer {
         } else {
             out!("{} through {}", counted(self.calls, "call"), self.policy);
             let rows = self.outcomes.iter().map(|row| {
-                let Kind { call, decision, reason, rule } = row.kind.clone();
+                let CallGroup { call, decision, reason, rule } = row.kind.clone();
                 vec![row.calls.to_string(), decision, call, reason, rule]
             });
             table::print(&["calls", "decision", "call", "reason", "rule"], rows.collect());

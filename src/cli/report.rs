@@ -5,7 +5,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::builder::styling::{AnsiColor, Style};
 use mcp_policy::policy::diagnostic::Severity;
-use mcp_policy::source::{Problem, Source, lines_and_columns};
+use mcp_policy::source::{Problem, SourceText, lines_and_columns};
 use serde::Serialize;
 
 use crate::cli::out::{err, out};
@@ -47,7 +47,7 @@ pub(super) fn note(line: &str) {
 }
 
 /// Draws problems on standard error.
-pub(super) fn problems(source: &Source, problems: &[Problem]) {
+pub(super) fn problems(source: &SourceText, problems: &[Problem]) {
     for problem in problems.iter().take(MOST) {
         err!("{}\n", draw(source, problem));
     }
@@ -57,7 +57,7 @@ pub(super) fn problems(source: &Source, problems: &[Problem]) {
 }
 
 /// Problems for machines.
-pub(super) fn findings(source: &Source, problems: &[Problem]) -> Vec<Finding> {
+pub(super) fn findings(source: &SourceText, problems: &[Problem]) -> Vec<Finding> {
     let places = lines_and_columns(&source.text, problems);
     let finding = |(problem, place): (&Problem, Option<(usize, usize)>)| {
         let (line, column) = place.unzip();
@@ -79,7 +79,7 @@ pub(super) fn findings(source: &Source, problems: &[Problem]) -> Vec<Finding> {
 }
 
 /// Draws, on standard error, what a step of a test did not do.
-pub(super) fn failure(source: &Source, pointer: &str, title: &str, notes: &[String]) {
+pub(super) fn failure(source: &SourceText, pointer: &str, title: &str, notes: &[String]) {
     let at = source.spans().range(pointer);
     let title = Level::ERROR.primary_title(title);
     let mut group = match at.as_ref().and_then(|at| Lines::around(&source.text, at)) {
@@ -136,7 +136,7 @@ pub(super) fn json(value: &impl Serialize) {
     }
 }
 
-fn draw(source: &Source, problem: &Problem) -> String {
+fn draw(source: &SourceText, problem: &Problem) -> String {
     let diagnostic = &problem.diagnostic;
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
@@ -168,7 +168,7 @@ fn draw(source: &Source, problem: &Problem) -> String {
 }
 
 /// The place alone, where the line cannot be shown.
-fn origin<'s>(source: &'s Source, problem: &Problem) -> Origin<'s> {
+fn origin<'s>(source: &'s SourceText, problem: &Problem) -> Origin<'s> {
     let origin = Origin::path(&source.name);
     match lines_and_columns(&source.text, std::slice::from_ref(problem)).first() {
         Some(Some((line, column))) => origin.line(*line).char_column(*column),

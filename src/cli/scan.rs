@@ -24,7 +24,7 @@ use super::server::tool::{Tool, one_line};
 use super::server::{Access, connected, tools};
 use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
-use classify::{Classifier, Judgement};
+use classify::{Classification, Classifier};
 use config::Configured;
 use inventory::Server;
 use profile::Profile;
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// What to print: a policy (for one server), the inventory, or the tools as `tools/list` has them.
     /// [default: policy; with --config: table; with --format json: the inventory in JSON]
     #[arg(long = "as", value_enum, value_name = "WHAT")]
-    what: Option<Report>,
+    what: Option<ReportForm>,
     #[command(flatten)]
     access: Access,
     /// With --config: writes a policy for each server into this folder.
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Report {
+enum ReportForm {
     /// A policy, in YAML.
     Policy,
     /// The inventory, for people.
@@ -97,11 +97,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
     let several = arguments.config.is_some();
     let what = arguments.what.unwrap_or(match format {
-        Format::Json => Report::Json,
-        Format::Human if several => Report::Table,
-        Format::Human => Report::Policy,
+        Format::Json => ReportForm::Json,
+        Format::Human if several => ReportForm::Table,
+        Format::Human => ReportForm::Policy,
     });
-    if several && matches!(what, Report::Policy | Report::Tools) {
+    if several && matches!(what, ReportForm::Policy | ReportForm::Tools) {
         return Err("--as policy and tools are for one server; with --config, --out writes a policy for each".to_owned());
     }
     if arguments.access.has_credentials() && arguments.url.is_none() {
@@ -194,7 +194,7 @@ fn over_the_wire(servers: Vec<Configured>, within: Duration) -> Result<Vec<Serve
     scanned
 }
 
-fn judged(tools: Vec<Tool>, classifier: &Classifier) -> Vec<(Tool, Judgement)> {
+fn judged(tools: Vec<Tool>, classifier: &Classifier) -> Vec<(Tool, Classification)> {
     let judged = tools.into_iter().map(|tool| {
         let judgement = classifier.judge(&tool);
         (tool, judgement)
@@ -202,24 +202,26 @@ fn judged(tools: Vec<Tool>, classifier: &Classifier) -> Vec<(Tool, Judgement)> {
     judged.collect()
 }
 
-fn print(servers: &[Server], what: Report, arguments: &Arguments, format: Format) -> Exit {
+fn print(servers: &[Server], what: ReportForm, arguments: &Arguments, format: Format) -> Exit {
     let of_first =
         servers.first().and_then(|server| Some((&server.name, server.tools.as_ref().ok()?)));
     let output = arguments.output.as_deref();
     let text = match (what, of_first) {
-        (Report::Policy, Some((name, tools))) => {
+        (ReportForm::Policy, Some((name, tools))) => {
             let draft = policy::draft(name, tools, arguments.profile);
             let notes = Notes::on("tools", draft.notes);
             return notes.deliver(&one_line(name, 100), &draft.text, output, format);
         }
-        (Report::Tools, Some((_, tools))) => {
+        (ReportForm::Tools, Some((_, tools))) => {
             let tools: Vec<&serde_json::Value> = tools.iter().map(|(tool, _)| &tool.raw).collect();
             let text = format!("{:#}\n", serde_json::json!({"tools": tools}));
             return deliver(&escaped(&text, Syntax::Json), output);
         }
-        (Report::Json, _) => return deliver(&inventory::json(servers), output),
-        (Report::Markdown, _) => inventory::markdown(servers),
-        (Report::Table | Report::Policy | Report::Tools, _) => inventory::table(servers),
+        (ReportForm::Json, _) => return deliver(&inventory::json(servers), output),
+        (ReportForm::Markdown, _) => inventory::markdown(servers),
+        (ReportForm::Table | ReportForm::Policy | ReportForm::Tools, _) => {
+            inventory::table(servers)
+        }
     };
     Notes::default().deliver("", &text, output, format)
 }

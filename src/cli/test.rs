@@ -5,13 +5,13 @@ mod junit;
 use std::path::{Path, PathBuf};
 
 use mcp_policy::policy::diagnostic::Diagnostic;
-use mcp_policy::rehearsal::Stage;
+use mcp_policy::rehearsal::Simulator;
 use mcp_policy::rehearsal::coverage::Coverage;
 use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};
-use mcp_policy::source::Source;
+use mcp_policy::source::SourceText;
 use serde::Serialize;
 
-use super::input::{self, ENDINGS, Trouble};
+use super::input::{self, CliError, ENDINGS};
 use super::{Exit, Format, report};
 use crate::cli::out::out;
 
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
 
 /// The tests of one file, run.
 #[derive(Serialize)]
-struct Report {
+struct TestFileReport {
     policy: String,
     tests_file: String,
     tests: Vec<TestReport>,
@@ -145,7 +145,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 /// The policy and the tests that a name on the command line stands for.
-fn pair(file: &Path) -> Result<Pair, Trouble> {
+fn pair(file: &Path) -> Result<Pair, CliError> {
     if let Some(stem) = input::tested(file) {
         let source = input::source(file)?;
         let named = source.value().ok().and_then(|value| {
@@ -157,7 +157,7 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
             None => beside.into_iter().find(|path| path.exists()),
         };
         let missing = || {
-            Trouble::Line(format!(
+            CliError::Line(format!(
                 "{}: there is no policy `{stem}.json` beside it; name one in `policy`",
                 input::name(file)
             ))
@@ -170,7 +170,7 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
         Some(tests) => Ok(Pair { policy: file.to_owned(), tests }),
         // Whatever is wrong with the policy itself is said first.
         None => input::policy(file).and_then(|_| {
-            Err(Trouble::Line(format!(
+            Err(CliError::Line(format!(
                 "{}: there are no tests: `{stem}.test.yaml` is not beside it",
                 input::name(file)
             )))
@@ -178,20 +178,20 @@ fn pair(file: &Path) -> Result<Pair, Trouble> {
     }
 }
 
-fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, Trouble> {
+fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<TestFileReport, CliError> {
     let (policy, config) = input::policy(&pair.policy)?;
     let source = input::source(&pair.tests)?;
     let suite = match Suite::read(&input::value(&source)?, Some(&config)) {
         Ok(suite) => suite,
         Err(diagnostics) => return Err(refused(&source, diagnostics)),
     };
-    let stage = Stage::new(config);
-    let coverage = Coverage::of(&stage.config);
+    let simulator = Simulator::new(config);
+    let coverage = Coverage::of(&simulator.config);
     let spans = source.spans();
     let line = |pointer: &str| spans.line(pointer);
     let mut tests = Vec::new();
     for test in &suite.tests {
-        let failures = test.run(&stage, &coverage);
+        let failures = test.run(&simulator, &coverage);
         if format == Format::Human {
             failures.iter().for_each(|failure| draw(&source, &test.name, failure));
         }
@@ -214,7 +214,7 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
     }
     let (rules, covered) = coverage.totals();
     let spans = policy.spans();
-    let several = !stage.config.others.is_empty();
+    let several = !simulator.config.others.is_empty();
     let missing = coverage.missing().map(|(name, rule)| Missing {
         policy: several.then(|| name.to_owned()),
         rule: rule.to_owned(),
@@ -222,14 +222,14 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<Report, T
     });
     let coverage =
         CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
-    let report = Report { policy: policy.name, tests_file: source.name, tests, coverage };
+    let report = TestFileReport { policy: policy.name, tests_file: source.name, tests, coverage };
     if format == Format::Human {
         report.print(arguments);
     }
     Ok(report)
 }
 
-impl Report {
+impl TestFileReport {
     fn failed(&self) -> usize {
         self.tests.iter().filter(|test| !test.passed).count()
     }
@@ -273,12 +273,12 @@ fn output(text: &str) -> Result<PathBuf, String> {
     if text == "-" { Err("name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
-fn refused(source: &Source, diagnostics: Vec<Diagnostic>) -> Trouble {
+fn refused(source: &SourceText, diagnostics: Vec<Diagnostic>) -> CliError {
     let problems = source.locate(diagnostics);
-    Trouble::Document(Box::new(source.clone()), problems)
+    CliError::Document(Box::new(source.clone()), problems)
 }
 
-fn draw(source: &Source, test: &str, failure: &Failure) {
+fn draw(source: &SourceText, test: &str, failure: &Failure) {
     let title = match failure.repetition {
         Some(repetition) => format!("{test}: call {repetition} of this step is not as expected"),
         None => format!("{test}: not as expected"),

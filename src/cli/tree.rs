@@ -12,14 +12,14 @@ pub(super) enum Node {
     /// A string.
     Text(String),
     /// A list.
-    List(Vec<Item>),
+    List(Vec<TreeItem>),
     /// A mapping.
     Map(Map),
 }
 
 /// One member of a list.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Item {
+pub(super) struct TreeItem {
     /// Lines above it.
     pub(super) comments: Vec<String>,
     pub(super) value: Node,
@@ -27,11 +27,11 @@ pub(super) struct Item {
 
 /// The members of a mapping, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Map(pub(super) Vec<Member>);
+pub(super) struct Map(pub(super) Vec<TreeMember>);
 
 /// One member of a mapping.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Member {
+pub(super) struct TreeMember {
     /// Lines above it.
     pub(super) comments: Vec<String>,
     pub(super) key: String,
@@ -51,7 +51,7 @@ impl Node {
 
     /// A list without comments.
     pub(super) fn list(values: impl IntoIterator<Item = Node>) -> Node {
-        Node::List(values.into_iter().map(Item::from).collect())
+        Node::List(values.into_iter().map(TreeItem::from).collect())
     }
 
     /// A mapping without comments.
@@ -119,11 +119,11 @@ impl Map {
 
     /// Adds a member at the end.
     pub(super) fn push(&mut self, key: impl Into<String>, value: Node) {
-        self.0.push(Member { comments: Vec::new(), key: key.into(), value });
+        self.0.push(TreeMember { comments: Vec::new(), key: key.into(), value });
     }
 
     /// Adds items to a list member, which is made if it is not there.
-    pub(super) fn extend(&mut self, key: &str, more: Vec<Item>) {
+    pub(super) fn extend(&mut self, key: &str, more: Vec<TreeItem>) {
         if more.is_empty() {
             return;
         }
@@ -134,9 +134,9 @@ impl Map {
     }
 }
 
-impl From<Node> for Item {
-    fn from(value: Node) -> Item {
-        Item { comments: Vec::new(), value }
+impl From<Node> for TreeItem {
+    fn from(value: Node) -> TreeItem {
+        TreeItem { comments: Vec::new(), value }
     }
 }
 

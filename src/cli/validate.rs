@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::lint::fit::{self, Tool};
+use mcp_policy::policy::lint::fit::{self, ToolSchema};
 use mcp_policy::rehearsal::suite::Suite;
-use mcp_policy::source::{Problem, Source, Syntax, sort};
+use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
-use super::input::{self, Trouble};
+use super::input::{self, CliError};
 use super::report::{self, Finding};
 use super::server::target::Target;
 use super::server::{self, Access, connected};
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
 
 /// One file, as `--format json` has it.
 #[derive(Serialize)]
-struct Report {
+struct FileReport {
     file: String,
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,53 +80,53 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     })
 }
 
-fn checked(arguments: &Arguments, format: Format) -> Result<Exit, Trouble> {
+fn checked(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     if arguments.against.is_some() && arguments.files.len() > 1 {
-        return Err(Trouble::Line("--against compares one file with another".to_owned()));
+        return Err(CliError::Line("--against compares one file with another".to_owned()));
     }
     let old = arguments.against.as_deref().map(input::policy).transpose()?;
     let old = old.as_ref().map(|(_, config)| config);
     let Some(source) = tools(arguments)? else {
         if arguments.policy_name.is_some() {
-            return Err(Trouble::Line("--policy needs --tools or --server".to_owned()));
+            return Err(CliError::Line("--policy needs --tools or --server".to_owned()));
         }
         return Ok(check_all(arguments, &[], old, format));
     };
     let value = input::value(&source)?;
     match fit::tools(&value) {
         Ok(tools) if tools.is_empty() => {
-            Err(Trouble::Line(format!("{}: there is no tool in it", source.name)))
+            Err(CliError::Line(format!("{}: there is no tool in it", source.name)))
         }
         Ok(tools) => Ok(check_all(arguments, &tools, old, format)),
-        Err(problem) => Err(Trouble::Line(format!("{}: {problem}", source.name))),
+        Err(problem) => Err(CliError::Line(format!("{}: {problem}", source.name))),
     }
 }
 
 /// The tools of a server as a document, where the policies are checked against them.
-fn tools(arguments: &Arguments) -> Result<Option<Source>, Trouble> {
+fn tools(arguments: &Arguments) -> Result<Option<SourceText>, CliError> {
     if let Some(url) = &arguments.server {
-        return listed(url, &arguments.access).map(Some).map_err(Trouble::Line);
+        return listed(url, &arguments.access).map(Some).map_err(CliError::Line);
     }
     if arguments.access.has_credentials() {
         let line = "--header, --header-env and --bearer-env need --server";
-        return Err(Trouble::Line(line.to_owned()));
+        return Err(CliError::Line(line.to_owned()));
     }
     arguments.tools.as_deref().map(input::source).transpose()
 }
 
 /// Asks a server for its tools.
-fn listed(url: &str, access: &Access) -> Result<Source, String> {
+fn listed(url: &str, access: &Access) -> Result<SourceText, String> {
     let target = Target::Remote(access.remote(url)?);
     let tools = connected(server::tools(&target, url, access.within(), &|_| ()))?
         .map_err(|problem| format!("{url}: {problem}"))?;
     let tools: Vec<&serde_json::Value> = tools.iter().map(|tool| &tool.raw).collect();
     let text = serde_json::json!({ "tools": tools }).to_string();
-    Ok(Source { name: url.to_owned(), text, syntax: Syntax::Json })
+    Ok(SourceText { name: url.to_owned(), text, syntax: Syntax::Json })
 }
 
 fn check_all(
     arguments: &Arguments,
-    tools: &[Tool<'_>],
+    tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     format: Format,
 ) -> Exit {
@@ -145,11 +145,11 @@ fn check_all(
 
 fn check(
     file: &Path,
-    tools: &[Tool<'_>],
+    tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     arguments: &Arguments,
     format: Format,
-) -> (Report, Exit) {
+) -> (FileReport, Exit) {
     let name = input::name(file);
     let (source, problems) = match input::source(file) {
         Ok(source) if input::tested(file).is_some() => {
@@ -163,8 +163,8 @@ fn check(
                 Err(line) => return unusable(name.clone(), format!("{name}: {line}")),
             }
         }
-        Err(Trouble::Document(source, problems)) => (*source, problems),
-        Err(Trouble::Line(line)) => return unusable(name, line),
+        Err(CliError::Document(source, problems)) => (*source, problems),
+        Err(CliError::Line(line)) => return unusable(name, line),
     };
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
@@ -183,13 +183,13 @@ fn check(
         Format::Json => report::findings(&source, &problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
-    (Report { file: name, valid, error: None, problems }, exit)
+    (FileReport { file: name, valid, error: None, problems }, exit)
 }
 
 /// What is wrong with a policy, by itself, beside a server's tools, and in the place of an old one.
 fn compiled(
-    source: &Source,
-    tools: &[Tool<'_>],
+    source: &SourceText,
+    tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     policy: Option<&str>,
 ) -> Result<Vec<Problem>, String> {
@@ -226,13 +226,13 @@ fn unchosen(config: &Config, chosen: Option<&str>) -> Option<String> {
     }
 }
 
-fn unusable(file: String, line: String) -> (Report, Exit) {
+fn unusable(file: String, line: String) -> (FileReport, Exit) {
     report::trouble(&line);
-    (Report { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
+    (FileReport { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
 }
 
 /// What is wrong with a document of policy tests.
-fn tests(source: &Source) -> Vec<Problem> {
+fn tests(source: &SourceText) -> Vec<Problem> {
     match source.value().map(|value| Suite::read(&value, None)) {
         Ok(Ok(_)) => Vec::new(),
         Ok(Err(problems)) => source.locate(problems),

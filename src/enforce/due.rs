@@ -8,11 +8,11 @@ use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::number::{Decimal, Micros};
 use crate::policy::compiled::{Amount, Limit, Refund};
-use crate::rate::limiter::{Cause, Charge, Force, Overrun};
+use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause};
 use crate::reason::Reason;
 
 /// What one call counts on one counter, through one limit or several.
-pub(super) struct Due<'p> {
+pub(super) struct DueCharge<'p> {
     pub(super) kind: Kind,
     pub(super) limit: &'p Limit,
     pub(super) charge: Charge,
@@ -21,18 +21,18 @@ pub(super) struct Due<'p> {
 
 /// A call counts once on a counter: the largest amount, against the smallest maximum of those limits that are enforced, or
 /// else of those in shadow. It is given back only if every limit says so.
-pub(super) fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
+pub(super) fn join<'p>(dues: &mut Vec<DueCharge<'p>>, next: DueCharge<'p>) {
     let Some(due) = dues.iter_mut().find(|due| due.charge.counter.id == next.charge.counter.id)
     else {
         dues.push(next);
         return;
     };
     let ceiling =
-        |charge: &Charge| (charge.force == Force::Shadow, charge.max.map_or(u64::MAX, |max| max.0));
+        |charge: &Charge| (charge.mode == Mode::Shadow, charge.max.map_or(u64::MAX, |max| max.0));
     if ceiling(&next.charge) < ceiling(&due.charge) {
         due.limit = next.limit;
         due.charge.max = next.charge.max;
-        due.charge.force = next.charge.force;
+        due.charge.mode = next.charge.mode;
     }
     due.charge.amount = due.charge.amount.max(next.charge.amount);
     if next.refund == Refund::Never {
@@ -40,9 +40,9 @@ pub(super) fn join<'p>(dues: &mut Vec<Due<'p>>, next: Due<'p>) {
     }
 }
 
-impl Due<'_> {
+impl DueCharge<'_> {
     pub(super) fn denial(&self, overrun: Overrun) -> Denial {
-        if overrun.cause == Cause::Crowded {
+        if overrun.cause == OverrunCause::Crowded {
             return Denial::by(self.limit.rule, self.kind, overrun.cause.reason());
         }
         Denial {

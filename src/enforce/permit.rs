@@ -3,7 +3,7 @@
 //! A count that was made for a call is kept when the call is forwarded, and given back when it is not. Which of the two is the
 //! last thing that happens to a [`Permit`] or a [`Pending`]; where neither happens, a debug build says so.
 
-use super::due::Due;
+use super::due::DueCharge;
 use crate::denial::Denial;
 use crate::policy::compiled::Refund;
 use crate::rate::limiter::{Granted, Limiter, Reservation};
@@ -13,21 +13,21 @@ use crate::rate::store::SharedStore;
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
-    counted: Counted,
-    refundable: Counted,
+    counted: OpenCount,
+    refundable: OpenCount,
 }
 
 /// What was counted for a call whose fate is open.
 #[derive(Debug, Default)]
-struct Counted(Vec<Reservation>);
+struct OpenCount(Vec<Reservation>);
 
-impl Counted {
+impl OpenCount {
     fn take(&mut self) -> Vec<Reservation> {
         std::mem::take(&mut self.0)
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         debug_assert!(
             self.0.is_empty() || std::thread::panicking(),
@@ -39,11 +39,11 @@ impl Drop for Counted {
 impl Permit {
     /// The right to forward a call for which nothing was counted.
     pub(super) fn uncounted() -> Permit {
-        Permit { counted: Counted::default(), refundable: Counted::default() }
+        Permit { counted: OpenCount::default(), refundable: OpenCount::default() }
     }
 
     /// The right to forward a call for which this was counted.
-    pub(super) fn of(granted: Granted, dues: &[Due<'_>]) -> Permit {
+    pub(super) fn of(granted: Granted, dues: &[DueCharge<'_>]) -> Permit {
         let mut permit = Permit::uncounted();
         for (at, reservation) in granted.reservations {
             match dues.get(at).map(|due| due.refund) {

@@ -5,7 +5,7 @@ use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Header, is_preflight};
-use crate::policy::binding::{self, Ambiguous, RouteFact, Shown, Unmatched};
+use crate::policy::binding::{self, Ambiguous, BindingInput, RouteFact, Unmatched};
 use crate::policy::compiled::{Config, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CallerId;
@@ -87,7 +87,7 @@ pub(super) fn route<W: World>(
         (Some(host), Some(path)) => {
             let route = |fact: RouteFact<'_>| world.route(fact);
             let identity = |at| caller.as_ref().and_then(|caller| caller.key(at));
-            bindings.select(&Shown { host, path, route: &route, identity: &identity })
+            bindings.select(&BindingInput { host, path, route: &route, identity: &identity })
         }
         _ => Err(Ambiguous),
     };

@@ -57,11 +57,11 @@ enum Known {
 #[derive(Debug)]
 pub(super) struct Hold {
     all: Rc<Holds>,
-    phase: Phase,
+    phase: HoldPhase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum HoldPhase {
     /// Nobody has to watch the request: its headers are not held, or its body can come.
     Calm,
     /// Its headers are held since then, and its body may never come. Where the clock fails, nobody knows since when.
@@ -85,7 +85,7 @@ pub(super) enum Wait {
 
 /// What becomes of a held request as time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum Overdue {
     /// It is not held, or can still wait.
     Nothing,
     /// Its headers go on; its body is still judged.
@@ -141,7 +141,7 @@ fn now<W: World>(world: &W) -> UnixMillis {
 
 impl Hold {
     pub(super) fn new(all: Rc<Holds>) -> Hold {
-        Hold { all, phase: Phase::Calm }
+        Hold { all, phase: HoldPhase::Calm }
     }
 
     /// Whether the headers of this request wait. From now on it is watched, if they do and may do so in vain.
@@ -150,7 +150,7 @@ impl Hold {
         all.in_a_row.set(0);
         let wait = all.wait(world);
         if wait != Wait::No && all.known.get() != Known::Works {
-            self.phase = Phase::Held(world.now());
+            self.phase = HoldPhase::Held(world.now());
         }
         wait
     }
@@ -161,24 +161,24 @@ impl Hold {
         let piece = all.pieces.replace(all.pieces.get().wrapping_add(1));
         all.in_a_row.set(0);
         self.phase = match self.phase {
-            Phase::Calm => Phase::Calm,
-            Phase::Held(_) => {
+            HoldPhase::Calm => HoldPhase::Calm,
+            HoldPhase::Held(_) => {
                 all.known.set(Known::Works);
-                Phase::Calm
+                HoldPhase::Calm
             }
             // A slow client, nothing more: holding works.
-            Phase::Released(_) if all.known.get() == Known::Works => Phase::Calm,
-            Phase::Released(expected) => {
+            HoldPhase::Released(_) if all.known.get() == Known::Works => HoldPhase::Calm,
+            HoldPhase::Released(expected) => {
                 all.suspect(world, piece == expected);
-                Phase::Late
+                HoldPhase::Late
             }
-            Phase::Late => Phase::Late,
+            HoldPhase::Late => HoldPhase::Late,
         };
     }
 
     /// Time has passed.
-    pub(super) fn tick<W: World>(&mut self, world: &W) -> Due {
-        let Phase::Held(since) = self.phase else { return Due::Nothing };
+    pub(super) fn tick<W: World>(&mut self, world: &W) -> Overdue {
+        let HoldPhase::Held(since) = self.phase else { return Overdue::Nothing };
         let all = &self.all;
         let waited = match (since, world.now()) {
             (Some(since), Some(now)) => now.0.checked_sub(since.0),
@@ -187,30 +187,30 @@ impl Hold {
         // Nothing hangs on a clock that fails, or has gone back since.
         if waited.is_some_and(|waited| waited < all.patience()) {
             all.in_a_row.set(0);
-            return Due::Nothing;
+            return Overdue::Nothing;
         }
         if all.mode == HoldHeaders::Always {
-            self.phase = Phase::Calm;
-            return Due::Refuse;
+            self.phase = HoldPhase::Calm;
+            return Overdue::Refuse;
         }
         // Those let go in a row get their bodies in a row, so each expects its own one piece later than the one before it.
         let before = all.in_a_row.replace(all.in_a_row.get().wrapping_add(1));
-        self.phase = Phase::Released(all.pieces.get().wrapping_add(before));
-        Due::Release
+        self.phase = HoldPhase::Released(all.pieces.get().wrapping_add(before));
+        Overdue::Release
     }
 
     /// The request is answered or over.
     pub(super) fn forget(&mut self) {
-        self.phase = Phase::Calm;
+        self.phase = HoldPhase::Calm;
     }
 
     /// Whether the headers are held, perhaps in vain.
     pub(super) fn is_watched(&self) -> bool {
-        matches!(self.phase, Phase::Held(_))
+        matches!(self.phase, HoldPhase::Held(_))
     }
 
     /// Whether the headers were let go before the body came, where nobody has found out that they can wait.
     pub(super) fn is_late(&self) -> bool {
-        self.phase == Phase::Late
+        self.phase == HoldPhase::Late
     }
 }

@@ -23,7 +23,7 @@ use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
 /// What the judgement of a body comes to.
-pub(super) enum Verdict {
+pub(super) enum Judged {
     /// It is forwarded; the response is needed for this.
     Forward(Expected, Record),
     /// It is answered here.
@@ -59,7 +59,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Judgement { config, policy, head, caller, limiter, now, witness, work }
     }
 
-    pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Verdict, Refusal> {
+    pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Judged, Refusal> {
         self.work.renew(bytes.len());
         let value = parse_body(bytes, self.config.requests.bounds())?;
         match Body::read(&value)? {
@@ -80,9 +80,9 @@ impl<'j, W: World> Judgement<'j, W> {
         }
     }
 
-    fn passes(&self, method: &str, lists: Lists) -> Verdict {
+    fn passes(&self, method: &str, lists: Lists) -> Judged {
         let expected = Expected { lists, ..Expected::default() };
-        Verdict::Forward(expected, self.policy_record(method, "pass"))
+        Judged::Forward(expected, self.policy_record(method, "pass"))
     }
 
     fn policy_record(&self, method: &str, decision: &'static str) -> Record {
@@ -95,7 +95,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     /// The denial of everything that this caller asks for, or that is asked for here.
-    fn turned_away(&self) -> Option<Denial> {
+    fn rejected(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
             Some(_) if self.config.callers.required && self.caller.is_anonymous() => {
@@ -108,7 +108,7 @@ impl<'j, W: World> Judgement<'j, W> {
 
     /// Decides what the policy has rules for, and counts it; `None` where it has none.
     fn decided(&self, governed: Option<&Governed<'j, '_>>) -> Option<Outcome> {
-        if let Some(denial) = self.turned_away() {
+        if let Some(denial) = self.rejected() {
             return Some(Outcome::Denied(denial));
         }
         let (config, policy, now) = (self.config, self.policy?, self.now);
@@ -118,15 +118,15 @@ impl<'j, W: World> Judgement<'j, W> {
         Some(enforcer.enforce(governed?))
     }
 
-    /// What only answers the server calls nothing; but who is turned away does not get to answer either.
-    fn of_answers(&self, name: &str) -> Verdict {
-        if self.turned_away().is_none() {
+    /// What only answers the server calls nothing; but who is rejected does not get to answer either.
+    fn of_answers(&self, name: &str) -> Judged {
+        if self.rejected().is_none() {
             return self.passes(name, self.lists(std::iter::empty(), false));
         }
-        Verdict::Answer(Reply::nothing(), self.policy_record(name, "deny"))
+        Judged::Answer(Reply::nothing(), self.policy_record(name, "deny"))
     }
 
-    fn of_request(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
+    fn of_request(&self, request: &Request<'_>) -> Result<Judged, Refusal> {
         let lists = self.lists(std::iter::once(request), false);
         let Some(outcome) = self.decided(self.governed(request)?.as_ref()) else {
             return Ok(self.passes(request.method, lists));
@@ -135,11 +135,11 @@ impl<'j, W: World> Judgement<'j, W> {
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
                 let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                Verdict::Forward(expected, record)
+                Judged::Forward(expected, record)
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);
-                Verdict::Answer(Reply::denial(&to, &denial, &self.context()), record)
+                Judged::Answer(Reply::denial(&to, &denial, &self.context()), record)
             }
             Outcome::Pending(pending) => self.waiting(request, pending, lists, record),
         })
@@ -152,11 +152,11 @@ impl<'j, W: World> Judgement<'j, W> {
         pending: Pending,
         lists: Lists,
         denied: Record,
-    ) -> Verdict {
+    ) -> Judged {
         let to = Addressee::of(request, self.head);
         let Some(approver) = self.policy.and_then(|policy| policy.approver.as_ref()) else {
             let denial = pending.abandon(&self.limiter);
-            return Verdict::Answer(Reply::denial(&to, &denial, &self.context()), denied);
+            return Judged::Answer(Reply::denial(&to, &denial, &self.context()), denied);
         };
         // The whole name: what is approved must be what runs.
         let kind = pending.denial().kind;
@@ -181,11 +181,11 @@ impl<'j, W: World> Judgement<'j, W> {
             lists,
             proven: self.caller.is_proven(),
         };
-        Verdict::Wait(Box::new(waiting), ask)
+        Judged::Wait(Box::new(waiting), ask)
     }
 
     /// Every element is decided; one denial refuses them all.
-    fn of_batch(&self, messages: &[Message<'_>]) -> Result<Verdict, Refusal> {
+    fn of_batch(&self, messages: &[Message<'_>]) -> Result<Judged, Refusal> {
         let requests = || messages.iter().filter_map(Message::request);
         // Nothing is counted before all of it could be read.
         let read = requests().map(|request| Ok((request, self.governed(request)?)));
@@ -228,12 +228,12 @@ impl<'j, W: World> Judgement<'j, W> {
             }
             expected.lists = self.lists(requests(), true);
             let decision = if any_governed { "allow" } else { "pass" };
-            return Ok(Verdict::Forward(expected, self.policy_record("batch", decision)));
+            return Ok(Judged::Forward(expected, self.policy_record("batch", decision)));
         };
         for (_, permit) in permits {
             permit.revoke(&self.limiter);
         }
-        Ok(Verdict::Answer(Reply::batch(&errors, self.head.framing), denied))
+        Ok(Judged::Answer(Reply::batch(&errors, self.head.framing), denied))
     }
 
     fn denial_object(&self, request: &Request<'_>, denial: &Denial) -> Option<String> {
@@ -242,7 +242,7 @@ impl<'j, W: World> Judgement<'j, W> {
 
     /// What of a request the policy has rules for, if it can be read without guessing.
     fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'j, 'v>>, Refusal> {
-        let policy = self.policy.filter(|_| self.turned_away().is_none());
+        let policy = self.policy.filter(|_| self.rejected().is_none());
         let Some((policy, governed)) =
             policy.and_then(|policy| Some((policy, Governed::of(policy, request)?)))
         else {

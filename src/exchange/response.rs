@@ -24,7 +24,7 @@ use crate::world::World;
 
 pub(super) use head::ResponseHead;
 use sieve::{Reading, Sieve};
-use text::Text;
+use text::TextBody;
 
 /// A body that changes has another length than its header says.
 const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"));
@@ -34,17 +34,17 @@ const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"
 pub(super) struct Response {
     observer: Option<Observer>,
     refunds: Refunds,
-    form: Form,
+    form: ResponseForm,
     policy: Option<usize>,
     noted: Option<Cause>,
 }
 
 #[derive(Debug)]
-enum Form {
+enum ResponseForm {
     /// It passes unread, but for the observer.
     Untouched,
     /// One text, or a page that may be one.
-    Text(Text, Sieve),
+    Text(TextBody, Sieve),
     /// Events, judged one by one.
     Events(EventStream, Sieve),
     /// Events or a page, which its first bytes tell; those that do not are kept.
@@ -91,18 +91,18 @@ impl Response {
         }
         let mut noted = None;
         let (form, edits) = match lists.plan(body, head) {
-            Plan::Untouched => (Form::Untouched, Vec::new()),
-            Plan::Empty => (Form::Withheld(Vec::new()), vec![UNMEASURED]),
+            Plan::Untouched => (ResponseForm::Untouched, Vec::new()),
+            Plan::Empty => (ResponseForm::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => (read(config, policy, lists, reading), vec![UNMEASURED]),
-            Plan::Guess => (Form::Guess(Vec::new(), lists), vec![UNMEASURED]),
+            Plan::Guess => (ResponseForm::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
                 let edits = lists.edits(head.status);
-                let form = Form::Withheld(lists.body_error(&cause));
+                let form = ResponseForm::Withheld(lists.body_error(&cause));
                 noted = Some(cause);
                 (form, edits)
             }
         };
-        if observer.is_none() && matches!(form, Form::Untouched) {
+        if observer.is_none() && matches!(form, ResponseForm::Untouched) {
             return None;
         }
         Some((Response { observer, refunds, form, policy, noted }, edits))
@@ -121,20 +121,22 @@ impl Response {
         let last = chunk == Chunk::Last;
         let kept = self.guess(config, &mut bytes, last);
         let (out, sieve) = match (&mut self.form, &bytes) {
-            (Form::Untouched, _) => return None,
-            (Form::Guess(..), Some(_)) => return Some(Vec::new()),
-            (Form::Withheld(instead), _) => return Some(std::mem::take(instead)),
-            (Form::Text(text, sieve), Some(bytes)) => (text.push(bytes, last, sieve), sieve),
-            (Form::Events(stream, sieve), Some(bytes)) => {
+            (ResponseForm::Untouched, _) => return None,
+            (ResponseForm::Guess(..), Some(_)) => return Some(Vec::new()),
+            (ResponseForm::Withheld(instead), _) => return Some(std::mem::take(instead)),
+            (ResponseForm::Text(text, sieve), Some(bytes)) => {
+                (text.push(bytes, last, sieve), sieve)
+            }
+            (ResponseForm::Events(stream, sieve), Some(bytes)) => {
                 let mut out = stream.push_through(bytes, sieve);
                 if last {
                     out.extend(stream.finish_through(sieve));
                 }
                 (out, sieve)
             }
-            (Form::Text(..) | Form::Events(..) | Form::Guess(..), None) => {
+            (ResponseForm::Text(..) | ResponseForm::Events(..) | ResponseForm::Guess(..), None) => {
                 self.noted = Some(Cause::HostFailure);
-                self.form = Form::Withheld(Vec::new());
+                self.form = ResponseForm::Withheld(Vec::new());
                 return Some(Vec::new());
             }
         };
@@ -145,7 +147,7 @@ impl Response {
 
     /// Decides what a body is, if that is still open; true where bytes that were kept now stand before its bytes.
     fn guess(&mut self, config: &Rc<Config>, bytes: &mut Option<Vec<u8>>, last: bool) -> bool {
-        let (Form::Guess(kept, lists), Some(bytes)) = (&mut self.form, bytes) else {
+        let (ResponseForm::Guess(kept, lists), Some(bytes)) = (&mut self.form, bytes) else {
             return false;
         };
         kept.append(bytes);
@@ -163,7 +165,7 @@ impl Response {
     /// Trailers: where they come, the body never says that it has ended. Nothing can be added to it here.
     pub(super) fn trailers<W: World>(&mut self, config: &Config, world: &W) {
         self.observe(config, world, Some(&[]), Chunk::Last);
-        if matches!(&self.form, Form::Text(text, _) if text.waits()) {
+        if matches!(&self.form, ResponseForm::Text(text, _) if text.waits()) {
             self.noted = Some(Cause::Unfinished);
         }
     }
@@ -195,23 +197,30 @@ impl Response {
     pub(super) fn is_over(&self) -> bool {
         self.observer.is_none()
             && match &self.form {
-                Form::Untouched => true,
-                Form::Text(text, _) => text.is_free(),
-                Form::Events(..) | Form::Guess(..) | Form::Withheld(_) => false,
+                ResponseForm::Untouched => true,
+                ResponseForm::Text(text, _) => text.is_free(),
+                ResponseForm::Events(..) | ResponseForm::Guess(..) | ResponseForm::Withheld(_) => {
+                    false
+                }
             }
     }
 }
 
 /// The form of a body that is read; what nobody governs is withheld.
-fn read(config: &Rc<Config>, policy: Option<usize>, lists: Lists, reading: Reading) -> Form {
+fn read(
+    config: &Rc<Config>,
+    policy: Option<usize>,
+    lists: Lists,
+    reading: Reading,
+) -> ResponseForm {
     let most = config.max_list_bytes;
     let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, reading));
     match (sieve, reading) {
-        (Some(sieve), Reading::Events) => Form::Events(EventStream::new(most), sieve),
+        (Some(sieve), Reading::Events) => ResponseForm::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {
-            Form::Text(Text::default(), sieve)
+            ResponseForm::Text(TextBody::default(), sieve)
         }
-        (None, _) => Form::Withheld(Vec::new()),
+        (None, _) => ResponseForm::Withheld(Vec::new()),
     }
 }
 

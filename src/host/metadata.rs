@@ -20,7 +20,7 @@ pub(super) fn of_filter(metadata: &[u8], filter: &str) -> Option<Value<'static>>
     None
 }
 
-struct Field<'b> {
+struct WireField<'b> {
     number: u64,
     content: Content<'b>,
 }
@@ -32,13 +32,13 @@ enum Content<'b> {
     Fixed32,
 }
 
-impl<'b> Field<'b> {
+impl<'b> WireField<'b> {
     fn bytes(&self) -> Option<&'b [u8]> {
         if let Content::Bytes(bytes) = self.content { Some(bytes) } else { None }
     }
 }
 
-fn fields(mut bytes: &[u8]) -> Option<Vec<Field<'_>>> {
+fn fields(mut bytes: &[u8]) -> Option<Vec<WireField<'_>>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let tag = varint(&mut bytes)?;
@@ -55,7 +55,7 @@ fn fields(mut bytes: &[u8]) -> Option<Vec<Field<'_>>> {
             }
             _ => return None,
         };
-        found.push(Field { number: tag >> 3, content });
+        found.push(WireField { number: tag >> 3, content });
     }
     Some(found)
 }

@@ -27,7 +27,7 @@ pub(super) struct Stream {
 
 /// From where a step is performed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum CalledFrom {
     /// A callback for the request, of whose body so many bytes are held.
     Request { held: usize },
     /// A callback for the response, of whose body so many bytes are passing.
@@ -52,38 +52,38 @@ impl Stream {
             Some(headers) => {
                 let event =
                     Event::RequestHead { headers: &headers, follows: follows(end_of_stream) };
-                self.on(event, Place::Request { held: 0 })
+                self.on(event, CalledFrom::Request { held: 0 })
             }
-            None => self.on(Event::HostFailed, Place::Request { held: 0 }),
+            None => self.on(Event::HostFailed, CalledFrom::Request { held: 0 }),
         }
     }
 
     pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Action {
         let event = Event::RequestBody { buffered, chunk: chunk(end_of_stream) };
-        self.on(event, Place::Request { held: buffered })
+        self.on(event, CalledFrom::Request { held: buffered })
     }
 
     pub(super) fn request_trailers(&mut self) -> Action {
-        self.on(Event::RequestTrailers, Place::Request { held: 0 })
+        self.on(Event::RequestTrailers, CalledFrom::Request { held: 0 })
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Action {
         let event = Event::ResponseHead { follows: follows(end_of_stream) };
-        self.on(event, Place::Response { passing: 0 })
+        self.on(event, CalledFrom::Response { passing: 0 })
     }
 
     pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Action {
         let event = Event::ResponseBody { length, chunk: chunk(end_of_stream) };
-        self.on(event, Place::Response { passing: length })
+        self.on(event, CalledFrom::Response { passing: length })
     }
 
     pub(super) fn response_trailers(&mut self) -> Action {
-        self.on(Event::ResponseTrailers, Place::Response { passing: 0 })
+        self.on(Event::ResponseTrailers, CalledFrom::Response { passing: 0 })
     }
 
     /// The timer has run.
     pub(super) fn tick(&mut self) {
-        self.on(Event::Tick, Place::Outside);
+        self.on(Event::Tick, CalledFrom::Outside);
     }
 
     /// A question is answered, with a body of so many bytes, or will not be.
@@ -98,21 +98,21 @@ impl Stream {
             Some((status, body)) => Answer::Http { status: *status, body },
             None => Answer::Failed,
         };
-        self.on(Event::Answered { ask, answer }, Place::Outside)
+        self.on(Event::Answered { ask, answer }, CalledFrom::Outside)
     }
 
     /// The stream is over.
     pub(super) fn over(&mut self) {
-        self.on(Event::Closed, Place::Outside);
+        self.on(Event::Closed, CalledFrom::Outside);
     }
 
-    fn on(&mut self, event: Event<'_>, place: Place) -> Action {
+    fn on(&mut self, event: Event<'_>, place: CalledFrom) -> Action {
         let step = self.exchange.on(&Envoy::default(), event);
         self.perform(&step, place)
     }
 
     /// Does what a step says: the only place that does.
-    fn perform(&mut self, step: &Step, place: Place) -> Action {
+    fn perform(&mut self, step: &Step, place: CalledFrom) -> Action {
         self.ticks = step.ticks;
         if let Some(line) = &step.log {
             match line.level {
@@ -122,7 +122,7 @@ impl Stream {
         }
         // Outside its callbacks, calls act on another stream until they are told which.
         let nothing = step.flow == Flow::Pause && step.asks.is_empty();
-        if place == Place::Outside && (nothing || !self.is_reached()) {
+        if place == CalledFrom::Outside && (nothing || !self.is_reached()) {
             return Action::Pause;
         }
         step.record.iter().for_each(keep);
@@ -188,10 +188,10 @@ fn keep(record: &Record) {
 }
 
 /// Changes headers; false if one stayed that was to go.
-fn edit(edits: &[HeaderEdit], place: Place) -> bool {
+fn edit(edits: &[HeaderEdit], place: CalledFrom) -> bool {
     let map = match place {
-        Place::Request { .. } | Place::Outside => MapType::HttpRequestHeaders,
-        Place::Response { .. } => MapType::HttpResponseHeaders,
+        CalledFrom::Request { .. } | CalledFrom::Outside => MapType::HttpRequestHeaders,
+        CalledFrom::Response { .. } => MapType::HttpResponseHeaders,
     };
     edits.iter().all(|edit| {
         let edited = calls::edit_header(map, edit);
@@ -200,21 +200,21 @@ fn edit(edits: &[HeaderEdit], place: Place) -> bool {
 }
 
 /// Puts other bytes of the body in the place of those that are there; false if they stayed.
-fn replace(body: Option<&[u8]>, place: Place) -> bool {
+fn replace(body: Option<&[u8]>, place: CalledFrom) -> bool {
     match (body, place) {
-        (Some(bytes), Place::Response { passing }) => {
+        (Some(bytes), CalledFrom::Response { passing }) => {
             calls::replace(BufferType::HttpResponseBody, passing, bytes).is_ok()
         }
-        (Some(bytes), Place::Request { held }) => {
+        (Some(bytes), CalledFrom::Request { held }) => {
             calls::replace(BufferType::HttpRequestBody, held, bytes).is_ok()
         }
-        (Some(_), Place::Outside) => false,
+        (Some(_), CalledFrom::Outside) => false,
         (None, _) => true,
     }
 }
 
-fn go_on(place: Place) -> Action {
-    if place == Place::Outside && calls::continue_request().is_err() {
+fn go_on(place: CalledFrom) -> Action {
+    if place == CalledFrom::Outside && calls::continue_request().is_err() {
         log::error!("{STUCK}");
     }
     Action::Continue

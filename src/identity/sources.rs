@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::world::World;
 
 /// What a source yields.
-struct Yield {
+struct SourceValue {
     id: CallerId,
     class: Class,
     spelling: Spelling,
@@ -82,9 +82,15 @@ impl Where {
     }
 }
 
-impl Yield {
-    fn verified(id: CallerId, value: Value<'static>) -> Yield {
-        Yield { id, class: Class::Verified, spelling: Spelling::Canonical, value, counted: None }
+impl SourceValue {
+    fn verified(id: CallerId, value: Value<'static>) -> SourceValue {
+        SourceValue {
+            id,
+            class: Class::Verified,
+            spelling: Spelling::Canonical,
+            value,
+            counted: None,
+        }
     }
 }
 
@@ -159,7 +165,7 @@ impl<W: World> Sources<'_, W> {
         Ok(address.filter(|address| !address.is_empty()).map(|address| Network::of(&address)))
     }
 
-    fn first(&self, sources: &[Source]) -> Result<Option<Yield>, Refusal> {
+    fn first(&self, sources: &[Source]) -> Result<Option<SourceValue>, Refusal> {
         for source in sources {
             let found = self.ask(source)?;
             if found.is_some() {
@@ -169,12 +175,12 @@ impl<W: World> Sources<'_, W> {
         Ok(None)
     }
 
-    fn ask(&self, source: &Source) -> Result<Option<Yield>, Refusal> {
+    fn ask(&self, source: &Source) -> Result<Option<SourceValue>, Refusal> {
         // What two issuers or two proxies call by one name are two callers.
         let named = |kind: &'static [u8], source: &str, found: Option<String>| {
             found.filter(|text| !text.is_empty()).map(|text| {
                 let id = digest(&[kind, source.as_bytes(), text.as_bytes()]);
-                Yield::verified(id, Value::String(Cow::Owned(text)))
+                SourceValue::verified(id, Value::String(Cow::Owned(text)))
             })
         };
         Ok(match source {
@@ -187,7 +193,7 @@ impl<W: World> Sources<'_, W> {
                 }
                 let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
                 parts.extend(claim.iter().map(|part| part.as_bytes()));
-                Some(Yield::verified(digest(&parts), value))
+                Some(SourceValue::verified(digest(&parts), value))
             }
             Source::Header(at) => {
                 let value = self.kept(*at).value("one that names the caller")?;
@@ -211,7 +217,7 @@ impl<W: World> Sources<'_, W> {
                 // The name is the address, but a client with a network of his own is one caller.
                 let network = address.as_deref().map(|address| Network::of(address).own);
                 let address = address.map(|address| without_port(&address).to_owned());
-                named(b"address", "", address).zip(network).map(|(found, network)| Yield {
+                named(b"address", "", address).zip(network).map(|(found, network)| SourceValue {
                     id: digest(&[b"address", b"", network.as_bytes()]),
                     class: Class::Address,
                     counted: Some(network),
@@ -222,7 +228,7 @@ impl<W: World> Sources<'_, W> {
     }
 
     /// The digest of a credential in its canonical spelling; where it has none, of its bytes.
-    fn credential(&self, at: Option<usize>) -> Result<Option<Yield>, Refusal> {
+    fn credential(&self, at: Option<usize>) -> Result<Option<SourceValue>, Refusal> {
         let (kept, name) = match at {
             None => (self.facts.credential, "authorization"),
             Some(at) => (self.kept(at), "one that is the caller's credential"),
@@ -246,7 +252,11 @@ impl<W: World> Sources<'_, W> {
             }
         };
         let value = Value::String(Cow::Owned(hexadecimal(id)));
-        Ok(Some(Yield { class: Class::Claimed, spelling, ..Yield::verified(id, value) }))
+        Ok(Some(SourceValue {
+            class: Class::Claimed,
+            spelling,
+            ..SourceValue::verified(id, value)
+        }))
     }
 
     fn kept(&self, at: usize) -> Single<'_> {

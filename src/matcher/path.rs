@@ -13,12 +13,12 @@ use crate::json::{Duplicates, Fault, Object, Value, parse};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     text: Arc<str>,
-    steps: Box<[Step]>,
+    steps: Box<[PathStep]>,
 }
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// Into a member of an object.
     Key(Box<str>),
     /// Into an element of an array.
@@ -32,7 +32,7 @@ impl Path {
     #[must_use]
     pub fn new(text: &str) -> Option<Path> {
         let steps = steps(text.strip_prefix("args")?, PLAIN)?;
-        let starts_with_key = matches!(steps.first(), Some(Step::Key(_)));
+        let starts_with_key = matches!(steps.first(), Some(PathStep::Key(_)));
         starts_with_key.then(|| Path { text: text.into(), steps: steps.into() })
     }
 
@@ -50,14 +50,14 @@ impl Path {
 
     /// The steps, from the arguments on; the first is a key.
     #[must_use]
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[PathStep] {
         &self.steps
     }
 
     /// Whether a `[*]` step is in it.
     #[must_use]
     pub fn has_each(&self) -> bool {
-        self.steps.contains(&Step::Each)
+        self.steps.contains(&PathStep::Each)
     }
 
     /// Visits what the path leads to and joins the answers with "or"; an absent value (or `null`) is visited as `None`.
@@ -66,7 +66,7 @@ impl Path {
         F: FnMut(Option<&Value<'_>>) -> Truth,
     {
         match (arguments, self.steps.split_first()) {
-            (Some(Value::Object(object)), Some((Step::Key(key), rest))) => {
+            (Some(Value::Object(object)), Some((PathStep::Key(key), rest))) => {
                 if terms.work.spend(members(object)).is_err() {
                     return Truth::Undecidable(TOO_MUCH);
                 }
@@ -87,7 +87,8 @@ impl Path {
         named: &[&Path],
     ) -> bool {
         let way = Way { steps: &self.steps, named, work: terms.work };
-        let (Some(Step::Key(key)), Value::Object(object)) = (self.steps.first(), arguments) else {
+        let (Some(PathStep::Key(key)), Value::Object(object)) = (self.steps.first(), arguments)
+        else {
             return false;
         };
         if way.is_ambiguous(object, key, 0) || spend_on_reading(object.get(key), terms).is_err() {
@@ -102,7 +103,7 @@ impl Path {
 
 /// A path, and what else the policy names beside it.
 struct Way<'w> {
-    steps: &'w [Step],
+    steps: &'w [PathStep],
     named: &'w [&'w Path],
     work: &'w Work,
 }
@@ -111,14 +112,14 @@ impl Way<'_> {
     /// Looks at a value and what follows from step `at` on.
     fn meets_ambiguous(&self, value: &Value<'_>, at: usize) -> bool {
         match (self.steps.get(at), value) {
-            (Some(Step::Key(key)), Value::Object(object)) => {
+            (Some(PathStep::Key(key)), Value::Object(object)) => {
                 self.is_ambiguous(object, key, at)
                     || object.get(key).is_some_and(|value| self.meets_ambiguous(value, at + 1))
             }
-            (Some(Step::Index(index)), Value::Array(items)) => {
+            (Some(PathStep::Index(index)), Value::Array(items)) => {
                 items.get(*index).is_some_and(|item| self.meets_ambiguous(item, at + 1))
             }
-            (Some(Step::Each), Value::Array(items)) => {
+            (Some(PathStep::Each), Value::Array(items)) => {
                 let unpaid = self.work.spend(8 * items.len() as u64).is_err();
                 unpaid || items.iter().any(|item| self.meets_ambiguous(item, at + 1))
             }
@@ -145,7 +146,7 @@ impl Way<'_> {
     fn names(&self, key: &str, at: usize) -> bool {
         self.named.iter().any(|path| {
             path.steps.get(..at) == self.steps.get(..at)
-                && matches!(path.steps.get(at), Some(Step::Key(named)) if **named == *key)
+                && matches!(path.steps.get(at), Some(PathStep::Key(named)) if **named == *key)
         })
     }
 }
@@ -188,12 +189,12 @@ const PLAIN_TOOL: &str = "_-$@/:+#*?";
 #[must_use]
 pub fn keys(text: &str) -> Option<Vec<Box<str>>> {
     let key = |step| {
-        if let Step::Key(key) = step { Some(key) } else { None }
+        if let PathStep::Key(key) = step { Some(key) } else { None }
     };
     steps(text, PLAIN_TOOL)?.into_iter().map(key).collect()
 }
 
-fn steps(text: &str, plain: &str) -> Option<Vec<Step>> {
+fn steps(text: &str, plain: &str) -> Option<Vec<PathStep>> {
     let mut rest = text;
     let mut steps = Vec::new();
     while !rest.is_empty() {
@@ -204,25 +205,25 @@ fn steps(text: &str, plain: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-fn next_step<'t>(text: &'t str, plain: &str) -> Option<(Step, &'t str)> {
+fn next_step<'t>(text: &'t str, plain: &str) -> Option<(PathStep, &'t str)> {
     if let Some(rest) = text.strip_prefix('.') {
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
         let (key, after) = rest.split_at_checked(end)?;
-        return is_plain(key, plain).then(|| (Step::Key(key.into()), after));
+        return is_plain(key, plain).then(|| (PathStep::Key(key.into()), after));
     }
     let inside = text.strip_prefix('[')?;
     if inside.starts_with('"') {
         let end = quoted_end(inside)?;
         let (quoted, after) = inside.split_at_checked(end)?;
         let value = parse(quoted, Duplicates::Refuse).ok()?;
-        return Some((Step::Key(value.as_str()?.into()), after.strip_prefix(']')?));
+        return Some((PathStep::Key(value.as_str()?.into()), after.strip_prefix(']')?));
     }
     let (index, after) = inside.split_once(']')?;
     if index == "*" {
-        return Some((Step::Each, after));
+        return Some((PathStep::Each, after));
     }
     let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| index.parse().ok()).flatten().map(|index| (Step::Index(index), after))
+    digits.then(|| index.parse().ok()).flatten().map(|index| (PathStep::Index(index), after))
 }
 
 /// Whether a key can stand without quotes.
@@ -255,7 +256,12 @@ fn spend_on_reading(value: Option<&Value<'_>>, terms: Terms<'_>) -> Result<(), M
     terms.work.spend(96 * values as u64)
 }
 
-fn top_level<F>(value: Option<&Value<'_>>, rest: &[Step], terms: Terms<'_>, visit: &mut F) -> Truth
+fn top_level<F>(
+    value: Option<&Value<'_>>,
+    rest: &[PathStep],
+    terms: Terms<'_>,
+    visit: &mut F,
+) -> Truth
 where
     F: FnMut(Option<&Value<'_>>) -> Truth,
 {
@@ -280,7 +286,7 @@ fn encoded<'v>(value: &'v Value<'_>, decode: Decode) -> Option<Result<Value<'v>,
     may_be_json(text).then(|| parse(text, Duplicates::Refuse))
 }
 
-fn walk<F>(value: Option<&Value<'_>>, steps: &[Step], work: &Work, visit: &mut F) -> Truth
+fn walk<F>(value: Option<&Value<'_>>, steps: &[PathStep], work: &Work, visit: &mut F) -> Truth
 where
     F: FnMut(Option<&Value<'_>>) -> Truth,
 {
@@ -291,25 +297,25 @@ where
         return visit(Some(value));
     };
     let cost = match (step, value) {
-        (Step::Key(_), Value::Object(object)) => members(object),
-        (Step::Each, Value::Array(items)) => 8 * items.len() as u64,
+        (PathStep::Key(_), Value::Object(object)) => members(object),
+        (PathStep::Each, Value::Array(items)) => 8 * items.len() as u64,
         _ => 8,
     };
     if work.spend(cost).is_err() {
         return Truth::Undecidable(TOO_MUCH);
     }
     match (step, value) {
-        (Step::Key(key), Value::Object(object)) => walk(object.get(key), rest, work, visit),
-        (Step::Index(index), Value::Array(items)) => walk(items.get(*index), rest, work, visit),
-        (Step::Each, Value::Array(items)) if items.is_empty() => visit(None),
-        (Step::Each, Value::Array(items)) => {
+        (PathStep::Key(key), Value::Object(object)) => walk(object.get(key), rest, work, visit),
+        (PathStep::Index(index), Value::Array(items)) => walk(items.get(*index), rest, work, visit),
+        (PathStep::Each, Value::Array(items)) if items.is_empty() => visit(None),
+        (PathStep::Each, Value::Array(items)) => {
             let walk = |item| walk(Some(item), rest, work, &mut *visit);
             items.iter().map(walk).fold(Truth::False, Truth::or)
         }
-        (Step::Key(_), other) => {
+        (PathStep::Key(_), other) => {
             Truth::Undecidable(Mismatch { expected: "an object", found: other.kind() })
         }
-        (Step::Index(_) | Step::Each, other) => {
+        (PathStep::Index(_) | PathStep::Each, other) => {
             Truth::Undecidable(Mismatch { expected: "an array", found: other.kind() })
         }
     }

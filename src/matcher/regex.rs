@@ -17,7 +17,7 @@ use regex_syntax::hir::Look;
 
 use crate::bounds::{MAX_REGEX_BYTES, MAX_REGEX_TABLE, MAX_REGEXES_BYTES};
 
-pub use syntax::Refused;
+pub use syntax::UnsupportedRegex;
 
 /// A compiled regular expression. Copies share the machine.
 #[derive(Clone, Debug)]
@@ -42,14 +42,14 @@ impl Regex {
     ///
     /// # Errors
     /// What of it is refused, and how to write it instead.
-    pub fn new(pattern: &str) -> Result<Regex, Refused> {
+    pub fn new(pattern: &str) -> Result<Regex, UnsupportedRegex> {
         let hir = syntax::read(pattern)?;
         let config = Config::new()
             .utf8(false)
             .which_captures(WhichCaptures::None)
             .nfa_size_limit(Some(MAX_REGEX_BYTES));
         let nfa = Compiler::new().configure(config).build_from_hir(&hir);
-        let nfa = nfa.map_err(|_| Refused::too_large())?;
+        let nfa = nfa.map_err(|_| UnsupportedRegex::too_large())?;
         let (machine, memory) = machine(nfa)?;
         let anchored = hir.properties().look_set_prefix().contains(Look::Start);
         Ok(Regex(Arc::new(Compiled { pattern: pattern.into(), machine, anchored, memory })))
@@ -108,24 +108,24 @@ impl Regexes {
     ///
     /// # Errors
     /// What of it is refused; and that it is one too many, with the sum.
-    pub fn compile(&mut self, pattern: &str) -> Result<Regex, Refused> {
+    pub fn compile(&mut self, pattern: &str) -> Result<Regex, UnsupportedRegex> {
         if let Some(known) = self.compiled.get(pattern) {
             return Ok(known.clone());
         }
         if self.memory > MAX_REGEXES_BYTES {
-            return Err(Refused::too_many(self.memory));
+            return Err(UnsupportedRegex::too_many(self.memory));
         }
         let regex = Regex::new(pattern)?;
         self.memory += regex.memory();
         self.compiled.insert(pattern.into(), regex.clone());
         if self.memory > MAX_REGEXES_BYTES {
-            return Err(Refused::too_many(self.memory));
+            return Err(UnsupportedRegex::too_many(self.memory));
         }
         Ok(regex)
     }
 }
 
-fn machine(nfa: NFA) -> Result<(Machine, usize), Refused> {
+fn machine(nfa: NFA) -> Result<(Machine, usize), UnsupportedRegex> {
     let config = dense::Config::new()
         .accelerate(false)
         .start_kind(StartKind::Unanchored)
@@ -139,7 +139,8 @@ fn machine(nfa: NFA) -> Result<(Machine, usize), Refused> {
     }
     // What the attempt took is counted too: it is time at start.
     let memory = nfa.memory_usage() + MAX_REGEX_TABLE;
-    let walker = PikeVM::builder().build_from_nfa(nfa).map_err(|_| Refused::too_large())?;
+    let walker =
+        PikeVM::builder().build_from_nfa(nfa).map_err(|_| UnsupportedRegex::too_large())?;
     Ok((Machine::States(Box::new(walker)), memory))
 }
 

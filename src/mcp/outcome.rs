@@ -3,7 +3,7 @@
 //! Nothing is held back: the observer looks at a copy, bounded by [`MAX_OBSERVED_BYTES`]. What it cannot read is no proof of
 //! an error, so the call stays counted.
 
-use super::sse::{EventStream, Verdict};
+use super::sse::{EventStream, EventVerdict};
 use crate::bounds::MAX_OBSERVED_BYTES;
 use crate::json::{Duplicates, Value, parse};
 use crate::number::Decimal;
@@ -11,12 +11,12 @@ use crate::number::Decimal;
 /// Looks for JSON-RPC errors in one HTTP response.
 #[derive(Debug)]
 pub struct Observer {
-    form: Form,
+    form: ObservedForm,
     waiting: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Form {
+enum ObservedForm {
     Json(Vec<u8>),
     EventStream(EventStream),
     Finished,
@@ -92,9 +92,11 @@ impl Observer {
     #[must_use]
     pub fn new(form: BodyForm, ids: Vec<String>) -> Observer {
         let form = match form {
-            BodyForm::Json => Form::Json(Vec::new()),
-            BodyForm::EventStream => Form::EventStream(EventStream::new(MAX_OBSERVED_BYTES)),
-            BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => Form::Finished,
+            BodyForm::Json => ObservedForm::Json(Vec::new()),
+            BodyForm::EventStream => {
+                ObservedForm::EventStream(EventStream::new(MAX_OBSERVED_BYTES))
+            }
+            BodyForm::OddEvents | BodyForm::OddJson | BodyForm::Opaque => ObservedForm::Finished,
         };
         Observer { form, waiting: ids }
     }
@@ -102,7 +104,7 @@ impl Observer {
     /// Whether more of the body can still tell something.
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        !matches!(self.form, Form::Finished) && !self.waiting.is_empty()
+        !matches!(self.form, ObservedForm::Finished) && !self.waiting.is_empty()
     }
 
     /// Takes the next bytes; `end` where they are the last. Returns the ids that were answered with an error.
@@ -110,24 +112,24 @@ impl Observer {
         let mut failed = Vec::new();
         let waiting = &mut self.waiting;
         match &mut self.form {
-            Form::Json(copy) if copy.len() + chunk.len() > MAX_OBSERVED_BYTES => {
-                self.form = Form::Finished;
+            ObservedForm::Json(copy) if copy.len() + chunk.len() > MAX_OBSERVED_BYTES => {
+                self.form = ObservedForm::Finished;
             }
-            Form::Json(copy) => {
+            ObservedForm::Json(copy) => {
                 copy.extend_from_slice(chunk);
                 if end {
                     settle(copy, waiting, &mut failed);
                 }
             }
-            Form::EventStream(events) => {
+            ObservedForm::EventStream(events) => {
                 events.push(chunk, &mut |data| {
                     if let Some(data) = data {
                         settle(data, waiting, &mut failed);
                     }
-                    Verdict::Pass
+                    EventVerdict::Pass
                 });
             }
-            Form::Finished => {}
+            ObservedForm::Finished => {}
         }
         failed
     }

@@ -11,7 +11,7 @@ mod key;
 mod scan;
 
 use self::id::Id;
-use self::key::{Key, Name};
+use self::key::{KeyMeaning, KeyReader};
 use self::scan::{Byte, byte, string_run};
 
 /// The lists that are looked for, by their place in [`super::call::LISTS`].
@@ -22,11 +22,11 @@ pub struct Wanted(pub [bool; 4]);
 #[derive(Debug)]
 pub struct Skim {
     wanted: Wanted,
-    state: State,
-    level: Level,
+    state: SkimState,
+    level: Container,
     /// What the present member of a message or result is.
-    name: Name,
-    key: Key,
+    name: KeyMeaning,
+    key: KeyReader,
     /// The arrays around the present message.
     arrays: u64,
     /// Objects and arrays that are open within a value that is of no interest.
@@ -48,7 +48,7 @@ pub struct Skim {
 
 /// Where the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SkimState {
     /// Between the values of the text, or of an array of messages.
     Top,
     /// In what is no JSON, to the end of its line.
@@ -67,7 +67,7 @@ enum State {
 
 /// What is open around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+enum Container {
     Top,
     Message,
     Result,
@@ -79,10 +79,10 @@ impl Skim {
     pub fn new(wanted: Wanted) -> Skim {
         Skim {
             wanted,
-            state: State::Top,
-            level: Level::Top,
-            name: Name::Other,
-            key: Key::default(),
+            state: SkimState::Top,
+            level: Container::Top,
+            name: KeyMeaning::Other,
+            key: KeyReader::default(),
             arrays: 0,
             below: (0, 0),
             escaped: false,
@@ -124,7 +124,7 @@ impl Skim {
     /// Takes the end of a line that readers could take for the end of the text. Within a string no line ends.
     pub fn line_break(&mut self) -> Option<usize> {
         let before = self.may_hold_list();
-        self.broken |= matches!(self.state, State::Text | State::InKey);
+        self.broken |= matches!(self.state, SkimState::Text | SkimState::InKey);
         self.push(b"\n");
         (!before && self.may_hold_list()).then_some(0)
     }
@@ -150,7 +150,7 @@ impl Skim {
     /// Whether the text has ended by its own syntax.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.whole && self.state == State::Top && self.arrays == 0 && !self.broken
+        self.whole && self.state == SkimState::Top && self.arrays == 0 && !self.broken
     }
 
     /// The raw id of the one message that the text is, where it can be read without guessing.
@@ -170,33 +170,33 @@ impl Skim {
     fn step(&mut self, rest: &[u8]) -> usize {
         let Some(&first) = rest.first() else { return 0 };
         match self.state {
-            State::Text => return self.text(rest),
-            State::Below => return self.skip(rest),
-            State::Prose => {
+            SkimState::Text => return self.text(rest),
+            SkimState::Below => return self.skip(rest),
+            SkimState::Prose => {
                 let line = rest.iter().position(|&byte| matches!(byte, b'\n' | b'\r'));
                 if line.is_some() {
-                    self.state = State::Top;
+                    self.state = SkimState::Top;
                 }
                 return line.unwrap_or(rest.len()).max(1);
             }
-            State::InKey => self.in_key(first),
-            State::Scalar if byte(first) == Byte::Scalar => self.id.record(&[first]),
-            State::Top => self.top(first),
+            SkimState::InKey => self.in_key(first),
+            SkimState::Scalar if byte(first) == Byte::Scalar => self.id.record(&[first]),
+            SkimState::Top => self.top(first),
             _ if matches!(first, b' ' | b'\t' | b'\n' | b'\r') => self.end_scalar(),
-            State::Scalar | State::AfterValue => {
+            SkimState::Scalar | SkimState::AfterValue => {
                 self.end_scalar();
                 self.after_value(first);
             }
-            State::Member => match first {
+            SkimState::Member => match first {
                 b'"' => {
-                    self.key = Key::default();
-                    self.state = State::InKey;
+                    self.key = KeyReader::default();
+                    self.state = SkimState::InKey;
                 }
                 b'}' => self.close(),
                 _ => self.broken = true,
             },
-            State::Colon => self.colon(first),
-            State::Value => self.value(first),
+            SkimState::Colon => self.colon(first),
+            SkimState::Value => self.value(first),
         }
         1
     }
@@ -209,7 +209,7 @@ impl Skim {
                 if self.arrays > 0 || self.messages > 1 {
                     self.id.doubt();
                 }
-                (self.level, self.state) = (Level::Message, State::Member);
+                (self.level, self.state) = (Container::Message, SkimState::Member);
             }
             b'[' => {
                 self.begin();
@@ -221,7 +221,7 @@ impl Skim {
             }
             b'"' => {
                 self.begin();
-                self.state = State::Text;
+                self.state = SkimState::Text;
             }
             b' ' | b'\t' | b'\n' | b'\r' => {}
             _ if self.arrays > 0 => {
@@ -231,7 +231,7 @@ impl Skim {
             _ if !first.is_ascii_graphic() => {}
             _ => {
                 self.prose = true;
-                self.state = State::Prose;
+                self.state = SkimState::Prose;
             }
         }
     }
@@ -247,10 +247,10 @@ impl Skim {
         if next == b'"' && !self.key.in_escape() {
             self.broken |= self.key.in_character();
             self.name = match self.level {
-                Level::Result => self.key.of_result(self.wanted),
-                Level::Message | Level::Top => self.key.of_message(),
+                Container::Result => self.key.of_result(self.wanted),
+                Container::Message | Container::Top => self.key.of_message(),
             };
-            self.state = State::Colon;
+            self.state = SkimState::Colon;
         } else {
             self.broken |= !self.key.push(next);
         }
@@ -261,34 +261,36 @@ impl Skim {
             self.broken = true;
             return;
         }
-        self.state = State::Value;
+        self.state = SkimState::Value;
         match self.name {
-            Name::List => self.found = true,
-            Name::Id => self.id.begin(),
-            Name::LikeId => self.id.doubt(),
-            Name::Method => self.asks = true,
-            Name::Result | Name::Error => self.answers = true,
-            Name::Other => {}
+            KeyMeaning::List => self.found = true,
+            KeyMeaning::Id => self.id.begin(),
+            KeyMeaning::LikeId => self.id.doubt(),
+            KeyMeaning::Method => self.asks = true,
+            KeyMeaning::Result | KeyMeaning::Error => self.answers = true,
+            KeyMeaning::Other => {}
         }
     }
 
     fn value(&mut self, first: u8) {
         match (first, self.name) {
-            (b'{', Name::Result) => (self.level, self.state) = (Level::Result, State::Member),
+            (b'{', KeyMeaning::Result) => {
+                (self.level, self.state) = (Container::Result, SkimState::Member)
+            }
             (b'{' | b'[', name) => {
-                if name == Name::Id {
+                if name == KeyMeaning::Id {
                     self.id.doubt();
                 }
                 self.below = if first == b'{' { (1, 0) } else { (0, 1) };
-                self.state = State::Below;
+                self.state = SkimState::Below;
             }
             (b'"', _) => {
                 self.id.record(b"\"");
-                self.state = State::Text;
+                self.state = SkimState::Text;
             }
             _ if byte(first) == Byte::Scalar => {
                 self.id.record(&[first]);
-                self.state = State::Scalar;
+                self.state = SkimState::Scalar;
             }
             _ => self.broken = true,
         }
@@ -296,7 +298,7 @@ impl Skim {
 
     fn after_value(&mut self, next: u8) {
         match next {
-            b',' => self.state = State::Member,
+            b',' => self.state = SkimState::Member,
             b'}' => self.close(),
             _ => self.broken = true,
         }
@@ -305,12 +307,12 @@ impl Skim {
     /// Ends an object that is looked into.
     fn close(&mut self) {
         match self.level {
-            Level::Result => {
-                (self.level, self.state) = (Level::Message, State::AfterValue);
-                self.name = Name::Other;
+            Container::Result => {
+                (self.level, self.state) = (Container::Message, SkimState::AfterValue);
+                self.name = KeyMeaning::Other;
             }
-            Level::Message | Level::Top => {
-                (self.level, self.state) = (Level::Top, State::Top);
+            Container::Message | Container::Top => {
+                (self.level, self.state) = (Container::Top, SkimState::Top);
                 self.whole |= self.arrays == 0;
             }
         }
@@ -334,15 +336,15 @@ impl Skim {
 
     fn end_text(&mut self) {
         self.state = match (self.below, self.level) {
-            ((0, 0), Level::Top) => {
+            ((0, 0), Container::Top) => {
                 self.whole |= self.arrays == 0;
-                State::Top
+                SkimState::Top
             }
-            ((0, 0), Level::Message | Level::Result) => {
+            ((0, 0), Container::Message | Container::Result) => {
                 self.id.end();
-                State::AfterValue
+                SkimState::AfterValue
             }
-            _ => State::Below,
+            _ => SkimState::Below,
         };
     }
 
@@ -353,12 +355,12 @@ impl Skim {
         let (objects, arrays) = self.below;
         let below = match rest.get(run) {
             Some(b'"') => {
-                self.state = State::Text;
+                self.state = SkimState::Text;
                 return run + 1;
             }
             Some(b'{') => {
                 // No result of MCP, but what stands in it could be taken for a list.
-                self.found |= self.name == Name::Result && objects == 0;
+                self.found |= self.name == KeyMeaning::Result && objects == 0;
                 Some((objects + 1, arrays))
             }
             Some(b'[') => Some((objects, arrays + 1)),
@@ -369,14 +371,14 @@ impl Skim {
         self.broken |= below.is_none();
         self.below = below.unwrap_or_default();
         if self.below == (0, 0) {
-            self.state = State::AfterValue;
+            self.state = SkimState::AfterValue;
         }
         run + 1
     }
 
     fn end_scalar(&mut self) {
-        if self.state == State::Scalar {
-            self.state = State::AfterValue;
+        if self.state == SkimState::Scalar {
+            self.state = SkimState::AfterValue;
             self.id.end();
         }
     }

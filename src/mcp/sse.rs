@@ -13,7 +13,7 @@ use crate::bounds::MAX_UNJUDGED_BYTES;
 
 /// What becomes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EventVerdict {
     /// It passes, byte for byte.
     Pass,
     /// Its data is replaced by this.
@@ -47,7 +47,7 @@ pub trait Gate {
     fn doubt(&mut self) {}
 
     /// Judges a complete event by its data; `None` where it is cut.
-    fn judge(&mut self, data: Option<&[u8]>) -> Verdict;
+    fn judge(&mut self, data: Option<&[u8]>) -> EventVerdict;
 
     /// Ends an event of which a part has passed; the data of one more event that tells of it, where there is any.
     fn end_cut(&mut self) -> Option<String> {
@@ -63,12 +63,12 @@ pub trait Gate {
 pub struct EventStream {
     /// The line that has not ended yet, unless it is of data: then it is with the event.
     line: Vec<u8>,
-    field: Field,
+    field: LineField,
     doubt: Doubt,
     /// The bytes of this event since its first line of data.
     held: Vec<u8>,
     has_data: bool,
-    phase: Phase,
+    phase: EventPhase,
     after_cr: bool,
     at_start: bool,
     /// The last byte that has passed.
@@ -78,7 +78,7 @@ pub struct EventStream {
 
 /// What the present line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+enum LineField {
     /// Not known yet.
     Unknown,
     /// Data; whether its first byte is still to come.
@@ -88,7 +88,7 @@ enum Field {
 
 /// What becomes of the present event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum EventPhase {
     Held,
     Passing,
     /// Nothing of it has passed but what stands before its data.
@@ -103,11 +103,11 @@ impl EventStream {
     pub fn new(bound: usize) -> EventStream {
         EventStream {
             line: Vec::new(),
-            field: Field::Unknown,
+            field: LineField::Unknown,
             doubt: Doubt::default(),
             held: Vec::new(),
             has_data: false,
-            phase: Phase::Held,
+            phase: EventPhase::Held,
             after_cr: false,
             at_start: true,
             passed: None,
@@ -120,7 +120,7 @@ impl EventStream {
     pub fn push(
         &mut self,
         chunk: &[u8],
-        judge: &mut impl FnMut(Option<&[u8]>) -> Verdict,
+        judge: &mut impl FnMut(Option<&[u8]>) -> EventVerdict,
     ) -> Vec<u8> {
         self.push_through(chunk, &mut Whole(judge))
     }
@@ -156,14 +156,14 @@ impl EventStream {
     /// Takes the end of the stream, and returns what passes of an event that has none of its own. To readers of the standard it is no
     /// event, and it stays none: other data may take the place of its own, for readers that show it all the same, but nobody gets the
     /// blank line that the server did not send.
-    pub fn finish(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> Verdict) -> Vec<u8> {
+    pub fn finish(&mut self, judge: &mut impl FnMut(Option<&[u8]>) -> EventVerdict) -> Vec<u8> {
         self.finish_through(&mut Whole(judge))
     }
 
     /// The same with a gate.
     pub fn finish_through(&mut self, gate: &mut impl Gate) -> Vec<u8> {
         let mut out = Vec::new();
-        if !self.line.is_empty() || self.field != Field::Unknown {
+        if !self.line.is_empty() || self.field != LineField::Unknown {
             self.end_line(&[], gate, &mut out);
         }
         self.end_event(gate, &mut out);
@@ -178,14 +178,14 @@ impl EventStream {
 
     /// Takes bytes of a line.
     fn piece(&mut self, piece: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
-        if let Field::Data(_) = self.field {
+        if let LineField::Data(_) = self.field {
             let doubt = self.doubt.push(piece);
             self.data(piece, piece, doubt, gate, out);
             return;
         }
         let seen = self.line.len();
         self.line.extend_from_slice(piece);
-        if self.field == Field::Unknown
+        if self.field == LineField::Unknown
             && let Some(colon) = piece.iter().position(|&byte| byte == b':')
         {
             let line = std::mem::take(&mut self.line);
@@ -198,7 +198,7 @@ impl EventStream {
                 self.data(&line, value.get(1..).unwrap_or_default(), doubt, gate, out);
                 return;
             }
-            self.field = Field::Other;
+            self.field = LineField::Other;
             self.line = line;
         }
         if self.line.len() > self.bound.min(MAX_UNJUDGED_BYTES) {
@@ -215,7 +215,7 @@ impl EventStream {
     }
 
     fn begin_data(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
-        self.field = Field::Data(true);
+        self.field = LineField::Data(true);
         if std::mem::replace(&mut self.has_data, true) {
             self.show(b"\n", b"", gate, out);
         }
@@ -237,10 +237,10 @@ impl EventStream {
             self.spoil(gate, out);
             return;
         }
-        let space = self.field == Field::Data(true) && value.first() == Some(&b' ');
+        let space = self.field == LineField::Data(true) && value.first() == Some(&b' ');
         let value = value.get(usize::from(space)..).unwrap_or_default();
         if space || !value.is_empty() {
-            self.field = Field::Data(false);
+            self.field = LineField::Data(false);
         }
         self.show(value, bytes, gate, out);
     }
@@ -249,47 +249,48 @@ impl EventStream {
         let line = std::mem::take(&mut self.line);
         let text = self.without_mark(&line);
         match self.field {
-            Field::Data(_) => {
+            LineField::Data(_) => {
                 if self.doubt.end() {
                     self.spoil(gate, out);
                 }
             }
-            Field::Unknown if text.is_empty() => {
+            LineField::Unknown if text.is_empty() => {
                 self.end_event(gate, out);
             }
-            Field::Unknown if text == b"data" => self.begin_data(gate, out),
-            Field::Unknown | Field::Other if is_doubtful(text) => self.spoil(gate, out),
-            Field::Unknown | Field::Other => {}
+            LineField::Unknown if text == b"data" => self.begin_data(gate, out),
+            LineField::Unknown | LineField::Other if is_doubtful(text) => self.spoil(gate, out),
+            LineField::Unknown | LineField::Other => {}
         }
         self.pass(&line, gate, out);
         self.pass(end, gate, out);
         // The buffer is kept for the next line.
         self.line = line;
         self.line.clear();
-        (self.field, self.at_start) = (Field::Unknown, false);
+        (self.field, self.at_start) = (LineField::Unknown, false);
         self.doubt = Doubt::default();
     }
 
     fn end_event(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
-        let phase = std::mem::replace(&mut self.phase, Phase::Held);
-        if !std::mem::take(&mut self.has_data) && phase == Phase::Held {
+        let phase = std::mem::replace(&mut self.phase, EventPhase::Held);
+        if !std::mem::take(&mut self.has_data) && phase == EventPhase::Held {
             return;
         }
-        let judged = matches!(phase, Phase::Held | Phase::Spoiled);
+        let judged = matches!(phase, EventPhase::Held | EventPhase::Spoiled);
         let verdict = match phase {
-            Phase::Held => gate.judge(Some(&data_in(&held))),
-            Phase::Spoiled => gate.judge(None),
-            Phase::Passing | Phase::Cut => Verdict::Drop,
+            EventPhase::Held => gate.judge(Some(&data_in(&held))),
+            EventPhase::Spoiled => gate.judge(None),
+            EventPhase::Passing | EventPhase::Cut => EventVerdict::Drop,
         };
         gate.over();
         match &verdict {
-            Verdict::Pass => out.extend_from_slice(&held),
-            Verdict::Replace(data) => replace_data(&held, data, out),
-            Verdict::Drop => {}
+            EventVerdict::Pass => out.extend_from_slice(&held),
+            EventVerdict::Replace(data) => replace_data(&held, data, out),
+            EventVerdict::Drop => {}
         }
         let last = out.last().copied().or(self.passed);
-        if judged && verdict != Verdict::Pass && last == Some(b'\r') && !held.ends_with(b"\r") {
+        if judged && verdict != EventVerdict::Pass && last == Some(b'\r') && !held.ends_with(b"\r")
+        {
             // It ended a line before; now the end of the empty line would be a part of it.
             out.push(b'\n');
         }
@@ -298,7 +299,7 @@ impl EventStream {
     /// Lets bytes that are no data pass, or keeps them with the event that they belong to.
     fn pass(&mut self, bytes: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
         if bytes.is_empty() {
-        } else if self.has_data || self.phase != Phase::Held {
+        } else if self.has_data || self.phase != EventPhase::Held {
             self.show(b"", bytes, gate, out);
         } else {
             out.extend_from_slice(bytes);
@@ -307,13 +308,13 @@ impl EventStream {
 
     /// Shows data to the gate, and does with the bytes that it stands in as the gate says: the data is the end of them.
     fn show(&mut self, data: &[u8], bytes: &[u8], gate: &mut impl Gate, out: &mut Vec<u8>) {
-        if matches!(self.phase, Phase::Spoiled | Phase::Cut) {
+        if matches!(self.phase, EventPhase::Spoiled | EventPhase::Cut) {
             return;
         }
         let held = self.held.len() + bytes.len();
         // The gate is asked where it may change its mind, wherever chunks end.
         let room = gate.patience().saturating_add(1).saturating_sub(self.held.len());
-        if room > 0 && data.len() > room && bytes.len() > room && self.phase == Phase::Held {
+        if room > 0 && data.len() > room && bytes.len() > room && self.phase == EventPhase::Held {
             let before = bytes.len() - data.len();
             let cut = room.max(before);
             let (first, rest) = bytes.split_at_checked(cut).unwrap_or((bytes, &[]));
@@ -323,46 +324,48 @@ impl EventStream {
         }
         let look = gate.look(data, held);
         match (self.phase, look) {
-            (Phase::Held, Look::Hold) if held <= self.bound => self.held.extend_from_slice(bytes),
-            (Phase::Held, Look::Hold | Look::Cut(_)) => {
-                self.held = Vec::new();
-                self.phase = Phase::Spoiled;
+            (EventPhase::Held, Look::Hold) if held <= self.bound => {
+                self.held.extend_from_slice(bytes)
             }
-            (Phase::Held, Look::Pass) => {
+            (EventPhase::Held, Look::Hold | Look::Cut(_)) => {
+                self.held = Vec::new();
+                self.phase = EventPhase::Spoiled;
+            }
+            (EventPhase::Held, Look::Pass) => {
                 out.append(&mut self.held);
                 out.extend_from_slice(bytes);
                 self.held = Vec::new();
-                self.phase = Phase::Passing;
+                self.phase = EventPhase::Passing;
             }
-            (Phase::Passing, Look::Cut(most)) => {
+            (EventPhase::Passing, Look::Cut(most)) => {
                 let before = bytes.len().saturating_sub(data.len());
                 out.extend_from_slice(bytes.get(..before + most).unwrap_or_default());
                 self.cut(gate, out);
             }
-            (Phase::Passing, Look::Hold | Look::Pass) => out.extend_from_slice(bytes),
-            (Phase::Spoiled | Phase::Cut, _) => {}
+            (EventPhase::Passing, Look::Hold | Look::Pass) => out.extend_from_slice(bytes),
+            (EventPhase::Spoiled | EventPhase::Cut, _) => {}
         }
     }
 
     /// Makes the event one that cannot be read.
     fn spoil(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
         match self.phase {
-            Phase::Held => {
+            EventPhase::Held => {
                 gate.doubt();
                 self.held = Vec::new();
-                self.phase = Phase::Spoiled;
+                self.phase = EventPhase::Spoiled;
             }
-            Phase::Passing => {
+            EventPhase::Passing => {
                 gate.doubt();
                 self.cut(gate, out);
             }
-            Phase::Spoiled | Phase::Cut => {}
+            EventPhase::Spoiled | EventPhase::Cut => {}
         }
     }
 
     /// Ends an event in the middle, so that readers do not take the next one for a part of it.
     fn cut(&mut self, gate: &mut impl Gate, out: &mut Vec<u8>) {
-        self.phase = Phase::Cut;
+        self.phase = EventPhase::Cut;
         out.extend_from_slice(b"\n\n");
         if let Some(data) = gate.end_cut() {
             out.extend_from_slice(format!("data: {data}\n\n").as_bytes());
@@ -373,12 +376,12 @@ impl EventStream {
 /// Asks nothing before an event is complete.
 struct Whole<'j, F>(&'j mut F);
 
-impl<F: FnMut(Option<&[u8]>) -> Verdict> Gate for Whole<'_, F> {
+impl<F: FnMut(Option<&[u8]>) -> EventVerdict> Gate for Whole<'_, F> {
     fn look(&mut self, _: &[u8], _: usize) -> Look {
         Look::Hold
     }
 
-    fn judge(&mut self, data: Option<&[u8]>) -> Verdict {
+    fn judge(&mut self, data: Option<&[u8]>) -> EventVerdict {
         (self.0)(data)
     }
 }

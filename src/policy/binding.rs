@@ -36,7 +36,7 @@ pub struct Binding {
     /// The host, without port, in lower case.
     pub host: Option<Pattern>,
     /// The path, without query.
-    pub path: Option<Spot>,
+    pub path: Option<PathPattern>,
     /// The name of Envoy's route.
     pub route: Option<Box<str>>,
     /// Texts in the metadata of Envoy's route: namespace, key and value.
@@ -49,7 +49,7 @@ pub struct Binding {
 
 /// The pattern of a path, and what a lenient server could take for the same.
 #[derive(Clone, Debug)]
-pub struct Spot {
+pub struct PathPattern {
     pub(super) exact: Pattern,
     pub(super) lenient: Pattern,
     /// The first segment, where the pattern says all of it.
@@ -57,7 +57,7 @@ pub struct Spot {
 }
 
 /// What a request shows of itself to bindings.
-pub struct Shown<'s> {
+pub struct BindingInput<'s> {
     /// `:authority`, normalised by [`host`].
     pub host: &'s str,
     /// `:path`, normalised by [`path`].
@@ -89,7 +89,7 @@ impl Bindings {
     }
 
     /// The paths that bindings name.
-    pub fn spots(&self) -> impl Iterator<Item = &Spot> {
+    pub fn patterns(&self) -> impl Iterator<Item = &PathPattern> {
         self.rows.iter().filter_map(|row| row.path.as_ref())
     }
 
@@ -111,18 +111,18 @@ impl Bindings {
     /// # Errors
     /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, or unescapes more of it, would see another
     /// binding.
-    pub fn select(&self, shown: &Shown<'_>) -> Result<Option<usize>, Ambiguous> {
+    pub fn select(&self, shown: &BindingInput<'_>) -> Result<Option<usize>, Ambiguous> {
         let seen = lenient(shown.path);
         let near = self.index.near(shown, first_segment(&seen).unwrap_or_default());
-        let first = |is_there: &dyn Fn(&Spot) -> bool| {
+        let first = |is_there: &dyn Fn(&PathPattern) -> bool| {
             let of_list = |list: &[usize]| {
                 let mut rows = list.iter().copied();
                 rows.find(|&at| self.rows.get(at).is_some_and(|row| row.matches(shown, is_there)))
             };
             near.iter().filter_map(|list| of_list(list)).min()
         };
-        let exactly = first(&|spot| spot.exact.matches(shown.path));
-        let leniently = first(&|spot| spot.lenient.matches(&seen));
+        let exactly = first(&|pattern| pattern.exact.matches(shown.path));
+        let leniently = first(&|pattern| pattern.lenient.matches(&seen));
         if exactly == leniently {
             Ok(exactly.and_then(|at| self.rows.get(at)).map(|row| row.policy))
         } else {
@@ -132,7 +132,7 @@ impl Bindings {
 }
 
 impl Binding {
-    fn matches(&self, shown: &Shown<'_>, is_there: &dyn Fn(&Spot) -> bool) -> bool {
+    fn matches(&self, shown: &BindingInput<'_>, is_there: &dyn Fn(&PathPattern) -> bool) -> bool {
         let route = |fact, wanted: &str| {
             (shown.route)(fact).is_some_and(|found| found == wanted.as_bytes())
         };
@@ -166,17 +166,17 @@ fn texts<'v>(value: Option<&'v Value<'static>>) -> impl Iterator<Item = &'v str>
     })
 }
 
-impl Spot {
+impl PathPattern {
     /// Compiles the pattern of a path; `None` where no path is spelled so.
     #[must_use]
-    pub fn new(text: &str) -> Option<Spot> {
+    pub fn new(text: &str) -> Option<PathPattern> {
         let plain = text.replace(['*', '?'], "a");
         if path(plain.as_bytes()).as_deref() != Some(&*plain) {
             return None;
         }
         let seen = if text.ends_with('*') { disguised(text) } else { lenient(text) };
         let segment = first_segment(&seen).filter(|segment| !segment.contains(['*', '?']));
-        Some(Spot {
+        Some(PathPattern {
             exact: Pattern::new(text),
             segment: segment.map(Into::into),
             lenient: Pattern::new(&seen),

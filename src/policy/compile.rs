@@ -13,13 +13,13 @@ mod settings;
 
 use super::binding::Bindings;
 use super::callers::AsksAddress;
-use super::compiled::{Config, Default, Entry, Limit, Listing, Policy};
+use super::compiled::{Config, DefaultAction, Entry, Limit, Listing, Policy};
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
 use super::section::Section;
 use crate::json::Value;
 use crate::mcp::call::Kind;
-use crate::rate::limiter::Force;
+use crate::rate::limiter::Mode;
 use book::{Book, Owner};
 
 /// The name of a policy that has none of its own.
@@ -115,9 +115,10 @@ fn policy(
         reader.text(&field);
     }
     let default = fields.take("default");
-    let default = default
-        .map(|field| reader.word(&field, &[("allow", Default::Allow), ("deny", Default::Deny)]));
-    let force = force(fields, reader);
+    let default = default.map(|field| {
+        reader.word(&field, &[("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)])
+    });
+    let mode = mode(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
     let hide = sections::hide(fields, Kind::Tool, reader, &mut book);
@@ -125,7 +126,7 @@ fn policy(
     let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
     let default = match default {
         Some(default) => default,
-        None if only_rules => Some(Default::Allow),
+        None if only_rules => Some(DefaultAction::Allow),
         None => missing_default(fields, reader),
     };
 
@@ -149,7 +150,7 @@ fn policy(
     let (counters, rules) = book.finish();
     Some(Policy {
         name: name.into(),
-        force: force?,
+        mode: mode?,
         listing: listing?,
         approver: None,
         tools,
@@ -182,7 +183,7 @@ fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
     }
 }
 
-fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<Default> {
+fn missing_default(fields: &Fields<'_>, reader: &mut Reader) -> Option<DefaultAction> {
     let message =
         "missing field `default`: it says whether tools that no entry lists may be called";
     let help = "add \"default\": \"deny\"; it may be left out only where every tool entry has `rules` and nothing else";
@@ -204,12 +205,10 @@ fn has_only_rules(tools: &Value<'_>) -> bool {
 }
 
 /// `mode`, of a policy or of an entry.
-fn force(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Force> {
+fn mode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Mode> {
     match fields.take("mode") {
-        None => Some(Force::Enforced),
-        Some(field) => {
-            reader.word(&field, &[("enforce", Force::Enforced), ("shadow", Force::Shadow)])
-        }
+        None => Some(Mode::Enforce),
+        Some(field) => reader.word(&field, &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::matcher::terms::Decode;
 use crate::matcher::value::{Matcher, Side};
 use crate::mcp::call::Kind;
 use crate::number::Micros;
-use crate::rate::limiter::{Counter, Force};
+use crate::rate::limiter::{Counter, Mode};
 
 /// Everything that the filter was told.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Policy {
     /// Its name.
     pub name: Box<str>,
     /// Whether denials deny.
-    pub force: Force,
+    pub mode: Mode,
     /// What lists show.
     pub listing: Listing,
     /// Who is asked for approval. Nothing in a configuration names one yet, so `require_approval` denies.
@@ -98,7 +98,7 @@ pub enum Listing {
 
 /// What becomes of tools that no entry lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
+pub enum DefaultAction {
     /// They may be called.
     Allow,
     /// They may not.
@@ -117,7 +117,7 @@ pub struct Entry {
     /// Its action as a rule; the entry itself where it says none.
     pub action_rule: RuleId,
     /// Whether its denials deny.
-    pub force: Force,
+    pub mode: Mode,
     /// Requirements, denials and rules, in order.
     pub checks: Box<[Check]>,
     /// Its limits, in order.
@@ -299,7 +299,7 @@ impl Policy {
     /// Whether lists of this kind are filtered.
     #[must_use]
     pub fn filters(&self, kind: Kind) -> bool {
-        self.force == Force::Enforced
+        self.mode == Mode::Enforce
             && self.section(kind).is_some_and(|section| section.filters(self.listing))
     }
 
@@ -320,7 +320,7 @@ impl Entry {
     /// Whether the entry denies whatever the arguments and counts are.
     #[must_use]
     pub fn denies_always(&self) -> bool {
-        self.force == Force::Enforced
+        self.mode == Mode::Enforce
             && (self.action == Action::Deny || self.checks.iter().any(Check::denies_always))
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! What is not MCP reaches a server only where a setting names it: on servers whose tools are routes, any request runs one.
 
-use super::binding::{Ambiguous, Spot, lenient, path};
+use super::binding::{Ambiguous, PathPattern, lenient, path};
 use crate::matcher::name::Pattern;
 
 /// `requests.paths` and `requests.pass`.
 #[derive(Clone, Debug, Default)]
 pub struct Doors {
     /// The paths that speak MCP; `None` where all do.
-    pub mcp: Option<Vec<Spot>>,
+    pub mcp: Option<Vec<PathPattern>>,
     /// What passes unread. No path of it is one that speaks MCP.
     pub unread: Vec<Unread>,
 }
@@ -18,7 +18,7 @@ pub struct Doors {
 #[derive(Clone, Debug)]
 pub struct Unread {
     /// Its path.
-    pub spot: Spot,
+    pub pattern: PathPattern,
     /// The HTTP methods by which it passes; none stands for all.
     pub methods: &'static [&'static [u8]],
 }
@@ -50,11 +50,11 @@ impl Doors {
     /// # Errors
     /// [`Ambiguous`] where servers may disagree about it.
     pub fn speak_mcp(&self, target: Option<&[u8]>) -> Result<bool, Ambiguous> {
-        let Some(spots) = &self.mcp else { return Ok(true) };
+        let Some(patterns) = &self.mcp else { return Ok(true) };
         let path = target.and_then(path).ok_or(Ambiguous)?;
         let seen = lenient(&path);
-        let exactly = spots.iter().any(|spot| spot.exact.matches(&path));
-        let leniently = spots.iter().any(|spot| spot.lenient.matches(&seen));
+        let exactly = patterns.iter().any(|pattern| pattern.exact.matches(&path));
+        let leniently = patterns.iter().any(|pattern| pattern.lenient.matches(&seen));
         if exactly == leniently { Ok(exactly) } else { Err(Ambiguous) }
     }
 
@@ -69,20 +69,20 @@ impl Doors {
         let (Some(target), Some(_)) = (target, taken.peek()) else { return false };
         let Some(path) = path(target) else { return false };
         let literal = target.split(|&byte| byte == b'?').next() == Some(path.as_bytes());
-        literal && taken.any(|unread| unread.spot.exact.matches(&path))
+        literal && taken.any(|unread| unread.pattern.exact.matches(&path))
     }
 
     /// A path that speaks MCP.
     #[must_use]
     pub fn example(&self) -> Option<String> {
-        let spot = self.mcp.as_ref()?.first()?;
-        Some(spot.exact.to_string().replace('*', "mcp").replace('?', "a"))
+        let pattern = self.mcp.as_ref()?.first()?;
+        Some(pattern.exact.to_string().replace('*', "mcp").replace('?', "a"))
     }
 }
 
 /// Whether some path is at both spots, for a server that reads leniently.
 #[must_use]
-pub fn meet(one: &Spot, other: &Spot) -> bool {
+pub fn meet(one: &PathPattern, other: &PathPattern) -> bool {
     let letters = |pattern: &Pattern| pattern.to_string().chars().collect::<Vec<char>>();
     let (rows, columns) = (letters(&one.lenient), letters(&other.lenient));
     // Whether what was read of the one meets each beginning of the other.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::binding::Bindings;
 use super::compiled::{
-    Action, Amount, Check, Condition, Config, Default, Entry, Limit, Policy, Refund, Subject,
+    Action, Amount, Check, Condition, Config, DefaultAction, Entry, Limit, Policy, Refund, Subject,
 };
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::push_key;
@@ -25,7 +25,7 @@ use crate::matcher::operator::Test;
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
-use crate::rate::limiter::Force;
+use crate::rate::limiter::Mode;
 
 /// Most globs that each entry is compared with: nobody writes more by hand.
 const MOST_COMPARED: usize = 256;
@@ -148,8 +148,8 @@ impl Lint<'_> {
             && policy.entries().all(is_free)
             && policy
                 .sections()
-                .all(|section| section.hide.is_empty() && section.default == Default::Allow);
-        if idle && policy.force == Force::Enforced {
+                .all(|section| section.hide.is_empty() && section.default == DefaultAction::Allow);
+        if idle && policy.mode == Mode::Enforce {
             let help =
                 "set `default` to \"deny\" and list the tools that may be called, or add limits";
             self.warn(
@@ -167,7 +167,7 @@ impl Lint<'_> {
         for entry in section.entries() {
             let all =
                 entry.lists() && entry.pattern.literal_chars() == 0 && entry.pattern.matches("x");
-            if all && section.default == Default::Deny && is_free(entry) {
+            if all && section.default == DefaultAction::Deny && is_free(entry) {
                 let kind = section.kind.word();
                 let message = format!("this lists every {kind}, and `default: deny` denies none");
                 let help = format!("list {kind}s by name, or by a glob with some literal text");
@@ -180,7 +180,7 @@ impl Lint<'_> {
     fn reach(&mut self, section: &Section) {
         let rules = &self.policy.rules;
         let unlisted =
-            section.default == Default::Deny && !section.entries().iter().any(Entry::lists);
+            section.default == DefaultAction::Deny && !section.entries().iter().any(Entry::lists);
         if unlisted {
             let kind = section.kind.word();
             let message = format!(
@@ -203,7 +203,7 @@ impl Lint<'_> {
         let deniers: Vec<&Entry> = section
             .entries()
             .iter()
-            .filter(|entry| entry.force == Force::Enforced && always_denies(entry).is_some())
+            .filter(|entry| entry.mode == Mode::Enforce && always_denies(entry).is_some())
             .filter(|entry| !matches!(entry.pattern, Pattern::Exact(_)))
             .take(MOST_COMPARED)
             .collect();
@@ -237,7 +237,7 @@ impl Lint<'_> {
     fn entry(&mut self, section: &Section, entry: &Entry) {
         let rules = &self.policy.rules;
         // What an entry in shadow denies, its limits count nevertheless.
-        if let Some(by) = always_denies(entry).filter(|_| entry.force == Force::Enforced) {
+        if let Some(by) = always_denies(entry).filter(|_| entry.mode == Mode::Enforce) {
             let later = entry.checks.iter().skip_while(|check| check.rule != by).skip(1);
             let checks: Vec<&Check> = if entry.action == Action::Deny {
                 entry.checks.iter().collect()
@@ -259,7 +259,7 @@ impl Lint<'_> {
         let does =
             entry.action != Action::Allow || !entry.checks.is_empty() || !entry.limits.is_empty();
         if !does
-            && section.default == Default::Allow
+            && section.default == DefaultAction::Allow
             && !self.text.only_names(section, rules.label(entry.rule))
         {
             let kind = section.kind.word();
@@ -268,7 +268,7 @@ impl Lint<'_> {
             let help = "remove it, or set `default` to \"deny\"";
             self.warn(Code::Redundant, rules.pointer(entry.rule), message, help);
         }
-        if entry.force == Force::Shadow && self.policy.force == Force::Shadow {
+        if entry.mode == Mode::Shadow && self.policy.mode == Mode::Shadow {
             let pointer = format!("{}/mode", rules.pointer(entry.rule));
             let message = "the whole policy is in shadow already".to_owned();
             self.warn(Code::Redundant, &pointer, message, "leave it out");

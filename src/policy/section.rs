@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::compiled::{Default, Entry, Listing};
+use super::compiled::{DefaultAction, Entry, Listing};
 use super::rules::RuleId;
 use crate::matcher::fold::folded;
 use crate::matcher::name::Pattern;
@@ -16,7 +16,7 @@ pub struct Section {
     /// What the names are names of.
     pub kind: Kind,
     /// What becomes of names that no entry lists.
-    pub default: Default,
+    pub default: DefaultAction,
     /// What says so.
     pub default_rule: RuleId,
     /// The hidden names.
@@ -67,7 +67,7 @@ impl Section {
     /// Indexes entries, which come in the order of the document.
     pub(super) fn new(
         kind: Kind,
-        (default, default_rule): (Default, RuleId),
+        (default, default_rule): (DefaultAction, RuleId),
         hide: Vec<Hidden>,
         entries: Vec<Entry>,
     ) -> Section {
@@ -175,7 +175,7 @@ impl Section {
         let resembling = !self.looks.is_empty() || !self.relaxed.is_empty();
         let uncallable = || resembling || self.entries.iter().any(Entry::denies_always);
         !self.hide.is_empty()
-            || (listing != Listing::All && self.default == Default::Deny)
+            || (listing != Listing::All && self.default == DefaultAction::Deny)
             || (listing == Listing::Callable && uncallable())
     }
 }

@@ -1,6 +1,6 @@
 //! What a count is, and how it changes: each algorithm owns its state and every transition of it.
 //!
-//! A table keeps a [`State`] for each caller and knows nothing of what is in it. So a new algorithm is a file here and a word in the
+//! A table keeps a [`CountState`] for each caller and knows nothing of what is in it. So a new algorithm is a file here and a word in the
 //! policy's language; tables, shards and the compare-and-swap loop stay as they are.
 //!
 //! What every algorithm owes the rest:
@@ -38,11 +38,11 @@ pub const STATE_WORDS: usize = 3;
 
 /// What an algorithm remembers of one caller. Only the algorithm that made it can read it: a counter's id says which one that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State(pub [u64; STATE_WORDS]);
+pub struct CountState(pub [u64; STATE_WORDS]);
 
 /// What a call asks of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct Demand {
     /// How much it counts.
     pub amount: Micros,
     /// The most that the count may come to.
@@ -53,7 +53,7 @@ pub struct Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// The state after it.
-    pub state: State,
+    pub state: CountState,
     /// What a refund needs to know.
     pub mark: Mark,
     /// When the state can be forgotten, in seconds of the clock that cannot be set. So nothing outlives the time that it was made for,
@@ -92,7 +92,7 @@ impl Algorithm {
 
     /// How much counts against the limit at this time, rounded up to a millionth.
     #[must_use]
-    pub fn used(self, window: Window, state: Option<&State>, now: Moment) -> Micros {
+    pub fn used(self, window: Window, state: Option<&CountState>, now: Moment) -> Micros {
         self.read(window, state, now).used(now)
     }
 
@@ -103,9 +103,9 @@ impl Algorithm {
     pub fn admit(
         self,
         window: Window,
-        state: Option<&State>,
+        state: Option<&CountState>,
         now: Moment,
-        ask: Ask,
+        ask: Demand,
     ) -> Result<Admitted, Full> {
         let count = self.read(window, state, now);
         match count.used(now).0.checked_add(ask.amount.0) {
@@ -116,11 +116,17 @@ impl Algorithm {
 
     /// What is said of a call that is not counted.
     #[must_use]
-    pub fn full(self, window: Window, state: Option<&State>, now: Moment, ask: Ask) -> Full {
+    pub fn full(
+        self,
+        window: Window,
+        state: Option<&CountState>,
+        now: Moment,
+        ask: Demand,
+    ) -> Full {
         self.read(window, state, now).full(window, now, ask)
     }
 
-    fn read(self, window: Window, state: Option<&State>, now: Moment) -> Count {
+    fn read(self, window: Window, state: Option<&CountState>, now: Moment) -> Count {
         let windows = || Windows::at(state, window, now.wall);
         match self {
             Algorithm::Fixed => Count::Windows(windows(), Join::Apart),
@@ -136,10 +142,10 @@ impl Algorithm {
     pub fn refund(
         self,
         window: Window,
-        state: &State,
+        state: &CountState,
         mark: Mark,
         amount: Micros,
-    ) -> Option<State> {
+    ) -> Option<CountState> {
         match self {
             Algorithm::Fixed | Algorithm::Sliding => Windows::unpack(state).refund(mark, amount),
             Algorithm::Bucket { refill } => {
@@ -170,7 +176,7 @@ impl Count {
         }
     }
 
-    fn full(&self, window: Window, now: Moment, ask: Ask) -> Full {
+    fn full(&self, window: Window, now: Moment, ask: Demand) -> Full {
         let retry_after = match self {
             Count::Windows(windows, join) => windows.retry_after(*join, now.wall, ask),
             Count::Bucket(bucket) => bucket.retry_after(ask),

@@ -1,8 +1,8 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
-use super::algorithm::{Admitted, Algorithm, Ask, Full, Mark};
+use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Place, Slot, Table};
+use super::table::{Account, CallerId, Class, CountPlace, CounterId, FORMAT, Maker, Slot, Table};
 use super::window::Window;
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
@@ -32,14 +32,14 @@ pub struct Charge {
     /// The most that the window admits, or that a bucket holds; `None` counts without a limit.
     pub max: Option<Micros>,
     /// Whether exceeding it denies.
-    pub force: Force,
+    pub mode: Mode,
 }
 
 /// Whether a limit denies or only says that it would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
+pub enum Mode {
     /// Exceeding denies the call.
-    Enforced,
+    Enforce,
     /// Exceeding is reported and not counted.
     Shadow,
 }
@@ -61,7 +61,7 @@ pub struct Overrun {
     /// Which charge of the call.
     pub charge: usize,
     /// Why it denies.
-    pub cause: Cause,
+    pub cause: OverrunCause,
     /// What the window still admits.
     pub remaining: Micros,
     /// Length of the window, in seconds.
@@ -72,20 +72,20 @@ pub struct Overrun {
 
 /// Why a limit denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum OverrunCause {
     /// Its maximum is reached.
     Reached,
     /// The caller is new, and where he comes from there are as many already as may be.
     Crowded,
 }
 
-impl Cause {
+impl OverrunCause {
     /// The reason of the denial.
     #[must_use]
     pub fn reason(self) -> Reason {
         match self {
-            Cause::Reached => Reason::LimitReached,
-            Cause::Crowded => Reason::TooManyCallers,
+            OverrunCause::Reached => Reason::LimitReached,
+            OverrunCause::Crowded => Reason::TooManyCallers,
         }
     }
 }
@@ -249,9 +249,9 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
                     Ok(reservation) => granted.reservations.push((first + at, reservation)),
                     Err(overrun) => {
                         let overrun = Overrun { charge: first + at, ..overrun };
-                        match charge.force {
-                            Force::Enforced => return Err(Refused::Exceeded(overrun)),
-                            Force::Shadow => {
+                        match charge.mode {
+                            Mode::Enforce => return Err(Refused::Exceeded(overrun)),
+                            Mode::Shadow => {
                                 granted.would_exceed = granted.would_exceed.or(Some(overrun))
                             }
                         }
@@ -290,18 +290,18 @@ impl From<StoreFailed> for Refused {
 impl Charge {
     fn count_in(&self, table: &mut Table, now: Moment) -> Result<Reservation, Overrun> {
         let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
-        let ask = Ask { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
+        let ask = Demand { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
         // His own count, or the floor; whoever gets a slot now starts at it.
         let state = table.state(id, account.caller);
         let admitted = algorithm
             .admit(window, state, now, ask)
-            .map_err(|full| Overrun::of(Cause::Reached, full))?;
+            .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
         let slot = match table.place(id, account) {
-            Place::Own => account.caller,
-            Place::Floor => CallerId::EVERYBODY,
-            Place::Crowded => {
+            CountPlace::Own => account.caller,
+            CountPlace::Floor => CallerId::EVERYBODY,
+            CountPlace::Crowded => {
                 let full = algorithm.full(window, state, now, ask);
-                return Err(Overrun::of(Cause::Crowded, full));
+                return Err(Overrun::of(OverrunCause::Crowded, full));
             }
         };
         let maker = if slot == CallerId::EVERYBODY { Maker::NOBODY } else { account.maker };
@@ -312,7 +312,7 @@ impl Charge {
 }
 
 impl Overrun {
-    fn of(cause: Cause, full: Full) -> Overrun {
+    fn of(cause: OverrunCause, full: Full) -> Overrun {
         let Full { remaining, window_seconds, retry_after } = full;
         Overrun { charge: 0, cause, remaining, window_seconds, retry_after }
     }

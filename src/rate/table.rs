@@ -3,7 +3,7 @@
 //! A caller has a slot for each counter that he counts on. Callers who find the table full have none: they share one count, the
 //! counter's *floor* in this table, and whoever gets a slot later starts at it. Nobody's slot is ever taken from him for a newcomer.
 
-use super::algorithm::{STATE_WORDS, State};
+use super::algorithm::{CountState, STATE_WORDS};
 use super::clock::Clock;
 use super::store::StoreFailed;
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
@@ -90,12 +90,12 @@ pub struct Slot {
     /// When the slot can be forgotten, in seconds of the clock that cannot be set.
     pub expires: u64,
     /// The count, which only the counter's algorithm can read.
-    pub state: State,
+    pub state: CountState,
 }
 
 /// Where a call of an account is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CountPlace {
     /// In a slot of its own.
     Own,
     /// On the floor: the table is full.
@@ -167,26 +167,26 @@ impl Table {
 
     /// The count of a caller. One without a slot has the counter's floor.
     #[must_use]
-    pub fn state(&self, counter: CounterId, caller: CallerId) -> Option<&State> {
+    pub fn state(&self, counter: CounterId, caller: CallerId) -> Option<&CountState> {
         let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
         slot.map(|slot| &slot.state)
     }
 
     /// Where a call of an account is counted on a counter.
     #[must_use]
-    pub fn place(&self, counter: CounterId, account: Account) -> Place {
+    pub fn place(&self, counter: CounterId, account: Account) -> CountPlace {
         let Account { caller, maker, .. } = account;
         if caller == CallerId::EVERYBODY || self.find(counter, caller).is_some() {
-            return Place::Own;
+            return CountPlace::Own;
         }
         let callers = || self.slots.iter().filter(|slot| slot.caller != CallerId::EVERYBODY);
         let made = callers().filter(|slot| slot.maker == maker).count();
         if maker != Maker::NOBODY && made >= SLOTS_PER_MAKER {
-            Place::Crowded
+            CountPlace::Crowded
         } else if callers().count() >= SLOTS_PER_SHARD {
-            Place::Floor
+            CountPlace::Floor
         } else {
-            Place::Own
+            CountPlace::Own
         }
     }
 
@@ -205,7 +205,7 @@ impl Table {
         &mut self,
         counter: CounterId,
         caller: CallerId,
-        change: impl FnOnce(&State) -> Option<State>,
+        change: impl FnOnce(&CountState) -> Option<CountState>,
     ) {
         let Some(at) = self.slots.iter().position(|slot| slot.is(counter, caller)) else { return };
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -254,7 +254,7 @@ fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
         caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
         maker: Maker(u32::from_le_bytes(*bytes.get(24..)?.first_chunk()?)),
         expires: u32_at(bytes, 28)?,
-        state: State([u64_at(bytes, 32)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?]),
+        state: CountState([u64_at(bytes, 32)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?]),
     })
 }
 

@@ -37,11 +37,11 @@ pub fn body_of(call: &Value<'_>) -> Result<String, String> {
 #[must_use]
 pub fn tool_call(tool: &str, arguments: Option<&Value<'_>>) -> String {
     let params = Params { name: tool, arguments };
-    written(&Message { jsonrpc: "2.0", id: 1, method: "tools/call", params })
+    written(&RpcRequest { jsonrpc: "2.0", id: 1, method: "tools/call", params })
 }
 
 #[derive(Serialize)]
-struct Message<'m> {
+struct RpcRequest<'m> {
     jsonrpc: &'static str,
     id: u32,
     method: &'static str,

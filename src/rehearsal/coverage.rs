@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::denial::Denial;
-use crate::policy::compiled::{Action, Amount, Config, Default, Limit, Policy};
+use crate::policy::compiled::{Action, Amount, Config, DefaultAction, Limit, Policy};
 use crate::policy::rules::RuleId;
 use crate::reason::Reason;
 use crate::witness::{Told, Witness};
@@ -101,7 +101,7 @@ impl Covered {
             for hidden in &section.hide {
                 found.add(policy, hidden.rule);
             }
-            if section.default == Default::Deny {
+            if section.default == DefaultAction::Deny {
                 found.add(policy, section.default_rule);
             }
             for entry in section.entries() {

@@ -12,7 +12,7 @@ pub const GRANT: &str = "grant";
 const PAYLOAD: &str = "names stated in a rehearsal";
 
 /// A name of a caller: its key, and a text, number, boolean or list of texts.
-pub type Name = (String, Value<'static>);
+pub type CallerName = (String, Value<'static>);
 
 /// Makes stated names the first source of every key. The configured ones stay behind them, for requests that show headers.
 pub(super) fn prepend(callers: &mut Callers) {
@@ -28,7 +28,7 @@ pub(super) fn prepend(callers: &mut Callers) {
 /// A claim, if it is one of these names. What is no claim by the configuration is a text, as other sources yield it.
 pub(super) fn claim(
     callers: &Callers,
-    names: &[Name],
+    names: &[CallerName],
     payload: &str,
     path: &[Box<str>],
 ) -> Option<Value<'static>> {
@@ -66,7 +66,7 @@ fn carried(found: &Value<'static>) -> Value<'static> {
 mod tests {
     use crate::json::Value;
     use crate::policy::compiled::Config;
-    use crate::rehearsal::{Request, Stage};
+    use crate::rehearsal::{SimulatedRequest, Simulator};
     use crate::time::UnixMillis;
 
     #[test]
@@ -74,12 +74,12 @@ mod tests {
         let policy = br#"{"version":"1","default":"deny","identity":{"grant":{"header":"x-agent"},"keys":{
             "level":{"jwt_claim":"level"},"rank":{"jwt_claim":"rank"},"admin":{"jwt_claim":"admin"},"roles":{"jwt_claim":"roles"},
             "floor":{"header":"x-floor"},"none":{"header":"x-none"}}}}"#;
-        let stage = Stage::new(Config::load(policy, "").unwrap().config);
+        let simulator = Simulator::new(Config::load(policy, "").unwrap().config);
         let text = |text: &str| Value::String(text.to_owned().into());
         let list = Value::Array(vec![text("b"), text("a")]);
         let three = Value::Number("3".into());
         let long = "x".repeat(300);
-        let mut request = Request::new(String::new(), UnixMillis(0));
+        let mut request = SimulatedRequest::new(String::new(), UnixMillis(0));
         request.headers = vec![("x-none".to_owned(), "shown".to_owned())];
         for (key, name) in [
             ("grant", text(&long)),
@@ -91,7 +91,7 @@ mod tests {
         ] {
             request.names.push((key.to_owned(), name));
         }
-        let caller = stage.caller(&request).unwrap();
+        let caller = simulator.caller(&request).unwrap();
         assert_eq!(caller.label(), long);
         let keys: Vec<_> = (0..6).map(|at| caller.key(at).cloned().unwrap()).collect();
         let sorted = Value::Array(vec![text("a"), text("b")]);
@@ -99,7 +99,8 @@ mod tests {
             keys,
             [three.clone(), three, Value::Bool(true), sorted, text("3"), text("shown")]
         );
-        let anonymous = stage.caller(&Request::new(String::new(), UnixMillis(0))).unwrap();
+        let anonymous =
+            simulator.caller(&SimulatedRequest::new(String::new(), UnixMillis(0))).unwrap();
         assert!(anonymous.is_anonymous() && anonymous.key(0).is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::body::body_of;
 use super::coverage::Coverage;
-use super::{Request, Response, Stage, Verdict};
+use super::{SimulatedRequest, SimulatedResponse, Simulator, Verdict};
 use crate::json::Value;
 use crate::policy::compiled::Config;
 use crate::policy::diagnostic::{Code, Diagnostic};
@@ -27,27 +27,27 @@ pub struct Suite {
     /// The file of the policy, relative to the document; by default the one beside it.
     pub policy: Option<String>,
     /// The tests.
-    pub tests: Vec<Test>,
+    pub tests: Vec<TestCase>,
 }
 
 /// A test: calls in order, on counters of its own.
 #[derive(Clone, Debug)]
-pub struct Test {
+pub struct TestCase {
     /// Its name.
     pub name: String,
     /// Its JSON Pointer in the document.
     pub pointer: String,
     /// The calls.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TestStep>,
 }
 
 /// One call, or the same one several times, and what must become of it.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct TestStep {
     /// Its JSON Pointer in the document.
     pub pointer: String,
     /// The request.
-    pub request: Request,
+    pub request: SimulatedRequest,
     /// How many times it is sent.
     pub repeat: u32,
     /// What must become of it, each time.
@@ -99,7 +99,7 @@ impl Suite {
         let mut reader = Reader::default();
         let keys = config.map(|config| &config.callers.keys);
         reader.keys = keys.into_iter().flatten().map(|key| key.name.clone()).collect();
-        let known = config.map_or(scene::Keys::Any, |_| scene::Keys::Known);
+        let known = config.map_or(scene::AcceptedKeys::Any, |_| scene::AcceptedKeys::Known);
         let root = Field { value: document, place: Place::default() };
         let suite = reader.fields(&root).map(|mut fields| {
             let policy = text(&mut fields, "policy", &mut reader);
@@ -116,15 +116,15 @@ impl Suite {
     }
 }
 
-impl Test {
+impl TestCase {
     /// Runs the test; what is covered of the policy is noted.
     #[must_use]
-    pub fn run(&self, stage: &Stage, coverage: &Coverage) -> Vec<Failure> {
-        let stage = stage.afresh();
+    pub fn run(&self, simulator: &Simulator, coverage: &Coverage) -> Vec<Failure> {
+        let simulator = simulator.afresh();
         let mut failures = Vec::new();
         for step in &self.steps {
             for repetition in 1..=step.repeat {
-                let found = stage.send_before(&step.request, coverage);
+                let found = simulator.send_before(&step.request, coverage);
                 if !step.expect.is_met(&found) {
                     failures.push(Failure {
                         pointer: step.pointer.clone(),
@@ -159,9 +159,9 @@ impl Expect {
 fn tests_of(
     field: &Field<'_>,
     scene: &Scene,
-    known: scene::Keys,
+    known: scene::AcceptedKeys,
     reader: &mut Reader,
-) -> Vec<Test> {
+) -> Vec<TestCase> {
     let items = reader.list(field);
     if items.is_empty() && matches!(field.value, Value::Array(_)) {
         let message = "there is no test".to_owned();
@@ -185,9 +185,9 @@ fn tests_of(
 fn test_of(
     field: &Field<'_>,
     scene: &Scene,
-    known: scene::Keys,
+    known: scene::AcceptedKeys,
     reader: &mut Reader,
-) -> Option<Test> {
+) -> Option<TestCase> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("name", reader).and_then(|field| reader.text(&field));
     let scene = Scene::of(&mut fields, known, reader).or(scene);
@@ -219,7 +219,7 @@ fn test_of(
         steps.extend(step_of(&mut fields, pointer.clone(), scene, &mut clock, reader));
         reader.close(&fields);
     }
-    Some(Test { name: name?.to_owned(), pointer, steps })
+    Some(TestCase { name: name?.to_owned(), pointer, steps })
 }
 
 fn step_of(
@@ -228,7 +228,7 @@ fn step_of(
     scene: Scene,
     clock: &mut UnixMillis,
     reader: &mut Reader,
-) -> Option<Step> {
+) -> Option<TestStep> {
     let after = fields.take("after").and_then(|field| duration(&field, reader).map(|d| (d, field)));
     if let (Some((_, field)), Some(_), true) = (&after, scene.now, fields.has("at")) {
         let message = "`at` and `after` do not go together".to_owned();
@@ -245,14 +245,15 @@ fn step_of(
         Some(field) => reader.whole(&field, 1, MAX_REPEAT),
     };
     let response = match fields.take("response") {
-        None => Some(Response::Result),
-        Some(field) => {
-            reader.word(&field, &[("result", Response::Result), ("error", Response::Error)])
-        }
+        None => Some(SimulatedResponse::Result),
+        Some(field) => reader.word(
+            &field,
+            &[("result", SimulatedResponse::Result), ("error", SimulatedResponse::Error)],
+        ),
     };
     let call = fields.require("call", reader).and_then(|field| call_of(&field, reader));
     let expect = fields.require("expect", reader).and_then(|field| expect_of(&field, reader));
-    let request = Request {
+    let request = SimulatedRequest {
         body: call?,
         names: scene.names,
         session: scene.session,
@@ -261,7 +262,7 @@ fn step_of(
         at: *clock,
         response: response?,
     };
-    Some(Step { pointer, request, repeat: repeat?, expect: expect? })
+    Some(TestStep { pointer, request, repeat: repeat?, expect: expect? })
 }
 
 /// A call: `{tool, arguments}`, a JSON-RPC message, or the text of one, byte for byte.

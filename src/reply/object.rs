@@ -16,23 +16,23 @@ use crate::reason::Reason;
 
 /// A response of JSON-RPC 2.0.
 #[derive(Serialize)]
-struct Response<'o> {
+struct RpcResponse<'o> {
     jsonrpc: &'static str,
     /// The request's own bytes; `null` where none could be read.
     id: Option<&'o RawValue>,
     #[serde(flatten)]
-    outcome: Outcome<'o>,
+    outcome: RpcOutcome<'o>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Outcome<'o> {
-    Error(Error<'o>),
+enum RpcOutcome<'o> {
+    Error(RpcError<'o>),
     Result(ToolResult<'o>),
 }
 
 #[derive(Serialize)]
-struct Error<'o> {
+struct RpcError<'o> {
     code: i32,
     message: &'o str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,14 +46,14 @@ struct ToolResult<'o> {
     /// Revision 2026-07-28 tells results apart by their type.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_type: Option<&'static str>,
-    content: [Text<'o>; 1],
+    content: [TextContent<'o>; 1],
     is_error: bool,
     #[serde(rename = "_meta")]
     meta: Meta<'o>,
 }
 
 #[derive(Serialize)]
-struct Text<'o> {
+struct TextContent<'o> {
     r#type: &'static str,
     text: &'o str,
 }
@@ -120,9 +120,9 @@ pub fn denial_object(to: &Addressee, denial: &Denial, context: &Context<'_>) -> 
     if context.form == Denials::ToolResult && to.calls_tool() {
         return Some(response(
             Some(id),
-            Outcome::Result(ToolResult {
+            RpcOutcome::Result(ToolResult {
                 result_type: to.modern.then_some("complete"),
-                content: [Text { r#type: "text", text: &message }],
+                content: [TextContent { r#type: "text", text: &message }],
                 is_error: true,
                 meta: Meta { denial: data },
             }),
@@ -158,13 +158,13 @@ pub(super) fn refusal_object(refusal: &Refusal) -> String {
 }
 
 fn error(id: Option<&str>, code: i32, message: &str, data: Option<Data<'_>>) -> String {
-    response(id, Outcome::Error(Error { code, message, data }))
+    response(id, RpcOutcome::Error(RpcError { code, message, data }))
 }
 
-fn response(id: Option<&str>, outcome: Outcome<'_>) -> String {
+fn response(id: Option<&str>, outcome: RpcOutcome<'_>) -> String {
     // The id was read as JSON, so these are its bytes.
     let id = id.and_then(|id| serde_json::from_str(id).ok());
-    let response = Response { jsonrpc: "2.0", id, outcome };
+    let response = RpcResponse { jsonrpc: "2.0", id, outcome };
     written(&response)
 }
 

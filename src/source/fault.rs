@@ -37,7 +37,7 @@ pub(super) fn not_utf_8(bytes: &[u8], at: usize) -> Box<Problem> {
     whole(&message, "save it as UTF-8")
 }
 
-pub(super) fn yaml(text: &str, fault: &crate::yaml::Fault) -> Box<Problem> {
+pub(super) fn yaml(text: &str, fault: &crate::yaml::YamlFault) -> Box<Problem> {
     let line_start: usize = text.split_inclusive('\n').take(fault.line - 1).map(str::len).sum();
     let line = text.get(line_start..).unwrap_or_default();
     let line = line.split('\n').next().unwrap_or_default();

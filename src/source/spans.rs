@@ -12,7 +12,7 @@ use crate::policy::reader::push_key;
 
 /// The place of one value.
 #[derive(Clone, Debug)]
-struct Spot {
+struct ValueSpan {
     /// The bytes of its key, where it is the value of a member.
     key: Option<Range<usize>>,
     /// The bytes of the value; of a list or object, its first.
@@ -26,7 +26,7 @@ struct Spot {
 /// Where every value of a document is.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
-    by_place: HashMap<String, Spot>,
+    by_place: HashMap<String, ValueSpan>,
     places: HashMap<String, String>,
     newlines: Vec<usize>,
 }
@@ -58,7 +58,7 @@ impl Spans {
     /// The bytes of a JSON Pointer: a scalar itself, a list or object by its key or first character.
     #[must_use]
     pub fn range(&self, pointer: &str) -> Option<Range<usize>> {
-        self.places.get(pointer).and_then(|place| self.by_place.get(place)).map(Spot::shown)
+        self.places.get(pointer).and_then(|place| self.by_place.get(place)).map(ValueSpan::shown)
     }
 
     /// Finds the place of a problem.
@@ -73,20 +73,26 @@ impl Spans {
         };
         let earlier = earlier.or_else(|| {
             let place = diagnostic.earlier.as_ref()?;
-            self.by_place.get(place).map(Spot::shown)
+            self.by_place.get(place).map(ValueSpan::shown)
         });
         Problem { diagnostic, at: Some(at), earlier }
     }
 
-    fn add(&mut self, trail: &Trail, key: Option<Range<usize>>, value: Range<usize>, kind: Kind) {
+    fn add(
+        &mut self,
+        trail: &Trail,
+        key: Option<Range<usize>>,
+        value: Range<usize>,
+        kind: NodeShape,
+    ) {
         // Of a duplicate, the reader of the document takes the first.
         if let Some(known) = self.by_place.get_mut(&trail.place) {
             known.again.extend(key);
             return;
         }
         self.places.insert(trail.pointer.clone(), trail.place.clone());
-        let container = kind == Kind::Container;
-        let spot = Spot { key, value, container, again: Vec::new() };
+        let container = kind == NodeShape::Container;
+        let spot = ValueSpan { key, value, container, again: Vec::new() };
         self.by_place.insert(trail.place.clone(), spot);
     }
 
@@ -124,12 +130,12 @@ impl Spans {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum NodeShape {
     Scalar,
     Container,
 }
 
-impl Spot {
+impl ValueSpan {
     /// What to point at: a scalar itself, a list or object by its key.
     fn shown(&self) -> Range<usize> {
         match &self.key {
@@ -173,22 +179,22 @@ impl JsonWalk<'_> {
         let start = self.at;
         match self.peek() {
             Some(b'{') => {
-                self.spans.add(trail, key, start..start + 1, Kind::Container);
+                self.spans.add(trail, key, start..start + 1, NodeShape::Container);
                 self.at += 1;
                 self.object(trail);
             }
             Some(b'[') => {
-                self.spans.add(trail, key, start..start + 1, Kind::Container);
+                self.spans.add(trail, key, start..start + 1, NodeShape::Container);
                 self.at += 1;
                 self.array(trail);
             }
             Some(b'"') => {
                 self.string();
-                self.spans.add(trail, key, start..self.at, Kind::Scalar);
+                self.spans.add(trail, key, start..self.at, NodeShape::Scalar);
             }
             Some(_) | None => {
                 self.skip(|byte| !b" \t\r\n,]}".contains(&byte));
-                self.spans.add(trail, key, start..self.at, Kind::Scalar);
+                self.spans.add(trail, key, start..self.at, NodeShape::Scalar);
             }
         }
     }
@@ -273,14 +279,14 @@ impl<'t> YamlWalk<'t> {
     ) {
         let start = self.cursor.byte(span.start.index());
         if matches!(event, Event::MappingStart(..)) {
-            self.spans.add(trail, key, start..start + 1, Kind::Container);
+            self.spans.add(trail, key, start..start + 1, NodeShape::Container);
             self.mapping(trail);
         } else if matches!(event, Event::SequenceStart(..)) {
-            self.spans.add(trail, key, start..start + 1, Kind::Container);
+            self.spans.add(trail, key, start..start + 1, NodeShape::Container);
             self.sequence(trail);
         } else {
             let end = self.cursor.byte(span.end.index()).max(start);
-            self.spans.add(trail, key, start..end, Kind::Scalar);
+            self.spans.add(trail, key, start..end, NodeShape::Scalar);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The corpus of decisions: what the data says, what the engine says and what the oracle says must be one.
 
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::rehearsal::{Request, Stage};
+use mcp_policy::rehearsal::{SimulatedRequest, Simulator};
 use mcp_policy::time::UnixMillis;
 
 use crate::corpus::rows;
@@ -57,13 +57,13 @@ fn an_explanation_says_what_is_decided() {
     let mut wrong = Vec::new();
     for row in rows() {
         let Ok(loaded) = Config::load(row.policy.to_string().as_bytes(), "test") else { continue };
-        let stage = Stage::new(loaded.config);
+        let simulator = Simulator::new(loaded.config);
         for case in &row.calls {
-            let mut request = Request::new(case.body("1"), UnixMillis(case.at));
+            let mut request = SimulatedRequest::new(case.body("1"), UnixMillis(case.at));
             let caller = Some(("authorization".to_owned(), case.caller.clone()));
             request.headers.extend(caller.filter(|(_, caller)| !caller.is_empty()));
             request.headers.extend(case.headers.iter().cloned());
-            if let Err(problem) = explained(&stage, &request) {
+            if let Err(problem) = explained(&simulator, &request) {
                 wrong.push(format!("{}: {}: {problem}", row.file, row.name));
             }
         }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use mcp_policy::number::Micros;
 use mcp_policy::rate::algorithm::Algorithm;
 use mcp_policy::rate::limiter::{
-    Cause, Charge, Counter, Force, Limiter, Overrun, Refused, Reservation, Shards,
+    Charge, Counter, Limiter, Mode, Overrun, OverrunCause, Refused, Reservation, Shards,
 };
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
@@ -53,7 +53,7 @@ fn charge(counter: u64, caller: u128, amount: u64, max: u64, algorithm: Algorith
         account: of(caller, 1 + caller as u32),
         amount: Micros(amount),
         max: Some(Micros(max)),
-        force: Force::Enforced,
+        mode: Mode::Enforce,
     }
 }
 
@@ -204,11 +204,11 @@ proptest! {
                     let made = granted.reservations.into_iter().map(|(_, made)| made).collect();
                     open.push((now, caller, amount, made));
                 }
-                Err(Refused::Exceeded(Overrun { cause: Cause::Reached, retry_after, .. })) => match retry_after {
+                Err(Refused::Exceeded(Overrun { cause: OverrunCause::Reached, retry_after, .. })) => match retry_after {
                     Some(wait) => {
                         prop_assert!(wait > 0 && reserve(now + wait - 1).is_err(), "{wait} ms are too many");
                         let weighed = limiter.weigh(&call, UnixMillis(now + wait)).unwrap();
-                        let reached = weighed.overrun.filter(|overrun| overrun.cause == Cause::Reached);
+                        let reached = weighed.overrun.filter(|overrun| overrun.cause == OverrunCause::Reached);
                         prop_assert_eq!(reached, None, "{} ms are not enough", wait);
                     }
                     None => prop_assert!(amount > burst),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use mcp_policy::json::{Value, written};
 use mcp_policy::policy::diagnostic::Code;
 use mcp_policy::policy::lint::fit;
-use mcp_policy::source::{Problem, Source, lines_and_columns};
+use mcp_policy::source::{Problem, SourceText, lines_and_columns};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,13 +29,13 @@ fn documents(folder: &str) -> Vec<(String, Vec<u8>)> {
 
 /// What the command says of a document; those named after P2xx are checked against the tools beside them.
 fn problems(name: &str, bytes: Vec<u8>) -> (String, Vec<Problem>) {
-    let source = match Source::new(name, bytes) {
+    let source = match SourceText::new(name, bytes) {
         Ok(source) => source,
         Err(problem) => return (String::new(), vec![*problem]),
     };
     let problems = if name.starts_with("P2") {
         let tools = root().join("tests/data/policies/warned/tools.json");
-        let tools = Source::new("tools.json", fs::read(tools).unwrap()).unwrap();
+        let tools = SourceText::new("tools.json", fs::read(tools).unwrap()).unwrap();
         let tools = tools.value().unwrap();
         source.compile_for(&fit::tools(&tools).unwrap(), None).1
     } else {
@@ -134,7 +134,7 @@ fn block_yaml(out: &mut String, value: &Value<'_>, indent: usize) {
 fn yaml_points_at_the_same_things() {
     let mut compared = 0;
     for (name, bytes) in documents("tests/data/policies/invalid") {
-        let Ok(source) = Source::new(&name, bytes) else { continue };
+        let Ok(source) = SourceText::new(&name, bytes) else { continue };
         let Ok(value) = source.value() else { continue };
         if value.as_object().is_none_or(|object| object.0.is_empty()) {
             continue;
@@ -142,7 +142,7 @@ fn yaml_points_at_the_same_things() {
         let mut yaml = "# A comment, with wide letters: 工具 🧰\r\n---".to_owned();
         block_yaml(&mut yaml, &value, 0);
         yaml.push('\n');
-        let other = Source::new("x.yaml", yaml.clone().into_bytes()).unwrap();
+        let other = SourceText::new("x.yaml", yaml.clone().into_bytes()).unwrap();
         // A key of YAML has at most 1024 characters.
         if yaml.lines().any(|line| line.len() > 1024) {
             continue;

@@ -4,11 +4,11 @@ use mcp_policy::json::{Bounds, Duplicates, FaultKind, Value, parse};
 use mcp_policy::matcher::name::Pattern;
 use mcp_policy::mcp::headers::{Follows, admit};
 use mcp_policy::mcp::message::{Body, parse_body};
-use mcp_policy::mcp::sse::{EventStream, Verdict};
+use mcp_policy::mcp::sse::{EventStream, EventVerdict};
 use mcp_policy::number::Decimal;
-use mcp_policy::policy::binding::{Ambiguous, Shown};
+use mcp_policy::policy::binding::{Ambiguous, BindingInput};
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::rehearsal::{Request, Stage};
+use mcp_policy::rehearsal::{SimulatedRequest, Simulator};
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::json;
@@ -250,12 +250,12 @@ proptest! {
     fn engine_agrees_with_the_oracle(policy in policy(), calls in calls()) {
         let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
         let mut oracle = Oracle::new(policy.clone());
-        let stage = Stage::new(Config::load(policy.to_string().as_bytes(), "test").unwrap().config);
+        let simulator = Simulator::new(Config::load(policy.to_string().as_bytes(), "test").unwrap().config);
         for (tool, arguments, caller, at_ms) in &calls {
-            let mut request = Request::new(tools_call("1", tool, Some(&arguments.to_string())), UnixMillis(*at_ms));
+            let mut request = SimulatedRequest::new(tools_call("1", tool, Some(&arguments.to_string())), UnixMillis(*at_ms));
             request.headers = vec![("authorization".to_owned(), caller.to_string())];
             request.headers.retain(|(_, caller)| !caller.is_empty());
-            let explained = explained(&stage, &request);
+            let explained = explained(&simulator, &request);
             prop_assert!(explained.is_ok(), "{:?}", explained);
             let ours = engine.call(tool, Some(&arguments.to_string()), caller, *at_ms);
             let theirs = oracle.decide(&Call::tool(tool, arguments, caller, *at_ms));
@@ -296,7 +296,7 @@ proptest! {
         let config = Config::load(text.as_bytes(), "").map_err(|problems| TestCaseError::fail(format!("{problems:?}")))?.config;
         let named = Value::String(team.into());
         let identity = |_| (!team.is_empty()).then_some(&named);
-        let found = config.bindings.as_ref().unwrap().select(&Shown { host, path, route: &|_| None, identity: &identity });
+        let found = config.bindings.as_ref().unwrap().select(&BindingInput { host, path, route: &|_| None, identity: &identity });
         let strictly = first_match(&rows, (host, path, team), false);
         let expected = if strictly == first_match(&rows, (host, path, team), true) { Ok(strictly) } else { Err(Ambiguous) };
         let name = |at: usize| config.policy_at(at).unwrap().name.to_string();
@@ -350,9 +350,9 @@ proptest! {
                 out.extend(events.push(chunk, &mut |data| {
                     let data = data.map(<[u8]>::to_vec);
                     let verdict = match found.len() % 3 {
-                        0 => Verdict::Pass,
-                        1 => Verdict::Replace("x\ny".to_owned()),
-                        _ => Verdict::Drop,
+                        0 => EventVerdict::Pass,
+                        1 => EventVerdict::Replace("x\ny".to_owned()),
+                        _ => EventVerdict::Drop,
                     };
                     found.push(data);
                     verdict

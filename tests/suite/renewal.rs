@@ -7,7 +7,7 @@ use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::number::Micros;
 use mcp_policy::policy::compiled::{Config, NamedCounter};
 use mcp_policy::policy::lint::renewal::resets;
-use mcp_policy::rate::limiter::{Charge, Force, Limiter};
+use mcp_policy::rate::limiter::{Charge, Limiter, Mode};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
@@ -122,13 +122,8 @@ fn check(before: &[usize], after: &[usize]) -> Result<(), TestCaseError> {
     let limiter = Limiter::new(&store, old.counters.shards);
     for one in &old.policy.counters {
         let account = caller(&old).counted_as(one.scope);
-        let charge = Charge {
-            counter: one.counter,
-            account,
-            amount: ONE,
-            max: None,
-            force: Force::Enforced,
-        };
+        let charge =
+            Charge { counter: one.counter, account, amount: ONE, max: None, mode: Mode::Enforce };
         limiter.reserve(&[charge], NOW).unwrap();
     }
     let listed = resets(&old, &new);

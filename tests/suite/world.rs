@@ -19,10 +19,10 @@ use mcp_policy::policy::diagnostic::Diagnostic;
 use mcp_policy::policy::settings::HoldHeaders;
 use mcp_policy::rate::limiter::Limiter;
 use mcp_policy::rate::memory::MemoryStore;
-use mcp_policy::rehearsal::{Request, Stage, Verdict};
+use mcp_policy::rehearsal::{SimulatedRequest, Simulator, Verdict};
 use mcp_policy::reply::{Addressee, Context, Reply};
 use mcp_policy::time::UnixMillis;
-use mcp_policy::trace::{Rule, trace};
+use mcp_policy::trace::{TracedRule, trace};
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,10 +155,13 @@ impl Engine {
 
 /// Explains a request and sends it. What is wrong if the explanation does not say what is decided: the rule that decides must be
 /// one of those that deny in it, with the same reason; and where none decides, none may deny.
-pub(crate) fn explained(stage: &Stage, request: &Request) -> Result<Verdict, String> {
-    let expected = stage.clone().send(request);
-    let (verdict, trace) = trace(stage, request);
-    let denies = |rule: &&Rule| rule.denies && !rule.shadow;
+pub(crate) fn explained(
+    simulator: &Simulator,
+    request: &SimulatedRequest,
+) -> Result<Verdict, String> {
+    let expected = simulator.clone().send(request);
+    let (verdict, trace) = trace(simulator, request);
+    let denies = |rule: &&TracedRule| rule.denies && !rule.shadow;
     let decided = trace.rules.iter().any(|rule| {
         rule.denies && rule.rule == verdict.rule && rule.reason == Some(&*verdict.reason)
     });

@@ -4,7 +4,7 @@ use mcp_policy::number::{Decimal, Micros};
 
 use super::names::{Names, owner, path_to, rules, state_path};
 use crate::cli::output::Notes;
-use crate::cli::tree::{Item, Map, Member, Node};
+use crate::cli::tree::{Map, Node, TreeItem, TreeMember};
 
 /// More than any window comes to: for a counter that has no limit, which limits cannot say.
 const UNREACHED: &str = "18000000000000";
@@ -16,7 +16,7 @@ pub(super) fn policy(policy: &mut Map, place: &str, notes: &mut Notes) {
     let names = Names::of(policy);
     let whole = whole_counters(policy);
     explicit_default(policy, notes);
-    let mut converter = Converter { names, whole, notes };
+    let mut converter = ToNative { names, whole, notes };
     let tools = policy.get_mut("tools").and_then(Node::as_map_mut);
     for member in tools.into_iter().flat_map(|tools| &mut tools.0) {
         let place = format!("{place}.{}", member.key);
@@ -39,8 +39,11 @@ fn explicit_default(policy: &mut Map, notes: &mut Notes) {
     if policy.get("default").is_none() {
         notes.add("default", "said nothing, which means `allow` in rules; now it says so");
         let at = policy.0.iter().position(|member| member.key == "tools").unwrap_or(policy.0.len());
-        let default =
-            Member { comments: Vec::new(), key: "default".to_owned(), value: Node::text("allow") };
+        let default = TreeMember {
+            comments: Vec::new(),
+            key: "default".to_owned(),
+            value: Node::text("allow"),
+        };
         policy.0.insert(at, default);
     }
 }
@@ -69,7 +72,7 @@ fn whole_counters(policy: &Map) -> impl Fn(&str, &str) -> bool + use<> {
     move |tool, counter| !broken.iter().any(|(of, name)| of == tool && name == counter)
 }
 
-struct Converter<'n, F> {
+struct ToNative<'n, F> {
     names: Names,
     whole: F,
     notes: &'n mut Notes,
@@ -78,12 +81,12 @@ struct Converter<'n, F> {
 /// What the rules of an entry come to.
 #[derive(Default)]
 struct Parts {
-    require: Vec<Item>,
-    deny_if: Vec<Item>,
-    limits: Vec<Item>,
+    require: Vec<TreeItem>,
+    deny_if: Vec<TreeItem>,
+    limits: Vec<TreeItem>,
 }
 
-impl<F: Fn(&str, &str) -> bool> Converter<'_, F> {
+impl<F: Fn(&str, &str) -> bool> ToNative<'_, F> {
     fn entry(&mut self, key: &str, entry: &mut Map, place: &str) {
         let Some(Node::List(rules)) = entry.take("rules") else { return };
         let mixed = ["require", "deny_if", "limits", "rate_limit"]
@@ -149,11 +152,12 @@ impl<F: Fn(&str, &str) -> bool> Converter<'_, F> {
             state.as_ref().and_then(|state| state.as_map()?.text("counter")).map(str::to_owned);
         let conditions =
             if let Some(Node::List(items)) = rule.take("conditions") { items } else { Vec::new() };
-        let own = |item: &Item| {
+        let own = |item: &TreeItem| {
             let path = item.value.as_map().and_then(|condition| condition.text("path"));
             path.and_then(state_path).is_some_and(|(of, name)| of == tool && Some(name) == counter)
         };
-        let (bounds, conditions): (Vec<Item>, Vec<Item>) = conditions.into_iter().partition(own);
+        let (bounds, conditions): (Vec<TreeItem>, Vec<TreeItem>) =
+            conditions.into_iter().partition(own);
         if !conditions.is_empty() && denied {
             self.notes.add(place, "can never be reached, and is left out");
         } else if !conditions.is_empty() {
@@ -190,7 +194,7 @@ impl<F: Fn(&str, &str) -> bool> Converter<'_, F> {
     }
 
     /// The most that the rule's own conditions let its counter come to.
-    fn bound(&self, tool: &str, counter: &str, bounds: &[Item]) -> Option<String> {
+    fn bound(&self, tool: &str, counter: &str, bounds: &[TreeItem]) -> Option<String> {
         let most = bounds.iter().filter_map(|item| {
             let condition = item.value.as_map()?;
             let Some(Node::Plain(value)) = condition.get("value") else { return None };
@@ -220,7 +224,7 @@ fn rate(rate: Node) -> Option<(Node, Node)> {
 }
 
 /// A limit that counts as the rule does, with its text.
-fn counted(mut limit: Map, scope: Node, rule: &mut Map) -> Item {
+fn counted(mut limit: Map, scope: Node, rule: &mut Map) -> TreeItem {
     limit.push("scope", scope);
     if let Some(count) = rule.take("count") {
         limit.push("count", count);
@@ -230,13 +234,13 @@ fn counted(mut limit: Map, scope: Node, rule: &mut Map) -> Item {
 }
 
 /// What is made of a rule, with its text, and its name as a comment.
-fn item(mut map: Map, text: Option<Node>, rule: &Map) -> Item {
+fn item(mut map: Map, text: Option<Node>, rule: &Map) -> TreeItem {
     if let Some(text) = text {
         map.push("on_deny", text);
     }
     let name = rule.text("name").map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "));
     let clean = |name: &String| !name.is_empty() && !name.contains(char::is_control);
-    Item { comments: name.filter(clean).into_iter().collect(), value: Node::Map(map) }
+    TreeItem { comments: name.filter(clean).into_iter().collect(), value: Node::Map(map) }
 }
 
 fn text(rule: &mut Map) -> Option<Node> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::names::{of_limits, owner, path_to, rules, state_path};
 use crate::cli::output::Notes;
-use crate::cli::tree::{Item, Map, Node};
+use crate::cli::tree::{Map, Node, TreeItem};
 
 /// Rewrites every entry that rules can say.
 pub(super) fn policy(policy: &mut Map, place: &str, notes: &mut Notes) {
@@ -21,12 +21,12 @@ pub(super) fn policy(policy: &mut Map, place: &str, notes: &mut Notes) {
             notes.add(key, format!("{note}; kept, which other readers of rules may not know"));
         }
     }
-    let counters = Counters::of(policy);
+    let counters = RuleCounters::of(policy);
     let tools = policy.get_mut("tools").and_then(Node::as_map_mut);
     for member in tools.into_iter().flat_map(|tools| &mut tools.0) {
         let Some(entry) = member.value.as_map_mut() else { continue };
         let place = format!("{place}.{}", member.key);
-        match (Converter { tool: owner(&member.key), counters: &counters }).rules(entry) {
+        match (ToRules { tool: owner(&member.key), counters: &counters }).rules(entry) {
             Ok(rules) => rewrite(entry, rules, &place, notes),
             Err(obstacles) => {
                 for (part, why) in obstacles {
@@ -37,7 +37,7 @@ pub(super) fn policy(policy: &mut Map, place: &str, notes: &mut Notes) {
     }
 }
 
-fn rewrite(entry: &mut Map, mut rules: Vec<Item>, place: &str, notes: &mut Notes) {
+fn rewrite(entry: &mut Map, mut rules: Vec<TreeItem>, place: &str, notes: &mut Notes) {
     if entry.get("deny_if").is_some() {
         let told = "`tool_denied` or `requirement_not_met` instead of `denied_by_condition`";
         notes.add(place, format!("denies the same calls, with the reason {told}"));
@@ -51,10 +51,10 @@ fn rewrite(entry: &mut Map, mut rules: Vec<Item>, place: &str, notes: &mut Notes
 }
 
 /// Which counters a rule can keep: those of one tool, counted in the way of rules.
-struct Counters(HashMap<String, Result<(), &'static str>>);
+struct RuleCounters(HashMap<String, Result<(), &'static str>>);
 
-impl Counters {
-    fn of(policy: &Map) -> Counters {
+impl RuleCounters {
+    fn of(policy: &Map) -> RuleCounters {
         let mut found: HashMap<String, Result<(), &'static str>> = HashMap::new();
         let mut owners: HashMap<String, String> = HashMap::new();
         for (owner, name) in of_limits(policy) {
@@ -86,7 +86,7 @@ impl Counters {
                 *known = Err(why);
             }
         }
-        Counters(found)
+        RuleCounters(found)
     }
 
     fn fits(&self, limit: &Map) -> Result<(), &'static str> {
@@ -109,23 +109,23 @@ fn fits(limit: &Map) -> Result<(), &'static str> {
     }
 }
 
-struct Converter<'c> {
+struct ToRules<'c> {
     tool: &'c str,
-    counters: &'c Counters,
+    counters: &'c RuleCounters,
 }
 
 /// Why an entry cannot be said in rules: the part of it, and the reason.
 type Obstacle = (String, &'static str);
 
-impl Converter<'_> {
+impl ToRules<'_> {
     /// The rules that say what the entry says, in the order in which it is judged. An entry is rewritten whole or not at all:
     /// half of one would mean something else to a reader that knows rules only.
-    fn rules(&self, entry: &Map) -> Result<Vec<Item>, Vec<Obstacle>> {
+    fn rules(&self, entry: &Map) -> Result<Vec<TreeItem>, Vec<Obstacle>> {
         let mut rules = Vec::new();
         let mut obstacles = Vec::new();
         for key in ["action", "mode", "decode_json_strings", "rate_limit"] {
             match entry.get(key).map_or(Ok(None), |value| field(key, value, entry)) {
-                Ok(rule) => rules.extend(rule.map(|rule| Item::from(Node::Map(rule)))),
+                Ok(rule) => rules.extend(rule.map(|rule| TreeItem::from(Node::Map(rule)))),
                 Err(why) => obstacles.push((key.to_owned(), why)),
             }
         }
@@ -138,7 +138,7 @@ impl Converter<'_> {
                     _ => self.limit(value),
                 };
                 match rule {
-                    Ok(rule) => rules.push(Item::from(Node::Map(rule))),
+                    Ok(rule) => rules.push(TreeItem::from(Node::Map(rule))),
                     Err(why) => obstacles.push((format!("{key}[{at}]"), why)),
                 }
             }

@@ -2,24 +2,24 @@
 
 use jiff::Timestamp;
 use mcp_policy::rate::window;
-use mcp_policy::rehearsal::{Request, Verdict};
-use mcp_policy::source::Source;
+use mcp_policy::rehearsal::{SimulatedRequest, Verdict};
+use mcp_policy::source::SourceText;
 use mcp_policy::source::spans::Spans;
 use mcp_policy::time::UnixMillis;
-use mcp_policy::trace::{Compared, Counted, Rule, Trace};
+use mcp_policy::trace::{Trace, TracedCondition, TracedCount, TracedRule};
 
 use crate::cli::out::out;
 use crate::cli::report::{bad, doubtful, good, quiet};
 
 /// Where the rules of a policy are.
 pub(super) struct Places<'s> {
-    source: &'s Source,
+    source: &'s SourceText,
     spans: Spans,
     root: String,
 }
 
 impl<'s> Places<'s> {
-    pub(super) fn new(source: &'s Source, policy: &str) -> Places<'s> {
+    pub(super) fn new(source: &'s SourceText, policy: &str) -> Places<'s> {
         Places { source, spans: source.spans(), root: source.root(policy) }
     }
 
@@ -45,7 +45,7 @@ pub(super) fn time(at: UnixMillis) -> String {
 
 pub(super) fn human(
     places: &Places<'_>,
-    request: &Request,
+    request: &SimulatedRequest,
     verdict: &Verdict,
     (trace, governed_by): (&Trace, Option<&str>),
 ) {
@@ -102,7 +102,7 @@ pub(super) fn human(
     }
 }
 
-fn print_rule(verdict: &Verdict, rule: &Rule) {
+fn print_rule(verdict: &Verdict, rule: &TracedRule) {
     let decides = rule.denies && rule.rule == verdict.rule && rule.reason == Some(&*verdict.reason);
     let word = match (rule.denies, rule.shadow, decides) {
         (false, ..) => good("  ok  "),
@@ -121,8 +121,8 @@ fn print_rule(verdict: &Verdict, rule: &Rule) {
     }
 }
 
-fn print_compared(compared: &Compared) {
-    let Compared { path, op, value, found, outcome, expected } = compared;
+fn print_compared(compared: &TracedCondition) {
+    let TracedCondition { path, op, value, found, outcome, expected } = compared;
     let found = found.join(", ");
     let needs = match (*outcome, expected) {
         ("undecidable", Some(expected)) => format!(", needs {expected}"),
@@ -131,8 +131,8 @@ fn print_compared(compared: &Compared) {
     out!("          {path} {op} {value} is {outcome}: found {found}{needs}");
 }
 
-fn print_counted(counted: &Counted) {
-    let Counted { counter, scope, amount, problem, retry_after_ms, .. } = counted;
+fn print_counted(counted: &TracedCount) {
+    let TracedCount { counter, scope, amount, problem, retry_after_ms, .. } = counted;
     let call = match (amount, problem) {
         (Some(amount), _) => format!("this call counts {amount}"),
         (None, Some(problem)) => problem.clone(),
@@ -146,8 +146,8 @@ fn print_counted(counted: &Counted) {
 }
 
 /// How full a count is.
-fn count(counted: &Counted) -> String {
-    let Counted { used, max, burst, window_seconds, .. } = counted;
+fn count(counted: &TracedCount) -> String {
+    let TracedCount { used, max, burst, window_seconds, .. } = counted;
     let used = used.as_deref().unwrap_or("an unreadable count");
     let window = window(*window_seconds);
     match (max, burst) {

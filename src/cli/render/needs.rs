@@ -4,7 +4,7 @@ use mcp_policy::policy::callers::{AsksAddress, Peer, Source};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::sessions::Sessions;
 
-use super::Target;
+use super::RenderTarget;
 use crate::cli::output::Notes;
 use crate::cli::tree::{Map, Node};
 
@@ -12,7 +12,11 @@ use crate::cli::tree::{Map, Node};
 ///
 /// # Errors
 /// Where the target cannot give what the policy asks for.
-pub(super) fn meet(document: &mut Node, config: &Config, target: Target) -> Result<Notes, String> {
+pub(super) fn meet(
+    document: &mut Node,
+    config: &Config,
+    target: RenderTarget,
+) -> Result<Notes, String> {
     let mut notes = Notes::default();
     if let Some(note) = hold(document, target)? {
         notes.add("requests.hold_headers", note);
@@ -29,7 +33,7 @@ pub(super) fn meet(document: &mut Node, config: &Config, target: Target) -> Resu
             Source::Peer(Peer::Spiffe | Peer::Subject | Peer::Digest) => {
                 "needs clients that come with certificates, which Envoy verifies"
             }
-            Source::SourceIp if target != Target::Envoy => {
+            Source::SourceIp if target != RenderTarget::Envoy => {
                 "needs `use_remote_address: true` in the HTTP connection manager"
             }
             Source::Header(_) | Source::Credential(_) | Source::SourceIp => continue,
@@ -37,7 +41,7 @@ pub(super) fn meet(document: &mut Node, config: &Config, target: Target) -> Resu
         notes.add(&place, need);
     }
     let by_address = config.asks_address == AsksAddress::Always;
-    if by_address && target != Target::Envoy {
+    if by_address && target != RenderTarget::Envoy {
         notes.add(
             "scope: address",
             "needs `use_remote_address: true` in the HTTP connection manager",
@@ -75,14 +79,14 @@ fn sources(config: &Config) -> Vec<(String, &Source)> {
 }
 
 /// Whether the filter holds headers: the templates say the flag that lets it, or have no place for the flag.
-fn hold(document: &mut Node, target: Target) -> Result<Option<&'static str>, String> {
+fn hold(document: &mut Node, target: RenderTarget) -> Result<Option<&'static str>, String> {
     let Some(root) = document.as_map_mut() else { return Ok(None) };
     let said = root.get("requests").and_then(|requests| requests.as_map()?.text("hold_headers"));
     match (target, said) {
-        (Target::IstioWasmplugin, Some("always")) => Err("requests.hold_headers is `always`, which would refuse every call: a WasmPlugin cannot \
+        (RenderTarget::IstioWasmplugin, Some("always")) => Err("requests.hold_headers is `always`, which would refuse every call: a WasmPlugin cannot \
             let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
             .to_owned()),
-        (Target::Envoy | Target::IstioEnvoyfilter, None) => {
+        (RenderTarget::Envoy | RenderTarget::IstioEnvoyfilter, None) => {
             if root.get("requests").is_none() {
                 root.push("requests", Node::Map(Map::default()));
             }

@@ -8,14 +8,14 @@ use crate::cli::tree::print::quoted;
 
 /// A name as Kubernetes takes it: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name(String);
+pub(super) struct KubernetesName(String);
 
 const LONGEST: usize = 63;
 
-impl FromStr for Name {
+impl FromStr for KubernetesName {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Name, String> {
+    fn from_str(text: &str) -> Result<KubernetesName, String> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let ends = !text.starts_with('-') && !text.ends_with('-');
         if text.is_empty() || text.len() > LONGEST || !text.chars().all(fits) || !ends {
@@ -24,13 +24,13 @@ impl FromStr for Name {
                     .to_owned(),
             );
         }
-        Ok(Name(text.to_owned()))
+        Ok(KubernetesName(text.to_owned()))
     }
 }
 
-impl Name {
+impl KubernetesName {
     /// A name after a policy's file: `stripe` after `policies/Stripe.test.yaml`.
-    pub(super) fn after(file: &Path) -> Name {
+    pub(super) fn after(file: &Path) -> KubernetesName {
         let stem =
             file.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         let stem = stem.split('.').next().unwrap_or_default();
@@ -38,7 +38,7 @@ impl Name {
             stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         let name = words.collect::<Vec<_>>().join("-");
         let name = name.get(..name.len().min(LONGEST - "mcp-policy-".len())).unwrap_or_default();
-        Name(name.trim_end_matches('-').to_owned())
+        KubernetesName(name.trim_end_matches('-').to_owned())
     }
 
     /// Of the Istio resource.
@@ -102,7 +102,7 @@ impl Address {
 mod tests {
     use std::path::Path;
 
-    use super::{Address, Name};
+    use super::{Address, KubernetesName};
 
     #[test]
     fn names() {
@@ -115,7 +115,7 @@ mod tests {
             ("a_b", false),
             ("a b", false),
         ] {
-            assert_eq!(text.parse::<Name>().is_ok(), fits, "{text}");
+            assert_eq!(text.parse::<KubernetesName>().is_ok(), fits, "{text}");
         }
         for (file, resource, vm_id) in [
             ("policies/stripe.json", "mcp-policy-stripe", "mcp_policy_stripe"),
@@ -123,7 +123,7 @@ mod tests {
             ("-", "mcp-policy", "mcp_policy"),
             ("ü.json", "mcp-policy", "mcp_policy"),
         ] {
-            let name = Name::after(Path::new(file));
+            let name = KubernetesName::after(Path::new(file));
             assert_eq!((&*name.of_resource(), &*name.vm_id()), (resource, vm_id), "{file}");
         }
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use mcp_policy::json::{Bounds, Duplicates, Member, Object, Value, parse_within};
 use mcp_policy::rehearsal::body::body_of;
 use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
-use mcp_policy::rehearsal::{Request, Response, Target};
+use mcp_policy::rehearsal::{Destination, SimulatedRequest, SimulatedResponse};
 use mcp_policy::time::UnixMillis;
 
-use crate::cli::input::{self, Trouble};
+use crate::cli::input::{self, CliError};
 use crate::cli::report;
 
 /// Lines that are read ahead of each log, to put them in order: threads of one Envoy write a little out of order.
@@ -29,8 +29,8 @@ const MOST_TOLD: u64 = 5;
 
 /// A recorded call.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) request: Request,
+pub(super) struct RecordedCall {
+    pub(super) request: SimulatedRequest,
     /// The file and the line.
     pub(super) place: String,
     /// Whether the log has no arguments of it.
@@ -39,14 +39,14 @@ pub(super) struct Call {
 
 /// Several logs, merged by time.
 pub(super) struct Log {
-    files: Vec<Lines>,
+    files: Vec<LogLines>,
     /// Lines that are no calls that can be read.
     pub(super) unreadable: u64,
     now: UnixMillis,
 }
 
 /// One log.
-struct Lines {
+struct LogLines {
     name: String,
     reader: Box<dyn BufRead>,
     number: u64,
@@ -60,18 +60,18 @@ struct Lines {
 /// A call that was read ahead; ordered by time, and then as in the log.
 struct Ahead {
     number: u64,
-    call: Call,
+    call: RecordedCall,
 }
 
 impl Log {
     /// Opens the logs.
-    pub(super) fn open(files: &[PathBuf]) -> Result<Log, Trouble> {
-        let files = files.iter().map(|file| Lines::open(file)).collect::<Result<_, _>>()?;
+    pub(super) fn open(files: &[PathBuf]) -> Result<Log, CliError> {
+        let files = files.iter().map(|file| LogLines::open(file)).collect::<Result<_, _>>()?;
         Ok(Log { files, unreadable: 0, now: UnixMillis(0) })
     }
 
     /// The next call of any log.
-    pub(super) fn next(&mut self) -> Result<Option<Call>, Trouble> {
+    pub(super) fn next(&mut self) -> Result<Option<RecordedCall>, CliError> {
         for lines in &mut self.files {
             self.unreadable += lines.fill(self.unreadable)?;
         }
@@ -84,7 +84,7 @@ impl Log {
         if ahead.call.request.at < self.now {
             let message =
                 format!("{}: goes back in time: sort the log by time first", ahead.call.place);
-            return Err(Trouble::Line(message));
+            return Err(CliError::Line(message));
         }
         self.now = ahead.call.request.at;
         Ok(Some(ahead.call))
@@ -98,8 +98,8 @@ impl Log {
     }
 }
 
-impl Lines {
-    fn open(file: &Path) -> Result<Lines, Trouble> {
+impl LogLines {
+    fn open(file: &Path) -> Result<LogLines, CliError> {
         let name = input::name(file);
         let reader: Box<dyn BufRead> = if file == Path::new("-") {
             Box::new(BufReader::new(stdin()))
@@ -115,11 +115,11 @@ impl Lines {
             Box::new(BufReader::new(opened.map_err(|error| input::unreadable(&name, &error))?))
         };
         let ahead = BinaryHeap::new();
-        Ok(Lines { name, reader, number: 0, ahead, bytes: 0, ended: false, time: DEFAULT_NOW })
+        Ok(LogLines { name, reader, number: 0, ahead, bytes: 0, ended: false, time: DEFAULT_NOW })
     }
 
     /// Reads ahead; returns how many lines could not be read. `before` is how many were told already.
-    fn fill(&mut self, before: u64) -> Result<u64, Trouble> {
+    fn fill(&mut self, before: u64) -> Result<u64, CliError> {
         let mut unreadable = 0;
         while !self.ended && self.ahead.len() < AHEAD_LINES && self.bytes < AHEAD_BYTES {
             let mut line = Vec::new();
@@ -132,7 +132,7 @@ impl Lines {
             }
             let place = format!("{}:{}", self.name, self.number);
             if read as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
-                return Err(Trouble::Line(format!(
+                return Err(CliError::Line(format!(
                     "{place}: longer than {LONGEST_LINE} bytes: not a log of calls"
                 )));
             }
@@ -152,7 +152,7 @@ impl Lines {
         Ok(unreadable)
     }
 
-    fn call(&mut self, line: &[u8], place: &str) -> Result<Call, String> {
+    fn call(&mut self, line: &[u8], place: &str) -> Result<RecordedCall, String> {
         let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
         let value = parse_within(text, Duplicates::Keep, Bounds::of_any_body())
             .map_err(|fault| format!("not JSON: {} at byte {}", fault.kind.describe(), fault.at))?;
@@ -164,8 +164,8 @@ impl Lines {
         }
         let (body, without_arguments) = body(text, object)?;
         let response = match object.get("response").and_then(Value::as_str) {
-            Some("error") => Response::Error,
-            Some("result") | None => Response::Result,
+            Some("error") => SimulatedResponse::Error,
+            Some("result") | None => SimulatedResponse::Result,
             Some(_) => return Err("`response` is `result` or `error`".to_owned()),
         };
         let header = |member: &Member<'_>| {
@@ -178,23 +178,23 @@ impl Lines {
             let name = name_of(&member.value).ok_or_else(|| unusable("identity", member, expected));
             Ok((member.key.to_string(), name?))
         };
-        let request = Request {
+        let request = SimulatedRequest {
             names: members(object, "identity")?.iter().map(name).collect::<Result<_, String>>()?,
             session: text_of(object, "session")?,
             headers: members(object, "headers")?
                 .iter()
                 .map(header)
                 .collect::<Result<_, String>>()?,
-            target: Target {
+            target: Destination {
                 host: text_of(object, "host")?,
                 path: text_of(object, "path")?,
                 route: text_of(object, "route")?,
             },
             response,
-            ..Request::new(body, self.time)
+            ..SimulatedRequest::new(body, self.time)
         };
         let request = request.by(text_of(object, "grant")?);
-        Ok(Call { request, place: place.to_owned(), without_arguments })
+        Ok(RecordedCall { request, place: place.to_owned(), without_arguments })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cli::server::tool::{Tool, one_line};
 
 /// What a tool does at worst, from the least to the most dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub(super) enum Class {
+pub(super) enum ToolClass {
     Read,
     Write,
     Destructive,
@@ -28,34 +28,34 @@ pub(super) enum Risk {
 
 /// What a tool was taken for, and why.
 #[derive(Clone, Debug)]
-pub(super) struct Judgement {
-    pub(super) class: Class,
+pub(super) struct Classification {
+    pub(super) class: ToolClass,
     pub(super) risk: Risk,
     pub(super) evidence: Vec<String>,
 }
 
-impl Class {
+impl ToolClass {
     pub(super) fn word(self) -> &'static str {
         match self {
-            Class::Read => "read",
-            Class::Write => "write",
-            Class::Destructive => "destructive",
-            Class::Execute => "execute",
-            Class::Financial => "financial",
+            ToolClass::Read => "read",
+            ToolClass::Write => "write",
+            ToolClass::Destructive => "destructive",
+            ToolClass::Execute => "execute",
+            ToolClass::Financial => "financial",
         }
     }
 
     fn risk(self) -> Risk {
         match self {
-            Class::Read => Risk::Low,
-            Class::Write => Risk::Medium,
-            Class::Destructive => Risk::High,
-            Class::Execute | Class::Financial => Risk::Critical,
+            ToolClass::Read => Risk::Low,
+            ToolClass::Write => Risk::Medium,
+            ToolClass::Destructive => Risk::High,
+            ToolClass::Execute | ToolClass::Financial => Risk::Critical,
         }
     }
 }
 
-impl fmt::Display for Class {
+impl fmt::Display for ToolClass {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.word())
     }
@@ -74,24 +74,24 @@ impl fmt::Display for Risk {
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
-    class: Class,
+struct ClassifierRule {
+    class: ToolClass,
     why: &'static str,
 }
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Classifier {
-    verbs: HashMap<&'static str, Rule>,
-    nouns: HashMap<&'static str, Rule>,
-    money: HashMap<&'static str, Rule>,
-    arguments: HashMap<&'static str, Rule>,
-    first: HashMap<&'static str, Rule>,
-    sensitive: HashMap<&'static str, Rule>,
+    verbs: HashMap<&'static str, ClassifierRule>,
+    nouns: HashMap<&'static str, ClassifierRule>,
+    money: HashMap<&'static str, ClassifierRule>,
+    arguments: HashMap<&'static str, ClassifierRule>,
+    first: HashMap<&'static str, ClassifierRule>,
+    sensitive: HashMap<&'static str, ClassifierRule>,
     things: Vec<&'static str>,
-    topics: HashMap<&'static str, Rule>,
-    phrases: Vec<(&'static str, Rule)>,
-    descriptions: Vec<(&'static str, Rule)>,
+    topics: HashMap<&'static str, ClassifierRule>,
+    phrases: Vec<(&'static str, ClassifierRule)>,
+    descriptions: Vec<(&'static str, ClassifierRule)>,
 }
 
 impl Classifier {
@@ -105,8 +105,8 @@ impl Classifier {
             else {
                 continue;
             };
-            let Ok(class) = Class::from_str(class, false) else { continue };
-            let rule = Rule { class, why };
+            let Ok(class) = ToolClass::from_str(class, false) else { continue };
+            let rule = ClassifierRule { class, why };
             match kind {
                 "thing" => classifier.things.push(words),
                 "phrase" => classifier.phrases.push((words, rule)),
@@ -117,7 +117,7 @@ impl Classifier {
         classifier
     }
 
-    fn words(&mut self, kind: &str) -> &mut HashMap<&'static str, Rule> {
+    fn words(&mut self, kind: &str) -> &mut HashMap<&'static str, ClassifierRule> {
         match kind {
             "verb" => &mut self.verbs,
             "money" => &mut self.money,
@@ -130,9 +130,9 @@ impl Classifier {
     }
 
     /// Judges a tool. Its name gives the class; everything else can only raise it.
-    pub(super) fn judge(&self, tool: &Tool) -> Judgement {
+    pub(super) fn judge(&self, tool: &Tool) -> Classification {
         let (class, evidence) = self.by_name(&tool.name);
-        let mut judgement = Judgement { class, risk: Risk::Low, evidence: vec![evidence] };
+        let mut judgement = Classification { class, risk: Risk::Low, evidence: vec![evidence] };
         self.by_arguments(tool, &mut judgement);
         self.by_description(&tool.description, &mut judgement);
         by_hints(tool, &mut judgement);
@@ -149,10 +149,10 @@ impl Classifier {
     }
 
     /// The class of a name, and why.
-    pub(super) fn by_name(&self, name: &str) -> (Class, String) {
+    pub(super) fn by_name(&self, name: &str) -> (ToolClass, String) {
         let words = words(name);
         let parts = words.split(|word| matches!(word.as_str(), "and" | "or" | "then"));
-        let unknown = || (Class::Write, "its name does not say what it does".to_owned());
+        let unknown = || (ToolClass::Write, "its name does not say what it does".to_owned());
         let judged = parts
             .filter(|part| !part.is_empty())
             .map(|part| self.by_part(part).unwrap_or_else(unknown));
@@ -161,8 +161,8 @@ impl Classifier {
             .unwrap_or_else(unknown)
     }
 
-    fn by_part(&self, part: &[String]) -> Option<(Class, String)> {
-        let evidence = |word: &str, rule: Rule| {
+    fn by_part(&self, part: &[String]) -> Option<(ToolClass, String)> {
+        let evidence = |word: &str, rule: ClassifierRule| {
             (rule.class, format!("`{}` in its name: {}", one_line(word, 40), rule.why))
         };
         let text = format!(" {} ", part.join(" "));
@@ -175,7 +175,7 @@ impl Classifier {
         let phrase = self.phrases.iter().find(|(words, _)| text.contains(&format!(" {words} ")));
         let phrase = phrase.map(|(words, rule)| evidence(words, *rule));
         let decided = match verbs.next() {
-            Some((word, rule)) if rule.class == Class::Read => Some(evidence(word, rule)),
+            Some((word, rule)) if rule.class == ToolClass::Read => Some(evidence(word, rule)),
             Some(first) => {
                 let (word, rule) =
                     verbs.fold(
@@ -203,7 +203,7 @@ impl Classifier {
     }
 
     /// The first noun of a part that has nothing else than nouns and topics.
-    fn by_nouns<'p>(&self, part: &'p [String]) -> Option<(&'p str, Rule)> {
+    fn by_nouns<'p>(&self, part: &'p [String]) -> Option<(&'p str, ClassifierRule)> {
         let known = |word: &String| {
             self.nouns.contains_key(word.as_str()) || self.topics.contains_key(word.as_str())
         };
@@ -211,7 +211,7 @@ impl Classifier {
         words.find_map(|word| Some((word.as_str(), *self.nouns.get(word.as_str())?)))
     }
 
-    fn by_arguments(&self, tool: &Tool, judgement: &mut Judgement) {
+    fn by_arguments(&self, tool: &Tool, judgement: &mut Classification) {
         for (name, _, _) in tool.arguments() {
             if let Some(rule) = self.arguments.get(name) {
                 raise(judgement, rule.class, format!("argument `{name}`: {}", rule.why));
@@ -219,7 +219,7 @@ impl Classifier {
         }
     }
 
-    fn by_description(&self, description: &str, judgement: &mut Judgement) {
+    fn by_description(&self, description: &str, judgement: &mut Classification) {
         let text = description.to_lowercase();
         for (words, rule) in &self.descriptions {
             if text.contains(words) {
@@ -240,24 +240,24 @@ impl Classifier {
 }
 
 /// Annotations are hints of the server: a bad one counts, a good one does not.
-fn by_hints(tool: &Tool, judgement: &mut Judgement) {
+fn by_hints(tool: &Tool, judgement: &mut Classification) {
     if tool.destructive == Some(true) && tool.read_only != Some(true) {
         raise(
             judgement,
-            Class::Destructive,
+            ToolClass::Destructive,
             "annotation `destructiveHint`: the server calls it destructive".to_owned(),
         );
     }
     if tool.read_only == Some(false) {
         raise(
             judgement,
-            Class::Write,
+            ToolClass::Write,
             "annotation `readOnlyHint`: the server says that it does more than read".to_owned(),
         );
     }
 }
 
-fn raise(judgement: &mut Judgement, class: Class, evidence: String) {
+fn raise(judgement: &mut Classification, class: ToolClass, evidence: String) {
     if class > judgement.class {
         judgement.class = class;
         judgement.evidence.push(evidence);

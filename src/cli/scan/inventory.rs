@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use mcp_policy::source::Syntax;
 use serde_json::json;
 
-use super::classify::Judgement;
+use super::classify::Classification;
 use crate::cli::report::counted;
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::table::{self, First};
@@ -15,21 +15,21 @@ use crate::cli::tree::print::escaped;
 /// What a scan of a server came to.
 pub(super) struct Server {
     pub(super) name: String,
-    pub(super) tools: Result<Vec<(Tool, Judgement)>, String>,
+    pub(super) tools: Result<Vec<(Tool, Classification)>, String>,
 }
 
-struct Row<'s> {
+struct InventoryRow<'s> {
     server: &'s str,
     tool: &'s Tool,
-    judgement: &'s Judgement,
+    judgement: &'s Classification,
 }
 
-fn rows(servers: &[Server]) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row<'_>> = servers
+fn rows(servers: &[Server]) -> Vec<InventoryRow<'_>> {
+    let mut rows: Vec<InventoryRow<'_>> = servers
         .iter()
         .flat_map(|server| {
             let tools = server.tools.iter().flatten();
-            tools.map(|(tool, judgement)| Row { server: &server.name, tool, judgement })
+            tools.map(|(tool, judgement)| InventoryRow { server: &server.name, tool, judgement })
         })
         .collect();
     rows.sort_by_key(|row| {
@@ -85,7 +85,7 @@ pub(super) fn json(servers: &[Server]) -> String {
     escaped(&format!("{inventory:#}\n"), Syntax::Json)
 }
 
-fn cells(row: &Row<'_>) -> [String; 5] {
+fn cells(row: &InventoryRow<'_>) -> [String; 5] {
     let judgement = row.judgement;
     [
         judgement.risk.to_string(),

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use mcp_policy::matcher::path::Path;
 use serde_json::Value;
 
-use super::classify::{Class, Judgement};
+use super::classify::{Classification, ToolClass};
 use super::profile::Profile;
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::tree::print::print;
-use crate::cli::tree::{Map, Member, Node};
+use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::source::Syntax;
 
 /// Longest line of a comment, in characters.
@@ -19,7 +19,7 @@ const MOST_COMMENT: usize = 140;
 const MOST_HINTS: usize = 5;
 
 /// A policy, and the tools that it cannot list.
-pub(super) struct Draft {
+pub(super) struct PolicyDraft {
     pub(super) text: String,
     pub(super) notes: Vec<String>,
 }
@@ -28,11 +28,15 @@ pub(super) struct Draft {
 const MOST_OF_ONE_ADDRESS: u32 = 600;
 
 /// Writes a policy for the tools of a server.
-pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile) -> Draft {
+pub(super) fn draft(
+    server: &str,
+    tools: &[(Tool, Classification)],
+    profile: Profile,
+) -> PolicyDraft {
     let mut notes = Vec::new();
     let mut entries = Map::default();
     let mut seen = HashSet::new();
-    let mut sorted: Vec<&(Tool, Judgement)> = tools.iter().collect();
+    let mut sorted: Vec<&(Tool, Classification)> = tools.iter().collect();
     sorted.sort_by_key(|(_, judgement)| judgement.class);
     for (tool, judgement) in sorted {
         if let Err(why) = listable(&tool.name, &mut seen) {
@@ -43,7 +47,7 @@ pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile)
             continue;
         }
         let comments = comments(tool, judgement);
-        entries.0.push(Member {
+        entries.0.push(TreeMember {
             comments,
             key: tool.name.clone(),
             value: Node::Map(profile.entry(judgement)),
@@ -58,18 +62,18 @@ pub(super) fn draft(server: &str, tools: &[(Tool, Judgement)], profile: Profile)
     if let Some(first) = policy.0.first_mut() {
         first.comments = head(profile, &notes);
     }
-    Draft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
+    PolicyDraft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
 }
 
 /// What one address may do, whoever it says that it is: limits by caller alone hold nobody who invents credentials.
-fn ceiling() -> Member {
+fn ceiling() -> TreeMember {
     let limit = Node::map([
         ("counter", Node::text("calls_of_one_address")),
         ("window", Node::text("minute")),
         ("max", Node::number(MOST_OF_ONE_ADDRESS)),
         ("scope", Node::text("address")),
     ]);
-    Member {
+    TreeMember {
         comments: vec![
             "Holds also who invents a new credential for each call. Envoy's connection manager must say `use_remote_address: true`.".to_owned(),
         ],
@@ -105,7 +109,7 @@ fn listable(name: &str, seen: &mut HashSet<String>) -> Result<(), &'static str> 
     Ok(())
 }
 
-fn comments(tool: &Tool, judgement: &Judgement) -> Vec<String> {
+fn comments(tool: &Tool, judgement: &Classification) -> Vec<String> {
     let mut comments = Vec::new();
     let description = one_line(&tool.description, MOST_COMMENT);
     if !description.is_empty() {
@@ -126,7 +130,7 @@ fn comments(tool: &Tool, judgement: &Judgement) -> Vec<String> {
 }
 
 /// Conditions that suit the arguments, each on one line.
-fn hints(tool: &Tool, class: Class) -> Vec<String> {
+fn hints(tool: &Tool, class: ToolClass) -> Vec<String> {
     let conditions = tool.arguments().filter_map(|(name, schema, _)| {
         let path = argument_path(name)?;
         let (op, value) = condition(name, schema, class)?;
@@ -143,7 +147,7 @@ fn hints(tool: &Tool, class: Class) -> Vec<String> {
     hints.filter(|hint| !hint.contains('\n') && one_line(hint, MOST_COMMENT) == *hint).collect()
 }
 
-fn condition(name: &str, schema: &Value, class: Class) -> Option<(&'static str, Node)> {
+fn condition(name: &str, schema: &Value, class: ToolClass) -> Option<(&'static str, Node)> {
     let name = name.to_lowercase();
     let named = |words: &[&str]| {
         words.iter().any(|word| name == *word || name.ends_with(&format!("_{word}")))
@@ -158,7 +162,7 @@ fn condition(name: &str, schema: &Value, class: Class) -> Option<(&'static str, 
     if kind == "string" && named(&["url", "uri", "endpoint", "webhook"]) {
         return Some(("starts_with", text("https://example.com/")));
     }
-    if class == Class::Read {
+    if class == ToolClass::Read {
         return None;
     }
     let values = schema.get("enum").and_then(Value::as_array);
@@ -222,7 +226,7 @@ mod tests {
     use super::*;
     use crate::cli::scan::classify::Classifier;
 
-    fn judged(tools: Value) -> Vec<(Tool, Judgement)> {
+    fn judged(tools: Value) -> Vec<(Tool, Classification)> {
         let classifier = Classifier::new();
         let tools = Tool::read_list(&tools.to_string()).unwrap();
         tools
@@ -279,7 +283,7 @@ mod tests {
             let tool =
                 Tool::read(json!({"name": "write", "inputSchema": {"properties": {name: schema}}}))
                     .unwrap();
-            let hints = hints(&tool, Class::Write);
+            let hints = hints(&tool, ToolClass::Write);
             assert_eq!(hints.len(), 1, "{name}");
             loads(&format!(
                 "version: \"1\"\ndefault: deny\ntools:\n  write:\n    require:\n      - conditions: [{}]\n",
@@ -295,10 +299,16 @@ mod tests {
         let tools = judged(
             json!([{"name": "get"}, {"name": "write"}, {"name": "delete"}, {"name": "exec"}, {"name": "pay"}]),
         );
-        let classes: Vec<Class> = tools.iter().map(|(_, judgement)| judgement.class).collect();
+        let classes: Vec<ToolClass> = tools.iter().map(|(_, judgement)| judgement.class).collect();
         assert_eq!(
             classes,
-            [Class::Read, Class::Write, Class::Destructive, Class::Execute, Class::Financial]
+            [
+                ToolClass::Read,
+                ToolClass::Write,
+                ToolClass::Destructive,
+                ToolClass::Execute,
+                ToolClass::Financial
+            ]
         );
         for profile in [Profile::Cautious, Profile::Balanced, Profile::Open] {
             assert_eq!(loads(&draft("s", &tools, profile).text).policy.entries().count(), 5);

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::classify::{Class, Judgement, Risk};
+use super::classify::{Classification, Risk, ToolClass};
 use crate::cli::tree::{Map, Node};
 
 /// How much a first policy lets through.
@@ -27,24 +27,28 @@ enum Treatment {
 }
 
 impl Profile {
-    fn treatment(self, class: Class) -> Treatment {
+    fn treatment(self, class: ToolClass) -> Treatment {
         match (self, class) {
-            (Profile::Cautious, Class::Read) => Treatment::Rate(60),
-            (Profile::Cautious, Class::Write) => Treatment::Approve,
-            (Profile::Cautious, _) | (Profile::Balanced, Class::Execute) => Treatment::Deny,
-            (Profile::Balanced, Class::Read) => Treatment::Rate(120),
-            (Profile::Balanced, Class::Write) => Treatment::Pool(20, 200),
-            (Profile::Balanced, Class::Destructive | Class::Financial) => Treatment::Approve,
-            (Profile::Open, Class::Read) => Treatment::Rate(300),
-            (Profile::Open, Class::Write) => Treatment::Pool(60, 2000),
-            (Profile::Open, Class::Destructive | Class::Execute) => Treatment::Pool(10, 100),
-            (Profile::Open, Class::Financial) => Treatment::Pool(2, 20),
+            (Profile::Cautious, ToolClass::Read) => Treatment::Rate(60),
+            (Profile::Cautious, ToolClass::Write) => Treatment::Approve,
+            (Profile::Cautious, _) | (Profile::Balanced, ToolClass::Execute) => Treatment::Deny,
+            (Profile::Balanced, ToolClass::Read) => Treatment::Rate(120),
+            (Profile::Balanced, ToolClass::Write) => Treatment::Pool(20, 200),
+            (Profile::Balanced, ToolClass::Destructive | ToolClass::Financial) => {
+                Treatment::Approve
+            }
+            (Profile::Open, ToolClass::Read) => Treatment::Rate(300),
+            (Profile::Open, ToolClass::Write) => Treatment::Pool(60, 2000),
+            (Profile::Open, ToolClass::Destructive | ToolClass::Execute) => {
+                Treatment::Pool(10, 100)
+            }
+            (Profile::Open, ToolClass::Financial) => Treatment::Pool(2, 20),
         }
     }
 
     /// What becomes of a tool: what its class says, unless reading it is itself a high risk.
-    fn of(self, judgement: &Judgement) -> Treatment {
-        let secret = judgement.class == Class::Read && judgement.risk >= Risk::High;
+    fn of(self, judgement: &Classification) -> Treatment {
+        let secret = judgement.class == ToolClass::Read && judgement.risk >= Risk::High;
         match self {
             Profile::Cautious if secret => Treatment::Deny,
             Profile::Balanced if secret => Treatment::Approve,
@@ -55,7 +59,7 @@ impl Profile {
     }
 
     /// The entry of a tool.
-    pub(super) fn entry(self, judgement: &Judgement) -> Map {
+    pub(super) fn entry(self, judgement: &Classification) -> Map {
         let class = judgement.class;
         let mut entry = Map::default();
         match self.of(judgement) {
@@ -97,12 +101,12 @@ impl Profile {
     }
 }
 
-fn reason(class: Class) -> &'static str {
+fn reason(class: ToolClass) -> &'static str {
     match class {
-        Class::Read => "Secrets are not for an agent.",
-        Class::Write => "Changing this is not allowed.",
-        Class::Destructive => "What cannot be undone is not for an agent.",
-        Class::Execute => "Running code or commands is not for an agent.",
-        Class::Financial => "Moving money is not for an agent.",
+        ToolClass::Read => "Secrets are not for an agent.",
+        ToolClass::Write => "Changing this is not allowed.",
+        ToolClass::Destructive => "What cannot be undone is not for an agent.",
+        ToolClass::Execute => "Running code or commands is not for an agent.",
+        ToolClass::Financial => "Moving money is not for an agent.",
     }
 }

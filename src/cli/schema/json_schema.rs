@@ -3,7 +3,9 @@
 use mcp_policy::json::{Duplicates, parse};
 use mcp_policy::matcher::operator::OPERATORS;
 
-use super::language::{Field, Keys, Kind, Presence, SETTINGS, Section, section, sections};
+use super::language::{
+    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, section, sections,
+};
 use crate::cli::tree::{Map, Node};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -44,8 +46,8 @@ fn definitions(without: &[&str]) -> Node {
 }
 
 /// An object with the fields of these sections, and no others.
-fn object(sections: &[Option<&Section>]) -> Map {
-    let sections: Vec<&Section> = sections.iter().copied().flatten().collect();
+fn object(sections: &[Option<&ObjectSpec>]) -> Map {
+    let sections: Vec<&ObjectSpec> = sections.iter().copied().flatten().collect();
     let fields = || sections.iter().flat_map(|section| section.fields());
     let mut schema = Map::default();
     schema.push("type", Node::text("object"));
@@ -64,7 +66,7 @@ fn object(sections: &[Option<&Section>]) -> Map {
     for section in &sections {
         merge(&mut schema, section.rules);
     }
-    if fields().any(|field| matches!(field.kind, Kind::Operator)) {
+    if fields().any(|field| matches!(field.kind, FieldKind::Operator)) {
         schema.push("allOf", operands());
     }
     schema
@@ -111,7 +113,7 @@ fn merge(schema: &mut Map, rules: &str) {
     }
 }
 
-fn property(field: &Field) -> Node {
+fn property(field: &FieldSpec) -> Node {
     let mut schema = kind(&field.kind);
     schema.push("description", Node::Text(description(field)));
     if let Presence::Default(value) = field.presence {
@@ -122,9 +124,9 @@ fn property(field: &Field) -> Node {
 }
 
 /// What a field means, and what each word means where it has a table of them.
-fn description(field: &Field) -> String {
+fn description(field: &FieldSpec) -> String {
     let mut text = field.about.to_owned();
-    if matches!(field.kind, Kind::Operator) {
+    if matches!(field.kind, FieldKind::Operator) {
         for operator in OPERATORS {
             text.push_str(&format!("\n- `{}`: {}", operator.word, operator.about));
         }
@@ -132,55 +134,59 @@ fn description(field: &Field) -> String {
     text
 }
 
-fn kind(kind: &Kind) -> Map {
+fn kind(kind: &FieldKind) -> Map {
     let node = match kind {
-        Kind::Text => json(r#"{"type":"string"}"#),
-        Kind::Flag => json(r#"{"type":"boolean"}"#),
-        Kind::Amount => json(r#"{"type":"number","minimum":0}"#),
-        Kind::Increment => json(r#"{"type":"number","exclusiveMinimum":0}"#),
-        Kind::Whole(least, most) => {
+        FieldKind::Text => json(r#"{"type":"string"}"#),
+        FieldKind::Flag => json(r#"{"type":"boolean"}"#),
+        FieldKind::Amount => json(r#"{"type":"number","minimum":0}"#),
+        FieldKind::Increment => json(r#"{"type":"number","exclusiveMinimum":0}"#),
+        FieldKind::Whole(least, most) => {
             json(&format!(r#"{{"type":"integer","minimum":{least},"maximum":{most}}}"#))
         }
-        Kind::Words(words) => {
+        FieldKind::Words(words) => {
             Node::map([("enum", Node::list(words.iter().map(|word| Node::text(*word))))])
         }
-        Kind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
-        Kind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
-        Kind::Path => json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#),
-        Kind::Scope => json(
+        FieldKind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
+        FieldKind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
+        FieldKind::Path => {
+            json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#)
+        }
+        FieldKind::Scope => json(
             r#"{"anyOf":[{"enum":["grant","session","global","address"]},{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}]}"#,
         ),
-        Kind::Window => json(
+        FieldKind::Window => json(
             r#"{"anyOf":[{"enum":["second","minute","hour","day","week","month"]},{"type":"string","pattern":"^[0-9]+[smh]$"},{"type":"integer","minimum":1,"maximum":31622400}]}"#,
         ),
-        Kind::Rate => json(
+        FieldKind::Rate => json(
             r#"{"type":"string","pattern":"^[0-9]+/(second|minute|hour|day|week|month|[0-9]+[smh])$"}"#,
         ),
-        Kind::Operator => {
+        FieldKind::Operator => {
             let words = OPERATORS.iter().map(|operator| Node::text(operator.word));
             Node::map([("enum", Node::list(words))])
         }
-        Kind::Operand => json(
+        FieldKind::Operand => json(
             r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
         ),
-        Kind::Object(id) => reference(id),
-        Kind::Objects(id) => Node::map([("type", Node::text("array")), ("items", reference(id))]),
-        Kind::List(items) => {
+        FieldKind::Object(id) => reference(id),
+        FieldKind::Objects(id) => {
+            Node::map([("type", Node::text("array")), ("items", reference(id))])
+        }
+        FieldKind::List(items) => {
             Node::map([("type", Node::text("array")), ("items", Node::Map(self::kind(items)))])
         }
-        Kind::Named(members, keys) => Node::Map(named(members, *keys)),
-        Kind::Either(kinds) => {
+        FieldKind::Named(members, keys) => Node::Map(named(members, *keys)),
+        FieldKind::Either(kinds) => {
             Node::map([("anyOf", Node::list(kinds.iter().map(|each| Node::Map(self::kind(each)))))])
         }
     };
     if let Node::Map(map) = node { map } else { Map::default() }
 }
 
-fn named(members: &Kind, keys: Keys) -> Map {
+fn named(members: &FieldKind, keys: KeyKind) -> Map {
     let mut schema = Map::default();
     schema.push("type", Node::text("object"));
-    if keys == Keys::Tools {
-        schema.push("propertyNames", Node::Map(kind(&Kind::Pattern)));
+    if keys == KeyKind::Tools {
+        schema.push("propertyNames", Node::Map(kind(&FieldKind::Pattern)));
     }
     schema.push("additionalProperties", Node::Map(kind(members)));
     schema

@@ -7,15 +7,15 @@ mod policy;
 mod settings;
 
 /// An object of the language.
-pub(super) struct Section {
+pub(super) struct ObjectSpec {
     /// Its name in the schema, and its anchor in the reference.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     /// What it is, in Markdown.
     pub(super) about: &'static str,
-    pub(super) fields: &'static [Field],
+    pub(super) fields: &'static [FieldSpec],
     /// Fields that it has beyond those of objects like it.
-    pub(super) more: &'static [Field],
+    pub(super) more: &'static [FieldSpec],
     /// What every other member is, by its section, where names are the author's own.
     pub(super) others: Option<&'static str>,
     /// What must hold between its fields: members of a JSON Schema, as JSON; may be empty.
@@ -23,20 +23,20 @@ pub(super) struct Section {
 }
 
 /// A section without anything unusual.
-const PLAIN: Section =
-    Section { id: "", title: "", about: "", fields: &[], more: &[], others: None, rules: "" };
+const PLAIN: ObjectSpec =
+    ObjectSpec { id: "", title: "", about: "", fields: &[], more: &[], others: None, rules: "" };
 
-impl Section {
+impl ObjectSpec {
     /// All of its fields.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &'static Field> + use<> {
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static FieldSpec> + use<> {
         self.fields.iter().chain(self.more)
     }
 }
 
 /// A field of an object.
-pub(super) struct Field {
+pub(super) struct FieldSpec {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     pub(super) presence: Presence,
     /// What it means, in Markdown.
     pub(super) about: &'static str,
@@ -55,7 +55,7 @@ pub(super) enum Presence {
 }
 
 /// What a field holds.
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     Text,
     Flag,
     /// Zero or more, at most six decimals.
@@ -83,15 +83,15 @@ pub(super) enum Kind {
     Object(&'static str),
     /// A list of objects, by their section.
     Objects(&'static str),
-    List(&'static Kind),
+    List(&'static FieldKind),
     /// An object with keys of the author's own.
-    Named(&'static Kind, Keys),
-    Either(&'static [Kind]),
+    Named(&'static FieldKind, KeyKind),
+    Either(&'static [FieldKind]),
 }
 
 /// What the author's own keys are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(super) enum KeyKind {
     Tools,
     Policies,
     /// Keys of `identity.keys`.
@@ -104,22 +104,22 @@ pub(super) enum Keys {
 pub(super) const SETTINGS: &str = "settings";
 
 /// The object of this name.
-pub(super) fn section(id: &str) -> Option<&'static Section> {
+pub(super) fn section(id: &str) -> Option<&'static ObjectSpec> {
     sections().find(|section| section.id == id)
 }
 
 const fn field(
     name: &'static str,
-    kind: Kind,
+    kind: FieldKind,
     presence: Presence,
     about: &'static str,
     example: &'static str,
-) -> Field {
-    Field { name, kind, presence, about, example }
+) -> FieldSpec {
+    FieldSpec { name, kind, presence, about, example }
 }
 
 /// Everything, in the order of the reference.
-pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
+pub(super) fn sections() -> impl Iterator<Item = &'static ObjectSpec> {
     policy::SECTIONS
         .iter()
         .chain(counting::SECTIONS)

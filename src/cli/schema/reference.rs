@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use mcp_policy::matcher::operator::OPERATORS;
 
-use super::language::{Field, Keys, Kind, Presence, Section, section, sections};
+use super::language::{FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, section, sections};
 
 const HEAD: &str = "# Fields of a policy\n\n\
     Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
@@ -24,7 +24,7 @@ pub(super) fn page() -> String {
     page
 }
 
-fn write_section(page: &mut String, section: &Section) {
+fn write_section(page: &mut String, section: &ObjectSpec) {
     line(page, &format!("\n## {}\n\n{}\n", section.title, section.about));
     line(page, "| field | type | if absent | meaning |\n|---|---|---|---|");
     for field in section.fields() {
@@ -34,7 +34,7 @@ fn write_section(page: &mut String, section: &Section) {
             Presence::Default(value) => format!("`{value}`"),
         };
         let cell = |text: &str| text.replace('|', "\\|");
-        let Field { name, about, .. } = field;
+        let FieldSpec { name, about, .. } = field;
         line(
             page,
             &format!("| `{name}` | {} | {absent} | {} |", cell(&kind(&field.kind)), cell(about)),
@@ -43,7 +43,7 @@ fn write_section(page: &mut String, section: &Section) {
     if let Some(others) = section.others {
         line(page, &format!("| any other | {} | | |", link(others)));
     }
-    if section.fields().any(|field| matches!(field.kind, Kind::Operator)) {
+    if section.fields().any(|field| matches!(field.kind, FieldKind::Operator)) {
         write_operators(page);
     }
     line(page, "\n```json");
@@ -66,40 +66,40 @@ fn line(page: &mut String, text: &str) {
     let _ = writeln!(page, "{text}");
 }
 
-fn kind(kind: &Kind) -> String {
+fn kind(kind: &FieldKind) -> String {
     match kind {
-        Kind::Text => "text".to_owned(),
-        Kind::Flag => "`true` or `false`".to_owned(),
-        Kind::Amount => "number, 0 or more, at most six decimals".to_owned(),
-        Kind::Increment => "number, more than 0, at most six decimals".to_owned(),
-        Kind::Whole(least, most) => format!("whole number, {least} to {most}"),
-        Kind::Words(words) => {
+        FieldKind::Text => "text".to_owned(),
+        FieldKind::Flag => "`true` or `false`".to_owned(),
+        FieldKind::Amount => "number, 0 or more, at most six decimals".to_owned(),
+        FieldKind::Increment => "number, more than 0, at most six decimals".to_owned(),
+        FieldKind::Whole(least, most) => format!("whole number, {least} to {most}"),
+        FieldKind::Words(words) => {
             words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" ")
         }
-        Kind::Pattern => "name or glob".to_owned(),
-        Kind::ArgumentPath => "`args.` path".to_owned(),
-        Kind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
-        Kind::Scope => {
+        FieldKind::Pattern => "name or glob".to_owned(),
+        FieldKind::ArgumentPath => "`args.` path".to_owned(),
+        FieldKind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
+        FieldKind::Scope => {
             "`\"grant\"` `\"session\"` `\"global\"` `\"address\"`, or a key of `identity.keys`"
                 .to_owned()
         }
-        Kind::Window => "window".to_owned(),
-        Kind::Rate => "rate such as `\"10/minute\"`".to_owned(),
-        Kind::Operator => "one of the operators below".to_owned(),
-        Kind::Operand => "text, number, boolean, or a list of these".to_owned(),
-        Kind::Object(id) => link(id),
-        Kind::Objects(id) => format!("list, each {}", link(id)),
-        Kind::List(items) => format!("list, each {}", self::kind(items)),
-        Kind::Named(members, keys) => {
+        FieldKind::Window => "window".to_owned(),
+        FieldKind::Rate => "rate such as `\"10/minute\"`".to_owned(),
+        FieldKind::Operator => "one of the operators below".to_owned(),
+        FieldKind::Operand => "text, number, boolean, or a list of these".to_owned(),
+        FieldKind::Object(id) => link(id),
+        FieldKind::Objects(id) => format!("list, each {}", link(id)),
+        FieldKind::List(items) => format!("list, each {}", self::kind(items)),
+        FieldKind::Named(members, keys) => {
             let keys = match keys {
-                Keys::Tools => "tool key",
-                Keys::Policies => "name",
-                Keys::Identity => "key of `identity.keys`",
-                Keys::Metadata => "key",
+                KeyKind::Tools => "tool key",
+                KeyKind::Policies => "name",
+                KeyKind::Identity => "key of `identity.keys`",
+                KeyKind::Metadata => "key",
             };
             format!("{keys} → {}", self::kind(members))
         }
-        Kind::Either(kinds) => kinds.iter().map(self::kind).collect::<Vec<_>>().join(", or "),
+        FieldKind::Either(kinds) => kinds.iter().map(self::kind).collect::<Vec<_>>().join(", or "),
     }
 }
 

@@ -6,10 +6,14 @@ use std::path::Path;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
-use super::Report;
+use super::TestFileReport;
 
 /// Writes one test suite for each test file; missing coverage is a test case of its own.
-pub(super) fn write(path: &Path, reports: &[Report], required: Option<u8>) -> io::Result<()> {
+pub(super) fn write(
+    path: &Path,
+    reports: &[TestFileReport],
+    required: Option<u8>,
+) -> io::Result<()> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").write_inner_content(|writer| {
@@ -20,7 +24,11 @@ pub(super) fn write(path: &Path, reports: &[Report], required: Option<u8>) -> io
     std::fs::write(path, bytes)
 }
 
-fn suite(writer: &mut Writer<Vec<u8>>, report: &Report, required: Option<u8>) -> io::Result<()> {
+fn suite(
+    writer: &mut Writer<Vec<u8>>,
+    report: &TestFileReport,
+    required: Option<u8>,
+) -> io::Result<()> {
     let covers = report.covers(required);
     let tests = report.tests.len() + usize::from(required.is_some());
     let failures = report.failed() + usize::from(!covers);
@@ -58,7 +66,7 @@ fn suite(writer: &mut Writer<Vec<u8>>, report: &Report, required: Option<u8>) ->
 
 fn case(
     writer: &mut Writer<Vec<u8>>,
-    report: &Report,
+    report: &TestFileReport,
     name: &str,
     failures: &[String],
 ) -> io::Result<()> {

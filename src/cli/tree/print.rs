@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use mcp_policy::matcher::fold::invisible;
 use mcp_policy::source::Syntax;
 
-use super::{Item, Map, Member, Node};
+use super::{Map, Node, TreeItem, TreeMember};
 
 /// Lines are broken where they would be longer.
 const WIDTH: usize = 100;
@@ -138,13 +138,13 @@ impl Printer {
                         self.new_line(indent);
                     }
                     self.comments(&member.comments, indent);
-                    self.out.push_str(&scalar(&member.key, Place::Flow));
+                    self.out.push_str(&scalar(&member.key, NodeStyle::Flow));
                     self.out.push(':');
                     self.yaml_member(&member.value, indent);
                 }
             }
             Node::Plain(text) => self.out.push_str(text),
-            Node::Text(text) => self.out.push_str(&scalar(text, Place::Block)),
+            Node::Text(text) => self.out.push_str(&scalar(text, NodeStyle::Block)),
             Node::List(_) | Node::Map(_) => self.out.push_str(&inline(node, Syntax::Yaml)),
         }
     }
@@ -152,7 +152,7 @@ impl Printer {
     fn yaml_member(&mut self, value: &Node, indent: usize) {
         self.out.push(' ');
         if let Node::Text(text) = value {
-            self.out.push_str(&scalar(text, Place::Block));
+            self.out.push_str(&scalar(text, NodeStyle::Block));
             return;
         }
         if let Some(line) = self.on_one_line(value) {
@@ -185,11 +185,14 @@ fn height(node: &Node) -> Option<usize> {
         |heights: Option<Vec<usize>>| Some(heights?.into_iter().max().map_or(0, |most| most + 1));
     match node {
         Node::Plain(_) | Node::Text(_) => Some(0),
-        Node::List(items) => {
-            highest(items.iter().map(|Item { comments, value }| inner(value, comments)).collect())
-        }
+        Node::List(items) => highest(
+            items.iter().map(|TreeItem { comments, value }| inner(value, comments)).collect(),
+        ),
         Node::Map(Map(members)) => highest(
-            members.iter().map(|Member { comments, value, .. }| inner(value, comments)).collect(),
+            members
+                .iter()
+                .map(|TreeMember { comments, value, .. }| inner(value, comments))
+                .collect(),
         ),
     }
 }
@@ -197,7 +200,7 @@ fn height(node: &Node) -> Option<usize> {
 fn inline(node: &Node, syntax: Syntax) -> String {
     let text = |text: &str| match syntax {
         Syntax::Json => quoted_as(Syntax::Json, text),
-        Syntax::Yaml => scalar(text, Place::Flow),
+        Syntax::Yaml => scalar(text, NodeStyle::Flow),
     };
     match node {
         Node::Plain(plain) => plain.clone(),
@@ -208,7 +211,7 @@ fn inline(node: &Node, syntax: Syntax) -> String {
         }
         Node::Map(Map(members)) if members.is_empty() => "{}".to_owned(),
         Node::Map(Map(members)) => {
-            let member = |member: &Member| {
+            let member = |member: &TreeMember| {
                 format!("{}: {}", text(&member.key), inline(&member.value, syntax))
             };
             let members: Vec<String> = members.iter().map(member).collect();
@@ -221,15 +224,15 @@ fn inline(node: &Node, syntax: Syntax) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum NodeStyle {
     Block,
     Flow,
 }
 
 /// A string as YAML: plain where every reader of YAML 1.1 and 1.2 takes it for the same string, else as JSON.
-fn scalar(text: &str, place: Place) -> String {
+fn scalar(text: &str, place: NodeStyle) -> String {
     const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
-    let also = if place == Place::Block { " _-./+@$()'\",;!?=<>%" } else { "_-./+@$ " };
+    let also = if place == NodeStyle::Block { " _-./+@$()'\",;!?=<>%" } else { "_-./+@$ " };
     let fits = |character: char| character.is_ascii_alphanumeric() || also.contains(character);
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.chars().all(fits)

@@ -7,7 +7,7 @@ use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::expected::Lists;
 use crate::listing::{Cause, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
-use crate::mcp::sse::{Gate, Look, Verdict};
+use crate::mcp::sse::{EventVerdict, Gate, Look};
 use crate::mcp::unread::is_id;
 use crate::policy::compiled::{Config, Policy};
 use crate::reply::list_unreadable_object;
@@ -38,7 +38,7 @@ pub(super) struct Sieve {
     passing: bool,
     /// Why the present text does not pass.
     spoiled: Option<Cause>,
-    tally: Tally,
+    tally: HeldBytes,
     /// Why something was withheld, until that is on record.
     pub(super) noted: Option<Cause>,
 }
@@ -52,7 +52,7 @@ impl Sieve {
     ) -> Option<Sieve> {
         let wanted = wanted(config.policy_at(policy)?);
         let skim = skim(reading, wanted);
-        let tally = Tally { own: 0, all: Rc::clone(&config.held) };
+        let tally = HeldBytes { own: 0, all: Rc::clone(&config.held) };
         let config = Rc::clone(config);
         let (passing, spoiled, noted) = (false, None, None);
         Some(Sieve { config, policy, lists, reading, wanted, skim, passing, spoiled, tally, noted })
@@ -183,17 +183,17 @@ impl Gate for Sieve {
         self.spoil(Cause::DoubtfulLine);
     }
 
-    fn judge(&mut self, data: Option<&[u8]>) -> Verdict {
+    fn judge(&mut self, data: Option<&[u8]>) -> EventVerdict {
         let sifted = match data {
             Some(data) => self.sift(data),
             None => Err(self.cause()),
         };
         match sifted {
-            Ok(None) => Verdict::Pass,
-            Ok(Some(text)) => Verdict::Replace(text),
+            Ok(None) => EventVerdict::Pass,
+            Ok(Some(text)) => EventVerdict::Replace(text),
             Err(cause) => {
                 self.note(&cause);
-                self.error(&cause).map_or(Verdict::Drop, Verdict::Replace)
+                self.error(&cause).map_or(EventVerdict::Drop, EventVerdict::Replace)
             }
         }
     }
@@ -218,12 +218,12 @@ fn skim(reading: Reading, wanted: Wanted) -> Skim {
 
 /// What one response holds, as a part of what all hold.
 #[derive(Debug)]
-struct Tally {
+struct HeldBytes {
     own: usize,
     all: Rc<Cell<usize>>,
 }
 
-impl Tally {
+impl HeldBytes {
     /// Holds so much; false where all together would hold too much.
     fn hold(&mut self, bytes: usize) -> bool {
         let others = self.all.get().saturating_sub(self.own);
@@ -234,7 +234,7 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.hold(0);
     }

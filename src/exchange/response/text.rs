@@ -5,13 +5,13 @@ use crate::mcp::sse::{Gate as _, Look};
 
 /// The body so far.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct TextBody {
     held: Vec<u8>,
-    phase: Phase,
+    phase: TextPhase,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum TextPhase {
     #[default]
     Held,
     Passing,
@@ -21,7 +21,7 @@ enum Phase {
     Free,
 }
 
-impl Text {
+impl TextBody {
     /// Takes the next bytes, and returns what passes.
     pub(super) fn push(&mut self, bytes: &[u8], last: bool, sieve: &mut Sieve) -> Vec<u8> {
         let mut out = Vec::new();
@@ -29,24 +29,24 @@ impl Text {
         while !rest.is_empty() {
             // The sieve is asked where it may change its mind, wherever chunks end.
             let room = sieve.patience().saturating_add(1).saturating_sub(self.held.len());
-            let room = if room == 0 || self.phase != Phase::Held { rest.len() } else { room };
+            let room = if room == 0 || self.phase != TextPhase::Held { rest.len() } else { room };
             let (piece, after) = rest.split_at_checked(room).unwrap_or((rest, &[]));
             self.piece(piece, sieve, &mut out);
             rest = after;
         }
-        if self.phase == Phase::Held && !self.held.is_empty() && (last || sieve.is_whole()) {
+        if self.phase == TextPhase::Held && !self.held.is_empty() && (last || sieve.is_whole()) {
             let held = std::mem::take(&mut self.held);
             match sieve.sift(&held) {
                 Ok(changed) => {
                     out.extend(changed.map_or(held, String::into_bytes));
-                    self.phase = Phase::Passing;
+                    self.phase = TextPhase::Passing;
                     // What follows is another text.
                     sieve.restart(true);
                 }
                 Err(cause) => {
                     sieve.note(&cause);
                     out.extend(sieve.lists.body_error(&cause));
-                    self.phase = Phase::Cut;
+                    self.phase = TextPhase::Cut;
                     sieve.restart(true);
                 }
             }
@@ -56,9 +56,9 @@ impl Text {
 
     fn piece(&mut self, piece: &[u8], sieve: &mut Sieve, out: &mut Vec<u8>) {
         match self.phase {
-            Phase::Free => return out.extend_from_slice(piece),
-            Phase::Cut => return,
-            Phase::Held | Phase::Passing => {}
+            TextPhase::Free => return out.extend_from_slice(piece),
+            TextPhase::Cut => return,
+            TextPhase::Held | TextPhase::Passing => {}
         }
         match sieve.look(piece, self.held.len() + piece.len()) {
             Look::Hold => self.held.extend_from_slice(piece),
@@ -66,19 +66,21 @@ impl Text {
                 out.append(&mut self.held);
                 out.extend_from_slice(piece);
                 self.held = Vec::new();
-                self.phase = if sieve.is_free() { Phase::Free } else { Phase::Passing };
+                self.phase = if sieve.is_free() { TextPhase::Free } else { TextPhase::Passing };
             }
             Look::Cut(most) => {
                 let cause = sieve.cause();
                 sieve.note(&cause);
                 match self.phase {
-                    Phase::Passing => out.extend_from_slice(piece.get(..most).unwrap_or_default()),
-                    Phase::Held | Phase::Cut | Phase::Free => {
+                    TextPhase::Passing => {
+                        out.extend_from_slice(piece.get(..most).unwrap_or_default())
+                    }
+                    TextPhase::Held | TextPhase::Cut | TextPhase::Free => {
                         out.extend(sieve.lists.body_error(&cause));
                     }
                 }
                 self.held = Vec::new();
-                self.phase = Phase::Cut;
+                self.phase = TextPhase::Cut;
             }
         }
     }
@@ -90,6 +92,6 @@ impl Text {
 
     /// Whether the rest passes unread.
     pub(super) fn is_free(&self) -> bool {
-        self.phase == Phase::Free
+        self.phase == TextPhase::Free
     }
 }

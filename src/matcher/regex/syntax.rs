@@ -15,18 +15,18 @@ const MAX_REPEATED: u32 = 1000;
 
 /// What of a pattern is refused, and how to write it instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct UnsupportedRegex {
     /// What is refused.
     pub message: String,
     /// The cure.
     pub help: String,
 }
 
-impl Refused {
+impl UnsupportedRegex {
     /// `bytes` are what all patterns up to this one take.
-    pub(super) fn too_many(bytes: usize) -> Refused {
+    pub(super) fn too_many(bytes: usize) -> UnsupportedRegex {
         let (sum, most) = (bytes >> 10, MAX_REGEXES_BYTES >> 10);
-        Refused {
+        UnsupportedRegex {
             message: format!(
                 "with it the regular expressions of the configuration take {sum} KiB together, of at most {most} KiB"
             ),
@@ -34,8 +34,8 @@ impl Refused {
         }
     }
 
-    pub(super) fn too_large() -> Refused {
-        Refused {
+    pub(super) fn too_large() -> UnsupportedRegex {
+        UnsupportedRegex {
             message: "it is too large once compiled".to_owned(),
             help: "use smaller counted repetitions, or none: `{2,500}` stands for 500 copies"
                 .to_owned(),
@@ -44,15 +44,15 @@ impl Refused {
 }
 
 /// Reads a pattern.
-pub(super) fn read(pattern: &str) -> Result<Hir, Refused> {
+pub(super) fn read(pattern: &str) -> Result<Hir, UnsupportedRegex> {
     let parsed = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build().parse(pattern);
     let ast = parsed.map_err(|error| no_syntax(pattern, &error))?;
     let reading =
-        Reading { pattern, edits: Vec::new(), repeated: vec![1], after_repetition: false };
+        PatternWalk { pattern, edits: Vec::new(), repeated: vec![1], after_repetition: false };
     let edits = ast::visit(&ast, reading)?;
     let rewritten = rewritten(pattern, &edits);
     let parsed = ParserBuilder::new().nest_limit(2 * MAX_NESTING).build().parse(&rewritten);
-    parsed.map_err(|error| Refused {
+    parsed.map_err(|error| UnsupportedRegex {
         message: last_line(&error.to_string()),
         help: SYNTAX.to_owned(),
     })
@@ -73,7 +73,7 @@ fn rewritten(pattern: &str, edits: &[(Span, &str)]) -> String {
 }
 
 /// What the parser refuses: the engine's own words, with a cure where RE2 would have read it.
-fn no_syntax(pattern: &str, error: &ast::Error) -> Refused {
+fn no_syntax(pattern: &str, error: &ast::Error) -> UnsupportedRegex {
     let span = error.span();
     let piece = pattern.get(span.start.offset..span.end.offset).unwrap_or_default();
     let kind = error.kind();
@@ -100,7 +100,7 @@ fn no_syntax(pattern: &str, error: &ast::Error) -> Refused {
     } else {
         SYNTAX
     };
-    Refused { message: last_line(&error.to_string()), help: help.to_owned() }
+    UnsupportedRegex { message: last_line(&error.to_string()), help: help.to_owned() }
 }
 
 /// The crate draws the pattern over several lines; the last one says what is wrong.
@@ -110,7 +110,7 @@ fn last_line(text: &str) -> String {
 }
 
 /// Walks a pattern, refusing what RE2 reads otherwise, and noting what is to be written otherwise for our engine.
-struct Reading<'p> {
+struct PatternWalk<'p> {
     pattern: &'p str,
     edits: Vec<(Span, &'static str)>,
     /// How often the innermost repetitions stand for their content, all of them together.
@@ -119,17 +119,17 @@ struct Reading<'p> {
     after_repetition: bool,
 }
 
-impl Reading<'_> {
+impl PatternWalk<'_> {
     fn piece(&self, span: &Span) -> &str {
         self.pattern.get(span.start.offset..span.end.offset).unwrap_or_default()
     }
 
-    fn refuse(&self, span: &Span, what: &str, help: &str) -> Result<(), Refused> {
+    fn refuse(&self, span: &Span, what: &str, help: &str) -> Result<(), UnsupportedRegex> {
         let piece = self.piece(span).escape_debug().to_string().replace("\\\\", "\\");
-        Err(Refused { message: format!("`{piece}` is {what}"), help: help.to_owned() })
+        Err(UnsupportedRegex { message: format!("`{piece}` is {what}"), help: help.to_owned() })
     }
 
-    fn literal(&self, literal: &ast::Literal) -> Result<(), Refused> {
+    fn literal(&self, literal: &ast::Literal) -> Result<(), UnsupportedRegex> {
         use ast::HexLiteralKind::{UnicodeLong, UnicodeShort};
         use ast::LiteralKind::{HexBrace, HexFixed};
         let unicode = matches!(
@@ -142,7 +142,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn assertion(&mut self, assertion: &ast::Assertion) -> Result<(), Refused> {
+    fn assertion(&mut self, assertion: &ast::Assertion) -> Result<(), UnsupportedRegex> {
         use ast::AssertionKind as Kind;
         let edit = match assertion.kind {
             Kind::StartLine | Kind::EndLine | Kind::StartText | Kind::EndText => return Ok(()),
@@ -181,7 +181,7 @@ impl Reading<'_> {
     }
 
     /// The beginning of a class, where our engine takes `-` and `]` for themselves and RE2 for the beginning of a range.
-    fn class(&self, class: &ast::ClassBracketed) -> Result<(), Refused> {
+    fn class(&self, class: &ast::ClassBracketed) -> Result<(), UnsupportedRegex> {
         let inside = self.piece(&class.span).trim_start_matches('[');
         let inside = inside.strip_prefix('^').unwrap_or(inside);
         let range = inside.strip_prefix("]-").is_some_and(|rest| !rest.starts_with(']'));
@@ -192,7 +192,7 @@ impl Reading<'_> {
         self.refuse(&class.span, "a range for RE2 and single characters for others", help)
     }
 
-    fn flags(&self, flags: &ast::Flags) -> Result<(), Refused> {
+    fn flags(&self, flags: &ast::Flags) -> Result<(), UnsupportedRegex> {
         for item in &flags.items {
             let help = match item.kind {
                 ast::FlagsItemKind::Negation => continue,
@@ -215,7 +215,11 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn repetition(&mut self, repetition: &ast::Repetition, directly: bool) -> Result<(), Refused> {
+    fn repetition(
+        &mut self,
+        repetition: &ast::Repetition,
+        directly: bool,
+    ) -> Result<(), UnsupportedRegex> {
         use ast::{RepetitionKind, RepetitionRange as Range};
         let span = &repetition.op.span;
         if directly {
@@ -257,15 +261,15 @@ impl Reading<'_> {
     }
 }
 
-impl Visitor for Reading<'_> {
+impl Visitor for PatternWalk<'_> {
     type Output = Vec<(Span, &'static str)>;
-    type Err = Refused;
+    type Err = UnsupportedRegex;
 
-    fn finish(self) -> Result<Self::Output, Refused> {
+    fn finish(self) -> Result<Self::Output, UnsupportedRegex> {
         Ok(self.edits)
     }
 
-    fn visit_pre(&mut self, ast: &Ast) -> Result<(), Refused> {
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), UnsupportedRegex> {
         let directly = std::mem::replace(&mut self.after_repetition, false);
         match ast {
             Ast::Flags(set) => self.flags(&set.flags),
@@ -295,14 +299,17 @@ impl Visitor for Reading<'_> {
         }
     }
 
-    fn visit_post(&mut self, ast: &Ast) -> Result<(), Refused> {
+    fn visit_post(&mut self, ast: &Ast) -> Result<(), UnsupportedRegex> {
         if matches!(ast, Ast::Repetition(_)) {
             self.repeated.pop();
         }
         Ok(())
     }
 
-    fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), Refused> {
+    fn visit_class_set_item_pre(
+        &mut self,
+        item: &ast::ClassSetItem,
+    ) -> Result<(), UnsupportedRegex> {
         use ast::ClassSetItem as Item;
         match item {
             Item::Literal(literal) => self.literal(literal),
@@ -323,7 +330,10 @@ impl Visitor for Reading<'_> {
         }
     }
 
-    fn visit_class_set_binary_op_pre(&mut self, op: &ast::ClassSetBinaryOp) -> Result<(), Refused> {
+    fn visit_class_set_binary_op_pre(
+        &mut self,
+        op: &ast::ClassSetBinaryOp,
+    ) -> Result<(), UnsupportedRegex> {
         let (sign, help) = match op.kind {
             ast::ClassSetBinaryOpKind::Intersection => ("&&", "write `&` once for the character"),
             ast::ClassSetBinaryOpKind::Difference => {

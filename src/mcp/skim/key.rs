@@ -9,7 +9,7 @@ const MAX_KEY_CHARS: usize = 64;
 
 /// What a member is by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum KeyMeaning {
     Result,
     Error,
     Method,
@@ -22,7 +22,7 @@ pub(super) enum Name {
 
 /// A key that is being read. Only what can be seen of it is kept: the rest could not make another key of it.
 #[derive(Debug, Default)]
-pub(super) struct Key {
+pub(super) struct KeyReader {
     seen: String,
     chars: usize,
     /// Whether it has more than can be kept.
@@ -45,7 +45,7 @@ enum Escape {
     Code(u8, u32),
 }
 
-impl Key {
+impl KeyReader {
     pub(super) fn in_escape(&self) -> bool {
         self.escape != Escape::None
     }
@@ -137,22 +137,22 @@ impl Key {
         !self.long && (self.seen == word || confusable(&self.seen, word))
     }
 
-    pub(super) fn of_message(&self) -> Name {
+    pub(super) fn of_message(&self) -> KeyMeaning {
         match () {
-            () if self.could_be("result") => Name::Result,
-            () if self.could_be("error") => Name::Error,
-            () if self.seen == "method" && !self.altered && !self.long => Name::Method,
-            () if self.seen == "id" && !self.altered && !self.long => Name::Id,
-            () if self.could_be("id") => Name::LikeId,
-            () => Name::Other,
+            () if self.could_be("result") => KeyMeaning::Result,
+            () if self.could_be("error") => KeyMeaning::Error,
+            () if self.seen == "method" && !self.altered && !self.long => KeyMeaning::Method,
+            () if self.seen == "id" && !self.altered && !self.long => KeyMeaning::Id,
+            () if self.could_be("id") => KeyMeaning::LikeId,
+            () => KeyMeaning::Other,
         }
     }
 
-    pub(super) fn of_result(&self, wanted: Wanted) -> Name {
+    pub(super) fn of_result(&self, wanted: Wanted) -> KeyMeaning {
         let mut lists = LISTS.iter().zip(wanted.0).filter(|(_, wanted)| *wanted);
         match lists.any(|((_, key, ..), _)| self.could_be(key)) {
-            true => Name::List,
-            false => Name::Other,
+            true => KeyMeaning::List,
+            false => KeyMeaning::Other,
         }
     }
 }

@@ -1,7 +1,11 @@
-use super::{EventStream, Verdict};
+use super::{EventStream, EventVerdict};
 
 /// The data of the events, and what passes.
-fn pass(stream: &str, chunk: usize, verdict: impl Fn(&str) -> Verdict) -> (Vec<String>, String) {
+fn pass(
+    stream: &str,
+    chunk: usize,
+    verdict: impl Fn(&str) -> EventVerdict,
+) -> (Vec<String>, String) {
     let mut found = Vec::new();
     let mut out = Vec::new();
     let mut events = EventStream::new(40);
@@ -41,8 +45,9 @@ fn frames_every_dialect_in_every_chunking() {
         ),
     ] {
         for chunk in 1..8 {
-            let drop_large =
-                |data: &str| if data == "too large" { Verdict::Drop } else { Verdict::Pass };
+            let drop_large = |data: &str| {
+                if data == "too large" { EventVerdict::Drop } else { EventVerdict::Pass }
+            };
             let (found, out) = pass(stream, chunk, drop_large);
             assert_eq!(found, expected, "{stream:?} by {chunk}");
             assert_eq!(out, passed.unwrap_or(stream), "{stream:?} by {chunk}");
@@ -66,14 +71,14 @@ fn a_line_with_two_readings_spoils_its_event() {
     ] {
         for chunk in 1..8 {
             let stream = format!("{line}\ndata: b\n\ndata: c\n\n");
-            let (found, out) = pass(&stream, chunk, |_| Verdict::Pass);
+            let (found, out) = pass(&stream, chunk, |_| EventVerdict::Pass);
             assert_eq!(found, ["too large", "c"], "{line:?}");
             assert_eq!(out, "\ndata: c\n\n", "{line:?}");
         }
     }
     for line in ["event: data", "metadata: x", ": \u{e9} data", "data: \u{2028}datum"] {
         let stream = format!("{line}\n\n");
-        let (found, out) = pass(&stream, 3, |_| Verdict::Pass);
+        let (found, out) = pass(&stream, 3, |_| EventVerdict::Pass);
         assert!(!found.contains(&"too large".to_owned()), "{line:?}");
         assert_eq!(out, stream);
     }
@@ -85,12 +90,12 @@ fn no_event_grows_without_bound() {
         for start in ["", "data: 0123456789012345678901234567890123456789\n"] {
             let stream = format!("{start}{lines}");
             let mut events = EventStream::new(40);
-            assert_eq!(events.push(stream.as_bytes(), &mut |_| Verdict::Pass), b"");
+            assert_eq!(events.push(stream.as_bytes(), &mut |_| EventVerdict::Pass), b"");
             assert!(events.holds() <= 80, "{stream}");
             let mut found = Vec::new();
             let out = events.push(b"\n", &mut |data| {
                 found.push(data.is_none());
-                Verdict::Pass
+                EventVerdict::Pass
             });
             assert_eq!((found, &*out), (vec![true], &b"\n"[..]));
         }
@@ -100,17 +105,17 @@ fn no_event_grows_without_bound() {
 #[test]
 fn an_event_without_an_end_is_judged_too() {
     for (stream, verdict, expected) in [
-        ("data: a", Verdict::Pass, "data: a"),
-        ("id: 1\ndata: a\r\n", Verdict::Pass, "data: a\r\n"),
-        ("data: a", Verdict::Replace("x\ny".into()), "data: x\ndata: y\n"),
-        ("data: a\n", Verdict::Drop, ""),
-        (": a", Verdict::Drop, ": a"),
-        (" data: a", Verdict::Replace("x".into()), "data: x\n"),
-        ("data: a\n\n", Verdict::Drop, ""),
-        ("", Verdict::Drop, ""),
+        ("data: a", EventVerdict::Pass, "data: a"),
+        ("id: 1\ndata: a\r\n", EventVerdict::Pass, "data: a\r\n"),
+        ("data: a", EventVerdict::Replace("x\ny".into()), "data: x\ndata: y\n"),
+        ("data: a\n", EventVerdict::Drop, ""),
+        (": a", EventVerdict::Drop, ": a"),
+        (" data: a", EventVerdict::Replace("x".into()), "data: x\n"),
+        ("data: a\n\n", EventVerdict::Drop, ""),
+        ("", EventVerdict::Drop, ""),
     ] {
         let mut events = EventStream::new(40);
-        events.push(stream.as_bytes(), &mut |_| Verdict::Drop);
+        events.push(stream.as_bytes(), &mut |_| EventVerdict::Drop);
         let out = events.finish(&mut |_| verdict.clone());
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{stream:?}");
     }
@@ -127,11 +132,11 @@ fn replaces_data_and_nothing_else() {
         ("data: a\r\rdata: b\n\n", "data: x\rdata: y\r\rdata: x\ndata: y\n\n"),
     ] {
         for chunk in 1..8 {
-            let (_, out) = pass(stream, chunk, |_| Verdict::Replace("x\ny".into()));
+            let (_, out) = pass(stream, chunk, |_| EventVerdict::Replace("x\ny".into()));
             assert_eq!(out, passed, "{stream:?} by {chunk}");
         }
     }
-    assert_eq!(pass("id: 1\ndata: a\n\ndata: b\n\n", 1, |_| Verdict::Drop).1, "id: 1\n\n\n");
+    assert_eq!(pass("id: 1\ndata: a\n\ndata: b\n\n", 1, |_| EventVerdict::Drop).1, "id: 1\n\n\n");
 }
 
 /// The events that a reader of the standard finds: type and data.
@@ -168,18 +173,19 @@ fn an_event_that_changes_changes_no_other() {
         };
         streams = streams.iter().flat_map(longer).collect();
     }
-    for verdict in [Verdict::Pass, Verdict::Replace("x\ny".into()), Verdict::Drop] {
+    for verdict in [EventVerdict::Pass, EventVerdict::Replace("x\ny".into()), EventVerdict::Drop] {
         for stream in streams
             .iter()
             .flat_map(|stream| [format!("{stream}data:c\n\n"), format!("{stream}\ndata:c\n\n")])
         {
-            let of = |data: &str| if data.contains('a') { verdict.clone() } else { Verdict::Pass };
+            let of =
+                |data: &str| if data.contains('a') { verdict.clone() } else { EventVerdict::Pass };
             let expected: Vec<(String, String)> = events(&stream)
                 .into_iter()
                 .filter_map(|(kind, data)| match of(&data) {
-                    Verdict::Pass => Some((kind, data)),
-                    Verdict::Replace(data) => Some((kind, data)),
-                    Verdict::Drop => None,
+                    EventVerdict::Pass => Some((kind, data)),
+                    EventVerdict::Replace(data) => Some((kind, data)),
+                    EventVerdict::Drop => None,
                 })
                 .collect();
             let mut way = EventStream::new(400);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Binding, RouteFact, Shown, texts};
+use super::{Binding, BindingInput, RouteFact, texts};
 use crate::matcher::name::Pattern;
 
 /// Bindings by what they name; rows are in the order of the configuration.
@@ -59,7 +59,7 @@ impl Index {
     }
 
     /// Lists of all bindings that can match.
-    pub(super) fn near(&self, shown: &Shown<'_>, segment: &str) -> Vec<&[usize]> {
+    pub(super) fn near(&self, shown: &BindingInput<'_>, segment: &str) -> Vec<&[usize]> {
         let mut near: Vec<&[usize]> = vec![&self.anywhere];
         for (fact, rows) in &self.named {
             let mut add = |text: &str| near.extend(rows.get(text).map(Vec::as_slice));

@@ -1,4 +1,6 @@
-use super::{Ambiguous, Binding, Bindings, RouteFact, Shown, Spot, Unmatched, host, path};
+use super::{
+    Ambiguous, Binding, BindingInput, Bindings, PathPattern, RouteFact, Unmatched, host, path,
+};
 use crate::json::Value;
 use crate::matcher::name::Pattern;
 
@@ -65,7 +67,7 @@ fn hosts_and_paths_have_one_spelling() {
 fn the_first_binding_that_matches_governs() {
     let row = |host: &str, path: &str, policy| Binding {
         host: (!host.is_empty()).then(|| Pattern::new(host)),
-        path: (!path.is_empty()).then(|| Spot::new(path).unwrap()),
+        path: (!path.is_empty()).then(|| PathPattern::new(path).unwrap()),
         route: None,
         metadata: Vec::new(),
         identity: Vec::new(),
@@ -103,7 +105,7 @@ fn the_first_binding_that_matches_governs() {
         ("c", "/%EF%BD%8Fne", Err(Ambiguous)),
         ("c", "/team%2Bb", Ok(Some(5))),
     ] {
-        let shown = Shown { host, path, route: &|_| None, identity: &|_| None };
+        let shown = BindingInput { host, path, route: &|_| None, identity: &|_| None };
         assert_eq!(bindings.select(&shown), expected, "{host}{path}");
     }
 }
@@ -150,7 +152,8 @@ fn a_binding_is_found_by_whatever_it_names() {
             };
             (!text.is_empty()).then(|| text.as_bytes().to_vec())
         };
-        let shown = Shown { host: "h", path: "/p", route: &of_route, identity: &|at| names[at] };
+        let shown =
+            BindingInput { host: "h", path: "/p", route: &of_route, identity: &|at| names[at] };
         assert_eq!(bindings.select(&shown), Ok(expected), "{route} {metadata:?} {names:?}");
     }
 }

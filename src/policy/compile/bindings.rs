@@ -1,7 +1,7 @@
 //! `bindings` and `unmatched`: which policy governs which request.
 
 use crate::matcher::name::Pattern;
-use crate::policy::binding::{Binding, Bindings, Spot, Unmatched, host};
+use crate::policy::binding::{Binding, Bindings, PathPattern, Unmatched, host};
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Reader};
 
@@ -88,7 +88,7 @@ fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
         complete &= row.host.is_some();
     }
     if let Some(field) = fields.take("path") {
-        row.path = reader.text(&field).and_then(|text| spot(text, &field, reader));
+        row.path = reader.text(&field).and_then(|text| pattern(text, &field, reader));
         complete &= row.path.is_some();
     }
     if let Some(field) = fields.take("route") {
@@ -106,14 +106,14 @@ fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
 }
 
 /// A path or a glob of paths.
-pub(super) fn spot(text: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Spot> {
-    let spot = Spot::new(text);
-    if spot.is_none() {
+pub(super) fn pattern(text: &str, field: &Field<'_>, reader: &mut Reader) -> Option<PathPattern> {
+    let pattern = PathPattern::new(text);
+    if pattern.is_none() {
         let message = format!("no path is matched in this spelling: `{}`", text.escape_debug());
         let help = "a path such as `/mcp` or `/mcp/*`, without query, dot segments, doubled slashes or needless escapes".to_owned();
         reader.error_with_help(Code::BadPattern, &field.place, message, help);
     }
-    spot
+    pattern
 }
 
 /// `{namespace: {key: value}}`

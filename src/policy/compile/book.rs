@@ -19,12 +19,12 @@ use crate::rate::window::Window;
 pub(super) struct Book {
     pub(super) rules: Rules,
     prefix: String,
-    rows: Vec<Row>,
+    rows: Vec<CounterRow>,
     /// Tool and counter of what was refused and reported; without a counter, any of the tool's.
     refused: Vec<(String, Option<String>)>,
 }
 
-struct Row {
+struct CounterRow {
     key: String,
     first: Place,
     counter: NamedCounter,
@@ -117,7 +117,7 @@ impl Book {
         let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}", algorithm.word()));
         let counter = Counter { id, window, algorithm };
         let counter = NamedCounter { name: name.into(), scope, counter };
-        self.rows.push(Row { key, first: place.clone(), counter, readers: vec![tool] });
+        self.rows.push(CounterRow { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
     }
 
@@ -152,7 +152,7 @@ impl Book {
 
     /// Every `state.<tool>.<name>` that means something.
     pub(super) fn paths(&self) -> Vec<String> {
-        let names = |row: &Row| {
+        let names = |row: &CounterRow| {
             let name = row.counter.name.clone();
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };

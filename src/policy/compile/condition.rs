@@ -10,7 +10,7 @@ use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
 use crate::matcher::operator::{OPERATORS, Operator, Takes, Test};
 use crate::matcher::path::keys;
-use crate::matcher::regex::{Refused, Regex};
+use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::{Matcher, Side};
 use crate::policy::compiled::{Condition, Subject};
@@ -196,7 +196,7 @@ fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<Regex> {
     }
     match reader.regexes.compile(text) {
         Ok(regex) => Some(regex),
-        Err(Refused { message, help }) => {
+        Err(UnsupportedRegex { message, help }) => {
             let message = format!("not a regular expression: {message}");
             reader.error_with_help(Code::BadPattern, &field.place, message, help);
             None

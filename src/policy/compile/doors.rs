@@ -1,8 +1,8 @@
 //! `requests.paths` and `requests.pass`: which paths speak MCP, and what passes beside it.
 
-use super::bindings::spot;
+use super::bindings::pattern;
 use crate::json::Value;
-use crate::policy::binding::{Bindings, Spot};
+use crate::policy::binding::{Bindings, PathPattern};
 use crate::policy::diagnostic::Code;
 use crate::policy::doors::{DISCOVERY, Doors, OAUTH, Unread, meet};
 use crate::policy::reader::{Field, Fields, Reader};
@@ -23,16 +23,16 @@ pub(super) fn read(
     let unread = match fields.take("pass") {
         None => Some(unread_by_default(bindings, named.clone())),
         Some(field) => {
-            let bound = bindings.into_iter().flat_map(Bindings::spots);
+            let bound = bindings.into_iter().flat_map(Bindings::patterns);
             passing(&field, &named.chain(bound).collect::<Vec<_>>(), reader)
         }
     };
-    let mcp = stated.map_or(Some(None), |spots| spots.map(Some));
+    let mcp = stated.map_or(Some(None), |patterns| patterns.map(Some));
     Some(Doors { unread: unread?, mcp: mcp? })
 }
 
 /// `requests.pass`: nothing in it may be at a path that speaks MCP.
-fn passing(field: &Field<'_>, mcp: &[&Spot], reader: &mut Reader) -> Option<Vec<Unread>> {
+fn passing(field: &Field<'_>, mcp: &[&PathPattern], reader: &mut Reader) -> Option<Vec<Unread>> {
     let items = reader.list(field);
     let mut unread = Vec::new();
     let mut sound = matches!(field.value, Value::Array(_));
@@ -41,11 +41,11 @@ fn passing(field: &Field<'_>, mcp: &[&Spot], reader: &mut Reader) -> Option<Vec<
             sound = false;
             continue;
         };
-        let meeting = |one: &Unread| mcp.iter().find(|other| meet(&one.spot, other)).copied();
+        let meeting = |one: &Unread| mcp.iter().find(|other| meet(&one.pattern, other)).copied();
         if let Some((one, other)) = entry.iter().find_map(|one| Some((one, meeting(one)?))) {
             let message = format!(
                 "`{}` would pass unread, but `{}` speaks MCP: one path can be at both",
-                one.spot.exact, other.exact
+                one.pattern.exact, other.exact
             );
             let help = "name paths that no binding and no entry of `requests.paths` matches; a binding for all paths needs no `path`";
             reader.error_with_help(Code::Contradiction, &item.place, message, help.to_owned());
@@ -59,31 +59,32 @@ fn passing(field: &Field<'_>, mcp: &[&Spot], reader: &mut Reader) -> Option<Vec<
 /// Without bindings the documents of discovery: an agent needs them to log in, and they run nothing. What `requests.paths` names is MCP.
 fn unread_by_default<'s>(
     bindings: Option<&Bindings>,
-    mcp: impl Iterator<Item = &'s Spot> + Clone,
+    mcp: impl Iterator<Item = &'s PathPattern> + Clone,
 ) -> Vec<Unread> {
     let mut unread = if bindings.is_none() { of_table(DISCOVERY) } else { Vec::new() };
-    unread.retain(|one| !mcp.clone().any(|spot| meet(&one.spot, spot)));
+    unread.retain(|one| !mcp.clone().any(|pattern| meet(&one.pattern, pattern)));
     unread
 }
 
 fn of_table(table: &[(&str, &'static [&'static [u8]])]) -> Vec<Unread> {
-    let row = |&(path, methods): &(&str, _)| Some(Unread { spot: Spot::new(path)?, methods });
+    let row =
+        |&(path, methods): &(&str, _)| Some(Unread { pattern: PathPattern::new(path)?, methods });
     table.iter().filter_map(row).collect()
 }
 
-fn paths(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Spot>> {
+fn paths(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<PathPattern>> {
     let items = reader.list(field);
     if matches!(field.value, Value::Array(_)) && items.is_empty() {
         let message = "no path speaks MCP, so nothing passes".to_owned();
         let help = "name one, such as \"/mcp\", or leave `paths` out: then every path does";
         reader.error_with_help(Code::NoEffect, &field.place, message, help.to_owned());
     }
-    let mut spots = Vec::new();
+    let mut patterns = Vec::new();
     for item in &items {
         let text = reader.text(item);
-        spots.extend(text.and_then(|text| spot(text, item, reader)));
+        patterns.extend(text.and_then(|text| pattern(text, item, reader)));
     }
-    (!items.is_empty() && spots.len() == items.len()).then_some(spots)
+    (!items.is_empty() && patterns.len() == items.len()).then_some(patterns)
 }
 
 /// What one entry of `requests.pass` lets by.
@@ -92,7 +93,7 @@ fn pass(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Unread>> {
         "discovery" => Some(of_table(DISCOVERY)),
         "oauth" => Some(of_table(OAUTH)),
         path if path.starts_with('/') => {
-            let spot = spot(path, field, reader)?;
+            let pattern = pattern(path, field, reader)?;
             if path.starts_with("/*") || path.starts_with("/?") {
                 let message =
                     format!("`{}` lets nearly everything pass unread", path.escape_debug());
@@ -100,7 +101,7 @@ fn pass(field: &Field<'_>, reader: &mut Reader) -> Option<Vec<Unread>> {
                 reader.error_with_help(Code::Contradiction, &field.place, message, help);
                 return None;
             }
-            Some(vec![Unread { spot, methods: &[] }])
+            Some(vec![Unread { pattern, methods: &[] }])
         }
         word => {
             let message =

@@ -3,7 +3,7 @@
 use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit::{self, GLOBAL};
-use super::{force, rule, sections};
+use super::{mode, rule, sections};
 use crate::json::Value;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
@@ -18,7 +18,7 @@ use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
-pub(super) struct Draft<'v> {
+pub(super) struct EntryDraft<'v> {
     entry: Entry,
     owner: Owner,
     require: Vec<Field<'v>>,
@@ -33,7 +33,7 @@ pub(super) fn limits<'v>(
     field: &Field<'v>,
     reader: &mut Reader,
     book: &mut Book,
-) -> Option<Draft<'v>> {
+) -> Option<EntryDraft<'v>> {
     let pattern = sections::pattern(kind, key, &field.place, reader);
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
@@ -43,7 +43,7 @@ pub(super) fn limits<'v>(
         let help = "for conditions and limits the text is `on_deny`".to_owned();
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
-    let force = force(&mut fields, reader);
+    let mode = mode(&mut fields, reader);
     let decode = match fields.take("decode_json_strings") {
         None => Some(Decode::Unsaid),
         Some(field) => reader
@@ -80,13 +80,13 @@ pub(super) fn limits<'v>(
         pattern: pattern?,
         action: action?,
         action_rule,
-        force: force?,
+        mode: mode?,
         checks: Box::default(),
         limits: limits.into(),
         decode: decode?,
         paths: Box::default(),
     };
-    Some(Draft { entry, owner, require, deny_if, rules: kept })
+    Some(EntryDraft { entry, owner, require, deny_if, rules: kept })
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.
@@ -130,8 +130,8 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 }
 
 /// Second pass: requirements, denials and rules, in this order.
-pub(super) fn checks(draft: Draft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
-    let Draft { mut entry, owner, require, deny_if, rules } = draft;
+pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
+    let EntryDraft { mut entry, owner, require, deny_if, rules } = draft;
     let mut checks = Vec::new();
     for field in require.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::Require, reader, book));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::book::{Book, Owner};
-use super::entry::{self, Draft};
+use super::entry::{self, EntryDraft};
 use super::limit;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
@@ -11,7 +11,7 @@ use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
 use crate::mcp::call::Kind;
 use crate::mcp::uri::canonical;
-use crate::policy::compiled::Default;
+use crate::policy::compiled::DefaultAction;
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
@@ -23,9 +23,9 @@ const SECTIONS: [(&str, Kind); 3] =
 /// A section whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct SectionDraft<'v> {
     kind: Kind,
-    default: (Default, RuleId),
+    default: (DefaultAction, RuleId),
     hide: Vec<Hidden>,
-    entries: Vec<Draft<'v>>,
+    entries: Vec<EntryDraft<'v>>,
 }
 
 /// Reads the sections. `default` and `hide` are the section's own unless they are objects; every other member is an entry.
@@ -52,7 +52,7 @@ fn draft<'v>(
 ) -> SectionDraft<'v> {
     let mut draft = SectionDraft {
         kind,
-        default: (Default::Allow, default(kind, &place.key("default"), book)),
+        default: (DefaultAction::Allow, default(kind, &place.key("default"), book)),
         hide: Vec::new(),
         entries: Vec::new(),
     };
@@ -61,8 +61,8 @@ fn draft<'v>(
         let own = !matches!(field.value, Value::Object(_));
         match *key {
             "default" if own => {
-                let words = [("allow", Default::Allow), ("deny", Default::Deny)];
-                draft.default.0 = reader.word(field, &words).unwrap_or(Default::Deny);
+                let words = [("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)];
+                draft.default.0 = reader.word(field, &words).unwrap_or(DefaultAction::Deny);
             }
             "hide" if own => draft.hide = patterns(field, kind, reader, book),
             _ => draft.entries.extend(entry::limits(kind, key, field, reader, book)),

@@ -1,8 +1,8 @@
-use super::super::binding::Spot;
+use super::super::binding::PathPattern;
 use super::{Doors, Unread, meet};
 
-fn spot(text: &str) -> Spot {
-    Spot::new(text).unwrap()
+fn pattern(text: &str) -> PathPattern {
+    PathPattern::new(text).unwrap()
 }
 
 #[test]
@@ -26,16 +26,16 @@ fn spots_meet_where_one_path_is_at_both() {
         ("/docs/*.json", "/docs/a*", true),
         ("/docs/*.json", "/docs/?", false),
     ] {
-        assert_eq!(meet(&spot(one), &spot(other)), expected, "{one} {other}");
-        assert_eq!(meet(&spot(other), &spot(one)), expected, "{other} {one}");
+        assert_eq!(meet(&pattern(one), &pattern(other)), expected, "{one} {other}");
+        assert_eq!(meet(&pattern(other), &pattern(one)), expected, "{other} {one}");
     }
 }
 
 #[test]
 fn only_the_exact_path_passes_unread() {
     let unread = vec![
-        Unread { spot: spot("/token"), methods: &[b"POST"] },
-        Unread { spot: spot("/docs/*"), methods: &[] },
+        Unread { pattern: pattern("/token"), methods: &[b"POST"] },
+        Unread { pattern: pattern("/docs/*"), methods: &[] },
     ];
     let doors = Doors { mcp: None, unread };
     for (method, target, expected) in [
@@ -78,7 +78,7 @@ fn only_the_exact_path_passes_unread() {
 
 #[test]
 fn mcp_is_spoken_where_it_is_said() {
-    let doors = Doors { mcp: Some(vec![spot("/mcp"), spot("/team/*")]), unread: Vec::new() };
+    let doors = Doors { mcp: Some(vec![pattern("/mcp"), pattern("/team/*")]), unread: Vec::new() };
     for (target, expected) in [
         ("/mcp", Some(true)),
         ("/mcp?x=/y", Some(true)),

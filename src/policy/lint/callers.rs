@@ -5,7 +5,7 @@ use crate::mcp::call::Kind;
 use crate::policy::callers::Source;
 use crate::policy::compiled::{Config, Entry, Limit, Refund, Scope};
 use crate::policy::diagnostic::Code;
-use crate::rate::limiter::Force;
+use crate::rate::limiter::Mode;
 
 pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
     let policy = lint.policy;
@@ -18,7 +18,7 @@ pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {
     for section in policy.sections() {
         let of_tools = section.kind == Kind::Tool;
         let holding = section.entries().iter().filter(|entry| {
-            entry.force == Force::Enforced && entry.limits.iter().any(|limit| holds(&limit))
+            entry.mode == Mode::Enforce && entry.limits.iter().any(|limit| holds(&limit))
         });
         let ceilings: Vec<&Entry> = holding.take(MOST_COMPARED).collect();
         for entry in section.entries() {

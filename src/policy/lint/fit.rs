@@ -2,7 +2,7 @@
 
 mod range;
 
-use super::schema::{Facts, Target, target};
+use super::schema::{PathTarget, ValueFacts, target};
 use super::{PolicyText, condition_pointer};
 use crate::json::Value;
 use crate::matcher::name::Pattern;
@@ -18,7 +18,7 @@ use range::Range;
 
 /// A tool of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct Tool<'t> {
+pub struct ToolSchema<'t> {
     /// Its name.
     pub name: &'t str,
     /// Its inputSchema.
@@ -29,13 +29,13 @@ pub struct Tool<'t> {
 ///
 /// # Errors
 /// What is wrong with it, in one sentence.
-pub fn tools<'t>(document: &'t Value<'t>) -> Result<Vec<Tool<'t>>, String> {
+pub fn tools<'t>(document: &'t Value<'t>) -> Result<Vec<ToolSchema<'t>>, String> {
     let mut found = Vec::new();
     collect(document, &mut found)?;
     Ok(found)
 }
 
-fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), String> {
+fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<ToolSchema<'t>>) -> Result<(), String> {
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| collect(item, found)),
         Value::Object(object) => {
@@ -44,7 +44,7 @@ fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), St
             }
             match object.get("name").and_then(Value::as_str) {
                 Some(name) => {
-                    found.push(Tool { name, schema: object.get("inputSchema") });
+                    found.push(ToolSchema { name, schema: object.get("inputSchema") });
                     Ok(())
                 }
                 None => {
@@ -61,7 +61,7 @@ fn collect<'t>(value: &'t Value<'t>, found: &mut Vec<Tool<'t>>) -> Result<(), St
 
 /// Finds what in a policy does not fit a server's tools.
 #[must_use]
-pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Diagnostic> {
+pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[ToolSchema<'_>]) -> Vec<Diagnostic> {
     let Some(text) = PolicyText::of(policy, document) else { return Vec::new() };
     let rules = &policy.rules;
     let mut fit = Fit { text, rules, tools, found: Vec::new() };
@@ -77,12 +77,12 @@ pub fn fit(policy: &Policy, document: &Value<'_>, tools: &[Tool<'_>]) -> Vec<Dia
 struct Fit<'f> {
     text: PolicyText<'f>,
     rules: &'f Rules,
-    tools: &'f [Tool<'f>],
+    tools: &'f [ToolSchema<'f>],
     found: Vec<Diagnostic>,
 }
 
 /// A condition with what it stands in.
-struct Asked<'a> {
+struct ConditionAt<'a> {
     check: &'a Check,
     condition: &'a Condition,
     path: &'a Path,
@@ -125,7 +125,7 @@ impl Fit<'_> {
             for condition in &check.conditions {
                 let Subject::Argument(path) = &condition.subject else { continue };
                 let pointer = condition_pointer(rules, check, condition);
-                self.condition(entry, &Asked { check, condition, path, pointer });
+                self.condition(entry, &ConditionAt { check, condition, path, pointer });
             }
         }
         for limit in &entry.limits {
@@ -136,12 +136,12 @@ impl Fit<'_> {
     }
 
     /// The tools of an entry with what their schemas say of a path, those aside that say nothing.
-    fn targets<'t>(&'t self, entry: &Entry, path: &Path) -> Vec<(&'t str, Target<'t>)> {
+    fn targets<'t>(&'t self, entry: &Entry, path: &Path) -> Vec<(&'t str, PathTarget<'t>)> {
         let tools = self.tools.iter().filter(|tool| entry.pattern.accepts(tool.name));
         tools.filter_map(|tool| Some((tool.name, target(tool.schema?, path.steps())))).collect()
     }
 
-    fn condition(&mut self, entry: &Entry, asked: &Asked<'_>) {
+    fn condition(&mut self, entry: &Entry, asked: &ConditionAt<'_>) {
         let mut found = Vec::new();
         let targets = self.targets(entry, asked.path);
         let all = targets.len();
@@ -161,10 +161,10 @@ impl Fit<'_> {
         let mut found = None;
         for (tool, target) in self.targets(entry, path) {
             found = found.or_else(|| match target {
-                Target::Unknown => None,
-                Target::Missing { key, known } => Some(missing(tool, &key, &known)),
-                Target::Blocked { expected, found } => Some(blocked(tool, path, expected, &found)),
-                Target::Values(facts) if !facts.may_be(&["number", "integer"]) => {
+                PathTarget::Unknown => None,
+                PathTarget::Missing { key, known } => Some(missing(tool, &key, &known)),
+                PathTarget::Blocked { expected, found } => Some(blocked(tool, path, expected, &found)),
+                PathTarget::Values(facts) if !facts.may_be(&["number", "integer"]) => {
                     let message = format!(
                         "`{}` of `{tool}` has type {}, and only numbers can be counted: every call is denied",
                         path.text(),
@@ -172,13 +172,13 @@ impl Fit<'_> {
                     );
                     Some((Code::ArgumentType, message, "count another argument".to_owned()))
                 }
-                Target::Values(facts) if !facts.required => {
+                PathTarget::Values(facts) if !facts.required => {
                     let message = format!("`{}` is optional for `{tool}`: calls without it are denied", path.text());
                     let help = "say so with a condition `exists: true` and an `on_deny` of its own";
                     let says = entry.checks.iter().any(|check| mentions_presence(check, path));
                     (!says).then(|| (Code::ArgumentPresence, message, help.to_owned()))
                 }
-                Target::Values(_) => None,
+                PathTarget::Values(_) => None,
             });
         }
         if let Some((code, message, help)) = found {
@@ -189,13 +189,15 @@ impl Fit<'_> {
 
 type Finding = (Code, String, String);
 
-impl Asked<'_> {
-    fn against(&self, tool: &str, target: &Target<'_>) -> Option<Finding> {
+impl ConditionAt<'_> {
+    fn against(&self, tool: &str, target: &PathTarget<'_>) -> Option<Finding> {
         match target {
-            Target::Unknown => None,
-            Target::Missing { key, known } => Some(missing(tool, key, known)),
-            Target::Blocked { expected, found } => Some(blocked(tool, self.path, expected, found)),
-            Target::Values(facts) => self
+            PathTarget::Unknown => None,
+            PathTarget::Missing { key, known } => Some(missing(tool, key, known)),
+            PathTarget::Blocked { expected, found } => {
+                Some(blocked(tool, self.path, expected, found))
+            }
+            PathTarget::Values(facts) => self
                 .types(tool, facts)
                 .or_else(|| self.values(tool, facts))
                 .or_else(|| self.presence(tool, facts)),
@@ -203,7 +205,7 @@ impl Asked<'_> {
     }
 
     /// A comparison that no value of the schema's types can decide.
-    fn types(&self, tool: &str, facts: &Facts<'_>) -> Option<Finding> {
+    fn types(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
         let needed = self.condition.matcher.test.types();
         if needed.is_empty() || facts.may_be(needed) {
             return None;
@@ -223,7 +225,7 @@ impl Asked<'_> {
     }
 
     /// A comparison that the schema's values always or never meet.
-    fn values(&self, tool: &str, facts: &Facts<'_>) -> Option<Finding> {
+    fn values(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
         let path = self.path.text();
         let matcher = &self.condition.matcher;
         let scalars = matcher.test.scalars();
@@ -278,7 +280,7 @@ impl Asked<'_> {
     }
 
     /// A condition that supposes presence or absence against the schema.
-    fn presence(&self, tool: &str, facts: &Facts<'_>) -> Option<Finding> {
+    fn presence(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
         let path = self.path.text();
         let matcher = &self.condition.matcher;
         if matches!(matcher.test, Test::Present) {
@@ -316,7 +318,7 @@ impl Asked<'_> {
     }
 }
 
-impl Facts<'_> {
+impl ValueFacts<'_> {
     /// Whether a value may be of one of these types.
     fn may_be(&self, types: &[&str]) -> bool {
         self.types.is_empty() || self.types.iter().any(|found| types.contains(found))

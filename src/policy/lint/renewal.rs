@@ -31,7 +31,7 @@ pub struct Reset {
 
 /// A counter where it stands.
 #[derive(Clone, Copy)]
-struct Counted<'c> {
+struct CounterAt<'c> {
     config: &'c Config,
     at: usize,
     policy: &'c Policy,
@@ -43,11 +43,11 @@ struct Counted<'c> {
 #[must_use]
 pub fn resets(old: &Config, new: &Config) -> Vec<Reset> {
     let (before, after) = (counted(old), counted(new));
-    let ids = |all: &[Counted<'_>]| -> HashSet<CounterId> {
+    let ids = |all: &[CounterAt<'_>]| -> HashSet<CounterId> {
         all.iter().map(|one| one.counter.counter.id).collect()
     };
     let (known, kept) = (ids(&before), ids(&after));
-    let mut given_up: Vec<Counted<'_>> =
+    let mut given_up: Vec<CounterAt<'_>> =
         before.iter().filter(|one| !kept.contains(&one.id())).copied().collect();
     let mut found = Vec::new();
     for one in &after {
@@ -84,7 +84,7 @@ pub fn renewal(old: &Config, new: &Config, document: &Value<'_>) -> Vec<Diagnost
     resets(old, new).into_iter().map(warning).collect()
 }
 
-impl Counted<'_> {
+impl CounterAt<'_> {
     fn id(&self) -> CounterId {
         self.counter.counter.id
     }
@@ -140,20 +140,20 @@ impl Counted<'_> {
 }
 
 /// Every counter of a configuration with the first limit on it.
-fn counted(config: &Config) -> Vec<Counted<'_>> {
+fn counted(config: &Config) -> Vec<CounterAt<'_>> {
     let mut all = Vec::new();
     for (at, policy) in config.policies().enumerate() {
         for (index, counter) in policy.counters.iter().enumerate() {
             let limit = policy.limits().find(|limit| limit.counter == index);
             let pointer = limit.map_or("", |limit| policy.rules.pointer(limit.rule));
-            all.push(Counted { config, at, policy, counter, pointer });
+            all.push(CounterAt { config, at, policy, counter, pointer });
         }
     }
     all
 }
 
 /// A counter that is the same, whose counts are found no more: in another table, or under another name of the caller.
-fn moved(old: &Counted<'_>, new: &Counted<'_>) -> Option<Reset> {
+fn moved(old: &CounterAt<'_>, new: &CounterAt<'_>) -> Option<Reset> {
     let tables = old.config.counters.shards != new.config.counters.shards;
     let (whose, before) = old.callers();
     let (_, now) = new.callers();
@@ -170,9 +170,9 @@ fn moved(old: &Counted<'_>, new: &Counted<'_>) -> Option<Reset> {
 }
 
 /// The counter whose place a new one takes: on the same limit, or of the same name.
-fn predecessor(given_up: &[Counted<'_>], one: &Counted<'_>, new: &Config) -> Option<usize> {
+fn predecessor(given_up: &[CounterAt<'_>], one: &CounterAt<'_>, new: &Config) -> Option<usize> {
     let left = |policy: &Policy| new.policies().all(|other| other.name != policy.name);
-    let likeness = |other: &Counted<'_>| {
+    let likeness = |other: &CounterAt<'_>| {
         let same_policy = other.policy.name == one.policy.name;
         let limit = other.pointer == one.pointer;
         // All that have no name of their own are called so.
@@ -186,7 +186,7 @@ fn predecessor(given_up: &[Counted<'_>], one: &Counted<'_>, new: &Config) -> Opt
 }
 
 /// A counter that counts something else than its predecessor.
-fn changed(old: &Counted<'_>, new: &Counted<'_>) -> Reset {
+fn changed(old: &CounterAt<'_>, new: &CounterAt<'_>) -> Reset {
     let (was, is) = (&old.counter.counter, &new.counter.counter);
     let quoted = |name: &str| format!("`{name}`");
     let parts = [
@@ -208,7 +208,7 @@ fn changed(old: &Counted<'_>, new: &Counted<'_>) -> Reset {
     restart(old, new, &why)
 }
 
-fn restart(old: &Counted<'_>, new: &Counted<'_>, why: &str) -> Reset {
+fn restart(old: &CounterAt<'_>, new: &CounterAt<'_>, why: &str) -> Reset {
     let message = format!("the count of {} starts anew: {why}", new.words());
     Reset {
         new: Some(new.id()),
@@ -220,7 +220,7 @@ fn restart(old: &Counted<'_>, new: &Counted<'_>, why: &str) -> Reset {
 }
 
 /// A counter that nothing takes the place of.
-fn ended(old: &Counted<'_>, new: &Config) -> Reset {
+fn ended(old: &CounterAt<'_>, new: &Config) -> Reset {
     let policy = new.policies().position(|policy| policy.name == old.policy.name);
     let (words, pointer, name) = (old.words(), old.pointer, &old.policy.name);
     let message =

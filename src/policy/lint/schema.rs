@@ -2,7 +2,7 @@
 
 use crate::json::pointer::unescaped;
 use crate::json::{Member, Object, Value};
-use crate::matcher::path::Step;
+use crate::matcher::path::PathStep;
 use crate::number::Decimal;
 
 /// Most subschemas that are looked at for one path: schemas can refer to themselves.
@@ -10,7 +10,7 @@ const MOST_SCHEMAS: usize = 256;
 
 /// What a path leads to.
 #[derive(Debug)]
-pub(super) enum Target<'s> {
+pub(super) enum PathTarget<'s> {
     /// The schema does not say.
     Unknown,
     /// The schema names its members, and not this one.
@@ -28,12 +28,12 @@ pub(super) enum Target<'s> {
         found: String,
     },
     /// Values of these kinds.
-    Values(Facts<'s>),
+    Values(ValueFacts<'s>),
 }
 
 /// What is known of the values at the end of a path. Where alternatives differ, what holds of all of them.
 #[derive(Debug, Default)]
-pub(super) struct Facts<'s> {
+pub(super) struct ValueFacts<'s> {
     /// The types, as JSON Schema names them; empty where any may come. `null`, which counts as absent, is left out.
     pub(super) types: Vec<&'s str>,
     /// The values, where they are listed.
@@ -49,17 +49,17 @@ pub(super) struct Facts<'s> {
 }
 
 /// Follows a path through a schema.
-pub(super) fn target<'s>(root: &'s Value<'s>, steps: &[Step]) -> Target<'s> {
+pub(super) fn target<'s>(root: &'s Value<'s>, steps: &[PathStep]) -> PathTarget<'s> {
     let mut walk = Walk { root, left: MOST_SCHEMAS };
     let mut shapes = walk.shapes(root);
     let mut required = true;
     for step in steps {
         let inner = match step {
-            Step::Key(key) => {
+            PathStep::Key(key) => {
                 required &= !shapes.is_empty() && shapes.iter().all(|shape| shape.requires(key));
                 walk.members(&shapes, key)
             }
-            Step::Index(_) | Step::Each => {
+            PathStep::Index(_) | PathStep::Each => {
                 required = false;
                 walk.items(&shapes)
             }
@@ -70,9 +70,9 @@ pub(super) fn target<'s>(root: &'s Value<'s>, steps: &[Step]) -> Target<'s> {
         };
     }
     if walk.left == 0 || shapes.is_empty() {
-        return Target::Unknown;
+        return PathTarget::Unknown;
     }
-    Target::Values(facts(&shapes, required))
+    PathTarget::Values(facts(&shapes, required))
 }
 
 /// Schemas that hold together: one with what `$ref`, `allOf` and one alternative of `anyOf` and `oneOf` add to it
@@ -138,11 +138,15 @@ impl<'s> Walk<'s> {
         })
     }
 
-    fn members(&mut self, shapes: &[Shape<'s>], key: &str) -> Result<Vec<Shape<'s>>, Target<'s>> {
+    fn members(
+        &mut self,
+        shapes: &[Shape<'s>],
+        key: &str,
+    ) -> Result<Vec<Shape<'s>>, PathTarget<'s>> {
         let objects: Vec<&Shape<'_>> =
             shapes.iter().filter(|shape| shape.may_be("object")).collect();
         if objects.is_empty() && !shapes.is_empty() {
-            return Err(Target::Blocked { expected: "an object", found: types_text(shapes) });
+            return Err(PathTarget::Blocked { expected: "an object", found: types_text(shapes) });
         }
         let mut found = Vec::new();
         let mut known = Vec::new();
@@ -159,34 +163,34 @@ impl<'s> Walk<'s> {
             }
             let inner = self.together(&members);
             if inner.is_empty() {
-                return Err(Target::Unknown);
+                return Err(PathTarget::Unknown);
             }
             found.extend(inner);
         }
         known.sort_unstable();
         known.dedup();
         match (found.is_empty(), shapes.is_empty()) {
-            (_, true) => Err(Target::Unknown),
-            (true, false) => Err(Target::Missing { key: key.to_owned(), known }),
+            (_, true) => Err(PathTarget::Unknown),
+            (true, false) => Err(PathTarget::Missing { key: key.to_owned(), known }),
             (false, false) => Ok(found),
         }
     }
 
-    fn items(&mut self, shapes: &[Shape<'s>]) -> Result<Vec<Shape<'s>>, Target<'s>> {
+    fn items(&mut self, shapes: &[Shape<'s>]) -> Result<Vec<Shape<'s>>, PathTarget<'s>> {
         let arrays: Vec<&Shape<'_>> = shapes.iter().filter(|shape| shape.may_be("array")).collect();
         if arrays.is_empty() && !shapes.is_empty() {
-            return Err(Target::Blocked { expected: "an array", found: types_text(shapes) });
+            return Err(PathTarget::Blocked { expected: "an array", found: types_text(shapes) });
         }
         let mut found = Vec::new();
         for shape in arrays {
             let items: Vec<&Value<'_>> = shape.all("items").collect();
             let inner = self.together(&items);
             if inner.is_empty() || shape.all("prefixItems").next().is_some() {
-                return Err(Target::Unknown);
+                return Err(PathTarget::Unknown);
             }
             found.extend(inner);
         }
-        if found.is_empty() { Err(Target::Unknown) } else { Ok(found) }
+        if found.is_empty() { Err(PathTarget::Unknown) } else { Ok(found) }
     }
 }
 
@@ -235,18 +239,18 @@ impl<'s> Shape<'s> {
     }
 }
 
-fn facts<'s>(shapes: &[Shape<'s>], required: bool) -> Facts<'s> {
+fn facts<'s>(shapes: &[Shape<'s>], required: bool) -> ValueFacts<'s> {
     let types: Vec<Vec<&str>> = shapes.iter().map(Shape::types).collect();
     let any = types.iter().any(Vec::is_empty);
     let mut named = types.concat();
     named.sort_unstable();
     named.dedup();
     let values: Option<Vec<Vec<&Value<'_>>>> = shapes.iter().map(Shape::values).collect();
-    let mut facts = Facts {
+    let mut facts = ValueFacts {
         types: if any { Vec::new() } else { named },
         values: values.map(|values| values.into_iter().flatten().collect()),
         required,
-        ..Facts::default()
+        ..ValueFacts::default()
     };
     if let [shape] = shapes {
         let numbers = |key| {

@@ -4,7 +4,7 @@
 //! in a window, a whole number, so nothing is ever rounded, and calls cannot gain by being many. The largest level, 2^64 millionths in a
 //! window of 366 days, has 99 bits.
 
-use super::{Admitted, Ask, Mark, State};
+use super::{Admitted, CountState, Demand, Mark};
 use crate::number::Micros;
 use crate::rate::window::Window;
 
@@ -23,10 +23,15 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A state as it is at this time.
-    pub(super) fn at(state: Option<&State>, window: Window, refill: Micros, now: u64) -> Bucket {
+    pub(super) fn at(
+        state: Option<&CountState>,
+        window: Window,
+        refill: Micros,
+        now: u64,
+    ) -> Bucket {
         let length = window.seconds().saturating_mul(1000).max(1);
         let empty = Bucket { level: 0, at: now, length, refill: refill.0 };
-        let Some(State([high, low, at])) = state.copied() else { return empty };
+        let Some(CountState([high, low, at])) = state.copied() else { return empty };
         let level = u128::from(high) << 64 | u128::from(low);
         let bucket = Bucket { level, at, ..empty };
         Bucket { level: level.saturating_sub(bucket.drained_since(now)), at: now.max(at), ..bucket }
@@ -48,22 +53,22 @@ impl Bucket {
     }
 
     /// Milliseconds until there is room; `None` if there never is.
-    pub(super) fn retry_after(&self, ask: Ask) -> Option<u64> {
+    pub(super) fn retry_after(&self, ask: Demand) -> Option<u64> {
         let room = ask.max.0.checked_sub(ask.amount.0)?;
         self.millis_to(self.level_of(Micros(room)))
     }
 
     /// Takes back what a call counted, less all that can have drained since. Nobody knows whose share has drained, the call's or that of
     /// others. If it was the call's, taking back more would admit it twice.
-    pub(super) fn refund(self, mark: Mark, amount: Micros) -> Option<State> {
+    pub(super) fn refund(self, mark: Mark, amount: Micros) -> Option<CountState> {
         let still = self.level_of(amount).saturating_sub(self.drained_between(mark.0, self.at));
         let level = self.level.saturating_sub(still);
         (level > 0).then(|| Bucket { level, ..self }.pack())
     }
 
     /// A state as it is packed, without the time that has passed since.
-    pub(super) fn unpack(state: &State, window: Window, refill: Micros) -> Bucket {
-        let State([_, _, at]) = *state;
+    pub(super) fn unpack(state: &CountState, window: Window, refill: Micros) -> Bucket {
+        let CountState([_, _, at]) = *state;
         Bucket::at(Some(state), window, refill, at)
     }
 
@@ -89,10 +94,10 @@ impl Bucket {
         u128::from(until.saturating_sub(from)).saturating_mul(u128::from(self.refill))
     }
 
-    fn pack(self) -> State {
+    fn pack(self) -> CountState {
         let low = u64::try_from(self.level & u128::from(u64::MAX)).unwrap_or(u64::MAX);
         let high = u64::try_from(self.level >> 64).unwrap_or(u64::MAX);
-        State([high, low, self.at])
+        CountState([high, low, self.at])
     }
 }
 

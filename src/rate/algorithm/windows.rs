@@ -1,6 +1,6 @@
 //! Counts by windows, each for itself or joined with the one before.
 
-use super::{Admitted, Ask, Mark, State};
+use super::{Admitted, CountState, Demand, Mark};
 use crate::number::Micros;
 use crate::rate::window::{Span, Window};
 use crate::time::{Moment, UnixMillis};
@@ -28,7 +28,7 @@ pub(super) struct Windows {
 impl Windows {
     /// A state as it is seen at this time. What was counted ahead of it, before the clock was set back, counts in the window of now:
     /// whoever has used up his limit gains nothing, and whoever waits does not wait until the clock is there again.
-    pub(super) fn at(state: Option<&State>, window: Window, now: UnixMillis) -> Windows {
+    pub(super) fn at(state: Option<&CountState>, window: Window, now: UnixMillis) -> Windows {
         let span = window.span_at(now);
         let Some(known) = state.map(Windows::unpack) else {
             return Windows { span, current: 0, previous: 0 };
@@ -69,7 +69,7 @@ impl Windows {
     }
 
     /// Milliseconds until there is room; `None` if there never is.
-    pub(super) fn retry_after(&self, join: Join, now: UnixMillis, ask: Ask) -> Option<u64> {
+    pub(super) fn retry_after(&self, join: Join, now: UnixMillis, ask: Demand) -> Option<u64> {
         let room = ask.max.0.checked_sub(ask.amount.0)?;
         let left = self.span.millis_left(now);
         let within = |busy: u64, room: u64| {
@@ -91,7 +91,7 @@ impl Windows {
     }
 
     /// What was counted in a window that is over, and no longer the one before, no longer counts: nothing of it is taken back.
-    pub(super) fn refund(mut self, mark: Mark, amount: Micros) -> Option<State> {
+    pub(super) fn refund(mut self, mark: Mark, amount: Micros) -> Option<CountState> {
         if self.span.end == mark.0 {
             self.current = self.current.saturating_sub(amount.0);
         } else if self.span.start == mark.0 {
@@ -101,14 +101,14 @@ impl Windows {
     }
 
     /// Both ends of the window share a word, in seconds of 32 bits each: enough until 2106, when they stop.
-    fn pack(self) -> State {
+    fn pack(self) -> CountState {
         let seconds = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
         let span = u64::from(seconds(self.span.start)) << 32 | u64::from(seconds(self.span.end));
-        State([span, self.current, self.previous])
+        CountState([span, self.current, self.previous])
     }
 
-    pub(super) fn unpack(state: &State) -> Windows {
-        let State([span, current, previous]) = *state;
+    pub(super) fn unpack(state: &CountState) -> Windows {
+        let CountState([span, current, previous]) = *state;
         let span = Span { start: span >> 32, end: span & u64::from(u32::MAX) };
         Windows { span, current, previous }
     }
@@ -124,7 +124,7 @@ fn share(amount: u64, millis_left: u64, span: Span) -> u64 {
 mod tests {
     use super::{Join, Windows};
     use crate::number::Micros;
-    use crate::rate::algorithm::{Ask, Mark};
+    use crate::rate::algorithm::{Demand, Mark};
     use crate::rate::window::Span;
     use crate::time::UnixMillis;
 
@@ -146,7 +146,7 @@ mod tests {
             [(0, 10, 60_000), (3, 10, 61_234), (9, 10, 100_000), (10, 0, 119_000)]
         {
             let windows = Windows { span: SPAN, current, previous };
-            let ask = Ask { amount: Micros(1), max: Micros(10) };
+            let ask = Demand { amount: Micros(1), max: Micros(10) };
             let wait = windows.retry_after(Join::Sliding, UnixMillis(now), ask).unwrap();
             let then = UnixMillis(now + wait);
             let later = if then.0 < 120_000 {
@@ -157,7 +157,7 @@ mod tests {
             assert!(later.used(Join::Sliding, then).0 < 10, "{current} {previous} {now} {wait}");
         }
         let nothing = Windows { span: SPAN, current: 0, previous: 0 };
-        let ask = Ask { amount: Micros(11), max: Micros(10) };
+        let ask = Demand { amount: Micros(11), max: Micros(10) };
         assert_eq!(nothing.retry_after(Join::Apart, UnixMillis(60_000), ask), None);
     }
 

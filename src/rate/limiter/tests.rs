@@ -1,4 +1,4 @@
-use super::{Cause, Charge, Counter, Force, Limiter, Refused, Shards};
+use super::{Charge, Counter, Limiter, Mode, OverrunCause, Refused, Shards};
 use crate::number::Micros;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::memory::MemoryStore;
@@ -17,7 +17,7 @@ fn charge(counter: u64, caller: u128, max: u64) -> Charge {
         account: of(caller),
         amount: Micros(1),
         max: Some(Micros(max)),
-        force: Force::Enforced,
+        mode: Mode::Enforce,
     }
 }
 
@@ -57,7 +57,7 @@ fn all_or_none() {
 fn a_shadow_limit_is_reported_and_not_counted() {
     let store = MemoryStore::default();
     let limiter = Limiter::new(&store, Shards::for_entries(64));
-    let call = [Charge { force: Force::Shadow, ..charge(1, 9, 1) }, charge(2, 9, 5)];
+    let call = [Charge { mode: Mode::Shadow, ..charge(1, 9, 1) }, charge(2, 9, 5)];
     assert_eq!(limiter.reserve(&call, NOW).unwrap().would_exceed, None);
     let second = limiter.reserve(&call, NOW).unwrap();
     assert_eq!(second.would_exceed.map(|overrun| overrun.charge), Some(0));
@@ -105,7 +105,7 @@ fn one_address_denies_nobody_else() {
     assert!(limiter.reserve(&[from(9, 1)], NOW).is_ok());
     let crowd = (1000..100_000u128).map(|caller| limiter.reserve(&[from(caller, 7)], NOW));
     let crowded = crowd.filter(|outcome| match outcome {
-        Err(Refused::Exceeded(overrun)) => overrun.cause == Cause::Crowded,
+        Err(Refused::Exceeded(overrun)) => overrun.cause == OverrunCause::Crowded,
         _ => false,
     });
     assert_eq!(crowded.count(), 99_000 - 8 * 32);

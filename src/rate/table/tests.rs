@@ -1,6 +1,6 @@
-use super::{Account, CallerId, Class, CounterId, Maker, Place, SLOT_BYTES, Slot, Table};
+use super::{Account, CallerId, Class, CountPlace, CounterId, Maker, SLOT_BYTES, Slot, Table};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
-use crate::rate::algorithm::State;
+use crate::rate::algorithm::CountState;
 use crate::time::{Moment, UnixMillis};
 
 fn slot(caller: u128, maker: u32, current: u64) -> Slot {
@@ -9,7 +9,7 @@ fn slot(caller: u128, maker: u32, current: u64) -> Slot {
         caller: CallerId(caller),
         maker: Maker(maker),
         expires: 120,
-        state: State([7, current, 3]),
+        state: CountState([7, current, 3]),
     }
 }
 
@@ -36,15 +36,15 @@ fn packs_and_unpacks() {
 fn nobody_loses_his_slot_and_newcomers_share_the_floor() {
     let mut table = Table::default();
     for caller in 1..=SLOTS_PER_SHARD as u128 {
-        assert_eq!(table.place(CounterId(7), account(caller, caller as u32)), Place::Own);
+        assert_eq!(table.place(CounterId(7), account(caller, caller as u32)), CountPlace::Own);
         table.put(slot(caller, caller as u32, 10 + caller as u64));
     }
-    assert_eq!(table.place(CounterId(7), account(1000, 1000)), Place::Floor);
+    assert_eq!(table.place(CounterId(7), account(1000, 1000)), CountPlace::Floor);
     table.put(slot(0, 0, 2));
     let count = |table: &Table, caller| table.state(CounterId(7), CallerId(caller)).unwrap().0[1];
     assert_eq!((count(&table, 1), count(&table, 64)), (11, 74));
     assert_eq!((count(&table, 1000), count(&table, 2000)), (2, 2));
-    assert_eq!(table.place(CounterId(7), account(1, 1)), Place::Own, "the known keep theirs");
+    assert_eq!(table.place(CounterId(7), account(1, 1)), CountPlace::Own, "the known keep theirs");
     assert_eq!(table.slots.len(), SLOTS_PER_SHARD + 1);
 }
 
@@ -52,18 +52,18 @@ fn nobody_loses_his_slot_and_newcomers_share_the_floor() {
 fn one_address_fills_half_of_a_table() {
     let mut table = Table::default();
     for caller in 1..=SLOTS_PER_MAKER as u128 {
-        assert_eq!(table.place(CounterId(7), account(caller, 5)), Place::Own);
+        assert_eq!(table.place(CounterId(7), account(caller, 5)), CountPlace::Own);
         table.put(slot(caller, 5, 1));
     }
-    assert_eq!(table.place(CounterId(7), account(1000, 5)), Place::Crowded);
+    assert_eq!(table.place(CounterId(7), account(1000, 5)), CountPlace::Crowded);
     assert_eq!(
         table.place(CounterId(8), account(1, 5)),
-        Place::Crowded,
+        CountPlace::Crowded,
         "another counter is another slot"
     );
-    assert_eq!(table.place(CounterId(7), account(1000, 6)), Place::Own);
-    assert_eq!(table.place(CounterId(7), account(1, 6)), Place::Own, "known from elsewhere");
-    assert_eq!(table.place(CounterId(7), account(1000, 0)), Place::Own, "nobody's share");
+    assert_eq!(table.place(CounterId(7), account(1000, 6)), CountPlace::Own);
+    assert_eq!(table.place(CounterId(7), account(1, 6)), CountPlace::Own, "known from elsewhere");
+    assert_eq!(table.place(CounterId(7), account(1000, 0)), CountPlace::Own, "nobody's share");
 }
 
 #[test]

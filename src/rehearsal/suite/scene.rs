@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::json::Value;
 use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Reader};
-use crate::rehearsal::Target;
-use crate::rehearsal::names::{GRANT, Name};
+use crate::rehearsal::Destination;
+use crate::rehearsal::names::{CallerName, GRANT};
 use crate::time::UnixMillis;
 
 /// Which keys of `identity` are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(super) enum AcceptedKeys {
     /// All: the configuration is not known.
     Any,
     /// Those that the configuration has.
@@ -24,17 +24,17 @@ pub(super) enum Keys {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scene {
     pub(super) now: Option<UnixMillis>,
-    pub(super) names: Vec<Name>,
+    pub(super) names: Vec<CallerName>,
     pub(super) session: Option<String>,
-    pub(super) target: Target,
+    pub(super) target: Destination,
     pub(super) headers: Vec<(String, String)>,
 }
 
 impl Scene {
-    pub(super) fn of(fields: &mut Fields<'_>, known: Keys, reader: &mut Reader) -> Scene {
+    pub(super) fn of(fields: &mut Fields<'_>, known: AcceptedKeys, reader: &mut Reader) -> Scene {
         let now = fields.take("at").and_then(|field| time(&field, reader));
         let caller = text(fields, "caller", reader);
-        let mut names: Vec<Name> = Vec::new();
+        let mut names: Vec<CallerName> = Vec::new();
         names.extend(caller.map(|name| (GRANT.to_owned(), Value::String(Cow::Owned(name)))));
         if let Some(field) = fields.take("identity") {
             names.extend(identity(&field, known, reader));
@@ -44,7 +44,7 @@ impl Scene {
             now,
             names,
             session: text(fields, "session", reader),
-            target: Target {
+            target: Destination {
                 host: text(fields, "host", reader),
                 path: text(fields, "path", reader),
                 route: text(fields, "route", reader),
@@ -59,7 +59,7 @@ impl Scene {
             now: self.now.or(outer.now),
             names: merged(self.names, &outer.names),
             session: inherit(self.session, &outer.session),
-            target: Target {
+            target: Destination {
                 host: inherit(self.target.host, &outer.target.host),
                 path: inherit(self.target.path, &outer.target.path),
                 route: inherit(self.target.route, &outer.target.route),
@@ -76,7 +76,7 @@ fn merged<T: Clone>(own: Vec<(String, T)>, outer: &[(String, T)]) -> Vec<(String
     own.into_iter().chain(inherited).collect()
 }
 
-fn identity(field: &Field<'_>, known: Keys, reader: &mut Reader) -> Vec<Name> {
+fn identity(field: &Field<'_>, known: AcceptedKeys, reader: &mut Reader) -> Vec<CallerName> {
     let members = reader.fields(field).map(|fields| fields.members()).unwrap_or_default();
     let mut names = Vec::new();
     for (key, field) in &members {
@@ -84,7 +84,7 @@ fn identity(field: &Field<'_>, known: Keys, reader: &mut Reader) -> Vec<Name> {
             let message = "the name of the caller is `caller`".to_owned();
             let help = "write `caller: alice` beside `identity`".to_owned();
             reader.error_with_help(Code::Contradiction, &field.place, message, help);
-        } else if known == Keys::Known {
+        } else if known == AcceptedKeys::Known {
             reader.key(key, &field.place);
         }
         match name_of(field.value) {

@@ -19,11 +19,11 @@ use mcp_policy::policy::binding::RouteFact;
 use mcp_policy::policy::callers::Peer;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::settings::HoldHeaders;
-use mcp_policy::rate::algorithm::{Algorithm, Ask};
+use mcp_policy::rate::algorithm::{Algorithm, Demand};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
 use mcp_policy::rate::window::Window;
-use mcp_policy::source::Source;
+use mcp_policy::source::SourceText;
 use mcp_policy::time::UnixMillis;
 
 /// A reader, by the name that `make fuzz` gives it.
@@ -267,7 +267,7 @@ fn response(bytes: &[u8]) {
 fn policy(bytes: &[u8]) {
     let filter = Config::load(bytes, "");
     for name in ["policy.json", "policy.yaml"] {
-        let Ok(source) = Source::new(name, bytes.to_vec()) else { continue };
+        let Ok(source) = SourceText::new(name, bytes.to_vec()) else { continue };
         let (config, problems) = source.compile();
         let errors = problems.iter().any(mcp_policy::source::Problem::is_error);
         assert_eq!(config.is_none(), errors, "{problems:?}");
@@ -335,7 +335,7 @@ fn table(bytes: &[u8]) {
     for algorithm in
         [Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(seed) }]
     {
-        let ask = Ask { amount: Micros(seed), max: Micros(u64::MAX) };
+        let ask = Demand { amount: Micros(seed), max: Micros(u64::MAX) };
         if let Ok(admitted) = algorithm.admit(window, state, now, ask) {
             let _ = algorithm.refund(window, &admitted.state, admitted.mark, ask.amount);
         }

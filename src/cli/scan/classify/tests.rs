@@ -43,7 +43,7 @@ fn every_rule_is_read() {
         let columns: Vec<&str> = line.split('\t').collect();
         let [kind, class, words, why] = *columns else { panic!("not four columns: {line}") };
         assert!(
-            kinds.contains(&kind) && !why.is_empty() && Class::from_str(class, false).is_ok(),
+            kinds.contains(&kind) && !why.is_empty() && ToolClass::from_str(class, false).is_ok(),
             "{line}"
         );
         if !matches!(kind, "thing" | "phrase" | "description") {
@@ -68,11 +68,11 @@ fn real_tools_get_their_class() {
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
         let (name, server, class) =
-            (columns[0], columns[1], Class::from_str(columns[2], false).unwrap());
+            (columns[0], columns[1], ToolClass::from_str(columns[2], false).unwrap());
         rows += 1;
         *servers.entry(server).or_default() += 1;
         let (found, evidence) = classifier.by_name(name);
-        let cautious = columns.get(3).map(|class| Class::from_str(class, false).unwrap());
+        let cautious = columns.get(3).map(|class| ToolClass::from_str(class, false).unwrap());
         exact += usize::from(found == class);
         assert!(cautious.is_none_or(|cautious| cautious > class), "{line}");
         if found != cautious.unwrap_or(class) {
@@ -84,7 +84,7 @@ fn real_tools_get_their_class() {
     assert!(exact * 100 >= rows * 95, "{exact} of {rows}");
 }
 
-fn judge(tool: serde_json::Value) -> (Class, Risk) {
+fn judge(tool: serde_json::Value) -> (ToolClass, Risk) {
     let judgement = Classifier::new().judge(&Tool::read(tool).unwrap());
     (judgement.class, judgement.risk)
 }
@@ -92,56 +92,60 @@ fn judge(tool: serde_json::Value) -> (Class, Risk) {
 #[test]
 fn what_a_server_says_can_raise_but_never_lower() {
     for (tool, class, risk) in [
-        (json!({"name": "get_x"}), Class::Read, Risk::Low),
-        (json!({"name": "obliterate_logs"}), Class::Write, Risk::Medium),
-        (json!({"name": "pod_logs"}), Class::Read, Risk::Low),
-        (json!({"name": "frobnicate"}), Class::Write, Risk::Medium),
+        (json!({"name": "get_x"}), ToolClass::Read, Risk::Low),
+        (json!({"name": "obliterate_logs"}), ToolClass::Write, Risk::Medium),
+        (json!({"name": "pod_logs"}), ToolClass::Read, Risk::Low),
+        (json!({"name": "frobnicate"}), ToolClass::Write, Risk::Medium),
         (
             json!({"name": "frobnicate", "annotations": {"readOnlyHint": true}}),
-            Class::Write,
+            ToolClass::Write,
             Risk::Medium,
         ),
         (
             json!({"name": "delete_x", "annotations": {"readOnlyHint": true, "destructiveHint": false}, "description": "Only reads."}),
-            Class::Destructive,
+            ToolClass::Destructive,
             Risk::High,
         ),
         (
             json!({"name": "get_x", "annotations": {"readOnlyHint": false}}),
-            Class::Write,
+            ToolClass::Write,
             Risk::Medium,
         ),
         (
             json!({"name": "get_x", "annotations": {"destructiveHint": true}}),
-            Class::Destructive,
+            ToolClass::Destructive,
             Risk::High,
         ),
         (
             json!({"name": "get_x", "annotations": {"destructiveHint": true, "readOnlyHint": true}}),
-            Class::Read,
+            ToolClass::Read,
             Risk::Low,
         ),
-        (json!({"name": "get_x", "description": "Deletes x."}), Class::Destructive, Risk::High),
+        (json!({"name": "get_x", "description": "Deletes x."}), ToolClass::Destructive, Risk::High),
         (
             json!({"name": "get_x", "description": "Get x. This CANNOT be undone!"}),
-            Class::Destructive,
+            ToolClass::Destructive,
             Risk::High,
         ),
         (
             json!({"name": "query", "inputSchema": {"properties": {"sql": {}}}}),
-            Class::Execute,
+            ToolClass::Execute,
             Risk::Critical,
         ),
         (
             json!({"name": "query", "inputSchema": {"properties": {"text": {}}}}),
-            Class::Read,
+            ToolClass::Read,
             Risk::Low,
         ),
-        (json!({"name": "query", "inputSchema": {"properties": "sql"}}), Class::Read, Risk::Low),
-        (json!({"name": "get_secret"}), Class::Read, Risk::High),
-        (json!({"name": "create_refund"}), Class::Financial, Risk::Critical),
-        (json!({"name": "list_refunds"}), Class::Read, Risk::Low),
-        (json!({"name": "get_or_create_refund"}), Class::Financial, Risk::Critical),
+        (
+            json!({"name": "query", "inputSchema": {"properties": "sql"}}),
+            ToolClass::Read,
+            Risk::Low,
+        ),
+        (json!({"name": "get_secret"}), ToolClass::Read, Risk::High),
+        (json!({"name": "create_refund"}), ToolClass::Financial, Risk::Critical),
+        (json!({"name": "list_refunds"}), ToolClass::Read, Risk::Low),
+        (json!({"name": "get_or_create_refund"}), ToolClass::Financial, Risk::Critical),
     ] {
         assert_eq!(judge(tool.clone()), (class, risk), "{tool}");
     }

@@ -1,58 +1,68 @@
 //! Who calls, and which policy governs the call.
 
 use super::Presence::{Default, Optional, Required};
-use super::{Keys, Kind, PLAIN, Section, field};
+use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field};
 
 /// One source of a name, or several of which the first that yields a name counts.
-const SOURCES: Kind = Kind::Either(&[Kind::Object("source"), Kind::Objects("source")]);
+const SOURCES: FieldKind =
+    FieldKind::Either(&[FieldKind::Object("source"), FieldKind::Objects("source")]);
 
-pub(super) const SECTIONS: &[Section] = &[
-    Section {
+pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
         id: "binding",
         title: "A binding",
         about: "The first binding whose `match` holds says which policy governs a request.",
         fields: &[
             field(
                 "match",
-                Kind::Object("match"),
+                FieldKind::Object("match"),
                 Required,
                 "What must hold.",
                 r#"{"path": "/payments/*"}"#,
             ),
-            field("policy", Kind::Text, Required, "The name of the policy.", r#""payments""#),
+            field("policy", FieldKind::Text, Required, "The name of the policy.", r#""payments""#),
         ],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "match",
         title: "A match",
         about: "Everything that it names must hold; `{}` always does.",
         fields: &[
             field(
                 "host",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "`:authority` in lower case without port, or a glob.",
                 r#""*.example.com""#,
             ),
             field(
                 "path",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "`:path` without its query, or a glob.",
                 r#""/payments/*""#,
             ),
-            field("route", Kind::Text, Optional, "The name of Envoy's route.", r#""payments""#),
+            field(
+                "route",
+                FieldKind::Text,
+                Optional,
+                "The name of Envoy's route.",
+                r#""payments""#,
+            ),
             field(
                 "metadata",
-                Kind::Named(&Kind::Named(&Kind::Text, Keys::Metadata), Keys::Metadata),
+                FieldKind::Named(
+                    &FieldKind::Named(&FieldKind::Text, KeyKind::Metadata),
+                    KeyKind::Metadata,
+                ),
                 Optional,
                 "Texts in the metadata of Envoy's route, by namespace and key.",
                 r#"{"mcp": {"server": "payments"}}"#,
             ),
             field(
                 "identity",
-                Kind::Named(&Kind::Text, Keys::Identity),
+                FieldKind::Named(&FieldKind::Text, KeyKind::Identity),
                 Optional,
                 "Names of the caller.",
                 r#"{"team": "sre"}"#,
@@ -60,7 +70,7 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "identity",
         title: "Identity",
         about: "Where the names of callers come from.",
@@ -74,14 +84,14 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
             field(
                 "keys",
-                Kind::Named(&SOURCES, Keys::Identity),
+                FieldKind::Named(&SOURCES, KeyKind::Identity),
                 Optional,
                 "Further names, for scopes, bindings and conditions.",
                 r#"{"team": {"jwt_claim": "team"}}"#,
             ),
             field(
                 "required",
-                Kind::Flag,
+                FieldKind::Flag,
                 Default("false"),
                 "`true`: callers whom no source names are denied.",
                 "true",
@@ -90,50 +100,56 @@ pub(super) const SECTIONS: &[Section] = &[
         rules: r#"{"properties":{"keys":{"propertyNames":{"pattern":"^[A-Za-z0-9_-]{1,64}$","not":{"enum":["grant","session","global","address","anonymous"]}}}}}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "source",
         title: "A source of names",
         about: "Exactly one of `jwt_claim`, `header`, `peer`, `credential` and `source`. [Why each can be trusted](README.md#callers).",
         fields: &[
             field(
                 "jwt_claim",
-                Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]),
+                FieldKind::Either(&[FieldKind::Text, FieldKind::List(&FieldKind::Text)]),
                 Optional,
                 "A claim of the token that Envoy's `jwt_authn` has verified; `act.sub` where it is nested, or as a list where names have dots.",
                 r#""client_id""#,
             ),
             field(
                 "payload",
-                Kind::Text,
+                FieldKind::Text,
                 Default(r#""jwt_payload""#),
                 "With `jwt_claim`: `payload_in_metadata` of the provider.",
                 r#""jwt_payload""#,
             ),
             field(
                 "header",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "A header that your own proxies set, and remove where clients send it.",
                 r#""x-agent-id""#,
             ),
             field(
                 "peer",
-                Kind::Words(&["spiffe", "subject", "digest"]),
+                FieldKind::Words(&["spiffe", "subject", "digest"]),
                 Optional,
                 "The client certificate that Envoy has verified.",
                 r#""spiffe""#,
             ),
             field(
                 "credential",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "The digest of a header's value, in its canonical spelling: who has the credential is the caller. Nothing here verifies it.",
                 r#""x-api-key""#,
             ),
-            field("source", Kind::Words(&["ip"]), Optional, "The client's address.", r#""ip""#),
+            field(
+                "source",
+                FieldKind::Words(&["ip"]),
+                Optional,
+                "The client's address.",
+                r#""ip""#,
+            ),
             field(
                 "use_remote_address",
-                Kind::Flag,
+                FieldKind::Flag,
                 Optional,
                 "With `source`, and required then: `true` says that Envoy's connection manager has it too.",
                 "true",

@@ -1,75 +1,75 @@
 //! Limits, and rules with what they count.
 
 use super::Presence::{Default, Optional, Required};
-use super::{Kind, PLAIN, Section, field};
+use super::{FieldKind, ObjectSpec, PLAIN, field};
 use mcp_policy::rate::algorithm::Algorithm;
 
-pub(super) const SECTIONS: &[Section] = &[
-    Section {
+pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
         id: "limit",
         title: "A limit",
         about: "A call is admitted if the count and its increment are not more than `max`. All limits of a call are counted, or none.",
         fields: &[
             field(
                 "counter",
-                Kind::Text,
+                FieldKind::Text,
                 Required,
                 "Its name. Limits of one policy that share a name share the count, and must agree on window, scope and algorithm, and those with a bucket on `max`.",
                 r#""refunds""#,
             ),
             field(
                 "window",
-                Kind::Window,
+                FieldKind::Window,
                 Required,
                 "`second`, `minute`, `hour`, `day`, `week` or `month` (calendar, UTC), whole seconds, or a length such as `90s`, `5m`, `12h`.",
                 r#""day""#,
             ),
             field(
                 "max",
-                Kind::Amount,
+                FieldKind::Amount,
                 Required,
                 "The most that the window admits; of a bucket, what comes back to it in the length of one.",
                 "20",
             ),
             field(
                 "scope",
-                Kind::Scope,
+                FieldKind::Scope,
                 Default(r#""grant""#),
                 "Who counts together: each caller for himself; each MCP session, where `sessions.pin` or `sessions.trusted` is set; all callers; all callers of one address (of IPv6, of one /64 network), for which Envoy's connection manager needs `use_remote_address`; or all callers of one name, by a key of `identity.keys`.",
                 r#""global""#,
             ),
-            field("increment", Kind::Increment, Default("1"), "How much a call counts.", "5"),
+            field("increment", FieldKind::Increment, Default("1"), "How much a call counts.", "5"),
             field(
                 "increment_from",
-                Kind::ArgumentPath,
+                FieldKind::ArgumentPath,
                 Optional,
                 "Counts the number in this argument instead; a call where it is no number of zero or more is denied.",
                 r#""args.amount""#,
             ),
             field(
                 "count",
-                Kind::Words(&["attempts", "successes"]),
+                FieldKind::Words(&["attempts", "successes"]),
                 Default(r#""attempts""#),
                 "`successes`: given back when the server answers with an error. That trusts the agent, which can choose what answer comes after a call has run.",
                 r#""successes""#,
             ),
             field(
                 "algorithm",
-                Kind::Words(Algorithm::WORDS),
+                FieldKind::Words(Algorithm::WORDS),
                 Default(r#""fixed""#),
                 "`sliding`: the previous window counts with the share of it that still lies within one window's length. `bucket`: a token bucket of size `burst`, to which `max` comes back in the length of a window, bit by bit.",
                 r#""sliding""#,
             ),
             field(
                 "burst",
-                Kind::Amount,
+                FieldKind::Amount,
                 Optional,
                 "The size of a bucket, which is the most that it admits at once; without it `max`. Only with `bucket`.",
                 "40",
             ),
             field(
                 "on_deny",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "What the agent reads when the limit is reached.",
                 r#""Twenty refunds a day are enough.""#,
@@ -78,65 +78,71 @@ pub(super) const SECTIONS: &[Section] = &[
         rules: r#"{"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "rate_limit",
         title: "A rate",
         about: "The long form of `10/minute`.",
         fields: &[
-            field("max", Kind::Amount, Required, "The most that the window admits.", "10"),
-            field("window", Kind::Window, Required, "As in a limit.", "60"),
+            field("max", FieldKind::Amount, Required, "The most that the window admits.", "10"),
+            field("window", FieldKind::Window, Required, "As in a limit.", "60"),
         ],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "rule",
         title: "A rule",
         about: "One of `rules`: an assertion, something that counts, or both.",
         fields: &[
-            field("name", Kind::Text, Optional, "What people call it.", r#""daily cap""#),
+            field("name", FieldKind::Text, Optional, "What people call it.", r#""daily cap""#),
             field(
                 "action",
-                Kind::Words(&["evaluate", "deny"]),
+                FieldKind::Words(&["evaluate", "deny"]),
                 Default(r#""evaluate""#),
                 "`deny`: always denies, and has nothing else but a text.",
                 r#""deny""#,
             ),
             field(
                 "conditions",
-                Kind::Objects("condition"),
+                FieldKind::Objects("condition"),
                 Optional,
                 "All must hold, else the call is denied. A `lt` or `lte` on the rule's own counter is that counter's limit, checked after the increment.",
                 r#"[{"path": "state.create_charge.spend", "op": "lte", "value": 1000000}]"#,
             ),
             field(
                 "state",
-                Kind::Object("state"),
+                FieldKind::Object("state"),
                 Optional,
                 "What the rule counts.",
                 r#"{"counter": "spend", "window": "day", "increment_from": "args.amount"}"#,
             ),
             field(
                 "rate_limit",
-                Kind::Either(&[Kind::Rate, Kind::Object("rate_limit")]),
+                FieldKind::Either(&[FieldKind::Rate, FieldKind::Object("rate_limit")]),
                 Optional,
                 "A limit of the rule's own, over all callers. It goes with neither `conditions` nor `state`.",
                 r#""5/hour""#,
             ),
             field(
                 "count",
-                Kind::Words(&["attempts", "successes"]),
+                FieldKind::Words(&["attempts", "successes"]),
                 Default(r#""attempts""#),
                 "As in a limit, for what the rule counts. Only with `state` or `rate_limit`.",
                 r#""successes""#,
             ),
             field(
                 "on_deny",
-                Kind::Text,
+                FieldKind::Text,
                 Optional,
                 "What the agent reads when the rule denies.",
                 r#""The day's budget is spent.""#,
             ),
-            field("reason", Kind::Text, Optional, "Another word for `on_deny`.", r#""Tomorrow.""#),
+            field(
+                "reason",
+                FieldKind::Text,
+                Optional,
+                "Another word for `on_deny`.",
+                r#""Tomorrow.""#,
+            ),
         ],
         rules: r#"{"anyOf":[{"required":["state"]},{"required":["rate_limit"]},{"required":["conditions"],"properties":{"conditions":{"minItems":1}}},{"required":["action"],"properties":{"action":{"const":"deny"}}}],
             "allOf":[{"not":{"required":["on_deny","reason"]}},
@@ -145,24 +151,24 @@ pub(super) const SECTIONS: &[Section] = &[
             {"if":{"required":["action"],"properties":{"action":{"const":"deny"}}},"then":{"properties":{"conditions":false,"state":false,"rate_limit":false}}}]}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "state",
         title: "A rule's counter",
         about: "Belongs to the tool key, so that conditions read it as `state.<tool key>.<counter>`; one under `\"*\"` belongs to the whole policy, as `state._global.<counter>`.",
         fields: &[
-            field("counter", Kind::Text, Required, "Its name.", r#""spend""#),
-            field("window", Kind::Window, Required, "As in a limit.", r#""day""#),
-            field("increment", Kind::Increment, Default("1"), "How much a call counts.", "5"),
+            field("counter", FieldKind::Text, Required, "Its name.", r#""spend""#),
+            field("window", FieldKind::Window, Required, "As in a limit.", r#""day""#),
+            field("increment", FieldKind::Increment, Default("1"), "How much a call counts.", "5"),
             field(
                 "increment_from",
-                Kind::ArgumentPath,
+                FieldKind::ArgumentPath,
                 Optional,
                 "Counts the number in this argument instead.",
                 r#""args.amount""#,
             ),
             field(
                 "scope",
-                Kind::Scope,
+                FieldKind::Scope,
                 Default(r#""global""#),
                 "Who counts together, as in a limit.",
                 r#""grant""#,

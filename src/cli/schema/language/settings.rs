@@ -1,31 +1,31 @@
 //! What stands beside a policy.
 
 use super::Presence::{Default, Optional, Required};
-use super::{Keys, Kind, PLAIN, SETTINGS, Section, field};
+use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, SETTINGS, field};
 
-pub(super) const SECTIONS: &[Section] = &[
-    Section {
+pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
         id: "plugin",
         title: "The plugin configuration",
         about: "What the filter is configured with: a policy with the settings beside its own fields, or this form with the settings beside `policies`.",
         fields: &[
             field(
                 "policies",
-                Kind::Named(&Kind::Object("policy"), Keys::Policies),
+                FieldKind::Named(&FieldKind::Object("policy"), KeyKind::Policies),
                 Required,
                 "Policies, by names of your choice, which replies and logs tell.",
                 r#"{"billing": {"version": "1", "default": "deny"}}"#,
             ),
             field(
                 "bindings",
-                Kind::Objects("binding"),
+                FieldKind::Objects("binding"),
                 Optional,
                 "Which policy governs which request. Required where there are several policies; without it the only one governs all.",
                 r#"[{"match": {"path": "/billing/*"}, "policy": "billing"}]"#,
             ),
             field(
                 "unmatched",
-                Kind::Words(&["deny", "pass"]),
+                FieldKind::Words(&["deny", "pass"]),
                 Default(r#""deny""#),
                 "What becomes of requests that no binding matches. Only with `bindings`.",
                 r#""pass""#,
@@ -35,49 +35,49 @@ pub(super) const SECTIONS: &[Section] = &[
             "if":{"properties":{"policies":{"minProperties":2}}},"then":{"required":["bindings"]}}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: SETTINGS,
         title: "Settings",
         about: "How requests and responses are read and counts are kept. They stand beside the fields of a policy, or beside `policies`.",
         fields: &[
             field(
                 "requests",
-                Kind::Object("requests"),
+                FieldKind::Object("requests"),
                 Optional,
                 "How requests are read.",
                 r#"{"batch": "deny"}"#,
             ),
             field(
                 "responses",
-                Kind::Object("responses"),
+                FieldKind::Object("responses"),
                 Optional,
                 "How responses are read.",
                 r#"{"max_list_bytes": 16777216}"#,
             ),
             field(
                 "sessions",
-                Kind::Object("sessions"),
+                FieldKind::Object("sessions"),
                 Optional,
                 "Whether MCP sessions can be told apart.",
                 r#"{"pin": true}"#,
             ),
             field(
                 "counters",
-                Kind::Object("counters"),
+                FieldKind::Object("counters"),
                 Optional,
                 "Where counts are kept.",
                 r#"{"on_error": "allow"}"#,
             ),
             field(
                 "denials",
-                Kind::Object("denials"),
+                FieldKind::Object("denials"),
                 Optional,
                 "How a denied tool call is answered.",
                 r#"{"as": "tool_result"}"#,
             ),
             field(
                 "identity",
-                Kind::Object("identity"),
+                FieldKind::Object("identity"),
                 Optional,
                 "Where the names of callers come from; by default a caller is the digest of his `authorization` header.",
                 r#"{"grant": {"jwt_claim": "client_id"}}"#,
@@ -85,49 +85,49 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "requests",
         title: "Requests",
         about: "How requests are read.",
         fields: &[
             field(
                 "max_body_bytes",
-                Kind::Whole(1, 16_777_216),
+                FieldKind::Whole(1, 16_777_216),
                 Default("1048576"),
                 "The longest body that is read; a longer one is refused. Its JSON may have a value for each 4 bytes of this, and at least 131072.",
                 "65536",
             ),
             field(
                 "max_depth",
-                Kind::Whole(1, 512),
+                FieldKind::Whole(1, 512),
                 Default("128"),
                 "How many levels of objects and arrays the JSON of a body may have; a deeper one is refused.",
                 "200",
             ),
             field(
                 "batch",
-                Kind::Words(&["decide", "deny"]),
+                FieldKind::Words(&["decide", "deny"]),
                 Default(r#""decide""#),
                 "Whether each element of a batch is decided, or all batches are refused.",
                 r#""deny""#,
             ),
             field(
                 "paths",
-                Kind::List(&Kind::Text),
+                FieldKind::List(&FieldKind::Text),
                 Optional,
                 "The paths, or globs of paths, that speak MCP; a request to any other is refused, whatever its HTTP method. Without it every path does.",
                 r#"["/mcp"]"#,
             ),
             field(
                 "pass",
-                Kind::List(&Kind::Text),
+                FieldKind::List(&FieldKind::Text),
                 Optional,
                 "What passes unread beside MCP: `discovery` (a GET of the documents under `/.well-known/` that say where to log in), `oauth` (the endpoints of a server that is its own authorization server), and paths or globs of your own, by every HTTP method. By default `discovery`; with `bindings`, nothing.",
                 r#"["discovery", "oauth", "/docs/*"]"#,
             ),
             field(
                 "hold_headers",
-                Kind::Words(&["auto", "always", "never"]),
+                FieldKind::Words(&["auto", "always", "never"]),
                 Default(r#""auto""#),
                 "Whether a request's headers wait until its body is judged; see `envoy/README.md`.",
                 r#""always""#,
@@ -136,41 +136,41 @@ pub(super) const SECTIONS: &[Section] = &[
         rules: r#"{"properties":{"paths":{"minItems":1,"items":{"pattern":"^/"}},"pass":{"items":{"pattern":"^(discovery|oauth|/([^*?].*)?)$"}}}}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "responses",
         title: "Responses",
         about: "How responses are read.",
         fields: &[field(
             "max_list_bytes",
-            Kind::Whole(1, 67_108_864),
+            FieldKind::Whole(1, 67_108_864),
             Default("8388608"),
             "The longest list that is read, as a body or as the data of one event; a longer one is withheld.",
             "16777216",
         )],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "sessions",
         title: "Sessions",
         about: "Whether MCP sessions can be told apart.",
         fields: &[
             field(
                 "pin",
-                Kind::Flag,
+                FieldKind::Flag,
                 Default("false"),
                 "`true`: a session id works only for the caller to whom the server gave it. Needs a secret in the environment of the VM.",
                 "true",
             ),
             field(
                 "secrets",
-                Kind::List(&Kind::Text),
+                FieldKind::List(&FieldKind::Text),
                 Default(r#"["MCP_POLICY_SESSION_SECRET", "MCP_POLICY_SESSION_SECRET_OLD"]"#),
                 "With `pin`: the environment variables that hold secrets; the first one seals, all of them open.",
                 r#"["SESSION_SECRET"]"#,
             ),
             field(
                 "trusted",
-                Kind::Flag,
+                FieldKind::Flag,
                 Default("false"),
                 "The server refuses session ids that it did not issue, so limits of scope `session` may count by them. Not with `pin`.",
                 "true",
@@ -180,21 +180,21 @@ pub(super) const SECTIONS: &[Section] = &[
             "not":{"required":["pin","trusted"],"properties":{"pin":{"const":true},"trusted":{"const":true}}}}"#,
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "counters",
         title: "Counters",
         about: "Where counts are kept.",
         fields: &[
             field(
                 "max_entries",
-                Kind::Whole(1, 2_097_152),
+                FieldKind::Whole(1, 2_097_152),
                 Default("65536"),
                 "How many pairs of caller and counter have room, for each kind of callers (verified, addresses, sessions, unverified); each may take about 230 bytes of shared memory.",
                 "4096",
             ),
             field(
                 "on_error",
-                Kind::Words(&["deny", "allow"]),
+                FieldKind::Words(&["deny", "allow"]),
                 Default(r#""deny""#),
                 "What becomes of a call whose counter cannot be changed.",
                 r#""allow""#,
@@ -202,13 +202,13 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         ..PLAIN
     },
-    Section {
+    ObjectSpec {
         id: "denials",
         title: "Denials",
         about: "How a denied tool call is answered.",
         fields: &[field(
             "as",
-            Kind::Words(&["error", "tool_result"]),
+            FieldKind::Words(&["error", "tool_result"]),
             Required,
             "`error`: with a JSON-RPC error; `tool_result`: with a result that has `isError`, which more agents show to the model.",
             r#""tool_result""#,

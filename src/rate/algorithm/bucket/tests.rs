@@ -1,6 +1,6 @@
 use super::Bucket;
 use crate::number::Micros;
-use crate::rate::algorithm::{Admitted, Algorithm, Ask, State};
+use crate::rate::algorithm::{Admitted, Algorithm, CountState, Demand};
 use crate::rate::window::Window;
 use crate::time::UnixMillis;
 use std::num::NonZeroU32;
@@ -11,8 +11,13 @@ fn bucket(level: u128, at: u64, length: u64, refill: u64) -> Bucket {
     Bucket { level, at, length, refill }
 }
 
-fn admit(state: Option<&State>, now: u64, (amount, max): (u64, u64), refill: u64) -> Option<State> {
-    let ask = Ask { amount: Micros(amount), max: Micros(max) };
+fn admit(
+    state: Option<&CountState>,
+    now: u64,
+    (amount, max): (u64, u64),
+    refill: u64,
+) -> Option<CountState> {
+    let ask = Demand { amount: Micros(amount), max: Micros(max) };
     let algorithm = Algorithm::Bucket { refill: Micros(refill) };
     algorithm.admit(WINDOW, state, UnixMillis(now).into(), ask).ok().map(|admitted| admitted.state)
 }
@@ -43,7 +48,7 @@ fn no_number_is_too_large() {
     let window = Window::Every(NonZeroU32::new(366 * 86_400).unwrap());
     let later = Bucket::at(Some(&full.state), window, Micros(1), 7 + year);
     assert_eq!(later.used(), Micros(most - 1));
-    let ask = |amount| Ask { amount: Micros(amount), max: Micros(most) };
+    let ask = |amount| Demand { amount: Micros(amount), max: Micros(most) };
     assert_eq!(later.retry_after(ask(2)), Some(year));
     assert_eq!(later.retry_after(ask(most)), None, "no clock tells that time");
     let drained = Bucket::at(Some(&full.state), window, Micros(most), most);
@@ -54,7 +59,7 @@ fn no_number_is_too_large() {
 #[test]
 fn what_may_have_drained_is_not_given_back() {
     let made = bucket(0, 1000, 60_000, 6).add(Micros(2));
-    let refunded = |state: &State| {
+    let refunded = |state: &CountState| {
         let left = Bucket::unpack(state, WINDOW, Micros(6)).refund(made.mark, Micros(2));
         left.map(|state| Bucket::unpack(&state, WINDOW, Micros(6)).used().0)
     };
