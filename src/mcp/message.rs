@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::Refusal;
-use super::call::{Call, Kind, SENSITIVE};
+use super::call::{Call, Kind, LISTS, SENSITIVE};
 use super::unread::request_id;
-use crate::bounds::{BODY_BYTES_PER_VALUE, MAX_BATCH, MAX_NAMED_BYTES};
+use crate::bounds::{BODY_BYTES_PER_VALUE, MAX_BATCH, MAX_NAMED_BYTES, MAX_SUBSCRIPTIONS};
 use crate::json::{Bounds, Duplicates, Fault, FaultKind, Object, Value, parse, parse_within};
 use crate::matcher::fold::{confusable_with_any, folded};
 use crate::matcher::path::has_meaning;
@@ -257,6 +257,75 @@ fn meta_version<'v>(params: &'v Object<'v>) -> Option<&'v str> {
     // A version that is not text equals no header.
     let version = params.get("_meta")?.as_object()?.get(META_VERSION)?;
     Some(version.as_str().unwrap_or_default())
+}
+
+impl<'v> Request<'v> {
+    /// The method, as a name that rules can be about.
+    #[must_use]
+    pub fn as_method(&self) -> Call<'v> {
+        Call::new(Kind::Method, self.method, self.params)
+    }
+
+    /// The names that the request only refers to: completions (2025-03-26 and later) and subscriptions (2026-07-28).
+    #[must_use]
+    pub fn references(&self) -> Vec<Call<'v>> {
+        let member = |key| self.params.and_then(Value::as_object).and_then(|all| all.get(key));
+        match self.method {
+            "completion/complete" => completed(member("ref")),
+            "subscriptions/listen" => subscribed(member("notifications")),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The bytes of all names that the request is about.
+    pub(super) fn named_bytes(&self) -> usize {
+        let called = self.call.iter().map(|call| call.name.len());
+        let referred: usize = self.references().iter().map(|call| call.name.len()).sum();
+        self.method.len() + called.sum::<usize>() + referred
+    }
+
+    /// The list that the request asks for.
+    #[must_use]
+    pub fn list(&self) -> Option<Kind> {
+        let list = LISTS.iter().find(|(method, ..)| *method == self.method);
+        list.map(|(_, _, _, kind)| *kind)
+    }
+}
+
+/// What a completion completes: `{"type": "ref/prompt", "name"}` or `{"type": "ref/resource", "uri"}`.
+fn completed<'v>(reference: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
+    let members = reference.and_then(Value::as_object);
+    let text = |key| members.and_then(|members| members.get(key)).and_then(Value::as_str);
+    let clear = members.is_some_and(|members| !ambiguous(members, &["type", "name", "uri"]));
+    match (text("type"), text("name"), text("uri")) {
+        (Some("ref/prompt"), Some(name), _) if clear => vec![Call::new(Kind::Prompt, name, None)],
+        (Some("ref/resource"), _, Some(uri)) if clear => vec![Call::new(Kind::Resource, uri, None)],
+        _ => vec![Call::unreadable(Kind::Prompt), Call::unreadable(Kind::Resource)],
+    }
+}
+
+/// The resources of `{"resourceSubscriptions": [uri, …]}`.
+fn subscribed<'v>(filter: Option<&'v Value<'v>>) -> Vec<Call<'v>> {
+    const KEY: &str = "resourceSubscriptions";
+    let Some(filter) = filter.and_then(Value::as_object) else { return Vec::new() };
+    match filter.get(KEY) {
+        _ if ambiguous(filter, &[KEY]) => vec![Call::unreadable(Kind::Resource)],
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(uris)) if few(uris) => uris
+            .iter()
+            .map(|uri| match uri.as_str() {
+                Some(uri) => Call::new(Kind::Resource, uri, None),
+                None => Call::unreadable(Kind::Resource),
+            })
+            .collect(),
+        Some(_) => vec![Call::unreadable(Kind::Resource)],
+    }
+}
+
+/// Whether these are no more, and no longer, than is compared with a policy.
+fn few(uris: &[Value<'_>]) -> bool {
+    let bytes: usize = uris.iter().filter_map(Value::as_str).map(str::len).sum();
+    uris.len() <= MAX_SUBSCRIPTIONS && bytes <= MAX_NAMED_BYTES
 }
 
 #[cfg(test)]
