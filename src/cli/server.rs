@@ -14,6 +14,9 @@ use super::report;
 use target::{Remote, Target};
 use tool::{Tool, one_line};
 
+/// More bytes than any list of tools has.
+const MOST_BYTES: usize = 64 << 20;
+
 /// How a server is asked, on the command line.
 #[derive(Args)]
 pub(super) struct Access {

@@ -20,6 +20,7 @@ use rmcp::{ClientLifecycleMode, RoleClient};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{ChildStderr, Command};
 
+use super::MOST_BYTES;
 use super::sse::SseTransport;
 use super::target::{Process, Remote, Target};
 use super::tool::{Tool, one_line};
@@ -27,7 +28,6 @@ use super::tool::{Tool, one_line};
 /// More tools than any server has; a list that goes on is one that never ends.
 const MOST_TOOLS: usize = 10_000;
 const MOST_PAGES: usize = 1_000;
-pub(super) const MOST_BYTES: usize = 64 << 20;
 
 /// How long a server may take to end.
 const GRACE: Duration = Duration::from_secs(2);

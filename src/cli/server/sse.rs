@@ -10,7 +10,7 @@ use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use sse_stream::{Sse, SseStream};
 
-use super::client::MOST_BYTES;
+use super::MOST_BYTES;
 
 /// A connection of this kind.
 pub(super) struct SseTransport {
