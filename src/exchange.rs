@@ -9,6 +9,7 @@ mod arrival;
 mod expected;
 mod hold;
 mod judgement;
+mod leaving;
 mod port;
 mod refusals;
 mod response;
