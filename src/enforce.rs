@@ -13,9 +13,8 @@ use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::Micros;
-use crate::policy::compiled::{
-    Condition, Config, Entry, Limit, NamedCounter, Policy, Scope, Subject,
-};
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::{Condition, Entry, Limit, NamedCounter, Scope, Subject};
 use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;

@@ -9,6 +9,7 @@ pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
 pub mod doors;
+pub mod entry;
 #[cfg(not(target_os = "wasi"))]
 pub mod lint;
 pub(crate) mod reader;

@@ -9,7 +9,8 @@ use crate::matcher::Truth;
 use crate::matcher::terms::Terms;
 use crate::mcp::call::Call;
 use crate::number::Micros;
-use crate::policy::compiled::{Check, Condition, Entry, Limit, NamedCounter, Policy};
+use crate::policy::compiled::Policy;
+use crate::policy::entry::{Check, Condition, Entry, Limit, NamedCounter};
 use crate::rate::limiter::{Charge, Refused, Weighed};
 
 /// A counter could not be read.

@@ -9,7 +9,7 @@ use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
-use crate::policy::compiled::{Action, Check, CheckKind, Condition, Entry, Subject};
+use crate::policy::entry::{Action, Check, CheckKind, Condition, Entry, Subject};
 use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::witness::{Compared, CounterUnread, Told, Witness};

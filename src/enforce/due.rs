@@ -7,7 +7,7 @@ use crate::matcher::terms::Terms;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::number::{Decimal, Micros};
-use crate::policy::compiled::{Amount, Limit, Refund};
+use crate::policy::entry::{Amount, Limit, Refund};
 use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause};
 use crate::reason::Reason;
 

@@ -5,7 +5,7 @@
 
 use super::due::DueCharge;
 use crate::denial::Denial;
-use crate::policy::compiled::Refund;
+use crate::policy::entry::Refund;
 use crate::rate::limiter::{Granted, Limiter, Reservation};
 use crate::rate::store::SharedStore;
 

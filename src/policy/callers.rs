@@ -1,6 +1,6 @@
 //! Where the names of callers come from, as the operator says it.
 
-use super::compiled::{Policy, Scope};
+use super::entry::Scope;
 
 /// How callers are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +65,12 @@ pub enum AsksAddress {
 }
 
 impl AsksAddress {
-    /// What these policies need.
+    /// What counters of these scopes need.
     #[must_use]
-    pub fn of<'p>(policies: impl Iterator<Item = &'p Policy>) -> AsksAddress {
+    pub fn of(scopes: impl Iterator<Item = Scope>) -> AsksAddress {
         let mut asks = AsksAddress::Never;
-        for counter in policies.flat_map(|policy| &policy.counters) {
-            match counter.scope {
+        for scope in scopes {
+            match scope {
                 Scope::Address => return AsksAddress::Always,
                 Scope::Grant | Scope::Session | Scope::Key(_) => {
                     asks = AsksAddress::OfTheUnverified

@@ -7,20 +7,22 @@ mod doors;
 mod entry;
 mod identity;
 mod limit;
+mod pattern;
 mod rule;
 mod sections;
 mod settings;
 
 use super::binding::Bindings;
 use super::callers::AsksAddress;
-use super::compiled::{Config, DefaultAction, Entry, Limit, Listing, Policy};
+use super::compiled::{Config, Policy};
 use super::diagnostic::{Code, Diagnostic};
+use super::entry::{DefaultAction, Entry, Limit, Listing};
 use super::reader::{Field, Fields, Place, Reader};
 use super::section::Section;
 use crate::json::Value;
 use crate::mcp::call::Kind;
 use crate::rate::limiter::Mode;
-use book::{Book, Owner};
+use book::{Book, GLOBAL, Owner};
 
 /// The name of a policy that has none of its own.
 const BARE_POLICY: &str = "default";
@@ -53,7 +55,11 @@ pub(super) fn configuration(
         let read = std::mem::take(&mut reader.read_headers);
         let read_headers = (0..headers.len()).map(|at| read.contains(&at)).collect();
         let (callers, bindings) = (callers?, bindings?);
-        let asks_address = AsksAddress::of(std::iter::once(&policy).chain(&others));
+        let asks_address = {
+            let counters =
+                std::iter::once(&policy).chain(&others).flat_map(|policy| &policy.counters);
+            AsksAddress::of(counters.map(|counter| counter.scope))
+        };
         Some(Config {
             policy,
             others,
@@ -221,7 +227,7 @@ fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut Book) -> V
     };
     let limits = fields.take("limits").map(|field| reader.list(&field)).unwrap_or_default();
     reader.close(&fields);
-    let owner = Owner { tool: limit::GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
+    let owner = Owner { tool: GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
     let limits = limits.iter().enumerate();
     limits.filter_map(|field| limit::native(field, &owner, reader, book)).collect()
 }

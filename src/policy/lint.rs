@@ -11,10 +11,11 @@ mod text;
 use std::collections::{HashMap, HashSet};
 
 use super::binding::Bindings;
-use super::compiled::{
-    Action, Amount, Check, Condition, Config, DefaultAction, Entry, Limit, Policy, Refund, Subject,
-};
+use super::compiled::{Config, Policy};
 use super::diagnostic::{Code, Diagnostic};
+use super::entry::{
+    Action, Amount, Check, Condition, DefaultAction, Entry, Limit, Refund, Subject,
+};
 use super::reader::push_key;
 use super::rules::{RuleId, RuleKind, Rules};
 use super::section::{Hidden, Section};

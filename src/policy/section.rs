@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::compiled::{DefaultAction, Entry, Listing};
+use super::entry::{DefaultAction, Entry, Listing};
 use super::rules::RuleId;
 use crate::matcher::fold::folded;
 use crate::matcher::name::Pattern;

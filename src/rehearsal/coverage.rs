@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use crate::denial::Denial;
-use crate::policy::compiled::{Action, Amount, Config, DefaultAction, Limit, Policy};
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::{Action, Amount, DefaultAction, Limit};
 use crate::policy::rules::RuleId;
 use crate::reason::Reason;
 use crate::witness::{Told, Witness};

@@ -4,16 +4,18 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::limit::GLOBAL;
 use crate::mcp::call::Kind;
-use crate::policy::compiled::{NamedCounter, Scope};
 use crate::policy::diagnostic::Code;
+use crate::policy::entry::{NamedCounter, Scope};
 use crate::policy::reader::{Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
 use crate::rate::table::CounterId;
 use crate::rate::window::Window;
+
+/// The tool key under which a state path names the counters of `"*"` and of all tools.
+pub(super) const GLOBAL: &str = "_global";
 
 /// What is known of a policy on the way: its rules, and every counter with the place where it was first named.
 pub(super) struct Book {

@@ -13,8 +13,8 @@ use crate::matcher::path::keys;
 use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::{Matcher, Side};
-use crate::policy::compiled::{Condition, Subject};
 use crate::policy::diagnostic::Code;
+use crate::policy::entry::{Condition, Subject};
 use crate::policy::reader::{Field, Place, Reader, describe};
 
 /// Reads one condition.

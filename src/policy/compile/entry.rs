@@ -1,18 +1,20 @@
 //! Tool entries, in two passes: first what counts, then what reads the counts.
 
+use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit::{self, GLOBAL};
-use super::{mode, rule, sections};
+use super::limit;
+use super::pattern::pattern;
+use super::{mode, rule};
 use crate::json::Value;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
-use crate::policy::compiled::{
+use crate::policy::diagnostic::Code;
+use crate::policy::entry::{
     Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
 };
-use crate::policy::diagnostic::Code;
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
@@ -34,7 +36,7 @@ pub(super) fn limits<'v>(
     reader: &mut Reader,
     book: &mut Book,
 ) -> Option<EntryDraft<'v>> {
-    let pattern = sections::pattern(kind, key, &field.place, reader);
+    let pattern = pattern(kind, key, &field.place, reader);
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);

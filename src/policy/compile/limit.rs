@@ -7,16 +7,13 @@ use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
 use crate::matcher::path::Path;
 use crate::number::Micros;
-use crate::policy::compiled::{Amount, Limit, Refund, Scope};
 use crate::policy::diagnostic::Code;
+use crate::policy::entry::{Amount, Limit, Refund, Scope};
 use crate::policy::reader::{Field, Fields, Place, Reader, describe};
 use crate::policy::rules::RuleKind;
 use crate::policy::suggest::nearest;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::window::Window;
-
-/// The tool key under which a state path names the counters of `"*"` and of all tools.
-pub(super) const GLOBAL: &str = "_global";
 
 const WINDOWS: [&str; 6] = ["second", "minute", "hour", "day", "week", "month"];
 

@@ -1,13 +1,14 @@
 //! The elements of `rules`, of the rules dialect: each may check, count, or both. Read in two passes, as entries are.
 
+use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit::{self, GLOBAL};
+use super::limit;
 use crate::json::{Object, Value};
 use crate::matcher::value::Side;
 use crate::number::Micros;
-use crate::policy::compiled::{Amount, Check, CheckKind, Limit, Scope};
 use crate::policy::diagnostic::Code;
+use crate::policy::entry::{Amount, Check, CheckKind, Limit, Scope};
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;

@@ -3,8 +3,9 @@
 use super::{Lint, MOST_COMPARED, covers, stand_ins};
 use crate::mcp::call::Kind;
 use crate::policy::callers::Source;
-use crate::policy::compiled::{Config, Entry, Limit, Refund, Scope};
+use crate::policy::compiled::Config;
 use crate::policy::diagnostic::Code;
+use crate::policy::entry::{Entry, Limit, Refund, Scope};
 use crate::rate::limiter::Mode;
 
 pub(super) fn lint(config: &Config, lint: &mut Lint<'_>) {

@@ -10,8 +10,9 @@ use crate::matcher::operator::Test;
 use crate::matcher::path::Path;
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::Side;
-use crate::policy::compiled::{Amount, Check, Condition, Entry, Policy, Subject};
+use crate::policy::compiled::Policy;
 use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::policy::entry::{Amount, Check, Condition, Entry, Subject};
 use crate::policy::rules::Rules;
 use crate::policy::suggest::nearest;
 use range::Range;
@@ -187,10 +188,10 @@ impl Fit<'_> {
     }
 }
 
-type Finding = (Code, String, String);
+type Unfit = (Code, String, String);
 
 impl ConditionAt<'_> {
-    fn against(&self, tool: &str, target: &PathTarget<'_>) -> Option<Finding> {
+    fn against(&self, tool: &str, target: &PathTarget<'_>) -> Option<Unfit> {
         match target {
             PathTarget::Unknown => None,
             PathTarget::Missing { key, known } => Some(missing(tool, key, known)),
@@ -205,7 +206,7 @@ impl ConditionAt<'_> {
     }
 
     /// A comparison that no value of the schema's types can decide.
-    fn types(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
+    fn types(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Unfit> {
         let needed = self.condition.matcher.test.types();
         if needed.is_empty() || facts.may_be(needed) {
             return None;
@@ -225,7 +226,7 @@ impl ConditionAt<'_> {
     }
 
     /// A comparison that the schema's values always or never meet.
-    fn values(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
+    fn values(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Unfit> {
         let path = self.path.text();
         let matcher = &self.condition.matcher;
         let scalars = matcher.test.scalars();
@@ -280,7 +281,7 @@ impl ConditionAt<'_> {
     }
 
     /// A condition that supposes presence or absence against the schema.
-    fn presence(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Finding> {
+    fn presence(&self, tool: &str, facts: &ValueFacts<'_>) -> Option<Unfit> {
         let path = self.path.text();
         let matcher = &self.condition.matcher;
         if matches!(matcher.test, Test::Present) {
@@ -333,7 +334,7 @@ fn mentions_presence(check: &Check, path: &Path) -> bool {
     })
 }
 
-fn missing(tool: &str, key: &str, known: &[&str]) -> Finding {
+fn missing(tool: &str, key: &str, known: &[&str]) -> Unfit {
     let message = format!("`{tool}` has no argument `{}`", key.escape_debug());
     let help = match nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -343,7 +344,7 @@ fn missing(tool: &str, key: &str, known: &[&str]) -> Finding {
     (Code::UnknownArgument, message, help)
 }
 
-fn blocked(tool: &str, path: &Path, expected: &str, found: &str) -> Finding {
+fn blocked(tool: &str, path: &Path, expected: &str, found: &str) -> Unfit {
     let message = format!(
         "`{}` leads through a value of type {found} in `{tool}`, and needs {expected}: every call with it is denied",
         path.text()
