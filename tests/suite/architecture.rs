@@ -1,6 +1,6 @@
 //! The shape of the code: what may know what, how long a file may be, and which crates are in the filter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +26,9 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const MOST_LINES: usize = 400;
+
+/// Names that several types have, and why nobody takes one for another.
+const SHARED_NAMES: &[(&str, &str)] = &[("Arguments", "each sub-command has its own")];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -84,6 +87,140 @@ fn lower_layers_do_not_know_higher_ones() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The module that a file is.
+fn file_module(path: &Path) -> Vec<String> {
+    let path = path.with_extension("");
+    path.components().map(|part| part.as_os_str().to_str().unwrap().to_owned()).collect()
+}
+
+/// All paths of a text, with groups such as `a::{b, c}` taken apart.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("::") {
+        let before = code.split_at(at).0;
+        let before = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
+        if !before.ends_with("::") {
+            take_path(code.split_at(before.len()).1, Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// Takes one path, or one group of paths, from the beginning of a text; what follows it is left.
+fn take_path<'t>(text: &'t str, mut path: Vec<String>, found: &mut Vec<Vec<String>>) -> &'t str {
+    let mut rest = text;
+    loop {
+        if let Some(mut group) = rest.strip_prefix('{') {
+            group = group.trim_start();
+            while !group.is_empty() && !group.starts_with('}') {
+                group = take_path(group, path.clone(), found);
+                group = group.trim_start_matches(|c: char| c != ',' && c != '}');
+                group = group.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            }
+            return group.strip_prefix('}').unwrap_or(group);
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, more) = rest.split_at(end);
+        path.push(name.to_owned());
+        rest = more;
+        match rest.strip_prefix("::") {
+            Some(more) => rest = more,
+            None => {
+                found.push(path);
+                return rest;
+            }
+        }
+    }
+}
+
+/// The file that a path of a module leads to, where it leads to one.
+fn target(own: &[String], path: &[String], files: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    let (mut from, mut path) = (own.to_vec(), path);
+    match path.first()?.as_str() {
+        "crate" => (from, path) = (Vec::new(), &path[1..]),
+        "super" | "self" => {
+            while let [first, rest @ ..] = path {
+                match first.as_str() {
+                    "super" => drop(from.pop()),
+                    "self" => {}
+                    _ => break,
+                }
+                path = rest;
+            }
+        }
+        child if files.contains(&[own, &[child.to_owned()]].concat()) => {}
+        _ => return None,
+    }
+    let full = [from.as_slice(), path].concat();
+    (1..=full.len()).rev().map(|end| full[..end].to_vec()).find(|file| files.contains(file))
+}
+
+/// A circle is two files that can only be understood together. A file in a folder may name the file that the folder belongs to: it is a
+/// part of it.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources: Vec<(Vec<String>, String)> = sources()
+        .into_iter()
+        .filter(|(path, _)| !matches!(path.to_str(), Some("lib.rs" | "main.rs")))
+        .map(|(path, text)| (file_module(&path), text))
+        .collect();
+    let files: BTreeSet<Vec<String>> = sources.iter().map(|(file, _)| file.clone()).collect();
+    let mut left: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for (file, text) in &sources {
+        let lines = production(text).lines().filter(|line| !line.trim().starts_with("//"));
+        let code = lines.collect::<Vec<_>>().join("\n");
+        let targets = paths(&code).into_iter().filter_map(|path| target(file, &path, &files));
+        left.insert(file.clone(), targets.filter(|named| !file.starts_with(named)).collect());
+    }
+    // What names nothing that is left is in no circle, and neither is what nothing names that is left.
+    loop {
+        let known = left.clone();
+        let named: BTreeSet<&Vec<String>> = known.values().flatten().collect();
+        left.retain(|file, targets| {
+            targets.retain(|target| known.contains_key(target));
+            !targets.is_empty() && named.contains(file)
+        });
+        if left.len() == known.len() {
+            break;
+        }
+    }
+    let circles: Vec<String> = left
+        .iter()
+        .map(|(file, targets)| {
+            let targets: Vec<String> = targets.iter().map(|target| target.join("/")).collect();
+            format!("{} names {}", file.join("/"), targets.join(", "))
+        })
+        .collect();
+    assert!(circles.is_empty(), "in circles: {circles:#?}");
+}
+
+/// The type that a line declares, if it does.
+fn declared(line: &str) -> Option<&str> {
+    let line = match (line.strip_prefix("pub("), line.strip_prefix("pub ")) {
+        (Some(rest), _) => rest.split_once(") ")?.1,
+        (None, rest) => rest.unwrap_or(line),
+    };
+    let (word, rest) = line.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    matches!(word, "struct" | "enum" | "trait" | "type").then_some(name)
+}
+
+#[test]
+fn every_type_has_a_name_of_its_own() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
+        for name in production(text).lines().filter_map(declared) {
+            places.entry(name.to_owned()).or_default().push(path.display().to_string());
+        }
+    }
+    for (name, why) in SHARED_NAMES {
+        let places = places.remove(*name).unwrap_or_default();
+        assert!(places.len() > 1, "{name} need not be an exception ({why}): {places:?}");
+    }
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "one name for several types: {places:#?}");
 }
 
 #[test]
