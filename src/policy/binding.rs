@@ -30,6 +30,12 @@ pub enum Unmatched {
     Pass,
 }
 
+impl Unmatched {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Unmatched); 2] =
+        [("deny", Unmatched::Deny), ("pass", Unmatched::Pass)];
+}
+
 /// One binding: all that it names must match.
 #[derive(Clone, Debug)]
 pub struct Binding {

@@ -53,6 +53,12 @@ pub enum Peer {
     Digest,
 }
 
+impl Peer {
+    /// The words of policies.
+    pub const WORDS: [(&'static str, Peer); 3] =
+        [("spiffe", Peer::Spiffe), ("subject", Peer::Subject), ("digest", Peer::Digest)];
+}
+
 /// When the address of the client is needed, which costs a question to Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsksAddress {

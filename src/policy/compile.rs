@@ -121,9 +121,7 @@ fn policy(
         reader.text(&field);
     }
     let default = fields.take("default");
-    let default = default.map(|field| {
-        reader.word(&field, &[("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)])
-    });
+    let default = default.map(|field| reader.word(&field, &DefaultAction::WORDS));
     let mode = mode(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
@@ -172,9 +170,7 @@ fn listing(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Listing> {
     let Some(field) = fields.take("tools_list") else {
         return Some(Listing::Listed);
     };
-    let words =
-        [("listed", Listing::Listed), ("callable", Listing::Callable), ("all", Listing::All)];
-    reader.word(&field, &words)
+    reader.word(&field, &Listing::WORDS)
 }
 
 fn version(fields: &mut Fields<'_>, reader: &mut Reader) {
@@ -214,7 +210,7 @@ fn has_only_rules(tools: &Value<'_>) -> bool {
 fn mode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Mode> {
     match fields.take("mode") {
         None => Some(Mode::Enforce),
-        Some(field) => reader.word(&field, &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]),
+        Some(field) => reader.word(&field, &Mode::WORDS),
     }
 }
 

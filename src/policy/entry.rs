@@ -19,6 +19,12 @@ pub enum Listing {
     All,
 }
 
+impl Listing {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Listing); 3] =
+        [("listed", Listing::Listed), ("callable", Listing::Callable), ("all", Listing::All)];
+}
+
 /// What becomes of tools that no entry lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultAction {
@@ -26,6 +32,12 @@ pub enum DefaultAction {
     Allow,
     /// They may not.
     Deny,
+}
+
+impl DefaultAction {
+    /// The words of policies.
+    pub const WORDS: [(&'static str, DefaultAction); 2] =
+        [("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)];
 }
 
 /// An entry of a section.
@@ -62,6 +74,15 @@ pub enum Action {
     RequireApproval,
 }
 
+impl Action {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Action); 3] = [
+        ("allow", Action::Allow),
+        ("deny", Action::Deny),
+        ("require_approval", Action::RequireApproval),
+    ];
+}
+
 /// One `require`, `deny_if` or rule.
 #[derive(Debug)]
 pub struct Check {
@@ -83,6 +104,9 @@ pub enum CheckKind {
     /// Denies always, as a rule with `action: deny`.
     Deny,
 }
+
+/// The words of `action` in a rule, and whether it denies always.
+pub const RULE_ACTIONS: [(&str, bool); 2] = [("evaluate", false), ("deny", true)];
 
 /// One condition.
 #[derive(Debug)]
@@ -149,6 +173,12 @@ pub enum Refund {
     OnError,
 }
 
+impl Refund {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Refund); 2] =
+        [("attempts", Refund::Never), ("successes", Refund::OnError)];
+}
+
 /// A counter with the name that its limits share.
 #[derive(Debug)]
 pub struct NamedCounter {
@@ -173,6 +203,16 @@ pub enum Scope {
     Key(usize),
     /// All callers of one address, or of one IPv6 network.
     Address,
+}
+
+impl Scope {
+    /// The words of policies, beside the keys of `identity.keys`.
+    pub const WORDS: [(&'static str, Scope); 4] = [
+        ("grant", Scope::Grant),
+        ("session", Scope::Session),
+        ("global", Scope::Global),
+        ("address", Scope::Address),
+    ];
 }
 
 impl Entry {

@@ -33,6 +33,12 @@ pub enum Batch {
     Deny,
 }
 
+impl Batch {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Batch); 2] =
+        [("decide", Batch::Decide), ("deny", Batch::Deny)];
+}
+
 /// Whether the headers of a request wait until its body is judged. Envoy allows that only with
 /// `allow_on_headers_stop_iteration`, which a filter cannot ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,15 @@ pub enum HoldHeaders {
     Never,
 }
 
+impl HoldHeaders {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, HoldHeaders); 3] = [
+        ("auto", HoldHeaders::Auto),
+        ("always", HoldHeaders::Always),
+        ("never", HoldHeaders::Never),
+    ];
+}
+
 /// How denied tool calls are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denials {
@@ -52,6 +67,12 @@ pub enum Denials {
     Error,
     /// With a result that says it is an error, for agents that drop errors.
     ToolResult,
+}
+
+impl Denials {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Denials); 2] =
+        [("error", Denials::Error), ("tool_result", Denials::ToolResult)];
 }
 
 /// Where counts are kept.
@@ -70,4 +91,10 @@ pub enum OnError {
     Deny,
     /// It passes uncounted.
     Allow,
+}
+
+impl OnError {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, OnError); 2] =
+        [("deny", OnError::Deny), ("allow", OnError::Allow)];
 }

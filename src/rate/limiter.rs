@@ -44,6 +44,12 @@ pub enum Mode {
     Shadow,
 }
 
+impl Mode {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, Mode); 2] =
+        [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+}
+
 /// A count that was made and can be given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {

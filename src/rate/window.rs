@@ -28,18 +28,61 @@ pub struct Span {
     pub end: u64,
 }
 
-/// What a window of so many seconds is called, where it has a name. Months differ in length.
+/// A window that has a name.
+#[derive(Debug)]
+pub struct NamedWindow {
+    /// How policies write it.
+    pub word: &'static str,
+    /// What it means.
+    pub window: Window,
+    /// What people write who mean it. It is not taken: the word is told instead.
+    short: &'static [&'static str],
+}
+
+/// Every window that has a name, from the shortest to the longest.
+pub const NAMED: [NamedWindow; 6] = [
+    row("second", every(1), &["s", "sec", "secs"]),
+    row("minute", every(60), &["min", "mins"]),
+    row("hour", every(3600), &["h", "hr", "hrs"]),
+    row("day", every(86_400), &["d"]),
+    row("week", Window::Week, &["w", "wk"]),
+    row("month", Window::Month, &["mo", "mon"]),
+];
+
+const fn row(word: &'static str, window: Window, short: &'static [&'static str]) -> NamedWindow {
+    NamedWindow { word, window, short }
+}
+
+const fn every(seconds: u32) -> Window {
+    Window::Every(NonZeroU32::MIN.saturating_add(seconds.saturating_sub(1)))
+}
+
+/// The names of windows.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    NAMED.iter().map(|named| named.word)
+}
+
+/// The window of this name.
+#[must_use]
+pub fn named(word: &str) -> Option<Window> {
+    NAMED.iter().find(|named| named.word == word).map(|named| named.window)
+}
+
+/// The name that somebody means by a common short form of it.
+#[must_use]
+pub fn meant(short: &str) -> Option<&'static str> {
+    NAMED.iter().find(|named| named.short.contains(&short)).map(|named| named.word)
+}
+
+/// What a window of so many seconds is called, where it has a name.
 #[must_use]
 pub fn name(seconds: u64) -> Option<&'static str> {
-    match seconds {
-        1 => Some("second"),
-        60 => Some("minute"),
-        3600 => Some("hour"),
-        DAY => Some("day"),
-        604_800 => Some("week"),
-        seconds if (28 * DAY..=31 * DAY).contains(&seconds) => Some("month"),
-        _ => None,
-    }
+    let named = NAMED.iter().find(|named| match named.window {
+        // Months differ in length.
+        Window::Month => (28 * DAY..=31 * DAY).contains(&seconds),
+        window @ (Window::Every(_) | Window::Week) => window.seconds() == seconds,
+    });
+    named.map(|named| named.word)
 }
 
 impl Window {

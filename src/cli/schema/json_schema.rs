@@ -2,6 +2,8 @@
 
 use mcp_policy::json::{Duplicates, parse};
 use mcp_policy::matcher::operator::OPERATORS;
+use mcp_policy::policy::entry::Scope;
+use mcp_policy::rate::window;
 
 use super::language::{
     FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, section, sections,
@@ -143,27 +145,33 @@ fn kind(kind: &FieldKind) -> Map {
         FieldKind::Whole(least, most) => {
             json(&format!(r#"{{"type":"integer","minimum":{least},"maximum":{most}}}"#))
         }
-        FieldKind::Words(words) => {
-            Node::map([("enum", Node::list(words.iter().map(|word| Node::text(*word))))])
-        }
+        FieldKind::Words(words) => one_of(words.iter().copied()),
         FieldKind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
         FieldKind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
         FieldKind::Path => {
             json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#)
         }
-        FieldKind::Scope => json(
-            r#"{"anyOf":[{"enum":["grant","session","global","address"]},{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}]}"#,
-        ),
-        FieldKind::Window => json(
-            r#"{"anyOf":[{"enum":["second","minute","hour","day","week","month"]},{"type":"string","pattern":"^[0-9]+[smh]$"},{"type":"integer","minimum":1,"maximum":31622400}]}"#,
-        ),
-        FieldKind::Rate => json(
-            r#"{"type":"string","pattern":"^[0-9]+/(second|minute|hour|day|week|month|[0-9]+[smh])$"}"#,
-        ),
-        FieldKind::Operator => {
-            let words = OPERATORS.iter().map(|operator| Node::text(operator.word));
-            Node::map([("enum", Node::list(words))])
+        FieldKind::Scope => Node::map([(
+            "anyOf",
+            Node::list([
+                one_of(Scope::WORDS.iter().map(|(word, _)| *word)),
+                json(r#"{"type":"string","pattern":"^[A-Za-z0-9_-]{1,64}$"}"#),
+            ]),
+        )]),
+        FieldKind::Window => Node::map([(
+            "anyOf",
+            Node::list([
+                one_of(window::words()),
+                json(r#"{"type":"string","pattern":"^[0-9]+[smh]$"}"#),
+                json(r#"{"type":"integer","minimum":1,"maximum":31622400}"#),
+            ]),
+        )]),
+        FieldKind::Rate => {
+            let words = window::words().collect::<Vec<_>>().join("|");
+            let pattern = format!("^[0-9]+/({words}|[0-9]+[smh])$");
+            Node::map([("type", Node::text("string")), ("pattern", Node::Text(pattern))])
         }
+        FieldKind::Operator => one_of(OPERATORS.iter().map(|operator| operator.word)),
         FieldKind::Operand => json(
             r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
         ),
@@ -180,6 +188,10 @@ fn kind(kind: &FieldKind) -> Map {
         }
     };
     if let Node::Map(map) = node { map } else { Map::default() }
+}
+
+fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> Node {
+    Node::map([("enum", Node::list(words.map(Node::text)))])
 }
 
 fn named(members: &FieldKind, keys: KeyKind) -> Map {

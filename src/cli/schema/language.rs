@@ -108,6 +108,23 @@ pub(super) fn section(id: &str) -> Option<&'static ObjectSpec> {
     sections().find(|section| section.id == id)
 }
 
+/// The words of a table, without what they mean.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "done by the compiler, which refuses what is out of range"
+)]
+pub(super) const fn words<T: Copy, const N: usize>(
+    table: &[(&'static str, T); N],
+) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
+
 const fn field(
     name: &'static str,
     kind: FieldKind,

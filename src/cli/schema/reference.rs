@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 
 use mcp_policy::matcher::operator::OPERATORS;
+use mcp_policy::policy::entry::Scope;
 
-use super::language::{FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, section, sections};
+use super::language::{
+    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, section, sections, words,
+};
 
 const HEAD: &str = "# Fields of a policy\n\n\
     Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
@@ -73,15 +76,12 @@ fn kind(kind: &FieldKind) -> String {
         FieldKind::Amount => "number, 0 or more, at most six decimals".to_owned(),
         FieldKind::Increment => "number, more than 0, at most six decimals".to_owned(),
         FieldKind::Whole(least, most) => format!("whole number, {least} to {most}"),
-        FieldKind::Words(words) => {
-            words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" ")
-        }
+        FieldKind::Words(words) => quoted(words),
         FieldKind::Pattern => "name or glob".to_owned(),
         FieldKind::ArgumentPath => "`args.` path".to_owned(),
         FieldKind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
         FieldKind::Scope => {
-            "`\"grant\"` `\"session\"` `\"global\"` `\"address\"`, or a key of `identity.keys`"
-                .to_owned()
+            format!("{}, or a key of `identity.keys`", quoted(&words(&Scope::WORDS)))
         }
         FieldKind::Window => "window".to_owned(),
         FieldKind::Rate => "rate such as `\"10/minute\"`".to_owned(),
@@ -101,6 +101,10 @@ fn kind(kind: &FieldKind) -> String {
         }
         FieldKind::Either(kinds) => kinds.iter().map(self::kind).collect::<Vec<_>>().join(", or "),
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" ")
 }
 
 /// A section by its title.

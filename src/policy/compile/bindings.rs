@@ -13,9 +13,7 @@ pub(super) fn read(
 ) -> Option<Option<Bindings>> {
     let bindings = fields.take("bindings");
     let unmatched = fields.take("unmatched");
-    let stated = unmatched
-        .as_ref()
-        .map(|field| reader.word(field, &[("deny", Unmatched::Deny), ("pass", Unmatched::Pass)]));
+    let stated = unmatched.as_ref().map(|field| reader.word(field, &Unmatched::WORDS));
     let Some(field) = bindings else {
         if let Some(field) = unmatched {
             let message = "`unmatched` says nothing without `bindings`".to_owned();

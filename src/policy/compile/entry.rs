@@ -123,12 +123,7 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
     let Some(field) = fields.take("action") else {
         return Some(Action::Allow);
     };
-    let words = [
-        ("allow", Action::Allow),
-        ("deny", Action::Deny),
-        ("require_approval", Action::RequireApproval),
-    ];
-    reader.word(&field, &words)
+    reader.word(&field, &Action::WORDS)
 }
 
 /// Second pass: requirements, denials and rules, in this order.

@@ -87,11 +87,7 @@ fn source(field: &Field<'_>, reader: &mut Reader) -> Option<Source> {
             })
         }
         (None, Some(header), None, None, None) => header_index(&header, reader).map(Source::Header),
-        (None, None, Some(peer), None, None) => {
-            let words =
-                [("spiffe", Peer::Spiffe), ("subject", Peer::Subject), ("digest", Peer::Digest)];
-            reader.word(&peer, &words).map(Source::Peer)
-        }
+        (None, None, Some(peer), None, None) => reader.word(&peer, &Peer::WORDS).map(Source::Peer),
         (None, None, None, Some(credential), None) => match credential.value.as_str() {
             Some(name) if name.eq_ignore_ascii_case("authorization") => {
                 Some(Source::Credential(None))

@@ -13,9 +13,7 @@ use crate::policy::reader::{Field, Fields, Place, Reader, describe};
 use crate::policy::rules::RuleKind;
 use crate::policy::suggest::nearest;
 use crate::rate::algorithm::Algorithm;
-use crate::rate::window::Window;
-
-const WINDOWS: [&str; 6] = ["second", "minute", "hour", "day", "week", "month"];
+use crate::rate::window::{self, Window};
 
 pub(super) const ONE: Micros = Micros(1_000_000);
 
@@ -122,9 +120,7 @@ fn can_be_bucket(
 pub(super) fn refund(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Refund> {
     match fields.take("count") {
         None => Some(Refund::Never),
-        Some(field) => {
-            reader.word(&field, &[("attempts", Refund::Never), ("successes", Refund::OnError)])
-        }
+        Some(field) => reader.word(&field, &Refund::WORDS),
     }
 }
 
@@ -163,17 +159,13 @@ fn rate_help(text: &str) -> String {
             let help = format!("`m` could be minutes or months: `{max}/minute` or `{max}/month`");
             return help;
         }
-        "s" | "sec" | "secs" => Some("second"),
-        "min" | "mins" => Some("minute"),
-        "h" | "hr" | "hrs" => Some("hour"),
-        "d" => Some("day"),
-        "w" | "wk" => Some("week"),
-        "mo" | "mon" => Some("month"),
-        other => nearest(other, WINDOWS),
+        other => window::meant(other).or_else(|| nearest(other, window::words())),
     };
     match near.filter(|near| whole && *near != window) {
         Some(near) => format!("did you mean `{max}/{near}`?"),
-        None => "a whole number, a slash, and second, minute, hour, day, week, month, or a length such as 90s".to_owned(),
+        None => {
+            format!("a whole number, a slash, and {}, or a length such as 90s", known_windows())
+        }
     }
 }
 
@@ -190,32 +182,32 @@ pub(super) fn window(field: &Field<'_>, reader: &mut Reader) -> Option<Window> {
     };
     if found.is_none() {
         let message = format!("not a window: {}", describe(field.value));
-        let near = field.value.as_str().and_then(|text| nearest(text, WINDOWS));
+        let near = field.value.as_str().and_then(|text| nearest(text, window::words()));
         let help = match near {
             Some(word) => format!("did you mean `{word}`?"),
-            None => "second, minute, hour, day, week, month, whole seconds, or a length such as 90s, 5m, 12h; at most 366 days".to_owned(),
+            None => format!(
+                "{}, whole seconds, or a length such as 90s, 5m, 12h; at most 366 days",
+                known_windows()
+            ),
         };
         reader.error_with_help(Code::BadWindow, &field.place, message, help);
     }
     found
 }
 
+fn known_windows() -> String {
+    window::words().collect::<Vec<_>>().join(", ")
+}
+
 fn parse_window(text: &str) -> Option<Window> {
-    let seconds = match text {
-        "second" => 1,
-        "minute" => 60,
-        "hour" => 3600,
-        "day" => 86_400,
-        "week" => return Some(Window::Week),
-        "month" => return Some(Window::Month),
-        length => {
-            let (digits, unit) = [("s", 1u32), ("m", 60), ("h", 3600)]
-                .into_iter()
-                .find_map(|(unit, seconds)| Some((length.strip_suffix(unit)?, seconds)))?;
-            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)?
-        }
-    };
+    if let Some(window) = window::named(text) {
+        return Some(window);
+    }
+    let (digits, unit) = [("s", 1u32), ("m", 60), ("h", 3600)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)?;
     NonZeroU32::new(seconds)
         .filter(|seconds| seconds.get() <= MAX_WINDOW_SECONDS)
         .map(Window::Every)
@@ -225,21 +217,15 @@ pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope
     let Some(field) = fields.take("scope") else {
         return Some(default);
     };
-    let words = [
-        ("grant", Scope::Grant),
-        ("session", Scope::Session),
-        ("global", Scope::Global),
-        ("address", Scope::Address),
-    ];
     let text = reader.text(&field)?;
-    if let Some((_, scope)) = words.iter().find(|(word, _)| *word == text) {
+    if let Some((_, scope)) = Scope::WORDS.iter().find(|(word, _)| *word == text) {
         return Some(*scope);
     }
     if let Some(at) = reader.keys.iter().position(|key| **key == *text) {
         return Some(Scope::Key(at));
     }
     let keys = reader.keys.clone();
-    let known = words.iter().map(|(word, _)| *word).chain(keys.iter().map(|key| &**key));
+    let known = Scope::WORDS.iter().map(|(word, _)| *word).chain(keys.iter().map(|key| &**key));
     reader.unknown_word(&field.place, text, known);
     None
 }

@@ -8,7 +8,7 @@ use crate::json::{Object, Value};
 use crate::matcher::value::Side;
 use crate::number::Micros;
 use crate::policy::diagnostic::Code;
-use crate::policy::entry::{Amount, Check, CheckKind, Limit, Scope};
+use crate::policy::entry::{Amount, Check, CheckKind, Limit, RULE_ACTIONS, Scope};
 use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
@@ -148,7 +148,7 @@ pub(super) fn check(
     let action = fields.take("action");
     let denies = match &action {
         None => Some(false),
-        Some(action) => reader.word(action, &[("evaluate", false), ("deny", true)]),
+        Some(action) => reader.word(action, &RULE_ACTIONS),
     };
     let conditions = fields.take("conditions").map(|field| reader.list(&field));
     for key in ["on_deny", "reason"] {

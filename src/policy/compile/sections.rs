@@ -58,8 +58,8 @@ fn draft<'v>(
         let own = !matches!(field.value, Value::Object(_));
         match *key {
             "default" if own => {
-                let words = [("allow", DefaultAction::Allow), ("deny", DefaultAction::Deny)];
-                draft.default.0 = reader.word(field, &words).unwrap_or(DefaultAction::Deny);
+                draft.default.0 =
+                    reader.word(field, &DefaultAction::WORDS).unwrap_or(DefaultAction::Deny);
             }
             "hide" if own => draft.hide = patterns(field, kind, reader, book),
             _ => draft.entries.extend(entry::limits(kind, key, field, reader, book)),

@@ -72,9 +72,7 @@ fn denials(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Denials> {
         return Some(Denials::Error);
     };
     let mut fields = reader.fields(&field)?;
-    let form = fields.require("as", reader).and_then(|field| {
-        reader.word(&field, &[("error", Denials::Error), ("tool_result", Denials::ToolResult)])
-    });
+    let form = fields.require("as", reader).and_then(|field| reader.word(&field, &Denials::WORDS));
     reader.close(&fields);
     form
 }
@@ -104,18 +102,11 @@ fn requests(
     };
     let batch = match fields.take("batch") {
         None => Some(defaults.batch),
-        Some(field) => reader.word(&field, &[("decide", Batch::Decide), ("deny", Batch::Deny)]),
+        Some(field) => reader.word(&field, &Batch::WORDS),
     };
     let hold_headers = match fields.take("hold_headers") {
         None => Some(defaults.hold_headers),
-        Some(field) => reader.word(
-            &field,
-            &[
-                ("auto", HoldHeaders::Auto),
-                ("always", HoldHeaders::Always),
-                ("never", HoldHeaders::Never),
-            ],
-        ),
+        Some(field) => reader.word(&field, &HoldHeaders::WORDS),
     };
     let doors = doors::read(&mut fields, bindings, reader);
     reader.close(&fields);
@@ -195,7 +186,7 @@ fn counters(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Counters> {
     };
     let on_error = match fields.take("on_error") {
         None => Some(defaults.on_error),
-        Some(field) => reader.word(&field, &[("deny", OnError::Deny), ("allow", OnError::Allow)]),
+        Some(field) => reader.word(&field, &OnError::WORDS),
     };
     reader.close(&fields);
     Some(Counters { shards: shards?, on_error: on_error? })

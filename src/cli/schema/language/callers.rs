@@ -1,7 +1,9 @@
 //! Who calls, and which policy governs the call.
 
+use mcp_policy::policy::callers::Peer;
+
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field};
+use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field, words};
 
 /// One source of a name, or several of which the first that yields a name counts.
 const SOURCES: FieldKind =
@@ -128,7 +130,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "peer",
-                FieldKind::Words(&["spiffe", "subject", "digest"]),
+                FieldKind::Words(&words(&Peer::WORDS)),
                 Optional,
                 "The client certificate that Envoy has verified.",
                 r#""spiffe""#,

@@ -1,8 +1,10 @@
 //! Limits, and rules with what they count.
 
-use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, ObjectSpec, PLAIN, field};
+use mcp_policy::policy::entry::{RULE_ACTIONS, Refund};
 use mcp_policy::rate::algorithm::Algorithm;
+
+use super::Presence::{Default, Optional, Required};
+use super::{FieldKind, ObjectSpec, PLAIN, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
     ObjectSpec {
@@ -48,7 +50,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "count",
-                FieldKind::Words(&["attempts", "successes"]),
+                FieldKind::Words(&words(&Refund::WORDS)),
                 Default(r#""attempts""#),
                 "`successes`: given back when the server answers with an error. That trusts the agent, which can choose what answer comes after a call has run.",
                 r#""successes""#,
@@ -96,7 +98,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             field("name", FieldKind::Text, Optional, "What people call it.", r#""daily cap""#),
             field(
                 "action",
-                FieldKind::Words(&["evaluate", "deny"]),
+                FieldKind::Words(&words(&RULE_ACTIONS)),
                 Default(r#""evaluate""#),
                 "`deny`: always denies, and has nothing else but a text.",
                 r#""deny""#,
@@ -124,7 +126,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "count",
-                FieldKind::Words(&["attempts", "successes"]),
+                FieldKind::Words(&words(&Refund::WORDS)),
                 Default(r#""attempts""#),
                 "As in a limit, for what the rule counts. Only with `state` or `rate_limit`.",
                 r#""successes""#,

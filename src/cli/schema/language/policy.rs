@@ -1,13 +1,16 @@
 //! A policy, its entries, and their conditions.
 
+use mcp_policy::policy::entry::{Action, DefaultAction, Listing};
+use mcp_policy::rate::limiter::Mode;
+
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, FieldSpec, KeyKind, ObjectSpec, PLAIN, field};
+use super::{FieldKind, FieldSpec, KeyKind, ObjectSpec, PLAIN, field, words};
 
 /// What entries of every section have.
 const ENTRY: &[FieldSpec] = &[
     field(
         "action",
-        FieldKind::Words(&["allow", "deny", "require_approval"]),
+        FieldKind::Words(&words(&Action::WORDS)),
         Default(r#""allow""#),
         "What the entry does before anything else is looked at.",
         r#""deny""#,
@@ -21,7 +24,7 @@ const ENTRY: &[FieldSpec] = &[
     ),
     field(
         "mode",
-        FieldKind::Words(&["enforce", "shadow"]),
+        FieldKind::Words(&words(&Mode::WORDS)),
         Default(r#""enforce""#),
         "`shadow`: what this entry denies is recorded, and passes.",
         r#""shadow""#,
@@ -85,14 +88,14 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "default",
-                FieldKind::Words(&["allow", "deny"]),
+                FieldKind::Words(&words(&DefaultAction::WORDS)),
                 Optional,
                 "What becomes of tools that no entry lists. Required, unless every entry of `tools` has `rules` and nothing else; then it is `allow`.",
                 r#""deny""#,
             ),
             field(
                 "mode",
-                FieldKind::Words(&["enforce", "shadow"]),
+                FieldKind::Words(&words(&Mode::WORDS)),
                 Default(r#""enforce""#),
                 "`shadow`: decide, count and record what would be denied, but let the call pass. Malformed requests are refused even so.",
                 r#""shadow""#,
@@ -106,7 +109,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "tools_list",
-                FieldKind::Words(&["listed", "callable", "all"]),
+                FieldKind::Words(&words(&Listing::WORDS)),
                 Default(r#""listed""#),
                 "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
                 r#""callable""#,
@@ -172,7 +175,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             field(
                 "default",
                 FieldKind::Either(&[
-                    FieldKind::Words(&["allow", "deny"]),
+                    FieldKind::Words(&words(&DefaultAction::WORDS)),
                     FieldKind::Object("entry"),
                 ]),
                 Default(r#""allow""#),

@@ -1,7 +1,10 @@
 //! What stands beside a policy.
 
+use mcp_policy::policy::binding::Unmatched;
+use mcp_policy::policy::settings::{Batch, Denials, HoldHeaders, OnError};
+
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, SETTINGS, field};
+use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, SETTINGS, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
     ObjectSpec {
@@ -25,7 +28,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "unmatched",
-                FieldKind::Words(&["deny", "pass"]),
+                FieldKind::Words(&words(&Unmatched::WORDS)),
                 Default(r#""deny""#),
                 "What becomes of requests that no binding matches. Only with `bindings`.",
                 r#""pass""#,
@@ -106,7 +109,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "batch",
-                FieldKind::Words(&["decide", "deny"]),
+                FieldKind::Words(&words(&Batch::WORDS)),
                 Default(r#""decide""#),
                 "Whether each element of a batch is decided, or all batches are refused.",
                 r#""deny""#,
@@ -127,7 +130,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "hold_headers",
-                FieldKind::Words(&["auto", "always", "never"]),
+                FieldKind::Words(&words(&HoldHeaders::WORDS)),
                 Default(r#""auto""#),
                 "Whether a request's headers wait until its body is judged; see `envoy/README.md`.",
                 r#""always""#,
@@ -194,7 +197,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "on_error",
-                FieldKind::Words(&["deny", "allow"]),
+                FieldKind::Words(&words(&OnError::WORDS)),
                 Default(r#""deny""#),
                 "What becomes of a call whose counter cannot be changed.",
                 r#""allow""#,
@@ -208,7 +211,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         about: "How a denied tool call is answered.",
         fields: &[field(
             "as",
-            FieldKind::Words(&["error", "tool_result"]),
+            FieldKind::Words(&words(&Denials::WORDS)),
             Required,
             "`error`: with a JSON-RPC error; `tool_result`: with a result that has `isError`, which more agents show to the model.",
             r#""tool_result""#,
