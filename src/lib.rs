@@ -25,7 +25,7 @@
 //! ## The command
 //!
 //! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for WASI: [`yaml`]
-//! and [`source`] read documents with their lines and columns, `policy::lint` warns, [`rehearsal`] sends requests through an
+//! and [`source`] read documents with their lines and columns, [`lint`] warns, [`rehearsal`] sends requests through an
 //! exchange at times that are set, and [`trace`] says why a call is decided as it is.
 //!
 //! ## Input safety
@@ -66,6 +66,9 @@ pub mod exchange;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod yaml;
+
+#[cfg(not(target_os = "wasi"))]
+pub mod lint;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod source;

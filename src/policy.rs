@@ -10,14 +10,12 @@ pub mod compiled;
 pub mod diagnostic;
 pub mod doors;
 pub mod entry;
-#[cfg(not(target_os = "wasi"))]
-pub mod lint;
 pub(crate) mod reader;
 pub mod rules;
 pub mod section;
 pub mod sessions;
 pub mod settings;
-mod suggest;
+pub(crate) mod suggest;
 
 use crate::json::{Duplicates, Value, parse};
 use compiled::Config;

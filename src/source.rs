@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use crate::json::pointer::escaped;
 use crate::json::{Duplicates, Value, parse};
+use crate::lint::fit::{ToolSchema, fit};
+use crate::lint::renewal::renewal;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::diagnostic::{Diagnostic, Severity};
-use crate::policy::lint::fit::{ToolSchema, fit};
-use crate::policy::lint::renewal::renewal;
 use spans::Spans;
 
 /// How a text is written.
@@ -112,7 +112,7 @@ impl SourceText {
         match Config::compile(&value, "") {
             Ok(loaded) => {
                 let mut warnings = loaded.warnings;
-                warnings.extend(crate::policy::lint::lint(&loaded.config, &value));
+                warnings.extend(crate::lint::lint(&loaded.config, &value));
                 (Some(loaded.config), self.locate(warnings))
             }
             Err(problems) => (None, self.locate(problems)),

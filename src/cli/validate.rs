@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mcp_policy::lint::fit::{self, ToolSchema};
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::lint::fit::{self, ToolSchema};
 use mcp_policy::rehearsal::suite::Suite;
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;

@@ -4,7 +4,7 @@
 const MAX_WORD_BYTES: usize = 256;
 
 /// The word among `known` that `found` most likely means, if any is near: one edit for each three characters.
-pub(super) fn nearest<'w>(
+pub(crate) fn nearest<'w>(
     found: &str,
     known: impl IntoIterator<Item = &'w str>,
 ) -> Option<&'w str> {

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use mcp_policy::identity::Caller;
+use mcp_policy::lint::renewal::resets;
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::number::Micros;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::entry::NamedCounter;
-use mcp_policy::policy::lint::renewal::resets;
 use mcp_policy::rate::limiter::{Charge, Limiter, Mode};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::time::UnixMillis;

@@ -34,7 +34,7 @@ impl Tool {
     }
 
     /// Reads a list of tools from a file: an answer to `tools/list`, its result, the list alone, or a list of these, such as
-    /// its pages. `validate --tools` reads the same documents ([`mcp_policy::policy::lint::fit::tools`]).
+    /// its pages. `validate --tools` reads the same documents ([`mcp_policy::lint::fit::tools`]).
     ///
     /// # Errors
     /// What is wrong with the document.
@@ -110,7 +110,7 @@ mod tests {
     /// How many tools `scan` and `validate` find in a document.
     fn counted(text: &str) -> [Option<usize>; 2] {
         use mcp_policy::json::{Duplicates, parse};
-        use mcp_policy::policy::lint::fit;
+        use mcp_policy::lint::fit;
 
         let document = parse(text, Duplicates::Keep).ok();
         let fitted = document.and_then(|document| Some(fit::tools(&document).ok()?.len()));

@@ -10,15 +10,6 @@ mod text;
 
 use std::collections::{HashMap, HashSet};
 
-use super::binding::Bindings;
-use super::compiled::{Config, Policy};
-use super::diagnostic::{Code, Diagnostic};
-use super::entry::{
-    Action, Amount, Check, Condition, DefaultAction, Entry, Limit, Refund, Subject,
-};
-use super::reader::push_key;
-use super::rules::{RuleId, RuleKind, Rules};
-use super::section::{Hidden, Section};
 use crate::json::Value;
 use crate::json::pointer::unescaped;
 use crate::matcher::name::Pattern;
@@ -26,6 +17,15 @@ use crate::matcher::operator::Test;
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
+use crate::policy::binding::Bindings;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::policy::entry::{
+    Action, Amount, Check, Condition, DefaultAction, Entry, Limit, Refund, Subject,
+};
+use crate::policy::reader::push_key;
+use crate::policy::rules::{RuleId, RuleKind, Rules};
+use crate::policy::section::{Hidden, Section};
 use crate::rate::limiter::Mode;
 
 /// Most globs that each entry is compared with: nobody writes more by hand.
