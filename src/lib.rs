@@ -4,7 +4,7 @@
 //!
 //! ## The tour of one request
 //!
-//! 1. Envoy starts the plugin: [`policy`] reads the configuration strictly and compiles it to a `Config`, or refuses it with
+//! 1. Envoy starts the plugin: [`language`] reads the configuration strictly and compiles it to a [`policy`], or refuses it with
 //!    every problem at once.
 //! 2. Request headers arrive: bindings pick the policy, [`identity`] names the caller, [`session`] opens a sealed session id, and [`mcp::headers`] refuses at sight what no honest client sends, and keeps the few facts that
 //!    later stages need. Where Envoy allows it the headers wait.
@@ -47,6 +47,8 @@ pub mod rate;
 pub mod session;
 
 pub mod policy;
+
+pub mod language;
 
 pub mod denial;
 pub mod witness;

@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::json::Value;
 use crate::json::pointer::unescaped;
+use crate::language::diagnostic::{Code, Diagnostic};
+use crate::language::reader::push_key;
 use crate::matcher::name::Pattern;
 use crate::matcher::operator::Test;
 use crate::matcher::scalar::Scalar;
@@ -19,11 +21,9 @@ use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::binding::Bindings;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::entry::{
     Action, Amount, Check, Condition, DefaultAction, Entry, Limit, Refund, Subject,
 };
-use crate::policy::reader::push_key;
 use crate::policy::rules::{RuleId, RuleKind, Rules};
 use crate::policy::section::{Hidden, Section};
 use crate::rate::limiter::Mode;

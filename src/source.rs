@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use crate::json::pointer::escaped;
 use crate::json::{Duplicates, Value, parse};
+use crate::language::diagnostic::{Diagnostic, Severity};
 use crate::lint::fit::{ToolSchema, fit};
 use crate::lint::renewal::renewal;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::diagnostic::{Diagnostic, Severity};
 use spans::Spans;
 
 /// How a text is written.

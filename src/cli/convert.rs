@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mcp_policy::json::{Duplicates, parse};
+use mcp_policy::language::diagnostic::Diagnostic;
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::diagnostic::Diagnostic;
 use mcp_policy::source::Syntax;
 
 use super::input::CliError;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::builder::styling::{AnsiColor, Style};
-use mcp_policy::policy::diagnostic::Severity;
+use mcp_policy::language::diagnostic::Severity;
 use mcp_policy::source::{Problem, SourceText, lines_and_columns};
 use serde::Serialize;
 

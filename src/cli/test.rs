@@ -4,7 +4,7 @@ mod junit;
 
 use std::path::{Path, PathBuf};
 
-use mcp_policy::policy::diagnostic::Diagnostic;
+use mcp_policy::language::diagnostic::Diagnostic;
 use mcp_policy::rehearsal::Simulator;
 use mcp_policy::rehearsal::coverage::Coverage;
 use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};

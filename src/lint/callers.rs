@@ -1,10 +1,10 @@
 //! Limits by caller, where anybody can be a new caller.
 
 use super::{Lint, MOST_COMPARED, covers, stand_ins};
+use crate::language::diagnostic::Code;
 use crate::mcp::call::Kind;
 use crate::policy::callers::Source;
 use crate::policy::compiled::Config;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{Entry, Limit, Refund, Scope};
 use crate::rate::limiter::Mode;
 

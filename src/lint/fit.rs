@@ -5,16 +5,16 @@ mod range;
 use super::schema::{PathTarget, ValueFacts, target};
 use super::{PolicyText, condition_pointer};
 use crate::json::Value;
+use crate::language::diagnostic::{Code, Diagnostic};
+use crate::language::suggest::nearest;
 use crate::matcher::name::Pattern;
 use crate::matcher::operator::Test;
 use crate::matcher::path::Path;
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::Side;
 use crate::policy::compiled::Policy;
-use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::entry::{Amount, Check, Condition, Entry, Subject};
 use crate::policy::rules::Rules;
-use crate::policy::suggest::nearest;
 use range::Range;
 
 /// A tool of a server.

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 
 use super::PolicyText;
 use crate::json::Value;
+use crate::language::diagnostic::{Code, Diagnostic};
 use crate::policy::callers::{Peer, Source};
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::entry::{NamedCounter, Scope};
 use crate::policy::sessions::Sessions;
 use crate::rate::table::CounterId;

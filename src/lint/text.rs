@@ -3,9 +3,9 @@
 use super::Lint;
 use crate::json::pointer::escaped;
 use crate::json::{Object, Value};
+use crate::language::diagnostic::Code;
 use crate::matcher::fold::invisible;
 use crate::policy::compiled::Config;
-use crate::policy::diagnostic::Code;
 use crate::policy::sessions::Sessions;
 
 /// The sections of a policy.

@@ -2,7 +2,7 @@
 //!
 //! The compiler of policies, the JSON Schema, the lint, explanations and the reference page all read this table, so a new
 //! operator is a row here. Only one that takes a value of a new kind needs more: a member of [`Takes`] and of [`Test`], and the
-//! reader of that kind in `policy/compile/condition.rs`; the compiler leads to each place. Prose is for authors, so the filter's
+//! reader of that kind in `language/compile/condition.rs`; the compiler leads to each place. Prose is for authors, so the filter's
 //! rows have none.
 
 use std::cmp::Ordering;

@@ -56,8 +56,8 @@ pub struct Binding {
 /// The pattern of a path, and what a lenient server could take for the same.
 #[derive(Clone, Debug)]
 pub struct PathPattern {
-    pub(super) exact: Pattern,
-    pub(super) lenient: Pattern,
+    pub(crate) exact: Pattern,
+    pub(crate) lenient: Pattern,
     /// The first segment, where the pattern says all of it.
     segment: Option<Box<str>>,
 }

@@ -61,7 +61,7 @@ pub struct Rules(Vec<RuleRow>);
 
 impl Rules {
     /// Adds a row.
-    pub(super) fn add(&mut self, row: RuleRow) -> RuleId {
+    pub(crate) fn add(&mut self, row: RuleRow) -> RuleId {
         // A document of 2^32 rules does not fit into the filter's memory.
         let id = RuleId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         self.0.push(row);

@@ -65,7 +65,7 @@ struct Relaxed {
 
 impl Section {
     /// Indexes entries, which come in the order of the document.
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: Kind,
         (default, default_rule): (DefaultAction, RuleId),
         hide: Vec<Hidden>,

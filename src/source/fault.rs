@@ -2,7 +2,7 @@
 
 use super::Problem;
 use crate::json::{Fault, FaultKind};
-use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::language::diagnostic::{Code, Diagnostic};
 
 pub(super) fn empty(text: &str) -> Box<Problem> {
     let message = if text.is_empty() { "the document is empty" } else { "the document is blank" };
@@ -14,7 +14,7 @@ pub(super) fn binary(bytes: &[u8]) -> Option<Box<Problem>> {
     let (message, help) = match bytes {
         [0x1f, 0x8b, ..] => ("the file is compressed (gzip)", "unpack it first"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("the file is UTF-16", "save it as UTF-8"),
-        _ if crate::policy::looks_like_struct(bytes) => {
+        _ if crate::language::looks_like_struct(bytes) => {
             let message = "the file is a serialised google.protobuf.Struct".to_owned();
             let diagnostic = Diagnostic::error(Code::ProtobufStruct, String::new(), message);
             let help = "give the policy itself, as JSON or YAML text".to_owned();
@@ -32,7 +32,7 @@ pub(super) fn binary(bytes: &[u8]) -> Option<Box<Problem>> {
 /// Bytes that are not UTF-8 from here.
 pub(super) fn not_utf_8(bytes: &[u8], at: usize) -> Box<Problem> {
     let valid = bytes.get(..at).and_then(|valid| std::str::from_utf8(valid).ok());
-    let (line, column) = crate::policy::line_and_column(valid.unwrap_or_default(), at);
+    let (line, column) = crate::language::line_and_column(valid.unwrap_or_default(), at);
     let message = format!("the file is not UTF-8 at line {line}, column {column}");
     whole(&message, "save it as UTF-8")
 }

@@ -7,8 +7,8 @@ use saphyr_parser::{Event, Parser, Span};
 
 use super::Problem;
 use crate::json::pointer::escaped;
-use crate::policy::diagnostic::{Code, Diagnostic};
-use crate::policy::reader::push_key;
+use crate::language::diagnostic::{Code, Diagnostic};
+use crate::language::reader::push_key;
 
 /// The place of one value.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mcp_policy::json::{Value, written};
+use mcp_policy::language::diagnostic::Code;
 use mcp_policy::lint::fit;
-use mcp_policy::policy::diagnostic::Code;
 use mcp_policy::source::{Problem, SourceText, lines_and_columns};
 
 fn root() -> &'static Path {

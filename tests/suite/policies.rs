@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mcp_policy::json::{Duplicates, Member, Object, Value, parse};
+use mcp_policy::language::diagnostic::{Code, Diagnostic, Severity};
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::diagnostic::{Code, Diagnostic, Severity};
 
 /// A document with the name of its file.
 struct Document {

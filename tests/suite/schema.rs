@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
+use mcp_policy::language::diagnostic::{Code, Diagnostic};
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::diagnostic::{Code, Diagnostic};
 use serde_json::{Value, json};
 
 use crate::command::{command, run};

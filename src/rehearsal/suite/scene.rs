@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::json::Value;
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Fields, Reader};
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Reader};
 use crate::rehearsal::Destination;
 use crate::rehearsal::names::{CallerName, GRANT};
 use crate::time::UnixMillis;

@@ -6,11 +6,11 @@ use super::book::{Book, Owner};
 use super::entry::{self, EntryDraft};
 use super::pattern::pattern;
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::normal::nfc;
 use crate::mcp::call::Kind;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::DefaultAction;
-use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::policy::section::{Hidden, Section};
 

@@ -1,9 +1,9 @@
 //! `identity`: the sources of callers' names.
 
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Reader};
 use crate::policy::callers::{Callers, Key, Peer, Source};
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Fields, Reader};
 
 /// Names that mean something else where a key could stand.
 const RESERVED: [&str; 5] = ["grant", "session", "global", "anonymous", "address"];

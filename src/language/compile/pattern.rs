@@ -2,12 +2,12 @@
 
 use super::book::GLOBAL;
 use crate::bounds::MAX_PATTERN_BYTES;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Place, Reader};
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
 use crate::mcp::call::Kind;
 use crate::mcp::uri::canonical;
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Place, Reader};
 
 /// The pattern of an entry's key or of a line of `hide`.
 pub(super) fn pattern(

@@ -1,9 +1,9 @@
 //! `bindings` and `unmatched`: which policy governs which request.
 
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Reader};
 use crate::matcher::name::Pattern;
 use crate::policy::binding::{Binding, Bindings, PathPattern, Unmatched, host};
-use crate::policy::diagnostic::Code;
-use crate::policy::reader::{Field, Fields, Reader};
 
 /// Reads the bindings to policies of these names. Without any, the only policy governs every request.
 pub(super) fn read(

@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use super::book::{Book, Owner, Share};
 use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader, describe};
+use crate::language::suggest::nearest;
 use crate::matcher::path::Path;
 use crate::number::Micros;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{Amount, Limit, Refund, Scope};
-use crate::policy::reader::{Field, Fields, Place, Reader, describe};
 use crate::policy::rules::RuleKind;
-use crate::policy::suggest::nearest;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::window::{self, Window};
 

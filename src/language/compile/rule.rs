@@ -5,11 +5,11 @@ use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit;
 use crate::json::{Object, Value};
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::value::Side;
 use crate::number::Micros;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{Amount, Check, CheckKind, Limit, RULE_ACTIONS, Scope};
-use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
 

@@ -5,10 +5,10 @@ use crate::bounds::{
     DEFAULT_BODY_BYTES, DEFAULT_BODY_DEPTH, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES,
     MAX_BODY_DEPTH, MAX_ENTRIES, MAX_LIST_BYTES,
 };
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Reader};
 use crate::policy::binding::Bindings;
-use crate::policy::diagnostic::Code;
 use crate::policy::doors::Doors;
-use crate::policy::reader::{Field, Fields, Reader};
 use crate::policy::sessions::{Pins, Sessions};
 use crate::policy::settings::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
 use crate::rate::limiter::Shards;

@@ -2,10 +2,10 @@
 
 use super::bindings::pattern;
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Reader};
 use crate::policy::binding::{Bindings, PathPattern};
-use crate::policy::diagnostic::Code;
 use crate::policy::doors::{DISCOVERY, Doors, OAUTH, Unread, meet};
-use crate::policy::reader::{Field, Fields, Reader};
 
 /// What holds where there is no `requests`.
 pub(super) fn by_default(bindings: Option<&Bindings>) -> Doors {

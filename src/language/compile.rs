@@ -12,15 +12,15 @@ mod rule;
 mod sections;
 mod settings;
 
-use super::binding::Bindings;
-use super::callers::AsksAddress;
-use super::compiled::{Config, Policy};
 use super::diagnostic::{Code, Diagnostic};
-use super::entry::{DefaultAction, Entry, Limit, Listing};
 use super::reader::{Field, Fields, Place, Reader};
-use super::section::Section;
 use crate::json::Value;
 use crate::mcp::call::Kind;
+use crate::policy::binding::Bindings;
+use crate::policy::callers::AsksAddress;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::{DefaultAction, Entry, Limit, Listing};
+use crate::policy::section::Section;
 use crate::rate::limiter::Mode;
 use book::{Book, GLOBAL, Owner};
 

@@ -7,15 +7,15 @@ use super::limit;
 use super::pattern::pattern;
 use super::{mode, rule};
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{
     Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
 };
-use crate::policy::reader::{Field, Fields, Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
 

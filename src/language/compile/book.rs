@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Place, Reader};
 use crate::mcp::call::Kind;
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{NamedCounter, Scope};
-use crate::policy::reader::{Place, Reader};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;

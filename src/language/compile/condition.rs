@@ -4,6 +4,8 @@ use super::book::Book;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
+use crate::language::diagnostic::Code;
+use crate::language::reader::{Field, Place, Reader, describe};
 use crate::matcher::instant::TimeOperand;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
@@ -13,9 +15,7 @@ use crate::matcher::path::keys;
 use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::{Matcher, Side};
-use crate::policy::diagnostic::Code;
 use crate::policy::entry::{Condition, Subject};
-use crate::policy::reader::{Field, Place, Reader, describe};
 
 /// Reads one condition.
 pub(super) fn read(
@@ -110,7 +110,7 @@ pub(super) fn state_path(text: &str) -> Option<(String, Box<str>)> {
 fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &Book) {
     let message = format!("nothing counts `{}`", text.escape_debug());
     let known = book.paths();
-    let help = match crate::policy::suggest::nearest(text, known.iter().map(String::as_str)) {
+    let help = match crate::language::suggest::nearest(text, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "this policy has no counters".to_owned(),
         None => format!("known counters: {}", known.join(", ")),
