@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
-    /// As hoped.
+    /// Success: the answer is yes.
     Ok = 0,
     /// The answer is no: a document is not valid, a call is denied, a test failed, decisions differ.
     No = 1,

@@ -94,7 +94,8 @@ impl Caller {
             Scope::Session => self.session,
             Scope::Address => self.address,
             Scope::Global => Account::EVERYBODY,
-            // The compiler gives no index that is not there; nobody is better than everybody.
+            // The compiler gives only indices that exist. If one did not, counting for the caller alone would still be a limit; counting for all
+            // callers together would lock them out.
             Scope::Key(at) => self.keys.get(at).map_or(self.grant.account, |key| key.account),
         }
     }

@@ -19,7 +19,7 @@ use crate::reason::Reason;
 /// The method that calls a tool.
 pub const TOOLS_CALL: &str = "tools/call";
 
-/// A request that the strict front door refuses.
+/// A request that is refused before any policy is asked: it is malformed, or two readers could take it for two requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.

@@ -1,4 +1,4 @@
-//! MCP servers as a client sees them: where they are, how to come in, and which tools they list.
+//! MCP servers as a client sees them: where they are, which credentials they want, and which tools they list.
 
 pub(super) mod client;
 mod sse;

@@ -94,7 +94,7 @@ impl<'j, W: World> Judgement<'j, W> {
         self.policy.map_or("", |policy| &policy.name)
     }
 
-    /// The denial of everything that this caller asks for, or that is asked for here.
+    /// Why nothing passes, whatever is asked: no policy governs the place, or the caller has no name where one is required.
     fn rejected(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
@@ -118,7 +118,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Some(enforcer.enforce(governed?))
     }
 
-    /// What only answers the server calls nothing; but who is rejected does not get to answer either.
+    /// A body that only answers the server calls nothing, so it passes. A rejected caller does not get to answer either.
     fn of_answers(&self, name: &str) -> Judged {
         if self.rejected().is_none() {
             return self.passes(name, self.lists(std::iter::empty(), false));

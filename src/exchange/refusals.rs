@@ -1,4 +1,4 @@
-//! Refusals by the strict front door.
+//! Refusals by the strict front door: the checks that a request must pass before any policy is asked.
 //!
 //! A body over the bound is refused under the id of its request, which may stand at its end: the Python SDK 1.x, which ends its session at an
 //! HTTP error, writes it there. So such a body is skimmed as it comes, and dropped.

@@ -1,7 +1,7 @@
 //! The response to a request that was forwarded: counts given back on errors, lists cut down to what the policy shows.
 //!
 //! Which answer comes is chosen by the client too (a server sends what it has to whoever holds a stream), so every response to a governed caller is
-//! looked at, whatever was asked. It is skimmed as it streams by: what is no list passes byte for byte, and only what may be one waits.
+//! looked at, whatever was asked. It is skimmed as it streams by: what is not a list passes byte for byte, and only what may be one waits.
 
 mod head;
 mod sieve;

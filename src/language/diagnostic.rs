@@ -64,13 +64,13 @@ codes! {
     MissingField = "P006",
     /// A word that is not one of those allowed.
     UnknownWord = "P007",
-    /// A path that is none.
+    /// A path that cannot be read as one.
     BadPath = "P008",
     /// The value does not go with the operator.
     BadOperand = "P009",
     /// A pattern that does not compile, or is too large.
     BadPattern = "P010",
-    /// A window that is none.
+    /// A window that cannot be read as one.
     BadWindow = "P011",
     /// A number outside its range.
     BadNumber = "P012",

@@ -38,7 +38,7 @@ impl Scalar {
         }
     }
 
-    /// `contains` of what is no list: a piece of a string.
+    /// `contains` of what is not a list: a piece of a string.
     pub(super) fn is_in(&self, value: &Value<'_>) -> Truth {
         match (self, value) {
             (Scalar::String(piece), Value::String(text)) => Truth::from(text.contains(&**piece)),

@@ -82,7 +82,7 @@ pub fn parse_body(bytes: &[u8], bounds: Bounds) -> Result<Value<'_>, Refusal> {
     parse_within(text, Duplicates::Refuse, bounds).map_err(|fault| {
         let refusal = beyond(fault, bounds);
         match fault.kind {
-            // What is no JSON has no id (JSON-RPC 2.0, section 5).
+            // What is not JSON has no id (JSON-RPC 2.0, section 5).
             FaultKind::Syntax => refusal,
             FaultKind::Depth | FaultKind::Size | FaultKind::Duplicate => {
                 refusal.answering(request_id(bytes).as_deref())

@@ -51,7 +51,7 @@ pub struct Skim {
 enum SkimState {
     /// Between the values of the text, or of an array of messages.
     Top,
-    /// In what is no JSON, to the end of its line.
+    /// In what is not JSON, to the end of its line.
     Prose,
     /// Before a key, or the end of an object.
     Member,

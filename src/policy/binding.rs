@@ -213,8 +213,10 @@ pub fn host(authority: &[u8]) -> Option<String> {
     (whole && port.bytes().all(|byte| byte.is_ascii_digit())).then(|| host.to_owned())
 }
 
-/// A path as bindings match it: without query, plain characters unescaped. `None` where two servers could read it as two paths: dot
-/// segments, empty segments, backslashes, semicolons, fragments, escaped or full-width forms of these, escapes that are none or no UTF-8.
+/// A path as bindings match it: without query, plain characters unescaped.
+///
+/// `None` where two servers could read it as two paths: it has dot segments, empty segments, backslashes, semicolons or fragments, or
+/// escaped or full-width forms of these, or percent-escapes that are malformed or not UTF-8.
 #[must_use]
 pub fn path(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;

@@ -169,7 +169,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         let now = now.into();
         let mut granted = Granted::default();
         let mut first = 0;
-        // Neighbours under one key are changed in one swap.
+        // Charges that stand beside each other in one shard share one compare-and-swap.
         for group in charges.chunk_by(same_key) {
             let outcome = self.reserve_group(group, first, now);
             match outcome {

@@ -15,7 +15,7 @@ use crate::reply::list_unreadable_object;
 /// How texts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// The body is the answer to a request for a list: what is no JSON is withheld.
+    /// The body is the answer to a request for a list: what is not JSON is withheld.
     List,
     /// The body says that it is JSON.
     Json,

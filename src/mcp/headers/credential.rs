@@ -1,7 +1,7 @@
 //! Credentials: one caller, however his credential is spelled.
 //!
 //! Servers read credentials leniently: they take the second word whatever the first one is, split at spaces and drop the rest, and decode
-//! base64 without looking at padding, at bits that mean nothing, or at what is no letter of it. Each such freedom would be a new caller,
+//! base64 without looking at padding, at bits that mean nothing, or at what is not a letter of it. Each such freedom would be a new caller,
 //! with limits of his own, as often as he likes. So what tells callers apart is the canonical spelling; a credential that has none tells
 //! nobody apart.
 //!

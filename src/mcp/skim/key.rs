@@ -97,7 +97,7 @@ impl KeyReader {
                 character.into_iter().for_each(|character| self.see(character));
                 true
             }
-            // Lenient readers drop what is no character, or put another in its place.
+            // Lenient readers drop what is not a character, or put another in its place.
             Err(error) => error.error_len().is_none(),
         }
     }
