@@ -29,6 +29,17 @@ impl Config {
     ///
     /// # Errors
     /// All problems of the document, warnings included.
+    ///
+    /// ```
+    /// use mcp_policy::policy::compiled::Config;
+    ///
+    /// let policy = br#"{"version": "1", "default": "deny", "tools": {"search": {}}}"#;
+    /// assert!(Config::load(policy, "plugin").is_ok());
+    ///
+    /// let misspelled = br#"{"version": "1", "default": "deny", "tools": {"search": {"akshun": "deny"}}}"#;
+    /// let problems = Config::load(misspelled, "plugin").unwrap_err();
+    /// assert_eq!(problems[0].place, "tools.search.akshun");
+    /// ```
     pub fn load(bytes: &[u8], namespace: &str) -> Result<Loaded, Vec<Diagnostic>> {
         let alone = |code, message: &str, help: &str| {
             vec![

@@ -62,7 +62,14 @@ fn is_alike(text: &str, name: &str) -> bool {
     beginning(text, most).eq(folded(name))
 }
 
-/// The text as a lenient reader sees it.
+/// The text as a lenient reader sees it: two texts that fold to one could be taken for each other.
+///
+/// ```
+/// use mcp_policy::matcher::fold::folded;
+///
+/// assert!(folded("Delete_Table").eq(folded("delete_table")));
+/// assert!(folded("delete\u{200b}").eq(folded("delete")));
+/// ```
 pub fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
     beginning(shown(text), usize::MAX)
 }

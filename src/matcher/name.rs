@@ -42,6 +42,13 @@ enum Piece {
 
 impl Pattern {
     /// Compiles a pattern. Every text is a pattern.
+    ///
+    /// ```
+    /// use mcp_policy::matcher::name::Pattern;
+    ///
+    /// assert!(Pattern::new("delete_*").matches("delete_table"));
+    /// assert!(!Pattern::new("delete_*").matches("undelete_table"));
+    /// ```
     #[must_use]
     pub fn new(text: &str) -> Pattern {
         let text = &*nfc(text);

@@ -20,6 +20,13 @@ use crate::matcher::normal::nfc;
 /// empty segments, an escaped slash, backslash, percent sign or control character, escapes that are not two digits or not UTF-8, an
 /// escape of ASCII in a host; a user name where the scheme names a host, a password anywhere; a host or port that has several
 /// spellings; a file on another host, without a path, with a query, with a slash at its end or with `|` behind the letter of a drive.
+///
+/// ```
+/// use mcp_policy::mcp::uri::canonical;
+///
+/// assert_eq!(canonical("HTTPS://Example.com:443/a%62c").as_deref(), Some("https://example.com/abc"));
+/// assert_eq!(canonical("file:///data/../etc/passwd"), None);
+/// ```
 #[must_use]
 pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
     let (scheme, rest) = uri.split_once(':')?;

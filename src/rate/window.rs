@@ -63,6 +63,13 @@ pub fn words() -> impl Iterator<Item = &'static str> {
 }
 
 /// The window of this name.
+///
+/// ```
+/// use mcp_policy::rate::window::{Window, name, named};
+///
+/// assert_eq!(named("week"), Some(Window::Week));
+/// assert_eq!(name(60), Some("minute"));
+/// ```
 #[must_use]
 pub fn named(word: &str) -> Option<Window> {
     NAMED.iter().find(|named| named.word == word).map(|named| named.window)
