@@ -218,6 +218,14 @@ def pretty(value: Any, indent: str = "") -> str:
 
 
 KINDS = {"tool": "Tool", "prompt": "Prompt", "resource": "Resource"}
+ROWS = (
+    ("Server", "resource", "server"),
+    ("Policy", "context", "policy"),
+    ("Policy digest", "context", "policy_digest"),
+    ("Rule", "context", "rule"),
+    ("Reason", "context", "reason"),
+    ("Digest", "context", "arguments_digest"),
+)
 VERIFIED = {
     True: "yes",
     False: "no: nothing has verified this name",
@@ -226,30 +234,36 @@ VERIFIED = {
 
 
 def view(call: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a call, as the page shows it: what has no row of its own stands under `more`."""
+    """All of a call, as the page shows it: what has no row of its own stands under `also`."""
     subject, action, resource, context = (dict(call[part]) for part in ("subject", "action", "resource", "context"))
-    properties = dict(subject.pop("properties", {}))
-    verified = properties.pop("verified") if isinstance(properties.get("verified"), bool) else None
-    if properties:
-        subject["properties"] = properties
+    about_caller, about_resource = (dict(part.pop("properties", {})) for part in (subject, resource))
+    verified = about_caller.pop("verified") if isinstance(about_caller.get("verified"), bool) else None
+    title = plain(resource.pop("id"))
     rows = [
         ["Caller", plain(subject.pop("id"))],
         ["Verified", VERIFIED[verified]],
         ["Method", plain(action.pop("name"))],
-        [KINDS.get(resource["type"], "Resource"), plain(resource.pop("id"))],
+        [KINDS.get(resource["type"], "Resource"), title],
     ]
-    for label, name in (("Policy", "policy"), ("Rule", "rule"), ("Reason", "reason"), ("Digest", "arguments_digest")):
-        if isinstance(context.get(name), str):
-            rows.append([label, plain(context.pop(name))])
+    for label, part, name in ROWS:
+        members = about_resource if part == "resource" else context
+        if isinstance(members.get(name), str):
+            rows.append([label, plain(members.pop(name))])
     arguments = pretty(context.pop("arguments")) if "arguments" in context else None
+    if about_caller:
+        subject["properties"] = about_caller
+    if about_resource:
+        resource["properties"] = about_resource
     if subject["type"] == "identity":
         del subject["type"]
     if resource["type"] in KINDS:
         del resource["type"]
     parts = {"subject": subject, "action": action, "resource": resource, "context": context}
     more = {name: members for name, members in parts.items() if members}
-    texts = [text for row in rows for text in row] + [arguments or "", pretty(more) if more else ""]
-    return {"rows": rows, "arguments": arguments, "more": texts[-1], "foreign": not "".join(texts).isascii()}
+    also = pretty(more) if more else None
+    texts = [text for row in rows for text in row] + [arguments or "", also or ""]
+    foreign = not "".join(texts).isascii()
+    return {"title": title, "rows": rows, "arguments": arguments, "also": also, "foreign": foreign}
 
 
 # --- What is asked ----------------------------------------------------------------------------
@@ -844,7 +858,7 @@ class Approver:
 
 # It makes no HTML of what it is told: texts are set as texts. A call keeps its place on the page when it has ended,
 # and new ones come below, so that no button moves under a hand. Its buttons wake up a moment after they appear.
-PAGE = """<!doctype html>
+PAGE = r"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -860,11 +874,13 @@ PAGE = """<!doctype html>
   header { justify-content: space-between; margin-bottom: 1.5rem; }
   article { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem 1.25rem; margin: 0 0 1.25rem; }
   article.ended { opacity: .6; }
-  dl { display: grid; grid-template-columns: 7rem 1fr; gap: .25rem 1rem; margin: 0 0 1rem; }
+  dl { display: grid; grid-template-columns: 7.5rem 1fr; gap: .25rem 1rem; margin: 0 0 1rem; }
   dt { color: var(--dim); }
   dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
   pre { font: .9rem/1.5 ui-monospace, monospace; background: var(--soft); border-radius: .375rem; padding: .75rem;
     margin: .25rem 0 1rem; max-height: 24rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
+  pre span { display: block; padding-left: 2.5rem; text-indent: -2.5rem; }
+  .bar { min-height: 2.75rem; align-items: center; }
   button { font: inherit; font-weight: 600; padding: .4rem 1.1rem; background: transparent; cursor: pointer;
     border: 1px solid var(--line); border-radius: .375rem; }
   button.approve { background: var(--yes); border-color: var(--yes); color: #fff; }
@@ -909,12 +925,16 @@ function say(text) {
 
 function block(card, label, text) {
   add(card, "div", label, { class: "dim" });
-  add(card, "pre", text, { tabindex: "0", role: "region", "aria-label": label, dir: "ltr" });
+  const shown = add(card, "pre", undefined, { tabindex: "0", role: "region", "aria-label": label, dir: "ltr" });
+  // A line that is too long goes on further in, so that it can not pass for several.
+  const lines = text.match(/.+\n?/gu);
+  if (lines.length <= 5000) for (const line of lines) add(shown, "span", line);
+  else shown.textContent = text;
 }
 
 function show(call) {
   const card = add(main, "article", undefined, { "aria-labelledby": "name-" + call.id, id: call.id });
-  add(card, "h2", call.rows[3][1], { id: "name-" + call.id, tabindex: "-1", dir: "ltr" });
+  add(card, "h2", call.title, { id: "name-" + call.id, tabindex: "-1", dir: "ltr" });
   const rows = add(card, "dl");
   for (const [label, text] of call.rows) {
     add(rows, "dt", label);
@@ -922,7 +942,7 @@ function show(call) {
   }
   if (call.arguments === null) add(card, "p", "The arguments were not sent to this approver.", { class: "warn" });
   else block(card, "Arguments", call.arguments);
-  if (call.more) block(card, "Also sent", call.more);
+  if (call.also) block(card, "Also sent", call.also);
   if (call.foreign) add(card, "p", "Some characters are not ASCII. They can look like others.", { class: "warn" });
   const bar = add(card, "div", undefined, { class: "bar" }), buttons = [];
   for (const [label, decision] of [["Approve", "approve"], ["Decline", "decline"]]) {
