@@ -94,6 +94,8 @@ class Number:
 
     def canonical(self) -> str:
         """The same text for all spellings of one value, and for no other value."""
+        if self.text.isdigit() and self.text[0] != "0" != self.text[-1]:
+            return f"{self.text}e0"
         match = re.fullmatch(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,9}))?", self.text)
         if match is None:
             raise Problem(400, "The body has a number that is too large.")
@@ -117,15 +119,13 @@ def read_json(body: bytes) -> Any:
         raise Problem(400, "The body is not JSON.")
 
     try:
-        value = json.loads(
+        return json.loads(
             body.decode(), object_pairs_hook=members, parse_int=Number, parse_float=Number, parse_constant=constant
         )
     except RecursionError:
         raise Problem(400, "The body is nested too deeply.") from None
     except ValueError:
         raise Problem(400, "The body is not JSON.") from None
-    canonical(value)
-    return value
 
 
 def canonical(value: Any, depth: int = 0) -> str:
@@ -135,17 +135,22 @@ def canonical(value: Any, depth: int = 0) -> str:
     if isinstance(value, Number):
         return value.canonical()
     if isinstance(value, dict):
-        members = (f"{canonical(name)}:{canonical(value[name], depth + 1)}" for name in sorted(value))
+        members = [f"{canonical(name)}:{canonical(value[name], depth + 1)}" for name in sorted(value)]
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(canonical(item, depth + 1) for item in value) + "]"
-    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        raise Problem(400, "The body has a text that is not Unicode.")
+        return "[" + ",".join([canonical(item, depth + 1) for item in value]) + "]"
+    if isinstance(value, str):
+        if HALVES.search(value):
+            raise Problem(400, "The body has a text that is not Unicode.")
+        return json.encoder.encode_basestring_ascii(value)
     return json.dumps(value)
 
 
+HALVES = re.compile("[\ud800-\udfff]")
+
+
 def digest(value: Any) -> str:
-    """The SHA-256 of a value's canonical text."""
+    """The SHA-256 of a value's canonical text. A value that has one can be kept and shown."""
     return base64url(hashlib.sha256(canonical(value).encode()).digest())
 
 
@@ -310,6 +315,9 @@ def timestamp(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+MISSING = object()
+
+
 # --- The calls that wait ----------------------------------------------------------------------
 
 
@@ -364,10 +372,11 @@ class Approvals:
     def evaluate(self, body: Any) -> dict[str, Any]:
         """A decision of AuthZEN: denied, but for the one use of an approval."""
         call = call_of(body)
-        if "approval" not in call["context"]:
-            return self._denied(call, "approval_required", again="")
-        approval = call["context"].pop("approval")
-        presented, wanted = canonical(approval), digest(call)
+        approval = call["context"].pop("approval", MISSING)
+        wanted = digest(call)
+        if approval is MISSING:
+            return self._denied(wanted, "approval_required", again="")
+        presented = canonical(approval)
         with self._locked() as now:
             task = self._approved.get(approval["id"]) if has_text(approval, "id") else None
             if task is None or presented != canonical(task.approval):
@@ -385,14 +394,15 @@ class Approvals:
                 self._note("used", task, now)
                 granted = {name: approval[name] for name in ("id", "approved_until")}
                 return {"decision": True, "context": {"evaluation_id": identifier("eval"), "approval": granted}}
-        return self._denied(call, refused[0], again=refused[1])
+        return self._denied(wanted, refused[0], again=refused[1])
 
     def submit(self, body: Any, key: str | None) -> dict[str, Any]:
         """A task for a call that was denied; the one that is there already, if there is one."""
         call = call_of(body)
         if "items" in body:
             raise Problem(400, "This approver takes one call at a time, without `items`.")
-        wanted, submission = digest(call), digest(body)
+        wanted = digest(call)
+        submission = digest({**body, **dict.fromkeys(call, wanted)})
         self._check_denial(body.get("denial"), wanted)
         with self._locked() as now:
             if key in self._keys:
@@ -444,14 +454,14 @@ class Approvals:
 
     # What these are made of. `_denied` and `_check_denial` need no lock: they keep nothing.
 
-    def _denied(self, call: Mapping[str, Any], reason: str, *, again: str) -> dict[str, Any]:
+    def _denied(self, wanted: str, reason: str, *, again: str) -> dict[str, Any]:
         evaluation = identifier("eval")
         context: dict[str, Any] = {"evaluation_id": evaluation, "reason": reason}
         if again:
             context["next_action"] = again
         if again != "none":
             expires = timestamp(int(self._clock()) + self._expires)
-            bound = base64url(json.dumps([evaluation, expires, digest(call)]).encode())
+            bound = base64url(json.dumps([evaluation, expires, wanted]).encode())
             context["access_request"] = {"expires_at": expires, "binding_token": f"{bound}.{self._seal(bound)}"}
         return {"decision": False, "context": context}
 
