@@ -524,6 +524,25 @@ def test_only_the_page_itself_decides(desk: Rig) -> None:
     assert desk.status(task)[1]["task"]["status"] == "pending"
 
 
+def test_the_page_allows_its_own_script_and_nothing_else(desk: Rig) -> None:
+    seen = []
+    for _ in range(2):
+        connection = http.client.HTTPConnection(desk.page, timeout=20)
+        connection.request("GET", "/")
+        reply = connection.getresponse()
+        text = reply.read().decode()
+        nonce = re.search(r'<script nonce="([\w-]{20,})">', text)
+        assert nonce and "NONCE" not in text and KEY not in text
+        assert reply.headers["content-security-policy"] == (
+            f"default-src 'none'; script-src 'nonce-{nonce[1]}'; style-src 'nonce-{nonce[1]}'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        )
+        for name, value in (("x-frame-options", "DENY"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")):
+            assert reply.headers[name] == value
+        seen.append(nonce[1])
+    assert seen[0] != seen[1]
+
+
 def test_a_ticket_is_linked_only_where_it_can_be_reached(desk: Rig) -> None:
     assert "links" not in desk.submit(CALL)[1]["task"]
     with serving(public_url="https://approvals.example.com/a") as public:
