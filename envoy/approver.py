@@ -725,7 +725,8 @@ def api(approvals: Approvals, settings: Settings) -> type[Handler]:
                 return Reply.json(told, status, location=told["task"]["status_endpoint"])
             if self.command == "GET" and self.path.startswith(f"{REQUESTS}/"):
                 told = self._with_addresses(approvals.status(self.path.removeprefix(f"{REQUESTS}/")))
-                return Reply.json(told, **({"retry_after": "2"} if told["task"]["status"] == "pending" else {}))
+                pending = told["task"]["status"] == "pending"
+                return Reply.json(told, retry_after="2") if pending else Reply.json(told)
             raise Problem(404, "There is nothing here.")
 
         def _with_addresses(self, told: dict[str, Any]) -> dict[str, Any]:
@@ -747,6 +748,8 @@ def page(approvals: Approvals, settings: Settings) -> type[Handler]:
     public_host = re.sub(r"^https://|/.*$", "", settings.public_url) if settings.public_url is not None else None
 
     class Page(Handler):
+        server: Server
+
         def answer(self, body: bytes) -> Reply:
             host = self.one("host") or ""
             if (host == public_host or self._is_own(host)) and self.command == "GET" and self.path.startswith("/t/"):
@@ -758,7 +761,7 @@ def page(approvals: Approvals, settings: Settings) -> type[Handler]:
                 return shell(PAGE)
             given = (self.one("x-approver-key") or "").encode("latin-1", "replace")
             if not hmac.compare_digest(given, settings.page_key.encode()):
-                raise Problem(403, "The key is missing or wrong. Open the address that the approver printed as it began.")
+                raise Problem(403, "The key is missing or wrong. Open the address that the approver printed.")
             return self._answer(body)
 
         def _is_own(self, host: str) -> bool:

@@ -27,7 +27,9 @@ def find(name: str) -> str:
 
 def has_sandbox() -> bool:
     """Chromium's sandbox needs user namespaces, which some containers do not have, and refuses to work for root."""
-    return os.geteuid() != 0 and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode == 0
+    if os.geteuid() == 0 or not shutil.which("unshare"):
+        return False
+    return subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False, capture_output=True).returncode == 0
 
 
 @contextmanager

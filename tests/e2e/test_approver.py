@@ -656,6 +656,21 @@ HARD_TEXTS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cafe\u0301", "cafe\u0301"),
+        ("e\u0302\u0323", "e\u0302\u0323"),
+        ("e" + "\u0302" * 5, "e\u0302\u0302" + "\\u0302" * 3),
+        ("\u0335", "\\u0335"),
+        ("\u200b\u0335", "\\u200b\\u0335"),
+        ("caf\u00e9 \u4e2d\u6587 \U0001f600", "caf\u00e9 \u4e2d\u6587 \U0001f600"),
+    ],
+)
+def test_accents_stand_on_letters(text: str, shown: str) -> None:
+    assert approver.visible(text) == shown
+
+
 def test_arguments_are_shown_as_they_are() -> None:
     arguments = {"texts": HARD_TEXTS, **{text: index for index, text in enumerate(HARD_TEXTS.values())}}
     shown = approver.pretty(arguments)
