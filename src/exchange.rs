@@ -49,9 +49,6 @@ use state::{Early, State};
 /// What a response must not be encoded for: events and lists have to be read.
 const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
 
-/// What the operator reads where other bytes of a response were to pass than the host lets pass.
-const UNCHANGED: &str = "mcp_policy: a response could not be changed, and is withheld";
-
 /// The state of one exchange.
 #[derive(Debug)]
 pub struct Exchange {
@@ -296,32 +293,6 @@ impl Exchange {
         }
         self.state = State::Answered;
         Flow::Pause
-    }
-
-    #[inline(never)]
-    fn host_failed<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
-        if self.speaking {
-            // The bytes stay where they are: they were not to pass.
-            step.complain(UNCHANGED);
-            return Flow::Pause;
-        }
-        match &self.state {
-            // A response that has begun cannot be answered instead.
-            State::Passing | State::Responding(_) => Flow::Continue,
-            State::Collecting { early, .. } | State::Waiting { early, .. }
-                if early.state.is_some() =>
-            {
-                Flow::Continue
-            }
-            State::Fresh
-            | State::Collecting { .. }
-            | State::Waiting { .. }
-            | State::Forwarded(_)
-            | State::Answered => {
-                self.stop_waiting(world);
-                self.refuse(Refusal::new(Reason::HostFailure, ""), step)
-            }
-        }
     }
 
     fn judge<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {

@@ -13,7 +13,37 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::world::World;
 
+/// What the operator reads where other bytes of a response were to pass than the host lets pass.
+const UNCHANGED: &str = "mcp_policy: a response could not be changed, and is withheld";
+
 impl Exchange {
+    /// The host did not do what it was asked: the request is refused, unless its answer has begun.
+    #[inline(never)]
+    pub(super) fn host_failed<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
+        if self.speaking {
+            // The bytes stay where they are: they were not to pass.
+            step.complain(UNCHANGED);
+            return Flow::Pause;
+        }
+        match &self.state {
+            // A response that has begun cannot be answered instead.
+            State::Passing | State::Responding(_) => Flow::Continue,
+            State::Collecting { early, .. } | State::Waiting { early, .. }
+                if early.state.is_some() =>
+            {
+                Flow::Continue
+            }
+            State::Fresh
+            | State::Collecting { .. }
+            | State::Waiting { .. }
+            | State::Forwarded(_)
+            | State::Answered => {
+                self.stop_waiting(world);
+                self.refuse(Refusal::new(Reason::HostFailure, ""), step)
+            }
+        }
+    }
+
     /// Whether the body is longer than what is read. What was dropped of it once is never forwarded.
     pub(super) fn is_oversized(&self, buffered: usize) -> bool {
         let State::Collecting { head, sought, .. } = &self.state else { return false };
