@@ -43,6 +43,7 @@ pub mod number;
 
 pub mod matcher;
 pub mod mcp;
+pub mod notes;
 pub mod once;
 pub mod rate;
 pub mod seal;

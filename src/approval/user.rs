@@ -12,6 +12,9 @@ use crate::mcp::message::Request;
 /// The key of our question among those of a result, and of its answer among those of a retry.
 pub const KEY: &str = "mcp-policy/approval";
 
+/// The methods that can be answered with a question.
+pub const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
 /// The member of the answer's content that says yes.
 pub const FIELD: &str = "approve";
 

@@ -26,7 +26,7 @@ pub(super) struct Judgement<'j, W: World> {
     pub(super) config: &'j Config,
     pub(super) policy: Option<&'j Policy>,
     pub(super) head: &'j Head,
-    pub(super) site: &'j Site,
+    pub(super) site: Option<&'j Site>,
     pub(super) caller: Caller,
     pub(super) world: &'j W,
     pub(super) limiter: Limiter<'j, W::Store>,
@@ -40,7 +40,7 @@ impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
         policy: Option<&'j Policy>,
-        (head, site): (&'j Head, &'j Site),
+        (head, site): (&'j Head, Option<&'j Site>),
         caller: Caller,
         world: &'j W,
         now: Moment,

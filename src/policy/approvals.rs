@@ -1,5 +1,7 @@
 //! Who can approve a call that needs it, and what that takes.
 
+use crate::number::Micros;
+use crate::rate::limiter::Counter;
 use crate::seal::Keys;
 use crate::session::LEAST_SECRET_BYTES;
 
@@ -97,6 +99,19 @@ pub struct Approvals {
     pub token: TokenSource,
     /// The service that asks somebody, where there is one.
     pub approver: Option<Approver>,
+    /// How often one caller may make somebody look.
+    pub asks: Option<AskLimit>,
+    /// For how long a call that was declined is refused without asking, in seconds.
+    pub cooldown: u32,
+}
+
+/// How often one caller may make somebody look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskLimit {
+    /// Where that is counted.
+    pub counter: Counter,
+    /// The most.
+    pub max: Micros,
 }
 
 /// Where approvals stand that were given beforehand.

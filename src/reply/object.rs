@@ -261,7 +261,7 @@ fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -
     data.rule = policy.map(|policy| denial.pointer(policy)).filter(|rule| !rule.is_empty());
     data.request_id = to.request_id.as_deref();
     if let Detail::Limit { counter, max, remaining, window_seconds, retry_after } = denial.detail {
-        data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter)?.name));
+        data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter?)?.name));
         data.limit = exact(max);
         data.remaining = exact(remaining);
         data.window_seconds = Some(window_seconds);

@@ -46,6 +46,8 @@ ASKED: Policy = {
         "nobody": {"action": "require_approval"},
         "free": {},
     },
+    # The tests ask about one call many times.
+    "approvals": {"cooldown": 0},
 }
 
 
@@ -63,6 +65,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         "rotated": listener(values=(OLD, SECRET)),
         "shadow": listener(shadow),
         "reworded": listener(reworded),
+        "patient": listener({**ASKED, "approvals": {"asks": "3/hour", "cooldown": "1h"}}),
         "tool result": listener({**ASKED, "denials": {"as": "tool_result"}}),
     }
     with serving(upstream, listeners, concurrency=1) as gateway:
@@ -268,6 +271,25 @@ def test_nobody_is_asked_for_what_a_limit_refuses(gateway: Gateway) -> None:
     assert outcome(gateway, "asked", retry("few", first))[0] == "ran"
     assert outcome(gateway, "asked", retry("few", second)) == ("limit_reached", [])
     assert outcome(gateway, "asked", body_of("few")) == ("limit_reached", [])
+
+
+def test_what_was_declined_is_not_asked_again_for_a_while(gateway: Gateway) -> None:
+    state = ask(gateway, "patient", arguments='{"id":"declined"}')
+    again = body_of("pay", '{"id":"declined"}')
+    assert outcome(gateway, "patient", retry("pay", state, {"action": "decline"}, arguments='{"id":"declined"}')) == ("approval_declined", [])
+    assert outcome(gateway, "patient", again) == ("approval_declined", [])
+    assert outcome(gateway, "patient", again, agent="bob") == ("asked", []), "others are asked"
+    assert outcome(gateway, "patient", body_of("pay", '{"id":"other"}')) == ("asked", []), "about other calls he is"
+
+
+def test_a_caller_makes_people_look_so_often_and_no_more(gateway: Gateway) -> None:
+    for number in range(3):
+        assert outcome(gateway, "patient", body_of("pay", f'{{"id":{number}}}'), agent="eager")[0] == "asked"
+    response = send(gateway, "patient", body_of("pay", '{"id":3}'), agent="eager")
+    error = error_of(response)
+    assert (error["reason"], error["code"], error["data"]["limit"]) == ("limit_reached", 429, 3)
+    assert error["data"]["retryAfterMs"] > 0 and "counter" not in error["data"]
+    assert outcome(gateway, "patient", body_of("pay", '{"id":3}'), agent="patient")[0] == "asked"
 
 
 def test_shadow_asks_nobody(gateway: Gateway) -> None:

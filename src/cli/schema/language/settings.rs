@@ -210,6 +210,20 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "4096",
             ),
             field(
+                "asks",
+                FieldKind::Either(&[FieldKind::Rate, FieldKind::Object("rate_limit")]),
+                Optional,
+                "How often one caller may make somebody look; what joins a request that somebody is thinking about already counts for nothing.",
+                r#""10/hour""#,
+            ),
+            field(
+                "cooldown",
+                FieldKind::Length(0, 2_592_000),
+                Default("60"),
+                "For how long a call that was declined is refused without asking.",
+                r#""5m""#,
+            ),
+            field(
                 "token",
                 FieldKind::Object("approval_token"),
                 Optional,
