@@ -48,6 +48,20 @@ impl Ticking {
 
     /// Hands a tick on to everybody who wants it, the oldest first.
     fn tick(&self) {
+        self.tell(|stream| stream.tick());
+        if self.0.try_borrow().is_ok_and(|streams| streams.is_empty()) {
+            calls::tick_every(0);
+        }
+    }
+
+    /// Hands an answer on to whoever has asked for it.
+    fn answered(&self, token: u32, size: usize) {
+        self.tell(|stream| {
+            let _ = stream.answered(token, size);
+        });
+    }
+
+    fn tell(&self, what: impl Fn(&mut Stream)) {
         // Copied, because a stream may leave the list while it is told.
         let streams: Vec<(u32, Rc<RefCell<Stream>>)> = match self.0.try_borrow() {
             Ok(streams) => streams.iter().map(|(at, stream)| (*at, stream.clone())).collect(),
@@ -55,12 +69,9 @@ impl Ticking {
         };
         for (context, stream) in streams {
             if let Ok(mut stream) = stream.try_borrow_mut() {
-                stream.tick();
+                what(&mut stream);
             }
             self.note(context, &stream);
-        }
-        if self.0.try_borrow().is_ok_and(|streams| streams.is_empty()) {
-            calls::tick_every(0);
         }
     }
 }
@@ -78,7 +89,19 @@ impl PluginContext {
     }
 }
 
-impl Context for PluginContext {}
+impl Context for PluginContext {
+    /// The SDK hands an answer to whoever was called when the question was asked. After a tick that is the plugin, and who wants the
+    /// answer is a stream that waits for ticks.
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        _headers: usize,
+        size: usize,
+        _trailers: usize,
+    ) {
+        self.ticking.answered(token, size);
+    }
+}
 
 impl RootContext for PluginContext {
     fn on_configure(&mut self, size: usize) -> bool {
