@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import rfc8785
 import rig
+import yaml
 
 from client import Response, post
 from credentials import Issuer, jwt_authn, unsigned
@@ -269,6 +270,40 @@ def test_uses_are_exact_however_many_come_at_once(gateway: Gateway) -> None:
             thread.join()
         assert sum(RAN in each.body for each in said) == 3
         assert sum(b'"approval_used"' in each.body for each in said) == 17
+
+
+# --- The recipe of envoy/README.md --------------------------------------------------------------
+
+
+def block(language: str) -> str:
+    """The code in that section."""
+    text = (rig.ROOT / "envoy" / "README.md").read_text()
+    section = text.split("\n## Approvals given beforehand\n")[1].split("\n## ")[0]
+    return section.split(f"```{language}\n")[1].split("```")[0]
+
+
+def as_documented(config: rig.Config) -> None:
+    """The filter of the recipe, with keys of our own."""
+    [authn, _] = yaml.safe_load(block("yaml"))["http_filters"]
+    providers = authn["typed_config"]["providers"]
+    for name, issuer in (("login", LOGIN), ("approval", APPROVALS)):
+        providers[name].pop("remote_jwks", None)
+        assert providers[name]["issuer"] == issuer.name
+        providers[name]["local_jwks"] = {"inline_string": issuer.jwks}
+    rig.hcm(config)["http_filters"].insert(0, authn)
+
+
+def test_the_recipe_works_as_it_is_written(upstream: Upstream) -> None:
+    said: Claims = {"private_key": APPROVALS.key}
+    exec(block("python").replace('"kid": "approvals"', f'"kid": "{APPROVALS.name}"'), said)
+    with serving(upstream, {"tokens": Listener(POLICY, as_documented)}) as gateway:
+        assert outcome(gateway, said["arguments"]) == "approval_required"
+        assert outcome(gateway, {**said["arguments"], "version": "1.2.4"}, said["token"]) == "approval_invalid arguments"
+        since = upstream.count()
+        assert RAN in send(gateway, said["arguments"], said["token"]).body
+        [arrival] = gateway.arrivals(since)
+        assert arrival.header("x-mcp-approval") == [] and arrival.header("authorization") == []
+        assert outcome(gateway, said["arguments"], said["token"]) == "approval_used"
 
 
 # --- The digest of the arguments ----------------------------------------------------------------
