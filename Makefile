@@ -16,7 +16,7 @@ SIZE_LIMIT := 1430000
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 export MCP_POLICY_WASM_ASKS := $(CURDIR)/$(WASM_ASKS)
 
-.PHONY: help wasm wasm-asks cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
+.PHONY: help wasm wasm-asks cli check test fuzz soak e2e demo bench size bless clean cargo wasm-target venv prometheus clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test: check e2e ## Everything that CI runs
 
 fuzz: cargo ## Fuzz every reader, for SECONDS_EACH (60) each; TARGETS="json uri" chooses some
 	@tests/fuzz/run.sh $(TARGETS)
+
+soak: wasm venv ## Hours of mixed traffic on a real Envoy, with every promise checked: SECONDS (3600), CALLERS made up; PROVE=1 breaks each check
+	$(VENV_PY) tests/soak/soak.py --seconds $(or $(SECONDS),3600) $(if $(CALLERS),--callers $(CALLERS)) $(if $(PROVE),--prove) $(if $(KEEP),--keep)
 
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py
