@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 
-use mcp_policy::json::Value;
+use mcp_policy::json::{Bounds, Value};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, Source};
 
@@ -62,6 +62,12 @@ pub(super) fn source(file: &Path) -> Result<Source, Trouble> {
 /// Reads the text of a document.
 pub(super) fn value(source: &Source) -> Result<Value<'_>, Trouble> {
     source.value().map_err(|problem| Trouble::Document(Box::new(source.clone()), vec![*problem]))
+}
+
+/// Reads the text of a call, which may be as deep and large as any request.
+pub(super) fn call(source: &Source) -> Result<Value<'_>, Trouble> {
+    let read = source.value_within(Bounds::of_any_body());
+    read.map_err(|problem| Trouble::Document(Box::new(source.clone()), vec![*problem]))
 }
 
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
