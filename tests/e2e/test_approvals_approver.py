@@ -259,7 +259,6 @@ def test_an_older_client_is_told_to_call_again_and_joins_what_waits(gateway: Gat
     assert again["reason"] == "approval_pending" and again["data"]["approval"]["id"] == task == desk.next()
     assert arrived(gateway, since) == 0
     desk.decide(task)
-    # The approver answers the submission with a task that is over: 201.
     assert RAN in call(gateway, "short", body, version=None).body
     assert arrived(gateway, since) == 1
     # It is used: the same call once more is another one.
@@ -488,6 +487,45 @@ def test_the_state_of_a_task_is_asked_of_the_approver_whatever_host_it_names(gat
     call(gateway, "odd", body_of("pay", another()))
     [polled] = [each for each in odd.arrivals(since) if each.method == b"GET"]
     assert polled.path == f"{REQUESTS}/t1" and polled.header("host") == [b"odd"]
+
+
+def agreeing(odd: Upstream, submission: Said) -> None:
+    """Permits whatever comes with an approval, however often."""
+    scripted(odd, submission=submission)
+
+    async def evaluate(arrival: Arrival, reply: Reply) -> None:
+        message = arrival.message()
+        assert isinstance(message, dict)
+        await reply.json({"decision": True} if "approval" in message["context"] else DENIED)
+
+    odd.answer(EVALUATION, evaluate)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_a_request_may_be_approved_as_soon_as_it_is_made(gateway: Gateway, odd: Upstream, status: int) -> None:
+    approval = {"id": f"a-{status}", "approved_until": "2030-01-01T00:00:00Z", "state": {"of": ["the", "approver's"], "n": 1.50}}
+    agreeing(odd, said({"task": PENDING["task"] | {"status": "approved"}, "result": {"mode": "reevaluate", "approval": approval}}, status))
+    since, asked_since = gateway.upstream.count(), odd.count()
+    first = another()
+    assert RAN in call(gateway, "odd", body_of("pay", first)).body and arrived(gateway, since) == 1
+    questions = [each.message() for each in odd.arrivals(asked_since)]
+    assert [each.path for each in odd.arrivals(asked_since)] == [EVALUATION, REQUESTS, EVALUATION]
+    assert isinstance(questions[2], dict) and questions[2]["context"]["approval"] == approval, "as it was"
+    until(lambda: any(line["mcp_approval"] == f"approver:a-{status}" for line in gateway.envoy.access_log()), "the record")
+    # This approver takes nothing back, and names the same approval again: then the filter does not.
+    assert reason(call(gateway, "odd", body_of("pay", first))) == "approval_used"
+    assert reason(call(gateway, "odd", body_of("pay", another()))) == "approval_used"
+    assert arrived(gateway, since) == 1
+
+
+def test_an_approver_may_permit_or_deny_without_asking_anybody(gateway: Gateway, odd: Upstream) -> None:
+    scripted(odd, evaluation=said({"decision": True}))
+    assert RAN in call(gateway, "odd", body_of("pay", another())).body
+    since = gateway.upstream.count()
+    for denied in ({"decision": False}, {"decision": False, "context": {"reason": "no"}}):
+        scripted(odd, evaluation=said(denied))
+        assert reason(call(gateway, "odd", body_of("pay", another()))) == "approval_declined"
+    assert arrived(gateway, since) == 0
 
 
 @pytest.mark.parametrize("name", ["down", "unknown"])
