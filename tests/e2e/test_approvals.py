@@ -12,8 +12,9 @@ import rig
 
 from client import H1, Response, post
 from fleet import Fleet, Listener, Policy, without_hold
-from gateway import Gateway, serving
+from gateway import Gateway, serving, until
 from judge import error_of
+from storm import request, storm
 from test_sessions import secrets
 from upstream import RAN, Arrival, Reply, Upstream
 
@@ -386,6 +387,12 @@ def test_who_approved_is_on_record(gateway: Gateway) -> None:
     state = ask(gateway, "asked", arguments='{"id":"record"}')
     assert outcome(gateway, "asked", retry("pay", state, arguments='{"id":"record"}'))[0] == "ran"
 
+    def lines(decision: str) -> list[str]:
+        return [str(line["mcp_approval"]) for line in gateway.envoy.access_log() if line["mcp_decision"] == decision]
+
+    until(lambda: any(who.startswith("user:sha-256:") for who in lines("allow")), "the line of the call that ran")
+    assert lines("ask") and not any(who.startswith("user:") for who in lines("ask"))
+
 
 async def ran(arrival: Arrival, reply: Reply) -> None:
     """What the server does where nothing else is scripted."""
@@ -460,6 +467,29 @@ def test_replays_at_once_run_once(upstream: Upstream) -> None:
             assert sum(RAN in text for text in said) == 1
             assert sum(b"approval_used" in text for text in said) == replays - 1
             assert len([each for each in gateway.arrivals(since) if each.body]) == 1
+
+
+def test_two_hundred_approvals_of_which_each_comes_thirty_times_run_two_hundred_times(upstream: Upstream) -> None:
+    approvals, replays = 200, 30
+    fields = [("x-agent-id", "alice"), ("mcp-protocol-version", VERSION), ("mcp-method", "tools/call"), ("mcp-name", "pay")]
+    octets = [(name.encode(), value.encode()) for name, value in fields]
+    with serving(upstream, {"asked": listener()}, concurrency=4) as gateway:
+        bodies = []
+        for number in range(approvals):
+            arguments = json.dumps({"id": number})
+            # An approval is for a path too, and a storm's is this one.
+            question = asked(post(gateway.port("asked"), body_of("pay", arguments), fields, path="/"))
+            bodies.append(retry("pay", question["requestState"], arguments=arguments))
+        since = upstream.count()
+        # Each connection replays all of them in the same order, so the same ones are under way at once.
+        streams = [iter([request(body.encode(), *octets) for body in bodies]) for _ in range(replays)]
+        assert storm(gateway.port("asked"), streams, [RAN, b'"approval_used"']) == [
+            approvals * replays,
+            approvals,
+            approvals * (replays - 1),
+        ]
+        seen = sorted(json.loads(each.body)["params"]["arguments"]["id"] for each in gateway.arrivals(since) if each.body)
+        assert seen == list(range(approvals))
 
 
 @pytest.mark.parametrize(
