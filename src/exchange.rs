@@ -9,6 +9,7 @@ mod approving;
 mod arrival;
 mod asking;
 mod chain;
+mod elicitation;
 mod expected;
 mod hold;
 mod judged;
@@ -159,6 +160,10 @@ impl Exchange {
             }
             Admission::End => Ok(self.pass(Lists::None, step)),
             Admission::Stream => {
+                if let Some(resumed) = self.resumed(world, headers, &caller, step) {
+                    self.state = State::Answered;
+                    return resumed;
+                }
                 let filters = self.policy().is_none_or(Policy::filters_any);
                 step.edits.extend(filters.then_some(PLAIN));
                 Ok(self.pass(if filters { Lists::Any } else { Lists::None }, step))

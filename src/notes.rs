@@ -1,4 +1,4 @@
-//! Notes in the store that all worker threads share: what is good to know, and no harm to forget.
+//! SharedNotes in the store that all worker threads share: what is good to know, and no harm to forget.
 //!
 //! A note has its time, and makes room for a newer one before that where its shard is full. So nothing may rest on a note but comfort:
 //! whoever finds none does as if there never was one.
@@ -13,7 +13,7 @@ pub struct NoteId(pub [u8; 16]);
 
 /// The notes.
 #[derive(Clone, Copy, Debug)]
-pub struct Notes<'s, S> {
+pub struct SharedNotes<'s, S> {
     store: &'s S,
 }
 
@@ -28,11 +28,11 @@ struct SharedNote {
     text: String,
 }
 
-impl<'s, S: SharedStore> Notes<'s, S> {
+impl<'s, S: SharedStore> SharedNotes<'s, S> {
     /// The notes in a store.
     #[must_use]
-    pub fn new(store: &'s S) -> Notes<'s, S> {
-        Notes { store }
+    pub fn new(store: &'s S) -> SharedNotes<'s, S> {
+        SharedNotes { store }
     }
 
     /// The note about something, if there is one and its time is not over.
@@ -44,7 +44,7 @@ impl<'s, S: SharedStore> Notes<'s, S> {
         note.filter(|note| note.until > now.seconds()).map(|note| note.text)
     }
 
-    /// Notes something; in the place of what was noted of it before. What cannot be noted is not.
+    /// SharedNotes something; in the place of what was noted of it before. What cannot be noted is not.
     pub fn put(&self, id: NoteId, text: &str, until: u64, now: UnixMillis) {
         if text.len() > MAX_NOTE_BYTES {
             return;
@@ -116,7 +116,7 @@ fn first(bytes: &[u8]) -> Option<(SharedNote, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoteId, Notes};
+    use super::{NoteId, SharedNotes};
     use crate::bounds::{MAX_NOTE_BYTES, NOTES_PER_SHARD};
     use crate::rate::memory::MemoryStore;
     use crate::rate::store::SharedStore as _;
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_note_stays_for_its_time_unless_newer_ones_need_its_room() {
         let store = MemoryStore::default();
-        let notes = Notes::new(&store);
+        let notes = SharedNotes::new(&store);
         let (id, now) = (
             |at: u8| NoteId([16, at, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             |at: u64| UnixMillis(at * 1000),

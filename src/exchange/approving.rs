@@ -144,7 +144,9 @@ impl<W: World> Judgement<'_, W> {
                     None => Brought::Nothing,
                 }
             }
-            CarriedStep::Question | CarriedStep::Task(_) => Brought::Nothing,
+            CarriedStep::Question | CarriedStep::Task(_) | CarriedStep::Elicited(_) => {
+                Brought::Nothing
+            }
         }
     }
 
@@ -162,6 +164,16 @@ impl<W: World> Judgement<'_, W> {
             now: self.now.wall,
         };
         Some(held.against(&payload))
+    }
+
+    /// Lets a call run that the user approved a moment ago.
+    pub(super) fn granted(&self, matter: Matter<'_>, call: &BoundCall, used: Use) -> Judged {
+        let (way, id, carries) = (ApprovalWay::User, named_digest(&used.id.0), Carries::Nothing);
+        let approved = Approved { way, id, used: Some(used), carries };
+        match self.claimed(&approved) {
+            Ok(()) => self.forwarded(matter, call, approved),
+            Err(reason) => self.refused(matter, reason, Detail::None),
+        }
     }
 
     /// Uses an approval once more.

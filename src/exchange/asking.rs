@@ -38,7 +38,14 @@ impl<W: World> Judgement<'_, W> {
             let task = task.or_else(|| Some((noted.task(store, now)?, 0)));
             return self.asked_elsewhere(matter, policy, call, task);
         }
-        match self.asked_here(&mut matter, policy, call, need) {
+        let here = match self.config.approvals.legacy && !self.head.is_modern() {
+            false => self.asked_here(&mut matter, policy, call, need),
+            true => match noted.take_grant(store, now) {
+                Some(granted) => return self.granted(matter, call, granted),
+                None => self.elicited(&mut matter, policy, call, need),
+            },
+        };
+        match here {
             Ok(reply) => {
                 let _ = matter.pending.abandon(&self.limiter);
                 Judged::Answer(reply, matter.denied)
@@ -71,14 +78,8 @@ impl<W: World> Judgement<'_, W> {
         if !user::can_ask(matter.request) {
             return Err(missing("elicitation"));
         }
-        let asker = self.asker();
-        if let Some(denial) = asker.and_then(|asker| asker.count(&self.limiter, self.now)) {
-            return Err(NotAsked::TooOften(Box::new(denial)));
-        }
-        let denial = matter.pending.denial();
-        let reason = denial.text(policy);
-        let kind = denial.kind.word();
-        let message = user::message(reason, &policy.name, kind, matter.name(), call);
+        self.may_ask()?;
+        let message = self.question(matter, policy, call);
         let random = self.world.random().ok_or(missing("random"))?;
         let expires = self.now.wall.seconds().saturating_add(need.expires.into());
         let id = drawn(&random);
@@ -88,6 +89,24 @@ impl<W: World> Judgement<'_, W> {
         let to = Addressee::of(matter.request, self.head);
         matter.denied.decision = "ask";
         Ok(Reply::input_required(&to, Some(&message), &sealed))
+    }
+
+    /// Counts one question to the user.
+    pub(super) fn may_ask(&self) -> Result<(), NotAsked> {
+        let denial = self.asker().and_then(|asker| asker.count(&self.limiter, self.now));
+        denial.map_or(Ok(()), |denial| Err(NotAsked::TooOften(Box::new(denial))))
+    }
+
+    /// What the user reads.
+    pub(super) fn question(
+        &self,
+        matter: &Matter<'_>,
+        policy: &Policy,
+        call: &BoundCall,
+    ) -> String {
+        let denial = matter.pending.denial();
+        let (reason, kind) = (denial.text(policy), denial.kind.word());
+        user::message(reason, &policy.name, kind, matter.name(), call)
     }
 
     /// Asks the approver; meanwhile the call is held.
@@ -165,7 +184,7 @@ impl<W: World> Judgement<'_, W> {
 }
 
 /// Why the user is not asked.
-enum NotAsked {
+pub(super) enum NotAsked {
     /// The client lacks this.
     Missing(&'static str),
     /// The caller has asked too often.

@@ -58,7 +58,10 @@ impl<'j, W: World> Judgement<'j, W> {
                 self.head.agrees_with(&message)?;
                 match &message {
                     Message::Request(request) => self.of_request(request, bytes),
-                    Message::Response => Ok(self.of_answers("response")),
+                    Message::Response(answer) => {
+                        let ours = self.of_elicitation(answer);
+                        Ok(ours.unwrap_or_else(|| self.of_answers("response")))
+                    }
                 }
             }
             Body::Batch(messages) => {
@@ -80,7 +83,7 @@ impl<'j, W: World> Judgement<'j, W> {
         })
     }
 
-    fn policy_record(&self, method: &str, decision: &'static str) -> Record {
+    pub(super) fn policy_record(&self, method: &str, decision: &'static str) -> Record {
         let record = Record { decision, ..Record::passed(method, self.policy_name()) };
         record.of(&self.caller, self.config)
     }
@@ -90,7 +93,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     /// Why nothing passes, whatever is asked: no policy governs the place, or the caller has no name where one is required.
-    fn rejected(&self) -> Option<Denial> {
+    pub(super) fn rejected(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
             Some(_) if self.config.callers.required && self.caller.is_anonymous() => {

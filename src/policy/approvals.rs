@@ -93,6 +93,8 @@ pub struct Approvals {
     pub variables: Vec<Box<str>>,
     /// The keys that seal what clients carry for us, once the secrets have been read.
     pub keys: Option<Keys>,
+    /// Whether clients of 2025-06-18 and 2025-11-25 are asked too, on a stream that is closed and resumed.
+    pub legacy: bool,
     /// About how many used approvals are kept.
     pub max_entries: u32,
     /// The name of the verified token's payload in Envoy's metadata, in which approvals given beforehand stand.

@@ -67,6 +67,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         "shadow": listener(shadow),
         "reworded": listener(reworded),
         "patient": listener({**ASKED, "approvals": {"asks": "3/hour", "cooldown": "1h"}}),
+        "legacy": listener({**ASKED, "approvals": {"legacy": True, "cooldown": 0}}),
         "tool result": listener({**ASKED, "denials": {"as": "tool_result"}}),
     }
     with serving(upstream, listeners, concurrency=1) as gateway:
@@ -291,6 +292,75 @@ def test_a_caller_makes_people_look_so_often_and_no_more(gateway: Gateway) -> No
     assert (error["reason"], error["code"], error["data"]["limit"]) == ("limit_reached", 429, 3)
     assert error["data"]["retryAfterMs"] > 0 and "counter" not in error["data"]
     assert outcome(gateway, "patient", body_of("pay", '{"id":3}'), agent="patient")[0] == "asked"
+
+
+def elicited(response: Response) -> tuple[str, dict[str, Any]]:
+    """The id of the question on a stream that ends, and the question."""
+    assert response.status == 200 and response.header("content-type") == "text/event-stream", response
+    lines = response.body.decode().split("\n")
+    assert lines[0].startswith("id: mcp-policy.mp1.") and lines[1] == "retry: 2000" and lines[3:] == ["", ""]
+    question = json.loads(lines[2].removeprefix("data: "))
+    assert question["id"] == lines[0].removeprefix("id: ") and question["method"] == "elicitation/create"
+    return question["id"], question
+
+
+def legacy(gateway: Gateway, arguments: str, agent: str = "alice") -> Response:
+    return send(gateway, "legacy", body_of("pay", arguments, version=None), agent=agent, version=None)
+
+
+def resume(gateway: Gateway, id: str, agent: str = "alice") -> Response:
+    head = f"GET /mcp HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\nx-agent-id: {agent}\r\nlast-event-id: {id}\r\n\r\n"
+    with H1(gateway.port("legacy")) as connection:
+        connection.send(head.encode())
+        return connection.receive("GET")
+
+
+def says(gateway: Gateway, id: str, result: Any, agent: str = "alice") -> None:
+    """The client answers the question; that reaches no server."""
+    since = gateway.upstream.count()
+    body = json.dumps({"result": result, "jsonrpc": "2.0", "id": id})
+    assert post(gateway.port("legacy"), body, [("x-agent-id", agent)]).status == 202
+    assert gateway.arrivals(since) == []
+
+
+def test_older_clients_are_asked_on_a_stream_that_they_resume(gateway: Gateway) -> None:
+    arguments = '{"id":"legacy"}'
+    id, question = elicited(legacy(gateway, arguments))
+    assert "Tool: pay" in question["params"]["message"]
+    since = gateway.upstream.count()
+    waiting = resume(gateway, id)
+    assert waiting.body.decode() == f"id: {id}\nretry: 2000\ndata:\n\n"
+    assert error_of(resume(gateway, id, "mallory"))["reason"] == "not_mcp"
+    says(gateway, id, ACCEPT, agent="mallory")
+    says(gateway, id[:-2] + "AA", ACCEPT)
+    assert resume(gateway, id).body == waiting.body, "nobody else answers"
+    says(gateway, id, ACCEPT)
+    says(gateway, id, {"action": "decline"})
+    error = error_of(resume(gateway, id))
+    assert (error["id"], error["code"], error["reason"]) == ("7", 428, "approval_given"), "the first answer stands"
+    assert gateway.arrivals(since) == []
+    elicited(legacy(gateway, '{"id":"other"}'))
+    elicited(legacy(gateway, arguments, agent="mallory"))
+    assert RAN in legacy(gateway, arguments).body
+    elicited(legacy(gateway, arguments))
+    says(gateway, id, ACCEPT)
+    elicited(legacy(gateway, arguments))
+
+
+@pytest.mark.parametrize("answer", [{"action": "decline"}, {"action": "accept"}, None, "yes"], ids=json.dumps)
+def test_older_clients_say_no_too(gateway: Gateway, answer: Any) -> None:
+    arguments = json.dumps({"no": json.dumps(answer)})
+    id, _ = elicited(legacy(gateway, arguments))
+    says(gateway, id, answer)
+    assert error_of(resume(gateway, id))["reason"] == "approval_declined"
+    elicited(legacy(gateway, arguments))
+
+
+def test_the_servers_own_streams_and_questions_stay_its_own(gateway: Gateway) -> None:
+    since = gateway.upstream.count()
+    post(gateway.port("legacy"), '{"jsonrpc":"2.0","id":"servers","result":{"action":"accept"}}', [("x-agent-id", "alice")])
+    resume(gateway, "servers-own")
+    assert [each.method for each in gateway.arrivals(since)] == [b"POST", b"GET"]
 
 
 def test_shadow_asks_nobody(gateway: Gateway) -> None:

@@ -97,6 +97,7 @@ pub(super) fn read(
         },
         approver: None,
         asks: None,
+        legacy: false,
         cooldown: DEFAULT_COOLDOWN_SECONDS,
     };
     let read = match fields.take("approvals") {
@@ -132,6 +133,7 @@ fn block(
         Some(field) => token(&field, defaults.token, reader),
     };
     let asks = fields.take("asks").map(|field| asks(&field, reader, namespace));
+    let legacy = fields.take("legacy").map_or(Some(false), |field| reader.flag(&field));
     let cooldown = match fields.take("cooldown") {
         None => Some(defaults.cooldown),
         Some(field) => seconds(&field, 0, MAX_APPROVAL_SECONDS, reader),
@@ -146,6 +148,7 @@ fn block(
         approver: given(approver)?,
         asks: given(asks)?,
         cooldown: cooldown?,
+        legacy: legacy?,
     })
 }
 

@@ -224,6 +224,13 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#""5m""#,
             ),
             field(
+                "legacy",
+                FieldKind::Flag,
+                Default("false"),
+                "`true`: users at clients of 2025-06-18 and 2025-11-25 are asked too, by an elicitation on a stream that is closed and resumed. Whether such a client can ask is not known beforehand.",
+                "true",
+            ),
+            field(
                 "token",
                 FieldKind::Object("approval_token"),
                 Optional,
