@@ -154,7 +154,7 @@ impl Engine {
 }
 
 /// Explains a request and sends it. What is wrong if the explanation does not say what is decided: the rule that decides must be
-/// one of those that deny in it, with the same reason; and where none decides, none may deny.
+/// one of those that deny or ask in it, with the same reason; and where none decides, none may deny.
 pub(crate) fn explained(
     simulator: &Simulator,
     request: &SimulatedRequest,
@@ -167,7 +167,7 @@ pub(crate) fn explained(
     });
     let right = match &*verdict.decision {
         "deny" => verdict.rule.is_empty() || decided,
-        "would_deny" => decided,
+        "would_deny" | "would_ask" | "ask" => decided,
         _ => trace.rules.iter().find(denies).is_none(),
     };
     match right && verdict == expected {
