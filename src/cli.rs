@@ -2,6 +2,7 @@
 
 mod completions;
 mod convert;
+mod digest;
 mod explain;
 mod input;
 mod out;
@@ -60,6 +61,7 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
+    Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
     Schema(schema::Arguments),
@@ -76,6 +78,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -130,7 +130,10 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         let denial = match &outcome {
             Outcome::Permitted(_, denial) => denial.as_ref(),
             Outcome::Denied(denial) => Some(denial),
-            Outcome::Pending(pending) => Some(pending.denial()),
+            Outcome::Pending(pending) => {
+                self.witness.hear(&Told::Owed(pending.need()));
+                Some(pending.denial())
+            }
         };
         self.witness.hear(&Told::Ended(denial));
         outcome

@@ -2,6 +2,7 @@
 //!
 //! Not here: what the compiler warns of itself, and what needs the server's tools (see [`fit`]).
 
+mod approvals;
 mod callers;
 pub mod fit;
 pub mod renewal;
@@ -35,7 +36,7 @@ const MOST_COMPARED: usize = 256;
 #[must_use]
 pub fn lint(config: &Config, document: &Value<'_>) -> Vec<Diagnostic> {
     let of_policies = config.policies().flat_map(|policy| of_policy(config, policy, document));
-    of_policies.chain(unplaced(config)).collect()
+    of_policies.chain(unplaced(config)).chain(approvals::of_settings(config, document)).collect()
 }
 
 /// A server that has paths of another kind, where every path counts as one that speaks MCP.
@@ -67,6 +68,7 @@ fn of_policy(config: &Config, policy: &Policy, document: &Value<'_>) -> Vec<Diag
     }
     lint.idle_counters();
     callers::lint(config, &mut lint);
+    approvals::lint(config, &mut lint);
     lint.found
 }
 

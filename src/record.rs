@@ -16,7 +16,7 @@ use crate::reply::echoed;
 /// The record of one request. Every field is a value of its own in the filter state, under `wasm.mcp_<field>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// `allow`, `deny`, `would_deny`, `refuse`, `pass` where no policy governs the message, or `withheld` for what the server said.
+    /// `allow`, `deny`, `ask` where the answer is a question, `would_deny` and `would_ask` in shadow, `refuse`, `pass` where no policy governs the message, or `withheld` for what the server said.
     pub decision: &'static str,
     /// The JSON-RPC method, or `batch`.
     pub method: String,

@@ -2,35 +2,46 @@
 //!
 //! Nothing is decided here: every request goes the way it goes in Envoy, through [`Exchange`].
 
+pub mod approver;
 pub mod body;
+mod client;
 pub mod coverage;
 pub mod names;
+mod overheard;
+mod play;
+mod seen;
 pub mod suite;
+mod verdict;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use serde::Serialize;
-
-use crate::exchange::{Chunk, Event, Exchange, Flow, Holds};
+use crate::ask::Answer;
+use crate::exchange::{Chunk, Event, Exchange, Flow, Holds, Step};
 use crate::identity::Caller;
-use crate::json::{Duplicates, Value, parse};
+use crate::json::Value;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Follows, Header};
-use crate::mcp::outcome::Origin;
 use crate::number::Micros;
-use crate::policy::binding::RouteFact;
-use crate::policy::callers::Peer;
+use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::NamedCounter;
 use crate::policy::sessions::Sessions;
 use crate::policy::settings::HoldHeaders;
 use crate::rate::limiter::{Charge, Limiter, Mode};
 use crate::rate::memory::MemoryStore;
+use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::witness::Witness;
-use crate::world::{Random, World};
+use approver::StagedApprover;
 use names::{CallerName, GRANT};
+use overheard::Overheard;
+use seen::Seen;
+pub use verdict::Verdict;
+
+/// The secret of everything that is sealed on a stage. It seals nothing elsewhere.
+const SECRET: &[u8] = b"a rehearsal has nothing to keep secret";
 
 /// A configuration with its counters.
 #[derive(Clone, Debug)]
@@ -39,6 +50,10 @@ pub struct Simulator {
     pub config: Rc<Config>,
     /// What has been counted.
     pub store: MemoryStore,
+    /// How many draws of what nobody can foresee there have been.
+    draws: Cell<u64>,
+    /// Whether users are asked, so that clients are such as can.
+    asks_users: bool,
 }
 
 /// One request as the filter would see it.
@@ -80,29 +95,14 @@ pub enum SimulatedResponse {
     Error,
 }
 
-/// What becomes of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// `allow`, `deny`, `would_deny` (in shadow), `refuse` (by the strict front door), or `pass` (no call).
-    pub decision: String,
-    /// Why not.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// JSON Pointer to the line of the policy that decided.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub rule: String,
-    /// The policy that governs the request; empty where none does, or the front door refuses it.
-    #[serde(skip)]
-    pub policy: String,
-    /// The HTTP status of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// The JSON-RPC error code of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<i64>,
-    /// The text that the agent reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+/// One request and its answer.
+#[derive(Debug)]
+struct Round {
+    verdict: Verdict,
+    /// Who was asked.
+    asked: Option<ApprovalWay>,
+    /// What the client shall carry back.
+    state: Option<String>,
 }
 
 impl Simulator {
@@ -114,13 +114,21 @@ impl Simulator {
             // A session id here is the one that the seal would hold.
             config.sessions = Sessions::Trusted;
         }
-        Simulator { config: Rc::new(config), store: MemoryStore::default() }
+        // It fails for a secret that is too short, which this one is not, or is no text.
+        let _ = config.approvals.unlock("", true, |_| Some(SECRET.to_vec()));
+        let asks_users = config.policies().any(|policy| policy.names_way(ApprovalWay::User));
+        Simulator {
+            config: Rc::new(config),
+            store: MemoryStore::default(),
+            draws: Cell::new(0),
+            asks_users,
+        }
     }
 
     /// The same stage, with nothing counted.
     #[must_use]
     pub fn afresh(&self) -> Simulator {
-        Simulator { config: Rc::clone(&self.config), store: MemoryStore::default() }
+        Simulator { store: MemoryStore::default(), ..self.clone() }
     }
 
     /// The policy that governs a request; `None` where none does, or the front door refuses it.
@@ -144,7 +152,49 @@ impl Simulator {
     /// The same, while somebody listens.
     #[must_use]
     pub fn send_before<W: Witness>(&self, request: &SimulatedRequest, witness: &W) -> Verdict {
-        let world = Seen { simulator: self, request, witness };
+        self.round(&self.able(request), witness, None).verdict
+    }
+
+    /// The request as a client sends it that can ask its user, where the policies ask users.
+    fn able(&self, request: &SimulatedRequest) -> SimulatedRequest {
+        let able = self.asks_users.then(|| client::able(&request.body, &request.headers));
+        match able.flatten() {
+            Some((body, headers)) => SimulatedRequest { body, headers, ..request.clone() },
+            None => request.clone(),
+        }
+    }
+
+    fn draw(&self) -> u64 {
+        self.draws.set(self.draws.get().wrapping_add(1));
+        self.draws.get()
+    }
+
+    fn world<'w, W>(&'w self, request: &'w SimulatedRequest, witness: &'w W) -> Seen<'w, W> {
+        Seen {
+            callers: &self.config.callers,
+            names: &request.names,
+            route: request.target.route.as_deref(),
+            body: &request.body,
+            status: match request.response {
+                SimulatedResponse::Result => b"200",
+                SimulatedResponse::Error => b"500",
+            },
+            store: &self.store,
+            witness,
+            now: Cell::new(request.at),
+            drawn: self.draw(),
+        }
+    }
+
+    /// Sends a request as it is. Without an approver, a call that waits for one goes on waiting, and is then given up by its client.
+    fn round<W: Witness>(
+        &self,
+        request: &SimulatedRequest,
+        witness: &W,
+        approver: Option<&StagedApprover>,
+    ) -> Round {
+        let heard = Overheard::beside(witness);
+        let world = self.world(request, &heard);
         let holds = Rc::new(Holds::new(HoldHeaders::Always));
         let mut exchange = Exchange::new(Rc::clone(&self.config), holds);
         let place = self.config.doors.example();
@@ -156,21 +206,75 @@ impl Simulator {
             let event = Event::RequestBody { buffered: request.body.len(), chunk: Chunk::Last };
             step = exchange.on(&world, event);
         }
-        let mut verdict = Verdict::default();
-        if let Some(record) = step.record {
-            verdict.decision = record.decision.to_owned();
-            verdict.reason = record.reason.to_owned();
-            verdict.rule = record.rule;
-            verdict.policy = record.policy;
+        let mut round = Round { verdict: Verdict::default(), asked: None, state: None };
+        if !step.asks.is_empty() {
+            round.asked = Some(ApprovalWay::Approver);
+            step = match approver {
+                Some(approver) => self.asked(&mut exchange, &world, step, approver),
+                None => step,
+            };
         }
-        match step.flow {
-            Flow::Reply(reply) => verdict.read_reply(reply.status, &reply.body),
-            Flow::Continue | Flow::Pause => {
-                // What it changes in the response, nobody sees here.
-                let _ = exchange.on(&world, Event::ResponseHead { follows: Follows::Nothing });
-            }
+        round.read(step);
+        self.hear(&mut round, &heard);
+        // What it changes in the response, nobody sees here.
+        if round.verdict.is_forwarded() {
+            let _ = exchange.on(&world, Event::ResponseHead { follows: Follows::Nothing });
         }
-        verdict
+        let _ = exchange.on(&world, Event::Closed);
+        round
+    }
+
+    /// Brings the questions to an approver, and its answers back, until the call waits no longer.
+    fn asked<W: Witness>(
+        &self,
+        exchange: &mut Exchange,
+        world: &Seen<'_, W>,
+        mut step: Step,
+        approver: &StagedApprover,
+    ) -> Step {
+        let Some(service) = &self.config.approvals.approver else { return step };
+        while let Some(ask) = step.asks.pop() {
+            let body = approver.answer(&ask, &service.requests);
+            let answer = Answer::Http { status: 200, body: body.as_bytes() };
+            step = exchange.on(world, Event::Answered { ask: ask.id, answer });
+        }
+        if step.flow == Flow::Pause {
+            let patience = u64::from(service.wait_millis);
+            world.now.set(UnixMillis(world.now.get().0.saturating_add(patience)));
+            step = exchange.on(world, Event::Tick);
+        }
+        step
+    }
+
+    /// Puts down what approval the call needs.
+    fn hear<W>(&self, round: &mut Round, heard: &Overheard<'_, W>) {
+        let verdict = &mut round.verdict;
+        if verdict.decision.is_empty() {
+            // It waits, so nothing is on record.
+            verdict.decision = "ask".to_owned();
+            verdict.reason = Reason::ApprovalRequired.label().to_owned();
+            verdict.policy = heard.policy.borrow().clone();
+            let rules = self.policy_named(&verdict.policy).map(|policy| &policy.rules);
+            let rule = rules.zip(heard.rule.get()).map(|(rules, rule)| rules.pointer(rule));
+            verdict.rule = rule.unwrap_or_default().to_owned();
+        }
+        let need = match &*verdict.decision {
+            "would_ask" => self
+                .policy_named(&verdict.policy)
+                .zip(heard.rule.get())
+                .and_then(|(policy, rule)| policy.need_of(rule)),
+            "ask" | "deny" => heard.need.get(),
+            _ => None,
+        };
+        let Some(need) = need else { return };
+        if verdict.decision != "deny" || verdict.reason == Reason::ApprovalRequired.label() {
+            verdict.approval_by = need.by.iter().map(ApprovalWay::word).collect();
+        }
+        if verdict.decision != "deny" {
+            let asked = round.asked.or_else(|| first_asked(need));
+            verdict.asks = asked.map(ApprovalWay::word);
+            round.asked = asked.filter(|_| verdict.decision == "ask");
+        }
     }
 
     /// Puts a count on a counter, as if it had been made at this time.
@@ -203,7 +307,7 @@ impl Simulator {
         let sent = request.headers(None);
         let headers = borrowed(&sent);
         let facts = Facts::of(&headers, &self.config.headers);
-        let world = Seen { simulator: self, request, witness: &() };
+        let world = self.world(request, &());
         let caller = Caller::read(&self.config, &facts, &world)?;
         let session = facts.session.value("mcp-session-id")?;
         Ok(caller.in_session(&self.config.sessions, session))
@@ -276,100 +380,7 @@ pub fn let_govern(config: &mut Config, name: &str) -> bool {
     true
 }
 
-impl Verdict {
-    /// Whether the call gets to the server.
-    #[must_use]
-    pub fn is_forwarded(&self) -> bool {
-        matches!(&*self.decision, "allow" | "would_deny" | "pass")
-    }
-
-    fn read_reply(&mut self, status: u16, body: &[u8]) {
-        self.status = Some(status);
-        let Some(Ok(reply)) =
-            std::str::from_utf8(body).ok().map(|text| parse(text, Duplicates::Keep))
-        else {
-            return;
-        };
-        let member = |key| reply.as_object().and_then(|reply| reply.get(key)?.as_object());
-        let Some(error) = member("error") else {
-            // `denials.as: tool_result`: one piece of text.
-            if let Some(Value::Array(content)) = member("result").and_then(|it| it.get("content")) {
-                let text = content.first().and_then(Value::as_object);
-                let text = text.and_then(|piece| piece.get("text")?.as_str());
-                self.message = text.map(str::to_owned);
-            }
-            return;
-        };
-        if let Some(Value::Number(code)) = error.get("code") {
-            self.code = code.parse().ok();
-        }
-        self.message = error.get("message").and_then(Value::as_str).map(str::to_owned);
-    }
-}
-
-/// What an exchange sees of the stage.
-struct Seen<'w, W> {
-    simulator: &'w Simulator,
-    request: &'w SimulatedRequest,
-    witness: &'w W,
-}
-
-impl<W: Witness> World for Seen<'_, W> {
-    type Store = MemoryStore;
-    type Witness = W;
-
-    fn witness(&self) -> &W {
-        self.witness
-    }
-
-    fn now(&self) -> Option<UnixMillis> {
-        Some(self.request.at)
-    }
-
-    fn random(&self) -> Option<Random> {
-        Some([7; _])
-    }
-
-    fn store(&self) -> &MemoryStore {
-        &self.simulator.store
-    }
-
-    fn claim(&self, payload: &str, path: &[Box<str>]) -> Option<Value<'static>> {
-        names::claim(&self.simulator.config.callers, &self.request.names, payload, path)
-    }
-
-    fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn address(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn route(&self, fact: RouteFact<'_>) -> Option<Vec<u8>> {
-        match fact {
-            RouteFact::Name => self.request.target.route.clone().map(String::into_bytes),
-            RouteFact::Metadata(..) => None,
-        }
-    }
-
-    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
-        self.request.body.as_bytes().get(..length).map(<[u8]>::to_vec)
-    }
-
-    fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
-        let status: &[u8] = match self.request.response {
-            SimulatedResponse::Result => b"200",
-            SimulatedResponse::Error => b"500",
-        };
-        read(&[(b":status", status)])
-    }
-
-    fn origin(&self) -> Origin {
-        Origin::Server
-    }
-
-    fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
+/// Who is asked first.
+fn first_asked(need: Need) -> Option<ApprovalWay> {
+    need.by.iter().find(|way| *way != ApprovalWay::Token)
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::denial::{Denial, Detail};
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
+use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::{Action, Check, Entry, Limit, Scope, Subject};
 use crate::policy::rules::{RuleId, RuleKind};
@@ -43,13 +44,16 @@ pub struct TracedRule {
     /// The key of its entry; none for rules of the whole policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// `hide`, `default`, `action`, `require`, `deny_if`, `rule`, or `limit`.
+    /// `hide`, `default`, `action`, `require`, `deny_if`, `ask_if`, `rule`, or `limit`.
     pub kind: &'static str,
     /// Whether it denies.
     pub denies: bool,
     /// Whether it is in shadow, so that its denial is only recorded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
+    /// Whether somebody can approve what it denies.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
     /// The reason of its denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -149,7 +153,7 @@ impl Witness for Listener<'_> {
         match told {
             Told::Begun(policy) => heard.begin(self.config, policy),
             Told::Named(denial) => heard.named(denial),
-            Told::Met(_) | Told::Ended(_) => {}
+            Told::Met(_) | Told::Owed(_) | Told::Ended(_) => {}
             Told::Acted(entry, denial) => heard.acted(entry, *denial),
             Told::Compared(compared) => {
                 let compared = heard.compared(self.config, compared);
@@ -179,6 +183,7 @@ impl<'c> Heard<'c> {
             kind,
             denies: false,
             shadow: false,
+            asks: false,
             reason: None,
             conditions: Vec::new(),
             count: None,
@@ -189,7 +194,10 @@ impl<'c> Heard<'c> {
 
     fn of_entry(&self, entry: &Entry, rule: TracedRule) -> TracedRule {
         let key = self.policy.map_or("", |policy| policy.rules.label(entry.rule));
-        TracedRule { entry: Some(key.to_owned()), shadow: entry.mode == Mode::Shadow, ..rule }
+        let asks = rule.reason == Some(Reason::ApprovalRequired.label());
+        let asks = asks && entry.approval.is_some_and(Need::asks);
+        let shadow = entry.mode == Mode::Shadow;
+        TracedRule { entry: Some(key.to_owned()), shadow, asks, ..rule }
     }
 
     fn named(&mut self, denial: &Denial) {

@@ -9,6 +9,7 @@ use crate::matcher::Truth;
 use crate::matcher::terms::Terms;
 use crate::mcp::call::Call;
 use crate::number::Micros;
+use crate::policy::approvals::Need;
 use crate::policy::compiled::Policy;
 use crate::policy::entry::{Check, Condition, Entry, Limit, NamedCounter};
 use crate::rate::limiter::{Charge, Refused, Weighed};
@@ -46,6 +47,8 @@ pub enum Told<'t> {
     /// What a call would count on one counter was weighed: the charge, the limit that answers for it, and what it comes to. Only told to
     /// a witness that hears all.
     Weighed(&'t Charge, &'t Limit, &'t Result<Weighed, Refused>),
+    /// The request needs approval, and nothing else denies it: this is enough.
+    Owed(Need),
     /// What the request comes to: the denial, or in shadow what would have been one.
     Ended(Option<&'t Denial>),
 }

@@ -34,7 +34,9 @@ Examples:
 `call.json` is a JSON-RPC message of any method, or {\"tool\": \"…\", \"arguments\": {…}}. `counters.json` says what has been counted for this
 caller in the current windows, by the counter's name or by the pointer of a limit: {\"refunds\": 4, \"/tools/search/rate_limit\": 10}.
 
-Exit codes: 0 the call is forwarded, 1 it is denied or refused, 2 there is no answer.")]
+A call that says nothing of its client is taken to come from one that can ask its user (MCP 2026-07-28 with elicitation).
+
+Exit codes: 0 the call is forwarded, 1 it is denied, refused or somebody is asked about it, 2 there is no answer.")]
 pub(super) struct Arguments {
     /// A policy or plugin configuration, JSON or YAML.
     policy: PathBuf,

@@ -108,7 +108,7 @@ struct Deployment<'r> {
     /// Where the filter is, as a YAML string.
     wasm: String,
     /// The environment variables that the filter reads.
-    secrets: &'r [Box<str>],
+    secrets: Vec<Box<str>>,
 }
 
 impl Deployment<'_> {

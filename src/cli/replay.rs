@@ -32,7 +32,8 @@ A log has one call a line, in JSON. Fields that are not named here are ignored:
 
 `host`, `path`, `route`, `identity` ({\"team\": \"sre\"}) and `headers` are read too. `time` is RFC 3339, or milliseconds since 1970;
 without it a call happens when the one before it did. `response: error` gives back what `count: successes` counted.
-Each log must be in order of time (a thousand lines may be mixed up); several logs are merged.
+Each log must be in order of time (a thousand lines may be mixed up); several logs are merged. A call that somebody would be asked about
+is `ask`: nobody is asked, and it goes no further.
 
 Examples:
   mcp-policy replay new.json --log audit.jsonl

@@ -314,6 +314,9 @@ fn found(failure: &Failure) -> String {
             text.push_str(&format!(", {name} {value}"));
         }
     }
+    if failure.unasked {
+        text.push_str(", and nobody is asked about this call");
+    }
     if failure.expected.policy.is_some() {
         text.push_str(&format!(", policy {}", found.policy));
     }

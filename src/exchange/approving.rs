@@ -240,7 +240,7 @@ impl<W: World> Judgement<'_, W> {
     pub(super) fn allowed(&self, matter: &Matter<'_>) -> Record {
         match matter.pending.would_deny() {
             None => self.record_of(matter.request, "allow", None),
-            would_deny => self.record_of(matter.request, "would_deny", would_deny),
+            Some(denial) => self.record_of(matter.request, self.in_shadow(denial), Some(denial)),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
+use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::settings::Batch;
 use crate::rate::limiter::Limiter;
@@ -248,11 +249,19 @@ impl<'j, W: World> Judgement<'j, W> {
     fn record(&self, request: &Request<'_>, outcome: &Outcome) -> Record {
         let (decision, denial) = match outcome {
             Outcome::Permitted(_, None) => ("allow", None),
-            Outcome::Permitted(_, Some(denial)) => ("would_deny", Some(denial)),
+            Outcome::Permitted(_, Some(denial)) => (self.in_shadow(denial), Some(denial)),
             Outcome::Denied(denial) => ("deny", Some(denial)),
             Outcome::Pending(pending) => ("deny", Some(pending.denial())),
         };
         self.record_of(request, decision, denial)
+    }
+
+    /// The decision on a call that passes although a rule in shadow denies it, or would have somebody asked.
+    pub(super) fn in_shadow(&self, denial: &Denial) -> &'static str {
+        let asks = denial.reason == Reason::ApprovalRequired;
+        let need = self.policy.zip(denial.rule).filter(|_| asks);
+        let need = need.and_then(|(policy, rule)| policy.need_of(rule));
+        if need.is_some_and(Need::asks) { "would_ask" } else { "would_deny" }
     }
 
     pub(super) fn record_of(

@@ -15,7 +15,7 @@ mod settings;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
-use crate::json::{Value, canonical};
+use crate::json::{Value, canonical_members};
 use crate::mcp::call::Kind;
 use crate::policy::binding::Bindings;
 use crate::policy::callers::AsksAddress;
@@ -169,9 +169,11 @@ fn policy(
     })
 }
 
-/// The digest of a policy: of its canonical text, so that it does not depend on how it is written, as JSON or YAML.
+/// The digest of a policy: of its canonical text, so that it does not depend on how it is written, as JSON or YAML, or whether settings
+/// stand beside it.
 fn digest(fields: &Fields<'_>) -> [u8; 32] {
-    Sha256::digest(canonical(fields.value()).text).into()
+    let own = fields.taken().filter(|member| member.key != "identity");
+    Sha256::digest(canonical_members(own).text).into()
 }
 
 /// `tools_list`.
@@ -235,4 +237,32 @@ fn all_tools(fields: &mut Fields<'_>, reader: &mut Reader, book: &mut Book) -> V
     let owner = Owner { tool: GLOBAL.to_owned(), subject: Kind::Tool, entry: None };
     let limits = limits.iter().enumerate();
     limits.filter_map(|field| limit::native(field, &owner, reader, book)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::compiled::Config;
+
+    #[test]
+    fn a_policy_has_one_digest_wherever_it_stands() {
+        let policy = r#""version":"1","default":"deny","tools":{"a":{"limits":[{"counter":"c","window":"day","max":1}]}}"#;
+        let settings = r#""identity":{"required":true},"requests":{"hold_headers":"always"}"#;
+        let bare = format!("{{{policy}}}");
+        let digest = |text: &str| {
+            let config = Config::load(text.as_bytes(), "").unwrap().config;
+            config.policy.digest
+        };
+        for same in [
+            format!("{{ {policy} }}"),
+            format!("{{{policy},{settings}}}"),
+            format!("{{{settings},{policy}}}"),
+            format!(
+                r#"{{"policies":{{"default":{{{policy}}}}},"bindings":[{{"match":{{}},"policy":"default"}}],{settings}}}"#
+            ),
+        ] {
+            assert_eq!(digest(&same), digest(&bare), "{same}");
+        }
+        assert_ne!(digest(&bare.replace("deny", "allow")), digest(&bare));
+        assert_ne!(digest(&bare.replace("\"max\":1", "\"max\":2")), digest(&bare));
+    }
 }

@@ -112,6 +112,12 @@ codes! {
     InventedCallers = "P113",
     /// Paths pass unread, and no path is said to speak MCP.
     UnplacedMcp = "P115",
+    /// Callers who are asked about and can be anonymous: one could use another's approval.
+    AnonymousApproval = "P116",
+    /// An entry that asks for approval, and nobody can give it.
+    NobodyApproves = "P117",
+    /// A call waits for its approval while the server has its headers.
+    WaitsUnheld = "P118",
     /// The server has no such tool.
     UnknownTool = "P201",
     /// The tool has no such argument.

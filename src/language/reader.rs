@@ -36,7 +36,6 @@ pub(crate) struct Reader {
 /// An object whose fields are asked for one by one.
 pub(crate) struct Fields<'v> {
     place: Place,
-    value: &'v Value<'v>,
     object: &'v Object<'v>,
     asked: Vec<&'static str>,
 }
@@ -102,7 +101,7 @@ impl Reader {
             return self.wrong_type(field, "an object");
         };
         self.report_duplicates(object, &field.place);
-        Some(Fields { place: field.place.clone(), value: field.value, object, asked: Vec::new() })
+        Some(Fields { place: field.place.clone(), object, asked: Vec::new() })
     }
 
     fn report_duplicates(&mut self, object: &Object<'_>, place: &Place) {
@@ -281,9 +280,9 @@ impl<'v> Fields<'v> {
         &self.place
     }
 
-    /// All of the object.
-    pub(super) fn value(&self) -> &'v Value<'v> {
-        self.value
+    /// The members that somebody has asked for until now.
+    pub(super) fn taken(&self) -> impl Iterator<Item = &'v Member<'v>> {
+        self.object.0.iter().filter(|member| self.asked.contains(&&*member.key))
     }
 
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'v>> {

@@ -75,6 +75,12 @@ pub struct Need {
 }
 
 impl Need {
+    /// Whether somebody is asked for it; a token is only shown.
+    #[must_use]
+    pub fn asks(self) -> bool {
+        self.by.have(ApprovalWay::Approver) || self.by.have(ApprovalWay::User)
+    }
+
     /// The need of a call that two entries ask about: what is enough for both.
     #[must_use]
     pub fn and(self, other: Need) -> Need {

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::approvals::{ApprovalWay, Approvals};
+use super::approvals::{ApprovalWay, Approvals, Need};
 use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
 use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
-use super::rules::Rules;
+use super::rules::{RuleId, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
 use super::settings::{Counters, Denials, Requests};
@@ -121,6 +121,13 @@ impl Policy {
     #[must_use]
     pub fn asks(&self) -> bool {
         self.mode == Mode::Enforce && self.entries().any(Entry::asks)
+    }
+
+    /// What approval the entry of a rule asks for, whether it is in force or in shadow.
+    #[must_use]
+    pub fn need_of(&self, rule: RuleId) -> Option<Need> {
+        let entry = self.rules.get(rule)?.entry?;
+        self.entries().find(|known| known.rule == entry)?.approval
     }
 
     /// Whether any rule asks in this way.

@@ -11,8 +11,8 @@ use crate::witness::{Told, Witness};
 
 /// The rules of a configuration, and whether each was covered. It listens while calls are decided.
 ///
-/// An entry is covered when a call met it. A check, a limit, an action or a line of `hide` is covered when it denied a call:
-/// a test that never sees it deny would not notice that it is gone.
+/// An entry is covered when a call met it. A check, a limit, an action or a line of `hide` is covered when it denied a call, or had
+/// somebody asked: a test that never sees that would not notice that it is gone.
 #[derive(Clone, Debug)]
 pub struct Coverage {
     policies: Vec<Covered>,
@@ -88,7 +88,8 @@ impl Witness for Coverage {
             | Told::Compared(_)
             | Told::Checked(..)
             | Told::Due(_)
-            | Told::Weighed(..) => {}
+            | Told::Weighed(..)
+            | Told::Owed(_) => {}
         }
     }
 }

@@ -4,6 +4,7 @@ mod scene;
 
 use std::collections::HashSet;
 
+use super::approver::Consent;
 use super::body::body_of;
 use super::coverage::Coverage;
 use super::{SimulatedRequest, SimulatedResponse, Simulator, Verdict};
@@ -48,6 +49,8 @@ pub struct TestStep {
     pub pointer: String,
     /// The request.
     pub request: SimulatedRequest,
+    /// What somebody says who is asked about it.
+    pub consent: Option<Consent>,
     /// How many times it is sent.
     pub repeat: u32,
     /// What must become of it, each time.
@@ -57,7 +60,7 @@ pub struct TestStep {
 /// What must become of a call. What is not said may be anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expect {
-    /// `allow`, `deny`, `would_deny`, `refuse` or `pass`.
+    /// `allow`, `deny`, `ask`, `would_deny`, `would_ask`, `refuse` or `pass`.
     pub decision: &'static str,
     /// The reason.
     pub reason: Option<String>,
@@ -80,12 +83,16 @@ pub struct Failure {
     pub expected: Expect,
     /// What was found.
     pub found: Verdict,
+    /// Whether the call was forwarded although the step says what somebody says who is asked, and nobody was.
+    pub unasked: bool,
 }
 
-const DECISIONS: [(&str, &str); 5] = [
+const DECISIONS: [(&str, &str); 7] = [
     ("allow", "allow"),
     ("deny", "deny"),
+    ("ask", "ask"),
     ("would_deny", "would_deny"),
+    ("would_ask", "would_ask"),
     ("refuse", "refuse"),
     ("pass", "pass"),
 ];
@@ -124,13 +131,19 @@ impl TestCase {
         let mut failures = Vec::new();
         for step in &self.steps {
             for repetition in 1..=step.repeat {
-                let found = simulator.send_before(&step.request, coverage);
-                if !step.expect.is_met(&found) {
+                let (found, asked) = match step.consent {
+                    None => (simulator.send_before(&step.request, coverage), true),
+                    Some(consent) => simulator.play(&step.request, consent, coverage),
+                };
+                // Else nobody would notice that the rule is gone.
+                let unasked = !asked && found.is_forwarded();
+                if unasked || !step.expect.is_met(&found) {
                     failures.push(Failure {
                         pointer: step.pointer.clone(),
                         repetition: (step.repeat > 1).then_some(repetition),
                         expected: step.expect.clone(),
                         found,
+                        unasked,
                     });
                     break;
                 }
@@ -251,6 +264,10 @@ fn step_of(
             &[("result", SimulatedResponse::Result), ("error", SimulatedResponse::Error)],
         ),
     };
+    let consent = match fields.take("approval") {
+        None => Some(None),
+        Some(field) => reader.word(&field, &Consent::WORDS).map(Some),
+    };
     let call = fields.require("call", reader).and_then(|field| call_of(&field, reader));
     let expect = fields.require("expect", reader).and_then(|field| expect_of(&field, reader));
     let request = SimulatedRequest {
@@ -262,7 +279,7 @@ fn step_of(
         at: *clock,
         response: response?,
     };
-    Some(TestStep { pointer, request, repeat: repeat?, expect: expect? })
+    Some(TestStep { pointer, request, consent: consent?, repeat: repeat?, expect: expect? })
 }
 
 /// A call: `{tool, arguments}`, a JSON-RPC message, or the text of one, byte for byte.

@@ -90,6 +90,10 @@ mod command;
 #[cfg(test)]
 mod convert;
 
+/// Calls that somebody is asked about, as policy tests play them.
+#[cfg(test)]
+mod consents;
+
 /// The JSON Schemas, held to the compiler.
 #[cfg(test)]
 mod schema;

@@ -154,6 +154,8 @@ impl Oracle {
     fn judge(&self, call: &Call<'_>) -> Result<Vec<Charge>, Denial> {
         let mut all = Vec::new();
         let mut called = Value::Null;
+        // What is denied last, if nothing else is: somebody could approve it.
+        let mut owed = None;
         for subject in self.subjects(call) {
             let Some(name) = &subject.name else {
                 return deny("name_unreadable", String::new());
@@ -168,11 +170,13 @@ impl Oracle {
                 continue;
             }
             for entry in enforced() {
-                self.check(entry, call, Phase::Arguments)?;
+                self.check(entry, call, Phase::Arguments, &mut owed)?;
             }
-            let mut asking = enforced().filter(|entry| entry.body["action"] == "require_approval");
-            if let Some(entry) = asking.next() {
-                return deny("approval_required", format!("{}/action", entry.pointer));
+            for entry in enforced() {
+                if entry.body["action"] == "require_approval" {
+                    self.owe(entry, format!("{}/action", entry.pointer), &mut owed)?;
+                }
+                self.questions(entry, call, Phase::Arguments, &mut owed)?;
             }
             if subject.kind == "tool" {
                 called = subject.arguments.clone();
@@ -180,10 +184,51 @@ impl Oracle {
             all.extend(entries);
         }
         for entry in all.iter().filter(|entry| !entry.shadow) {
-            self.check(entry, call, Phase::Counters)?;
+            self.check(entry, call, Phase::Counters, &mut owed)?;
         }
         let for_all = if call.method == "tools/call" { self.all_tools() } else { Vec::new() };
-        self.reserve(&all, for_all, &called, call)
+        let charges = self.reserve(&all, for_all, &called, call)?;
+        // Nobody is here to approve, and nothing is counted for what is not approved.
+        owed.map_or(Ok(charges), Err)
+    }
+
+    /// The page's section "Approval": where an entry lets somebody approve, everything else is decided before.
+    fn owe(
+        &self,
+        entry: &Entry<'_>,
+        rule: String,
+        owed: &mut Option<Denial>,
+    ) -> Result<(), Denial> {
+        let denial = Denial { reason: "approval_required", rule };
+        if entry.body["approval"].is_null() || self.policy["mode"] == "shadow" {
+            return Err(denial);
+        }
+        owed.get_or_insert(denial);
+        Ok(())
+    }
+
+    fn questions(
+        &self,
+        entry: &Entry<'_>,
+        call: &Call<'_>,
+        phase: Phase,
+        owed: &mut Option<Denial>,
+    ) -> Result<(), Denial> {
+        for (i, item) in list(&entry.body["ask_if"]).iter().enumerate() {
+            let conditions = list(&item["conditions"]);
+            let counts = conditions.iter().any(|c| due(c) == Phase::Counters);
+            if counts != (phase == Phase::Counters) {
+                continue;
+            }
+            let rule = format!("{}/ask_if/{i}", entry.pointer);
+            let truth = all(conditions.iter().map(|c| self.truth(c, Site::DenyIf, entry, call)));
+            match truth {
+                Truth::True => self.owe(entry, rule, owed)?,
+                Truth::Undecidable => return deny("value_undecidable", rule),
+                Truth::False => {}
+            }
+        }
+        Ok(())
     }
 
     /// The page's section "Methods, resources and prompts".
@@ -272,7 +317,13 @@ impl Oracle {
         section.is_object().then_some(subject)
     }
 
-    fn check(&self, entry: &Entry<'_>, call: &Call<'_>, phase: Phase) -> Result<(), Denial> {
+    fn check(
+        &self,
+        entry: &Entry<'_>,
+        call: &Call<'_>,
+        phase: Phase,
+        owed: &mut Option<Denial>,
+    ) -> Result<(), Denial> {
         let pointer = &entry.pointer;
         if phase == Phase::Arguments && entry.body["action"] == "deny" {
             return deny(reason(entry.kind, "denied"), format!("{pointer}/action"));
@@ -294,6 +345,9 @@ impl Oracle {
                 let rule = format!("{pointer}/deny_if/{i}");
                 refuse(truth, "denied_by_condition", rule)?;
             }
+        }
+        if phase == Phase::Counters {
+            self.questions(entry, call, phase, owed)?;
         }
         for (i, item) in list(&entry.body["rules"]).iter().enumerate() {
             let rule = format!("{pointer}/rules/{i}");

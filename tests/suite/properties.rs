@@ -98,12 +98,23 @@ fn entry() -> impl Strategy<Value = serde_json::Value> {
             conditions().prop_map(|conditions| json!({"conditions": conditions})),
             0..2,
         ),
+        proptest::collection::vec(
+            conditions().prop_map(|conditions| json!({"conditions": conditions})),
+            0..2,
+        ),
         proptest::collection::vec(limit, 0..2),
         any::<Option<bool>>(),
+        any::<bool>(),
     )
-        .prop_map(|(action, require, deny_if, limits, decode)| {
+        .prop_map(|(action, require, deny_if, ask_if, limits, decode, approved)| {
             let mut entry =
                 json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits});
+            if approved && (action == "require_approval" || !ask_if.is_empty()) {
+                entry["approval"] = "token".into();
+            }
+            if !ask_if.is_empty() {
+                entry["ask_if"] = ask_if.into();
+            }
             if let Some(decode) = decode {
                 entry["decode_json_strings"] = decode.into();
             }

@@ -103,8 +103,8 @@ fn nobody_is_asked_for_what_is_denied_anyway() {
     let batch = format!("[{},{}]", tools_call("2", "free", None), pay);
     for (policy, body, record) in [
         (denied, &pay, "deny"),
-        (&*shadow, &pay, "would_deny"),
-        (&*entry, &pay, "would_deny"),
+        (&*shadow, &pay, "would_ask"),
+        (&*entry, &pay, "would_ask"),
         // The calls of a batch have one answer, so none of them waits.
         (POLICY, &batch, "deny"),
     ] {

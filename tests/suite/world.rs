@@ -118,43 +118,42 @@ impl Engine {
             work: &Work::of(1 << 20),
             witness: &(),
         };
-        match enforcer.enforce(&governed) {
+        let denial = match enforcer.enforce(&governed) {
             Outcome::Permitted(permit, _) => {
                 let counted = permit.forward();
                 if answer == Answer::Error {
                     limiter.give_back(&counted.refundable);
                 }
-                allowed
+                return allowed;
             }
-            Outcome::Pending(_) => panic!("nothing waits"),
-            Outcome::Denied(denial) => {
-                let (policy, form) = (Some(&self.config.policy), self.config.denials);
-                let to = Addressee::of(request, head);
-                let reply = Reply::denial(&to, &denial, &Context { policy, form });
-                // Nobody waits for an answer to a notification.
-                assert_eq!(request.id.is_none(), (reply.status, &*reply.body) == (202, b""));
-                let body = if reply.body.is_empty() { b"null" } else { &*reply.body };
-                let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
-                let result = &answer["result"];
-                let told = answer["error"]["message"].as_str();
-                let modern = result.get("resultType").is_some();
-                let form =
-                    result.get("isError").map(|_| if modern { "modern result" } else { "result" });
-                Decided {
-                    allowed: false,
-                    reason: Some(denial.reason.label()),
-                    rule: Some(denial.pointer(&self.config.policy).to_owned()),
-                    message: told.or(result["content"][0]["text"].as_str()).map(str::to_owned),
-                    code: Some(denial.reason.code()),
-                    form,
-                }
-            }
+            // Nobody is here to approve.
+            Outcome::Pending(pending) => pending.abandon(&limiter),
+            Outcome::Denied(denial) => denial,
+        };
+        let (policy, form) = (Some(&self.config.policy), self.config.denials);
+        let to = Addressee::of(request, head);
+        let reply = Reply::denial(&to, &denial, &Context { policy, form });
+        // Nobody waits for an answer to a notification.
+        assert_eq!(request.id.is_none(), (reply.status, &*reply.body) == (202, b""));
+        let body = if reply.body.is_empty() { b"null" } else { &*reply.body };
+        let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let result = &answer["result"];
+        let told = answer["error"]["message"].as_str();
+        let modern = result.get("resultType").is_some();
+        let form = result.get("isError").map(|_| if modern { "modern result" } else { "result" });
+        Decided {
+            allowed: false,
+            reason: Some(denial.reason.label()),
+            rule: Some(denial.pointer(&self.config.policy).to_owned()),
+            message: told.or(result["content"][0]["text"].as_str()).map(str::to_owned),
+            code: Some(denial.reason.code()),
+            form,
         }
     }
 }
 
 /// Explains a request and sends it. What is wrong if the explanation does not say what is decided: the rule that decides must be
-/// one of those that deny in it, with the same reason; and where none decides, none may deny.
+/// one of those that deny or ask in it, with the same reason; and where none decides, none may deny.
 pub(crate) fn explained(
     simulator: &Simulator,
     request: &SimulatedRequest,
@@ -167,7 +166,7 @@ pub(crate) fn explained(
     });
     let right = match &*verdict.decision {
         "deny" => verdict.rule.is_empty() || decided,
-        "would_deny" => decided,
+        "would_deny" | "would_ask" | "ask" => decided,
         _ => trace.rules.iter().find(denies).is_none(),
     };
     match right && verdict == expected {

@@ -129,6 +129,10 @@ impl ToRules<'_> {
                 Err(why) => obstacles.push((key.to_owned(), why)),
             }
         }
+        // `approval` says nothing without one of these.
+        if entry.get("ask_if").is_some() {
+            obstacles.push(("ask_if".to_owned(), "rules cannot ask for approval"));
+        }
         for key in ["require", "deny_if", "limits"] {
             let values = entry.get(key).into_iter().flat_map(Node::values).filter_map(Node::as_map);
             for (at, value) in values.enumerate() {

@@ -52,7 +52,9 @@ pub(super) fn human(
     let word = match &*verdict.decision {
         "deny" => bad("DENY"),
         "refuse" => bad("REFUSE"),
+        "ask" => doubtful("ASK"),
         "would_deny" => doubtful("ALLOW, in shadow: would deny"),
+        "would_ask" => doubtful("ALLOW, in shadow: would ask"),
         "allow" => good("ALLOW"),
         _ => good("PASS"),
     };
@@ -77,13 +79,20 @@ pub(super) fn human(
     if let Some(policy) = governed_by {
         out!("  policy   {}", policy.escape_debug());
     }
+    print_approval(verdict);
     if let Some(message) = &verdict.message {
         let status = verdict.status.unwrap_or_default();
         let form = match verdict.code {
             Some(code) => format!("(HTTP {status}, code {code})"),
             None => format!("(HTTP {status}, a tool result)"),
         };
-        out!("  reads    \"{message}\"  {}", quiet(&form));
+        match verdict.asks {
+            // What a user is shown has lines of its own.
+            Some(_) => {
+                out!("  shows    {}", message.replace('\n', "\n           "));
+            }
+            None => out!("  reads    \"{message}\"  {}", quiet(&form)),
+        }
     }
     let mut section = None;
     for rule in &trace.rules {
@@ -102,12 +111,26 @@ pub(super) fn human(
     }
 }
 
+/// Who is asked, and whose approval is enough.
+fn print_approval(verdict: &Verdict) {
+    let ways = verdict.approval_by.join(", ");
+    match (verdict.asks, &*verdict.approval_by) {
+        (None, []) => {}
+        (None, _) => out!("  approval by {ways}; nobody is asked for it"),
+        (Some(asks), [_]) => out!("  would ask: {asks}"),
+        (Some(asks), _) => out!("  would ask: {asks}  (one of these is enough: {ways})"),
+    }
+}
+
 fn print_rule(verdict: &Verdict, rule: &TracedRule) {
     let decides = rule.denies && rule.rule == verdict.rule && rule.reason == Some(&*verdict.reason);
+    let asks = rule.asks && verdict.asks.is_some();
     let word = match (rule.denies, rule.shadow, decides) {
         (false, ..) => good("  ok  "),
+        (true, _, true) if asks => doubtful("> ask "),
         (true, _, true) => bad("> deny"),
         (true, true, false) => doubtful(" would"),
+        (true, false, false) if asks => doubtful("  ask "),
         (true, false, false) => doubtful("  deny"),
     };
     let line = rule.line.map(|line| format!("line {line}")).unwrap_or_default();

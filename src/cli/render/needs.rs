@@ -1,5 +1,6 @@
 //! What a policy needs of the deployment around it.
 
+use mcp_policy::policy::approvals::ApprovalWay;
 use mcp_policy::policy::callers::{AsksAddress, Peer, Source};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::sessions::Sessions;
@@ -21,12 +22,15 @@ pub(super) fn meet(
     if let Some(note) = hold(document, target)? {
         notes.add("requests.hold_headers", note);
     }
-    if let Some(first) = secrets(config).first() {
+    if let Sessions::Pinned(pins) = &config.sessions
+        && let Some(first) = pins.variables.first()
+    {
         notes.add(
             "sessions.pin",
             format!("needs a secret in the environment of Envoy, as `{first}`"),
         );
     }
+    approvals(config, &mut notes);
     for (place, source) in sources(config) {
         let need = match source {
             Source::JwtClaim { .. } => "needs Envoy's jwt_authn filter before this one",
@@ -50,12 +54,50 @@ pub(super) fn meet(
     Ok(notes)
 }
 
-/// The environment variables that the filter reads.
-pub(super) fn secrets(config: &Config) -> &[Box<str>] {
-    match &config.sessions {
-        Sessions::Pinned(pins) => &pins.variables,
-        Sessions::Trusted | Sessions::Untrusted => &[],
+/// What approvals need.
+fn approvals(config: &Config, notes: &mut Notes) {
+    let settings = &config.approvals;
+    let names = |way| config.policies().any(|policy| policy.names_way(way));
+    if let Some(first) = settings.variables.first().filter(|_| names(ApprovalWay::User)) {
+        let note = format!("needs a secret in the environment of Envoy, as `{first}`");
+        notes.add("approval: user", note);
     }
+    if let Some(approver) = settings.approver.as_ref().filter(|_| names(ApprovalWay::Approver)) {
+        let (cluster, wait) = (&approver.cluster, approver.wait_millis / 1000);
+        let note = format!(
+            "needs a cluster `{cluster}` in Envoy; calls are held for up to {wait} s, so a `stream_idle_timeout` has to be longer"
+        );
+        notes.add("approvals.approver.cluster", note);
+        if let Some(variable) = &approver.variable {
+            let note = format!("needs that header in the environment of Envoy, as `{variable}`");
+            notes.add("approvals.approver.authorization", note);
+        }
+    }
+    if names(ApprovalWay::Token) {
+        let payload = &settings.token.payload;
+        let note = format!(
+            "needs Envoy's jwt_authn filter before this one, with a provider that says `payload_in_metadata: {payload}`, and that does not forward the header of its token"
+        );
+        notes.add("approval: token", note);
+    }
+}
+
+/// The environment variables that the filter reads.
+pub(super) fn secrets(config: &Config) -> Vec<Box<str>> {
+    let mut found = match &config.sessions {
+        Sessions::Pinned(pins) => pins.variables.clone(),
+        Sessions::Trusted | Sessions::Untrusted => Vec::new(),
+    };
+    let names = |way| config.policies().any(|policy| policy.names_way(way));
+    let approvals = &config.approvals;
+    // Without a secret an approver can be asked too, but clients cannot come again by themselves.
+    if names(ApprovalWay::User) || names(ApprovalWay::Approver) {
+        found.extend(approvals.variables.iter().cloned());
+    }
+    if let Some(approver) = &approvals.approver {
+        found.extend(approver.variable.clone());
+    }
+    found
 }
 
 /// The sources of names, each with its place; of those alike in one place, one.

@@ -59,8 +59,11 @@ pub(super) fn draft(
     policy.push("default", Node::text("deny"));
     policy.0.push(ceiling());
     policy.push("tools", Node::Map(entries));
+    let asks = |node: &Node| node.as_map().is_some_and(|entry| entry.get("approval").is_some());
+    let tools = policy.get("tools").and_then(Node::as_map);
+    let asks = tools.is_some_and(|tools| tools.0.iter().any(|tool| asks(&tool.value)));
     if let Some(first) = policy.0.first_mut() {
-        first.comments = head(profile, &notes);
+        first.comments = head(profile, asks, &notes);
     }
     PolicyDraft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
 }
@@ -82,12 +85,18 @@ fn ceiling() -> TreeMember {
     }
 }
 
-fn head(profile: Profile, notes: &[String]) -> Vec<String> {
+fn head(profile: Profile, asks: bool, notes: &[String]) -> Vec<String> {
     let mut head = vec![
         "A first policy, written by `mcp-policy scan`. Read it through: what is known of a tool is what its server says.".to_owned(),
         format!("Profile {}.", profile.about()),
         "Lines that begin with `consider` are conditions for `require`, made from the arguments that the server names.".to_owned(),
     ];
+    if asks {
+        head.extend([
+            "`approval: user` has the agent's own program ask its user about each call: a confirmation, not a second person. Clients that cannot ask".to_owned(),
+            "are denied. Envoy needs a secret, MCP_POLICY_APPROVAL_SECRET, and callers should have names: see Approval in policies/README.md.".to_owned(),
+        ]);
+    }
     head.extend(notes.iter().map(|note| one_line(note, MOST_COMMENT)));
     head
 }

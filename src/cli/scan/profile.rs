@@ -8,9 +8,9 @@ use crate::cli::tree::{Map, Node};
 /// How much a first policy lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Profile {
-    /// Reads pass; writes wait for a person; the rest is denied.
+    /// Reads pass; the user is asked about writes; the rest is denied.
     Cautious,
-    /// Reads and writes pass, within limits; what destroys or costs waits for a person; running code is denied.
+    /// Reads and writes pass, within limits; the user is asked about what destroys or costs; running code is denied.
     Balanced,
     /// Everything passes, within limits.
     Open,
@@ -69,7 +69,8 @@ impl Profile {
             }
             Treatment::Approve => {
                 entry.push("action", Node::text("require_approval"));
-                entry.push("reason", Node::text("A person has to do this."));
+                entry.push("approval", Node::text("user"));
+                entry.push("reason", Node::text("A person has to approve this."));
             }
             Treatment::Rate(max) => entry.push("rate_limit", Node::Text(format!("{max}/minute"))),
             Treatment::Pool(minute, day) => {
@@ -91,10 +92,10 @@ impl Profile {
     pub(super) fn about(self) -> &'static str {
         match self {
             Profile::Cautious => {
-                "cautious: reads pass; writes wait for a person; the rest is denied"
+                "cautious: reads pass; the user is asked about writes; the rest is denied"
             }
             Profile::Balanced => {
-                "balanced: reads and writes pass within limits; what destroys or costs waits for a person; running code is denied"
+                "balanced: reads and writes pass within limits; the user is asked about what destroys or costs; running code is denied"
             }
             Profile::Open => "open: everything passes within limits",
         }
