@@ -15,10 +15,10 @@ SIZE_LIMIT := 1590000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz e2e demo bench size bless clean cargo wasm-target venv prometheus chromium clients rmcp-client
+.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus chromium clients rmcp-client
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
 	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
@@ -41,13 +41,21 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo test
 
 e2e: wasm cargo venv prometheus chromium clients rmcp-client ## The end-to-end tests, on a real Envoy
-	cargo build --bin mcp-policy
-	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy $(VENV_PY) -m pytest tests/e2e
+	cargo build --bin mcp-policy --example reading
+	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
+		$(VENV_PY) -m pytest tests/e2e
 
 test: check e2e ## Everything that CI runs
 
 fuzz: cargo ## Fuzz every reader, for SECONDS_EACH (60) each; TARGETS="json uri" chooses some
 	@tests/fuzz/run.sh $(TARGETS)
+
+fuzz-readers: cargo venv clients ## Compare the filter's reading with that of servers' JSON readers, for SECONDS_EACH (60)
+	cargo build --release --example reading
+	MCP_POLICY_READING=$(abspath $(TARGET_DIR))/release/examples/reading $(VENV_PY) tests/fuzz/readers.py --seconds $(or $(SECONDS_EACH),60)
+
+soak: wasm venv ## Hours of mixed traffic on a real Envoy, with every promise checked: SECONDS (3600), CALLERS made up; PROVE=1 breaks each check
+	$(VENV_PY) tests/soak/soak.py --seconds $(or $(SECONDS),3600) $(if $(CALLERS),--callers $(CALLERS)) $(if $(PROVE),--prove) $(if $(KEEP),--keep)
 
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py

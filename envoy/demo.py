@@ -7,15 +7,17 @@ Every line that it prints is also checked: the exit code is 1 if any call went a
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,69 @@ async def prometheus(show: Show, demo: Demo) -> None:
         show.json(by_argument.error)
 
 
+ASKING = """\
+{ "version": "1", "default": "deny",
+  "tools": {
+    "delete_image_set": { "action": "require_approval", "approval": "approver", "reason": "Deleted is deleted." },
+    "copy_image_set":   { "action": "require_approval", "approval": "user", "reason": "A copy costs money." } },
+  "approvals": { "approver": { "cluster": "approver" } } }"""
+
+
+async def approvals(show: Show, demo: Demo) -> None:
+    """A call that waits for a person, and one about which the agent's own program asks its user."""
+    show.say("A policy under which people are asked:\n")
+    policy = show.source(ASKING)
+    show.say("agent ─▶ Envoy + mcp-policy ─▶ the image server     mcp-policy ─▶ envoy/approver.py ◀─ a person\n")
+    questions: list[str] = []
+    answers = iter(["accept", "decline"])
+
+    async def user(_context: Any, params: Any) -> Any:
+        from mcp_types import ElicitResult
+
+        questions.append(params.message)
+        action = next(answers)
+        return ElicitResult(action=action, content={"approve": True} if action == "accept" else None)
+
+    async with demo.governed(policy, demo.images_port, demo.approving) as url, agent(url, "carol", user) as carol:
+        ran = demo.images_log("ran ")
+        for name, decision in (("set-1", "approve"), ("set-2", "decline")):
+            waiting = asyncio.ensure_future(call(carol, "delete_image_set", {"name": name}))
+            try:
+                task = await demo.waiting_call(waiting)
+                asked = demo.page(f"/waiting/{task}")
+                if decision == "approve":
+                    show.say("What waits, on the approver's page:\n")
+                    for label, text in asked["rows"]:
+                        if label in ("Tool", "Reason", "Rule"):
+                            show.say(f"  {label:<10} {text}")
+                    show.say(f"  Arguments  {' '.join(asked['arguments'].split())}\n")
+                    show.check(not waiting.done(), "the call did not wait")
+                    show.proof("the server's own log: calls that ran", ran, demo.images_log("ran "), "the call that waits")
+                demo.page("/decide", {"id": task, "decision": decision})
+                reply = await waiting
+            finally:
+                waiting.cancel()
+            if decision == "approve":
+                show.check(reply.answer == f"deleted {name}", f"the approved call: {reply}")
+                show.passed(f"delete_image_set {name}, approved", reply.answer)
+                show.check(demo.images_log("ran ") == ran + 1, "the approved call did not run once")
+            else:
+                show.refused(f"delete_image_set {name}, declined", reply, 403, "approval_declined")
+        arguments = {"name": "set-3", "region": "eu-west-1"}
+        reply = await call(carol, "copy_image_set", arguments)
+        show.say("\nWhat the agent's own program shows its user:\n")
+        for line in questions[0].split("\n"):
+            show.say(f"  {line}")
+        show.say("")
+        show.check(reply.answer == "copied set-3 to eu-west-1", f"the call that the user approved: {reply}")
+        show.passed("copy_image_set set-3, user said yes", reply.answer)
+        ran = demo.images_log("ran ")
+        reply = await call(carol, "copy_image_set", {**arguments, "name": "set-4"})
+        show.refused("copy_image_set set-4, user said no", reply, 403, "approval_declined")
+        show.check(len(questions) == 2, f"the user was asked {len(questions)} times, not twice")
+        show.proof("the server's own log: calls that ran", ran, demo.images_log("ran "))
+
+
 # --- The agent --------------------------------------------------------------------------------
 
 
@@ -115,8 +180,8 @@ class Reply:
 
 
 @asynccontextmanager
-async def agent(url: str, name: str) -> AsyncIterator[Any]:
-    """An MCP client of the SDK, with a credential of its own."""
+async def agent(url: str, name: str, user: Any = None) -> AsyncIterator[Any]:
+    """An MCP client of the SDK, with a credential of its own; `user` answers the questions that it can show."""
     # Imported this late because it takes a second, in which the servers start.
     import httpx2
     from mcp import Client
@@ -125,7 +190,7 @@ async def agent(url: str, name: str) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         headers = {"authorization": f"Bearer demo-{name}"}
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=20, trust_env=False))
-        yield await stack.enter_async_context(Client(streamable_http_client(url, http_client=http)))
+        yield await stack.enter_async_context(Client(streamable_http_client(url, http_client=http), elicitation_callback=user))
 
 
 async def call(client: Any, tool: str, arguments: dict[str, Any]) -> Reply:
@@ -152,11 +217,13 @@ async def away_from_minute_end(show: Show) -> None:
 
 
 class Demo:
-    """The programs around Envoy: Prometheus, its MCP server, and the server of image sets."""
+    """The programs around Envoy: Prometheus, its MCP server, the server of image sets, and the approver."""
 
     def __init__(self, directory: Path) -> None:
         self._own_requests = 0
         self.images_port, self.prometheus_port, self.prometheus_mcp_port = rig.free_ports(3)
+        self.approver_port, self._page_port = rig.free_ports(2)
+        self._page_key = secrets.token_urlsafe(24)
         home = {"HOME": str(directory), **{k: os.environ[k] for k in KEPT_VARIABLES if k in os.environ}}
         config = directory / "prometheus.json"
         config.write_text(
@@ -174,6 +241,15 @@ class Demo:
         )
         self.images = rig.Process(
             [sys.executable, __file__, "image-server", str(self.images_port)], directory, name="images", env=home
+        )
+        self.approver = rig.Process(
+            [
+                *(sys.executable, str(rig.ROOT / "envoy" / "approver.py"), "--page-key-env", "PAGE_KEY"),
+                *("--port", str(self.approver_port), "--page-port", str(self._page_port)),
+            ],
+            directory,
+            name="approver",
+            env=home | {"PAGE_KEY": self._page_key},
         )
         self.prometheus = rig.Process(
             [
@@ -204,28 +280,58 @@ class Demo:
 
     async def start(self, stack: ExitStack) -> None:
         """Starts all at once, then waits for each, in threads so that a signal finds the loop free."""
-        for process in (self.images, self.prometheus, self.prometheus_mcp):
+        for process in (self.images, self.approver, self.prometheus, self.prometheus_mcp):
             stack.enter_context(process)
         await asyncio.gather(
             asyncio.to_thread(self.images.wait_until, lambda: rig.listens(self.images_port)),
+            asyncio.to_thread(self.approver.wait_until, lambda: rig.listens(self._page_port)),
             asyncio.to_thread(self.prometheus_mcp.wait_until, lambda: rig.listens(self.prometheus_mcp_port)),
             asyncio.to_thread(self.prometheus.wait_until, self._has_scraped),
         )
         self._own_requests = self.api_requests()
 
     @asynccontextmanager
-    async def governed(self, policy: dict[str, Any], upstream_port: int) -> AsyncIterator[str]:
+    async def governed(
+        self, policy: dict[str, Any], upstream_port: int, changes: Callable[[rig.Config], object] | None = None
+    ) -> AsyncIterator[str]:
         """Envoy with the shipped configuration and this policy, before that server; yields its URL."""
         listener, admin = rig.free_ports(2)
         # Two workers, to show that they count together.
         plugin = {**policy, "requests": {"hold_headers": "always"}}
-        envoy = rig.Envoy(rig.render(plugin, listener, admin, upstream_port), concurrency=2)
+        envoy = rig.Envoy(rig.render(plugin, listener, admin, upstream_port, changes=changes), concurrency=2)
         try:
             envoy.start()
             await asyncio.to_thread(envoy.wait_until_ready)
             yield f"http://127.0.0.1:{listener}/mcp"
         finally:
             envoy.stop()
+
+    def approving(self, config: rig.Config) -> None:
+        """What approvals need of Envoy: the approver's cluster, and a secret for what clients carry."""
+        cluster = copy.deepcopy(rig.cluster(config))
+        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        endpoint["address"]["socket_address"]["port_value"] = self.approver_port
+        cluster["name"] = cluster["load_assignment"]["cluster_name"] = "approver"
+        config["static_resources"]["clusters"].append(cluster)
+        variables = {"MCP_POLICY_APPROVAL_SECRET": secrets.token_urlsafe(48)}
+        rig.plugin(config)["vm_config"]["environment_variables"] = {"key_values": variables}
+
+    async def waiting_call(self, call: asyncio.Future[Reply]) -> str:
+        """The call that waits at the approver, as soon as there is one; or what became of it instead."""
+        while not (waiting := self.page("/waiting")["waiting"]):
+            if call.done():
+                raise Failed(f"the call did not wait: {call.result()}")
+            await asyncio.sleep(0.02)
+        return str(waiting[0]["id"])
+
+    def page(self, path: str, decision: dict[str, str] | None = None) -> Any:
+        """What the approver's page asks of it, and how it posts a decision."""
+        at = f"http://127.0.0.1:{self._page_port}"
+        headers = {"x-approver-key": self._page_key}
+        body = None if decision is None else json.dumps(decision).encode()
+        if body is not None:
+            headers |= {"origin": at, "content-type": "application/json"}
+        return json.loads(_get(urllib.request.Request(at + path, body, headers)))
 
     def images_log(self, text: str) -> int:
         """How many lines of the image server's own log have this text."""
@@ -254,7 +360,7 @@ def find_prometheus() -> str:
     raise rig.RigError("no Prometheus: run `envoy/tools.sh prometheus`")
 
 
-def _get(url: str) -> str:
+def _get(url: str | urllib.request.Request) -> str:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as reply:
         return reply.read().decode()
 
@@ -319,6 +425,11 @@ class Show:
             self.say("")
         return document
 
+    def source(self, text: str) -> dict[str, Any]:
+        """Prints a policy and returns it."""
+        self.say(f"{self._paint('36', text)}\n")
+        return dict(json.loads(text))
+
     def passed(self, what: str, answer: str) -> None:
         """A call that reached the server, with the server's answer."""
         self._line("32", "✓", what, "passed", answer)
@@ -330,10 +441,10 @@ class Show:
         self.check(right, f"{what}: expected {code} {reason}, but it was {reply}")
         self._line("31", "✗", what, str(code), error["message"])
 
-    def proof(self, what: str, before: int, after: int) -> None:
-        """A count on the server's side that the refused calls must not have moved."""
-        self.check(before == after, f"{what} went from {before} to {after}: a refused call got through")
-        self._line("1", "=", what, f"{before} → {after}", "nothing of the refused calls got there")
+    def proof(self, what: str, before: int, after: int, calls: str = "the refused calls") -> None:
+        """A count on the server's side that these calls must not have moved."""
+        self.check(before == after, f"{what} went from {before} to {after}: one of {calls} got through")
+        self._line("1", "=", what, f"{before} → {after}", f"nothing of {calls} got there")
 
     def json(self, value: Any) -> None:
         """A reply."""
@@ -360,12 +471,14 @@ async def tell(show: Show) -> None:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-policy-demo-"))
         demo = Demo(Path(directory))
-        show.say("Starting Prometheus, prometheus-mcp-server, an MCP server of our own, and Envoy …")
+        show.say("Starting Prometheus, prometheus-mcp-server, an MCP server of our own, an approver, and Envoy …")
         await demo.start(stack)
         show.title("A policy pasted into Envoy's configuration")
         await image_server(show, demo)
         show.title("A real Prometheus behind its real MCP server")
         await prometheus(show, demo)
+        show.title("Calls that people approve")
+        await approvals(show, demo)
 
 
 async def run(show: Show) -> int:

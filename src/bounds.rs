@@ -87,6 +87,18 @@ pub const MAX_LEGS: u8 = 8;
 /// Longest answer of an approver that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 65_536;
 
+/// Shards of the notes, a power of two.
+pub const NOTE_SHARDS: u8 = 16;
+
+/// Notes in one shard.
+pub const NOTES_PER_SHARD: usize = 64;
+
+/// Longest note, in bytes: all of them take half a megabyte.
+pub const MAX_NOTE_BYTES: usize = 512;
+
+/// Default of `approvals.cooldown`, in seconds. Short, for some programs decline without asking anybody.
+pub const DEFAULT_COOLDOWN_SECONDS: u32 = 60;
+
 /// Default of an approval's `expires`, in seconds: what is asked now is about what is seen now.
 pub const DEFAULT_APPROVAL_SECONDS: u32 = 300;
 

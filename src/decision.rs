@@ -7,7 +7,7 @@ mod unlisted;
 
 pub use case::Case;
 
-use crate::denial::{Denial, Detail};
+use crate::denial::Denial;
 use crate::identity::Caller;
 use crate::matcher::path::Path;
 use crate::matcher::terms::{Decode, Terms};
@@ -193,7 +193,11 @@ fn by_name(
     let listed = || section.default == DefaultAction::Allow || has_entry();
     // As a server answers for what it does not have, where the policy lets names through that it might have.
     let hides = |rule| {
-        let detail = if listed() { Detail::None } else { unlisted::of(section, name, relaxed) };
+        let detail = if listed() {
+            unlisted::of_listed(section, name)
+        } else {
+            unlisted::of(section, name, relaxed)
+        };
         Some(Denial { detail, ..Denial::by(rule, kind, hidden(kind)) })
     };
     if let Some(line) = section.hidden(name) {

@@ -45,8 +45,8 @@ pub enum Detail {
     Approval(Box<ApprovalDetail>),
     /// The limit that is reached.
     Limit {
-        /// The counter, by its index in the policy.
-        counter: usize,
+        /// The counter, by its index in the policy; none where it is no rule's.
+        counter: Option<usize>,
         /// The most that the window admits.
         max: Micros,
         /// What it still admits.

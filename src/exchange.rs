@@ -7,12 +7,15 @@
 mod answer;
 mod approving;
 mod arrival;
+mod asking;
 mod chain;
+mod elicitation;
 mod expected;
 mod hold;
 mod judged;
 mod judgement;
 mod leaving;
+mod noted;
 mod port;
 mod refunds;
 mod refusals;
@@ -157,6 +160,10 @@ impl Exchange {
             }
             Admission::End => Ok(self.pass(Lists::None, step)),
             Admission::Stream => {
+                if let Some(resumed) = self.resumed(world, headers, &caller, step) {
+                    self.state = State::Answered;
+                    return resumed;
+                }
                 let filters = self.policy().is_none_or(Policy::filters_any);
                 step.edits.extend(filters.then_some(PLAIN));
                 Ok(self.pass(if filters { Lists::Any } else { Lists::None }, step))
@@ -168,7 +175,7 @@ impl Exchange {
     fn collect<W: World>(
         &mut self,
         world: &W,
-        (head, site): (Box<Head>, Box<Site>),
+        (head, site): (Box<Head>, Option<Box<Site>>),
         caller: Box<Caller>,
         step: &mut Step,
     ) -> Flow {
@@ -186,11 +193,11 @@ impl Exchange {
     }
 
     /// Where the request goes, where an approval has to be bound to it.
-    fn site(&self, facts: &Facts<'_>) -> Box<Site> {
-        let asks = self.policy().is_some_and(Policy::asks);
-        let [host, path] = [facts.authority, facts.path]
-            .map(|part| part.filter(|_| asks).unwrap_or_default().to_vec());
-        Box::new(Site { host, path })
+    fn site(&self, facts: &Facts<'_>) -> Option<Box<Site>> {
+        self.policy().filter(|policy| policy.asks())?;
+        let [host, path] =
+            [facts.authority, facts.path].map(|part| part.unwrap_or_default().to_vec());
+        Some(Box::new(Site { host, path }))
     }
 
     /// Lets a request go that cannot carry a call.
@@ -315,8 +322,14 @@ impl Exchange {
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
-        let judged =
-            Judgement::new(&self.config, self.policy(), (&head, &site), *caller, world, now);
+        let judged = Judgement::new(
+            &self.config,
+            self.policy(),
+            (&head, site.as_deref()),
+            *caller,
+            world,
+            now,
+        );
         match judged.of_body(&body) {
             Ok(Judged::Forward(Passage { expected, record, body })) => {
                 step.record = Some(record);

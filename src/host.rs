@@ -7,10 +7,10 @@ mod metadata;
 mod origin;
 
 /// Reads any bytes as metadata.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn read_metadata(bytes: &[u8]) {
     let _ = metadata::of_filter(bytes, "a");
-    let _ = origin::of_details(bytes);
+    let _ = origin::of_details(bytes, 1, 302);
 }
 
 #[cfg(target_os = "wasi")]

@@ -13,7 +13,9 @@
 //! 4. [`decision`] says what the policy makes of a call: pure, total, without allocation. [`matcher`] holds the comparisons. A
 //!    [`denial`] names the rule that decided by its number; a [`witness`], where there is one, is told of every step.
 //! 5. [`enforce`] adds what depends on counters, which [`rate`] keeps in Envoy's shared data, and makes the `Permit` without
-//!    which no call is forwarded. A call that needs an [`approval`] would wait here, and [`ask`].
+//!    which no call is forwarded. A call that needs an [`approval`] is asked about here: the
+//!    user by the answer that his client gets, an approver by an [`ask`], for which the call waits. What a client carries meanwhile is
+//!    sealed ([`seal`]); an approval is used [`once`].
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
 //! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
 //!    successes only, [`mcp::outcome`] looks for an error.
@@ -43,6 +45,7 @@ pub mod number;
 
 pub mod matcher;
 pub mod mcp;
+pub mod notes;
 pub mod once;
 pub mod rate;
 pub mod seal;
@@ -87,8 +90,8 @@ pub mod trace;
 #[cfg(any(target_os = "wasi", test, fuzzing))]
 mod host;
 
-/// For `tests/fuzz` alone: reads what Envoy says of a request.
-#[cfg(fuzzing)]
+/// For `tests/fuzz` alone: reads what Envoy says of a request. Built for tests too, so that it goes on compiling.
+#[cfg(any(test, fuzzing))]
 pub fn read_metadata(bytes: &[u8]) {
     host::read_metadata(bytes);
 }

@@ -5,6 +5,7 @@
 
 use crate::bounds::{MAX_SWAPS, SLOTS_PER_SHARD};
 use crate::rate::store::{SharedStore, StoreFailed, Swap};
+use crate::reason::Reason;
 use crate::time::Moment;
 
 /// An id, which was drawn at random or is a digest.
@@ -130,6 +131,15 @@ impl<'s, S: SharedStore> UsedIds<'s, S> {
 impl From<StoreFailed> for Unusable {
     fn from(StoreFailed: StoreFailed) -> Unusable {
         Unusable::Unavailable
+    }
+}
+
+impl From<Unusable> for Reason {
+    fn from(unusable: Unusable) -> Reason {
+        match unusable {
+            Unusable::Used => Reason::ApprovalUsed,
+            Unusable::Unavailable => Reason::ApprovalsUnavailable,
+        }
     }
 }
 

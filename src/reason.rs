@@ -103,6 +103,8 @@ pub enum Reason {
     ApprovalRequired,
     /// Somebody was asked for approval and has not answered yet.
     ApprovalPending,
+    /// The user has approved the call, which has to be made again.
+    ApprovalGiven,
     /// The service that is asked for approval gives no answer that can be understood.
     ApproverUnavailable,
     /// Nobody could write down that the approval is used.
@@ -251,6 +253,7 @@ impl Reason {
             InvalidIncrement => ("invalid_increment", 200, 403, ""),
             ApprovalRequired => ("approval_required", 200, 428, ""),
             ApprovalPending => ("approval_pending", 200, 428, ""),
+            ApprovalGiven => ("approval_given", 200, 428, "Approved. Call again with the same arguments"),
             ApproverUnavailable => ("approver_unavailable", 200, 428, "Nobody could be asked for approval; try again later"),
             ApprovalsUnavailable => ("approvals_unavailable", 200, 428, "The approval could not be used now; try again later"),
             ApprovalDeclined => ("approval_declined", 200, 403, "The call was not approved. Do not repeat it"),

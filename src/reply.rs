@@ -9,6 +9,7 @@ mod sentence;
 pub use addressee::Addressee;
 use object::input_required_object;
 pub use object::{batch_refused_object, denial_object, list_unreadable_object};
+pub use object::{elicitation_object, reason_object};
 
 use crate::bounds::MAX_ECHO_BYTES;
 use crate::denial::Denial;
@@ -72,6 +73,13 @@ impl Reply {
     #[must_use]
     pub fn input_required(to: &Addressee, message: Option<&str>, state: &str) -> Reply {
         Reply::framed(200, to.framing, &input_required_object(to, message, state))
+    }
+
+    /// Answers with events of our own: a stream that ends, and that the client resumes.
+    #[must_use]
+    pub fn events(text: &str) -> Reply {
+        let headers = vec![("content-type", Framing::EventStream.media())];
+        Reply { status: 200, headers, body: text.as_bytes().to_vec() }
     }
 
     /// Answers a batch with one response for each of its requests.

@@ -8,7 +8,7 @@ pub mod spans;
 use std::ops::Range;
 
 use crate::json::pointer::escaped;
-use crate::json::{Duplicates, Value, parse};
+use crate::json::{Bounds, Duplicates, Value, parse_within};
 use crate::language::diagnostic::{Diagnostic, Severity};
 use crate::lint::fit::{ToolSchema, fit};
 use crate::lint::renewal::renewal;
@@ -91,12 +91,20 @@ impl SourceText {
     /// # Errors
     /// The first place where it is not JSON, or not YAML.
     pub fn value(&self) -> Result<Value<'_>, Box<Problem>> {
+        self.value_within(Bounds::DOCUMENT)
+    }
+
+    /// The same of a document with bounds of its own, such as a call.
+    ///
+    /// # Errors
+    /// As [`Source::value`].
+    pub fn value_within(&self, bounds: Bounds) -> Result<Value<'_>, Box<Problem>> {
+        let text = &self.text;
         match self.syntax {
-            Syntax::Json => {
-                parse(&self.text, Duplicates::Keep).map_err(|found| fault::json(&self.text, found))
-            }
+            Syntax::Json => parse_within(text, Duplicates::Keep, bounds)
+                .map_err(|found| fault::json(text, found, bounds)),
             Syntax::Yaml => {
-                crate::yaml::read(&self.text).map_err(|found| fault::yaml(&self.text, &found))
+                crate::yaml::read_within(text, bounds).map_err(|found| fault::yaml(text, &found))
             }
         }
     }

@@ -9,8 +9,7 @@ use std::fmt;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use crate::bounds::{MAX_DEPTH, MAX_VALUES};
-use crate::json::{Duplicates, Member, Object, Value, parse};
+use crate::json::{Bounds, Duplicates, Member, Object, Value, parse};
 
 /// Why a text is not a YAML document that is read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +33,15 @@ impl fmt::Display for YamlFault {
 /// # Errors
 /// A [`YamlFault`] where the text is not YAML, or is more than a policy needs.
 pub fn read(text: &str) -> Result<Value<'static>, YamlFault> {
-    let mut events = Events { parser: Parser::new_from_str(text), values_left: MAX_VALUES };
+    read_within(text, Bounds::DOCUMENT)
+}
+
+/// The same of a text with bounds of its own.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(text: &str, bounds: Bounds) -> Result<Value<'static>, YamlFault> {
+    let mut events = Events { parser: Parser::new_from_str(text), values_left: bounds.values };
     let mut document = None;
     loop {
         let (event, span) = events.next()?;
@@ -45,7 +52,7 @@ pub fn read(text: &str) -> Result<Value<'static>, YamlFault> {
             }
             Event::DocumentStart(_) => {
                 let (first, span) = events.next()?;
-                document = Some(events.value(first, &span, MAX_DEPTH)?);
+                document = Some(events.value(first, &span, bounds.depth)?);
             }
             Event::StreamEnd => {
                 return document.ok_or_else(|| fault(&span, "the document is empty"));

@@ -106,6 +106,8 @@ pub enum Next {
     Rest,
     /// The call may run; by this approval, which can be used once.
     Approved(Option<(String, Use)>),
+    /// The approval has let a call run already.
+    Used,
     /// Somebody said no.
     Declined,
     /// Nobody knows what the approver says.
@@ -137,6 +139,12 @@ impl Inquiry {
         }
     }
 
+    /// Whether what is asked next makes somebody look.
+    #[must_use]
+    pub fn is_new_request(&self) -> bool {
+        self.phase == Phase::Requesting
+    }
+
     /// Time has passed: it may be time to look again.
     pub fn tick(&mut self, now: UnixMillis) -> Option<Ask> {
         let Phase::Resting(task, until) = &self.phase else { return None };
@@ -152,7 +160,7 @@ impl Inquiry {
         match &self.phase {
             Phase::Evaluating => match evaluated(answer) {
                 Some(Evaluated::Permitted) => Next::Approved(None),
-                Some(Evaluated::Denied) => Next::Declined,
+                Some(Evaluated::Denied | Evaluated::Consumed) => Next::Declined,
                 Some(Evaluated::Requestable(denial)) => {
                     self.question.denial = Some(denial);
                     self.phase = Phase::Requesting;
@@ -162,6 +170,7 @@ impl Inquiry {
             },
             Phase::Reevaluating(approval) => match evaluated(answer) {
                 Some(Evaluated::Permitted) => Next::Approved(Some(approval.used(now))),
+                Some(Evaluated::Consumed) => Next::Used,
                 Some(Evaluated::Denied | Evaluated::Requestable(_)) => Next::Declined,
                 None => Next::Unavailable,
             },

@@ -12,6 +12,7 @@ pub const PREFIX: &str = "mp1.";
 const QUESTION: u8 = 1;
 const CHAIN: u8 = 2;
 const TASK: u8 = 3;
+const ELICITED: u8 = 4;
 
 /// A state that a client carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum CarriedStep {
     Chain(Option<String>),
     /// An approver is thinking about this task.
     Task(String),
+    /// The user was asked on a stream, for the request with this id.
+    Elicited(String),
 }
 
 impl CarriedState {
@@ -49,6 +52,7 @@ impl CarriedState {
             // A mark before it: a state may be an empty text.
             CarriedStep::Chain(Some(inner)) => (CHAIN, [b"=", inner.as_bytes()].concat()),
             CarriedStep::Task(task) => (TASK, task.as_bytes().to_vec()),
+            CarriedStep::Elicited(id) => (ELICITED, id.as_bytes().to_vec()),
         };
         let expires = self.expires.to_le_bytes();
         let head: [&[u8]; 5] = [&[kind], &expires, &self.id.0, &self.call.0, &[self.leg]];
@@ -72,6 +76,7 @@ impl CarriedState {
             (CHAIN, None) => CarriedStep::Chain(None),
             (CHAIN, Some((b'=', inner))) => CarriedStep::Chain(Some(text(inner)?)),
             (TASK, Some(_)) => CarriedStep::Task(text(payload)?),
+            (ELICITED, Some(_)) => CarriedStep::Elicited(text(payload)?),
             _ => return None,
         };
         let (id, call) = (UseId(*id), CallDigest(*call));

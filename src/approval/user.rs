@@ -12,6 +12,9 @@ use crate::mcp::message::Request;
 /// The key of our question among those of a result, and of its answer among those of a retry.
 pub const KEY: &str = "mcp-policy/approval";
 
+/// The methods that can be answered with a question.
+pub const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
 /// The member of the answer's content that says yes.
 pub const FIELD: &str = "approve";
 
@@ -28,17 +31,23 @@ pub fn can_ask(request: &Request<'_>) -> bool {
     modes.0.is_empty() || matches!(modes.get("form"), Some(Value::Object(_)))
 }
 
-/// Whether a retry says yes: `accept`, with `approve` that is `true` and nothing else.
+/// Whether a retry says yes.
 #[must_use]
 pub fn says_yes(request: &Request<'_>) -> bool {
-    let answer = || {
-        let answers = request.params?.as_object()?.get(RESPONSES)?.as_object()?;
-        let answer = answers.get(KEY)?.as_object()?;
+    let answer = || request.params?.as_object()?.get(RESPONSES)?.as_object()?.get(KEY);
+    answer().is_some_and(accepts)
+}
+
+/// Whether an answer says yes: `accept`, with `approve` that is `true` and nothing else.
+#[must_use]
+pub fn accepts(answer: &Value<'_>) -> bool {
+    let yes = || {
+        let answer = answer.as_object()?;
         let accepts = answer.get("action")?.as_str()? == "accept";
         let ticked = answer.get("content")?.as_object()?.get(FIELD)?;
         Some(accepts && *ticked == Value::Bool(true))
     };
-    answer().unwrap_or(false)
+    yes().unwrap_or(false)
 }
 
 /// What the user reads. All that a caller wrote stands on one line and shows every character.

@@ -129,7 +129,7 @@ fn digest(arguments: &Arguments) -> Result<Option<ToSign>, CliError> {
     let request = match Body::read(&value).map_err(refused)? {
         Body::Single(Message::Request(request)) => request,
         // It has a method and is no list.
-        Body::Single(Message::Response) | Body::Batch(_) => return Ok(None),
+        Body::Single(Message::Response(_)) | Body::Batch(_) => return Ok(None),
     };
     let Some(call) = BoundCall::of(&request, policy, &Site::default()) else { return Ok(None) };
     let (arguments_digest, policy_digest) = (call.arguments_digest(), named_digest(&policy.digest));

@@ -196,14 +196,14 @@ fn body(arguments: &Arguments) -> Result<String, CliError> {
         {
             return Ok(source.text);
         }
-        let value = input::value(&source)?;
+        let value = input::call(&source)?;
         return body_of(&value)
             .map_err(|problem| CliError::Line(format!("{}: {problem}", source.name)));
     }
     let tool = arguments.tool.as_deref().unwrap_or_default();
     let Some(text) = &arguments.args else { return Ok(tool_call(tool, None)) };
     let source = SourceText { name: "--args".to_owned(), text: text.clone(), syntax: Syntax::Json };
-    Ok(tool_call(tool, Some(&input::value(&source)?)))
+    Ok(tool_call(tool, Some(&input::call(&source)?)))
 }
 
 /// Puts the counts of a file on the counters.

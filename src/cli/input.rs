@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 
-use mcp_policy::json::Value;
+use mcp_policy::json::{Bounds, Value};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, SourceText};
 
@@ -62,6 +62,12 @@ pub(super) fn source(file: &Path) -> Result<SourceText, CliError> {
 /// Reads the text of a document.
 pub(super) fn value(source: &SourceText) -> Result<Value<'_>, CliError> {
     source.value().map_err(|problem| CliError::Document(Box::new(source.clone()), vec![*problem]))
+}
+
+/// Reads the text of a call, which may be as deep and large as any request.
+pub(super) fn call(source: &SourceText) -> Result<Value<'_>, CliError> {
+    let read = source.value_within(Bounds::of_any_body());
+    read.map_err(|problem| CliError::Document(Box::new(source.clone()), vec![*problem]))
 }
 
 /// Reads a policy that is to be used. Its warnings are left to `validate`.

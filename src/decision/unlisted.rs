@@ -1,7 +1,7 @@
-//! What hidden names are told that no entry lists: the same as all others that no entry lists, so that nobody finds out which names are hidden.
+//! What hidden names are told that the policy denies anyway: the same as the names beside them, so that nobody finds out which are hidden.
 
-use super::not_allowed;
-use crate::denial::Detail;
+use super::{always, not_allowed};
+use crate::denial::{Denial, Detail};
 use crate::policy::section::Section;
 use crate::reason::Reason;
 
@@ -10,5 +10,15 @@ pub(super) fn of(section: &Section, name: &str, relaxed: Option<&str>) -> Detail
     match section.resembled_key(name, relaxed) {
         Some(alike) => Detail::Unlisted { reason: Reason::NameNotExact, rule: alike.rule },
         None => Detail::Unlisted { reason: not_allowed(section.kind), rule: section.default_rule },
+    }
+}
+
+/// What a name is told that an entry lists, or the default lets through: what a glob tells that denies all the names beside it too, else
+/// nothing but that there is no such name.
+pub(super) fn of_listed(section: &Section, name: &str) -> Detail {
+    let denying = section.denied_with_others(name);
+    match denying.and_then(|entry| always(section.kind, entry, &())) {
+        Some(Denial { reason, rule: Some(rule), .. }) => Detail::Unlisted { reason, rule },
+        Some(_) | None => Detail::None,
     }
 }

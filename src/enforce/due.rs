@@ -50,7 +50,7 @@ impl DueCharge<'_> {
             kind: self.kind,
             rule: Some(self.limit.rule),
             detail: Detail::Limit {
-                counter: self.limit.counter,
+                counter: Some(self.limit.counter),
                 max: self.limit.max.unwrap_or(Micros(u64::MAX)),
                 remaining: overrun.remaining,
                 window_seconds: overrun.window_seconds,

@@ -4,19 +4,18 @@ use super::chain::Chain;
 use super::expected::Expected;
 use super::judged::{Judged, Matter, Passage};
 use super::judgement::Judgement;
+use super::noted::Noted;
 use super::refunds::ids;
-use super::waiting::Waiting;
-use crate::approval::approver::{Inquiry, Question, Task};
-use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, named_digest};
+use crate::approval::approver::Task;
+use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, Site, named_digest};
 use crate::approval::state::{CarriedState, CarriedStep, PREFIX, drawn};
 use crate::approval::token::{Given, Held};
 use crate::approval::user;
-use crate::bounds::MAX_LEGS;
 use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::json::Value;
 use crate::mcp::carried;
 use crate::mcp::message::Request;
-use crate::once::{Unusable, Use};
+use crate::once::Use;
 use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::Policy;
 use crate::policy::entry::Scope;
@@ -24,7 +23,6 @@ use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Reply};
-use crate::time::UnixMillis;
 use crate::world::World;
 
 /// An approval that has come.
@@ -39,64 +37,73 @@ struct Approved {
 }
 
 /// What the server gets of what the client carries.
-enum Carries {
+pub(super) enum Carries {
     /// Nothing: it has asked nothing.
     Nothing,
     /// Its answers, and its own state if it gave one.
     Chain(Option<String>),
 }
 
-impl<'j, W: World> Judgement<'j, W> {
+impl<W: World> Judgement<'_, W> {
     /// Approves a call, asks somebody, or says what is missing. A call can bring an approval; else whoever may give one is asked, in the
     /// order of [`ApprovalWay::WORDS`].
-    pub(super) fn of_pending(&self, mut matter: Matter<'_>) -> Judged {
+    pub(super) fn of_pending(&self, matter: Matter<'_>) -> Judged {
         let Some(policy) = self.policy else { return self.required(matter, None, None) };
-        let Some(call) = BoundCall::of(matter.request, policy, self.site) else {
+        let nowhere = Site::default();
+        let site = self.site.unwrap_or(&nowhere);
+        let Some(call) = BoundCall::of(matter.request, policy, site) else {
             return self.refused(matter, Reason::ValueUndecidable, Detail::Inexact);
         };
-        let need = matter.pending.need();
-        let task = match self.brought(&matter, &call) {
-            Brought::Nothing => None,
-            Brought::Foreign => {
-                return self.refused(matter, Reason::ApprovalInvalid, Detail::None);
+        match self.brought(&matter, &call) {
+            Brought::Nothing => self.by_token(matter, policy, &call, None),
+            Brought::Task(task, leg) => self.by_token(matter, policy, &call, Some((task, leg))),
+            Brought::Foreign => self.refused(matter, Reason::ApprovalInvalid, Detail::None),
+            Brought::No => {
+                self.noted(&call).decline(self.world.store(), self.now.wall);
+                self.refused(matter, Reason::ApprovalDeclined, Detail::None)
             }
-            Brought::Task(task, leg) => Some((task, leg)),
-            Brought::No => return self.refused(matter, Reason::ApprovalDeclined, Detail::None),
-            Brought::Yes(approved) => return self.approved(matter, need, &call, approved),
+            Brought::Yes(approved) => match self.claimed(&approved) {
+                Ok(()) => self.forwarded(matter, &call, approved),
+                Err(reason) => self.refused(matter, reason, Detail::None),
+            },
+        }
+    }
+
+    /// Approves a call by a token, where one may; and asks somebody where there is none, or none that is good.
+    fn by_token(
+        &self,
+        matter: Matter<'_>,
+        policy: &Policy,
+        call: &BoundCall,
+        task: Option<(Task, u8)>,
+    ) -> Judged {
+        let given = match matter.pending.need().by.have(ApprovalWay::Token) {
+            true => self.given(&matter, policy, call),
+            false => None,
         };
-        let mut mismatch = None;
-        if need.by.have(ApprovalWay::Token) {
-            match self.given(&matter, policy, &call) {
-                None => {}
-                Some(Given::Approves(used, jti)) => {
-                    let (way, carries) = (ApprovalWay::Token, Carries::Nothing);
-                    let approved = Approved { way, id: jti, used: Some(used), carries };
-                    return self.approved(matter, need, &call, approved);
+        let no_good = match given {
+            None => None,
+            Some(Given::Mismatch(found)) => Some((Reason::ApprovalInvalid, Some(found))),
+            Some(Given::Approves(used, jti)) => {
+                let (way, carries) = (ApprovalWay::Token, Carries::Nothing);
+                let approved = Approved { way, id: jti, used: Some(used), carries };
+                match self.claimed(&approved) {
+                    Ok(()) => return self.forwarded(matter, call, approved),
+                    // Somebody else may say yes, once more.
+                    Err(reason) => Some((reason, None)),
                 }
-                Some(Given::Mismatch(found)) => mismatch = Some(found),
             }
+        };
+        let asks = [ApprovalWay::Approver, ApprovalWay::User];
+        if asks.into_iter().any(|way| matter.pending.need().by.have(way)) {
+            return self.by_asking(matter, policy, call, task);
         }
-        if need.by.have(ApprovalWay::Approver) && self.config.approvals.approver.is_some() {
-            let task = task.map_or((None, 0), |(task, leg)| (Some(task), leg));
-            return self.asked_elsewhere(matter, policy, &call, task);
-        }
-        if need.by.have(ApprovalWay::User) {
-            match self.asked_here(&mut matter, policy, &call, need) {
-                Ok(reply) => {
-                    let _ = matter.pending.abandon(&self.limiter);
-                    return Judged::Answer(reply, matter.denied);
-                }
-                Err(missing) => return self.required(matter, Some((policy, &call)), Some(missing)),
+        match no_good {
+            Some((reason, mismatch)) => {
+                let approval = ApprovalDetail { mismatch, ..ApprovalDetail::default() };
+                self.refused(matter, reason, Detail::Approval(approval.into()))
             }
-        }
-        match mismatch {
-            Some(mismatch) => {
-                let approval =
-                    ApprovalDetail { mismatch: Some(mismatch), ..ApprovalDetail::default() };
-                let detail = Detail::Approval(approval.into());
-                self.refused(matter, Reason::ApprovalInvalid, detail)
-            }
-            None => self.required(matter, Some((policy, &call)), None),
+            None => self.required(matter, Some((policy, call)), None),
         }
     }
 
@@ -137,7 +144,9 @@ impl<'j, W: World> Judgement<'j, W> {
                     None => Brought::Nothing,
                 }
             }
-            CarriedStep::Question | CarriedStep::Task(_) => Brought::Nothing,
+            CarriedStep::Question | CarriedStep::Task(_) | CarriedStep::Elicited(_) => {
+                Brought::Nothing
+            }
         }
     }
 
@@ -157,26 +166,26 @@ impl<'j, W: World> Judgement<'j, W> {
         Some(held.against(&payload))
     }
 
-    /// Lets the call run, if its approval can still be used.
-    fn approved(
-        &self,
-        matter: Matter<'_>,
-        need: Need,
-        call: &BoundCall,
-        approved: Approved,
-    ) -> Judged {
-        let Approved { way, id, used, carries } = approved;
-        if let Some(used) = used {
-            match ids(self.config, self.world).claim(used, self.now) {
-                Ok(()) => {}
-                Err(Unusable::Used) => {
-                    return self.refused(matter, Reason::ApprovalUsed, Detail::None);
-                }
-                Err(Unusable::Unavailable) => {
-                    return self.refused(matter, Reason::ApprovalsUnavailable, Detail::None);
-                }
-            }
+    /// Lets a call run that the user approved a moment ago.
+    pub(super) fn granted(&self, matter: Matter<'_>, call: &BoundCall, used: Use) -> Judged {
+        let (way, id, carries) = (ApprovalWay::User, named_digest(&used.id.0), Carries::Nothing);
+        let approved = Approved { way, id, used: Some(used), carries };
+        match self.claimed(&approved) {
+            Ok(()) => self.forwarded(matter, call, approved),
+            Err(reason) => self.refused(matter, reason, Detail::None),
         }
+    }
+
+    /// Uses an approval once more.
+    fn claimed(&self, approved: &Approved) -> Result<(), Reason> {
+        let Some(used) = approved.used else { return Ok(()) };
+        ids(self.config, self.world).claim(used, self.now).map_err(Reason::from)
+    }
+
+    /// Lets a call run whose approval is used.
+    fn forwarded(&self, matter: Matter<'_>, call: &BoundCall, approved: Approved) -> Judged {
+        let need = matter.pending.need();
+        let Approved { way, id, used, carries } = approved;
         let body = carried_on(matter.body, matter.request, &carries);
         let record = Record { approval: format!("{}:{id}", way.word()), ..self.allowed(&matter) };
         let permit = matter.pending.settle();
@@ -188,7 +197,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     /// What the server's own state will be sealed with.
-    fn chain(&self, call: CallDigest, need: Need) -> Option<Box<Chain>> {
+    pub(super) fn chain(&self, call: CallDigest, need: Need) -> Option<Box<Chain>> {
         self.config.approvals.keys.as_ref()?;
         let random = self.world.random()?;
         let expires = self.now.wall.seconds().saturating_add(need.expires.into());
@@ -202,102 +211,8 @@ impl<'j, W: World> Judgement<'j, W> {
         Some(Box::new(Chain { caller: self.holder(), state, random }))
     }
 
-    /// Asks the user, through the client; or says what it lacks for that.
-    fn asked_here(
-        &self,
-        matter: &mut Matter<'_>,
-        policy: &Policy,
-        call: &BoundCall,
-        need: Need,
-    ) -> Result<Reply, &'static str> {
-        let keys = self.config.approvals.keys.as_ref().ok_or("secret")?;
-        // Clients of other revisions take such a result for the tool's.
-        if !self.head.is_modern() || matter.request.version.is_none() {
-            return Err("protocolVersion");
-        }
-        if !user::can_ask(matter.request) {
-            return Err("elicitation");
-        }
-        let denial = matter.pending.denial();
-        let reason = denial.text(policy);
-        let kind = denial.kind.word();
-        let message = user::message(reason, &policy.name, kind, matter.name(), call);
-        let random = self.world.random().ok_or("random")?;
-        let expires = self.now.wall.seconds().saturating_add(need.expires.into());
-        let id = drawn(&random);
-        let state =
-            CarriedState { call: call.digest, expires, id, leg: 0, step: CarriedStep::Question };
-        let sealed = state.seal(keys, self.holder(), &random).ok_or("secret")?;
-        let to = Addressee::of(matter.request, self.head);
-        matter.denied.decision = "ask";
-        Ok(Reply::input_required(&to, Some(&message), &sealed))
-    }
-
-    /// Asks the approver; meanwhile the call is held.
-    fn asked_elsewhere(
-        &self,
-        matter: Matter<'_>,
-        policy: &Policy,
-        call: &BoundCall,
-        (task, leg): (Option<Task>, u8),
-    ) -> Judged {
-        let Some(approver) = &self.config.approvals.approver else {
-            return self.required(matter, Some((policy, call)), None);
-        };
-        let to = Addressee::of(matter.request, self.head);
-        let denial = matter.pending.denial();
-        let question = Question {
-            caller: self.caller.label().to_owned(),
-            verified: self.caller.is_proven(),
-            names: self
-                .caller
-                .names(self.config)
-                .map(|(key, name)| (key.to_owned(), name))
-                .collect(),
-            method: matter.request.method.to_owned(),
-            kind: denial.kind.word(),
-            name: matter.name().to_owned(),
-            server: self.site.text(),
-            arguments: approver.sends_arguments.then(|| call.arguments.clone()),
-            arguments_digest: call.arguments_digest(),
-            policy: policy.name.to_string(),
-            policy_digest: named_digest(&policy.digest),
-            rule: denial.pointer(policy).to_owned(),
-            reason: denial.text(policy).map(str::to_owned),
-            call: call.digest,
-            request_id: to.request_id().map(str::to_owned),
-            denial: None,
-        };
-        let (inquiry, ask) = Inquiry::begin(approver, question, task);
-        let body = carried_on(matter.body, matter.request, &Carries::Nothing);
-        let can_come_again = self.head.is_modern() && matter.request.version.is_some();
-        let random = self.world.random();
-        let need = matter.pending.need();
-        let expires = self.now.wall.seconds().saturating_add(need.expires.into());
-        let leg = leg.saturating_add(1);
-        let state = random.map(|random| {
-            let (id, step) = (drawn(&random), CarriedStep::Task(String::new()));
-            let state = CarriedState { call: call.digest, expires, id, leg, step };
-            Box::new(Chain { caller: self.holder(), state, random })
-        });
-        let waiting = Waiting {
-            began: self.now.wall,
-            until: UnixMillis(self.now.wall.0.saturating_add(approver.wait_millis.into())),
-            allowed: self.allowed(&matter),
-            to,
-            chain: self.chain(call.digest, need),
-            state: state.filter(|_| can_come_again && leg < MAX_LEGS),
-            inquiry,
-            pending: matter.pending,
-            denied: matter.denied,
-            lists: matter.lists,
-            proven: self.caller.is_proven(),
-        };
-        Judged::Wait(Box::new(waiting), ask, body)
-    }
-
     /// Says that approval is required, and of whom.
-    fn required(
+    pub(super) fn required(
         &self,
         matter: Matter<'_>,
         call: Option<(&Policy, &BoundCall)>,
@@ -314,7 +229,7 @@ impl<'j, W: World> Judgement<'j, W> {
         self.refused(matter, Reason::ApprovalRequired, Detail::Approval(approval.into()))
     }
 
-    fn refused(&self, matter: Matter<'_>, reason: Reason, detail: Detail) -> Judged {
+    pub(super) fn refused(&self, matter: Matter<'_>, reason: Reason, detail: Detail) -> Judged {
         let to = Addressee::of(matter.request, self.head);
         let denial = matter.pending.abandon(&self.limiter);
         let denial = Denial { reason, detail, ..denial };
@@ -322,15 +237,20 @@ impl<'j, W: World> Judgement<'j, W> {
         Judged::Answer(Reply::denial(&to, &denial, &self.context()), record)
     }
 
-    fn allowed(&self, matter: &Matter<'_>) -> Record {
+    pub(super) fn allowed(&self, matter: &Matter<'_>) -> Record {
         match matter.pending.would_deny() {
             None => self.record_of(matter.request, "allow", None),
             Some(denial) => self.record_of(matter.request, self.in_shadow(denial), Some(denial)),
         }
     }
 
+    /// Where it is noted what became of the caller's questions about a call.
+    pub(super) fn noted(&self, call: &BoundCall) -> Noted {
+        Noted::of(self.holder(), call.digest, self.config.approvals.cooldown)
+    }
+
     /// To whom states are sealed: the caller, in his session where sessions mean something.
-    fn holder(&self) -> CallerId {
+    pub(super) fn holder(&self) -> CallerId {
         self.caller.counted_as(Scope::Session).caller
     }
 }
@@ -350,7 +270,7 @@ enum Brought {
 }
 
 /// The body that the server gets. What a client carries for us, and what it answers to us, is not the server's.
-fn carried_on(body: &[u8], request: &Request<'_>, carries: &Carries) -> Option<Vec<u8>> {
+pub(super) fn carried_on(body: &[u8], request: &Request<'_>, carries: &Carries) -> Option<Vec<u8>> {
     let changed = match carries {
         Carries::Nothing => carried::without(body, request, &[RESPONSES, STATE]),
         Carries::Chain(None) => carried::without(body, request, &[STATE]),

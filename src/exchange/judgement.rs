@@ -27,7 +27,7 @@ pub(super) struct Judgement<'j, W: World> {
     pub(super) config: &'j Config,
     pub(super) policy: Option<&'j Policy>,
     pub(super) head: &'j Head,
-    pub(super) site: &'j Site,
+    pub(super) site: Option<&'j Site>,
     pub(super) caller: Caller,
     pub(super) world: &'j W,
     pub(super) limiter: Limiter<'j, W::Store>,
@@ -41,7 +41,7 @@ impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
         policy: Option<&'j Policy>,
-        (head, site): (&'j Head, &'j Site),
+        (head, site): (&'j Head, Option<&'j Site>),
         caller: Caller,
         world: &'j W,
         now: Moment,
@@ -59,7 +59,10 @@ impl<'j, W: World> Judgement<'j, W> {
                 self.head.agrees_with(&message)?;
                 match &message {
                     Message::Request(request) => self.of_request(request, bytes),
-                    Message::Response => Ok(self.of_answers("response")),
+                    Message::Response(answer) => {
+                        let ours = self.of_elicitation(answer);
+                        Ok(ours.unwrap_or_else(|| self.of_answers("response")))
+                    }
                 }
             }
             Body::Batch(messages) => {
@@ -81,7 +84,7 @@ impl<'j, W: World> Judgement<'j, W> {
         })
     }
 
-    fn policy_record(&self, method: &str, decision: &'static str) -> Record {
+    pub(super) fn policy_record(&self, method: &str, decision: &'static str) -> Record {
         let record = Record { decision, ..Record::passed(method, self.policy_name()) };
         record.of(&self.caller, self.config)
     }
@@ -91,7 +94,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     /// Why nothing passes, whatever is asked: no policy governs the place, or the caller has no name where one is required.
-    fn rejected(&self) -> Option<Denial> {
+    pub(super) fn rejected(&self) -> Option<Denial> {
         let reason = match self.policy {
             None => Reason::Unmatched,
             Some(_) if self.config.callers.required && self.caller.is_anonymous() => {

@@ -28,18 +28,31 @@ impl Exchange {
         let now = world.now().unwrap_or(waiting.began);
         match waiting.inquiry.answered(answer, now) {
             Next::Ask(ask) => {
+                // From here on somebody looks.
+                let asker = waiting.asker.filter(|_| waiting.inquiry.is_new_request());
+                let limiter = Limiter::new(world.store(), self.config.counters.shards);
+                let moment = world.moment().unwrap_or(now.into());
+                if let Some(denial) = asker.and_then(|asker| asker.count(&limiter, moment)) {
+                    return self
+                        .leave(world, step, |waiting, ending| waiting.refused(denial, ending));
+                }
                 step.asks.push(ask);
                 Flow::Pause
             }
-            Next::Rest => Flow::Pause,
+            Next::Rest => {
+                if let Some(task) = waiting.inquiry.task() {
+                    waiting.noted.think(world.store(), task, waiting.expires, now);
+                }
+                Flow::Pause
+            }
             Next::Approved(by) => {
                 self.leave(world, step, |waiting, ending| waiting.approved(by, ending))
             }
-            Next::Declined => self.leave(world, step, |waiting, ending| {
-                waiting.denied(Reason::ApprovalDeclined, ending)
-            }),
+            Next::Used => self
+                .leave(world, step, |waiting, ending| waiting.ended(Reason::ApprovalUsed, ending)),
+            Next::Declined => self.leave(world, step, Waiting::declined),
             Next::Unavailable => self.leave(world, step, |waiting, ending| {
-                waiting.denied(Reason::ApproverUnavailable, ending)
+                waiting.ended(Reason::ApproverUnavailable, ending)
             }),
         }
     }

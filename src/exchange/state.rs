@@ -18,7 +18,8 @@ pub(super) enum State {
     /// The body is being collected; this much of it is buffered.
     Collecting {
         head: Box<Head>,
-        site: Box<Site>,
+        /// Where it goes, where an approval has to be bound to that.
+        site: Option<Box<Site>>,
         caller: Box<Caller>,
         buffered: usize,
         early: Early,

@@ -3,12 +3,13 @@
 
 use super::chain::Chain;
 use super::expected::{Expected, Lists};
+use super::noted::{Asker, Noted};
 use super::refunds::ids;
 use crate::approval::approver::{Inquiry, Task};
 use crate::approval::state;
 use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::enforce::Pending;
-use crate::once::{Unusable, Use};
+use crate::once::Use;
 use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
 use crate::rate::limiter::Limiter;
@@ -36,6 +37,12 @@ pub(super) struct Waiting {
     pub(super) lists: Lists,
     /// Whether something verified the caller.
     pub(super) proven: bool,
+    /// As whom the caller is counted, where it is bounded how often he asks.
+    pub(super) asker: Option<Asker>,
+    /// Where it is noted what becomes of the question.
+    pub(super) noted: Noted,
+    /// Until when an answer holds, in seconds since the epoch.
+    pub(super) expires: u64,
     /// What the server's own state is sealed with.
     pub(super) chain: Option<Box<Chain>>,
     /// The state with which the client can come again; none where it cannot.
@@ -67,14 +74,11 @@ impl Waiting {
         by: Option<(String, Use)>,
         ending: &Ending<'_, W>,
     ) -> Left {
+        self.noted.end(ending.world.store());
         if let Some((_, used)) = &by {
             let now = ending.world.moment().unwrap_or(Moment::from(self.began));
-            match ids(ending.config, ending.world).claim(*used, now) {
-                Ok(()) => {}
-                Err(Unusable::Used) => return self.denied(Reason::ApprovalUsed, ending),
-                Err(Unusable::Unavailable) => {
-                    return self.denied(Reason::ApprovalsUnavailable, ending);
-                }
+            if let Err(unusable) = ids(ending.config, ending.world).claim(*used, now) {
+                return self.denied(unusable.into(), ending);
             }
         }
         let permit = self.pending.settle();
@@ -115,7 +119,26 @@ impl Waiting {
         self.denied_with(Reason::ApprovalPending, Detail::Approval(approval.into()), ending)
     }
 
-    pub(super) fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
+    /// Somebody said no.
+    pub(super) fn declined<W: World>(self, ending: &Ending<'_, W>) -> Left {
+        let store = ending.world.store();
+        self.noted.end(store);
+        self.noted.decline(store, ending.world.now().unwrap_or(self.began));
+        self.denied(Reason::ApprovalDeclined, ending)
+    }
+
+    /// Whatever was asked, there is nothing more to wait for.
+    pub(super) fn ended<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
+        self.noted.end(ending.world.store());
+        self.denied(reason, ending)
+    }
+
+    /// The caller has made somebody look too often.
+    pub(super) fn refused<W: World>(self, denial: Denial, ending: &Ending<'_, W>) -> Left {
+        self.denied_with(denial.reason, denial.detail, ending)
+    }
+
+    fn denied<W: World>(self, reason: Reason, ending: &Ending<'_, W>) -> Left {
         let retry = matches!(reason, Reason::ApproverUnavailable | Reason::ApprovalsUnavailable);
         let approval = ApprovalDetail {
             by: vec![ApprovalWay::Approver.word()],

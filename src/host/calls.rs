@@ -19,6 +19,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, StreamType};
 
 use crate::ask::Ask;
+use crate::bounds::MAX_ANSWER_BYTES;
 use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
 use crate::rate::store::Version;
@@ -292,6 +293,8 @@ pub(super) fn answer(size: usize) -> Option<(u16, Vec<u8>)> {
     let headers = headers.pairs()?;
     let (_, status) = headers.iter().find(|(name, _)| *name == b":status")?;
     let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+    // One byte more than is read tells that it is too long.
+    let size = size.min(MAX_ANSWER_BYTES + 1);
     let body = buffer(BufferType::HttpCallResponseBody, size).ok()?.unwrap_or_default();
     Some((status, body))
 }

@@ -24,15 +24,22 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|context| Box::new(PluginContext::new(context)));
 }}
 
+/// A stream that others than its own callbacks have to reach.
+type Shared = Rc<RefCell<Stream>>;
+
 /// The streams that want ticks, by the numbers that Envoy gave them: the timer must reach them from outside their callbacks.
 #[derive(Default)]
-struct Ticking(RefCell<BTreeMap<u32, Rc<RefCell<Stream>>>>);
+struct Ticking {
+    streams: RefCell<BTreeMap<u32, Shared>>,
+    /// Who has asked what while the plugin was called, by Envoy's numbers of the questions: the SDK hands those answers to the plugin.
+    asked: RefCell<Vec<(u32, u32, Shared)>>,
+}
 
 impl Ticking {
     /// Takes note of whether a stream wants ticks. The timer runs as long as one does.
-    fn note(&self, context: u32, stream: &Rc<RefCell<Stream>>) {
+    fn note(&self, context: u32, stream: &Shared) {
         let wants = stream.try_borrow().is_ok_and(|stream| stream.wants_ticks());
-        let Ok(mut streams) = self.0.try_borrow_mut() else { return };
+        let Ok(mut streams) = self.streams.try_borrow_mut() else { return };
         if !wants {
             streams.remove(&context);
         } else if streams.insert(context, stream.clone()).is_none() {
@@ -41,7 +48,7 @@ impl Ticking {
     }
 
     fn forget(&self, context: u32) {
-        if let Ok(mut streams) = self.0.try_borrow_mut() {
+        if let Ok(mut streams) = self.streams.try_borrow_mut() {
             streams.remove(&context);
         }
     }
@@ -49,19 +56,41 @@ impl Ticking {
     /// Hands a tick on to everybody who wants it, the oldest first.
     fn tick(&self) {
         // Copied, because a stream may leave the list while it is told.
-        let streams: Vec<(u32, Rc<RefCell<Stream>>)> = match self.0.try_borrow() {
+        let streams: Vec<(u32, Shared)> = match self.streams.try_borrow() {
             Ok(streams) => streams.iter().map(|(at, stream)| (*at, stream.clone())).collect(),
             Err(_) => return,
         };
         for (context, stream) in streams {
-            if let Ok(mut stream) = stream.try_borrow_mut() {
-                stream.tick();
-            }
-            self.note(context, &stream);
+            self.tell(context, &stream, Stream::tick);
         }
-        if self.0.try_borrow().is_ok_and(|streams| streams.is_empty()) {
+        if self.streams.try_borrow().is_ok_and(|streams| streams.is_empty()) {
             calls::tick_every(0);
         }
+    }
+
+    /// Hands an answer on to whoever has asked.
+    fn answered(&self, token: u32, size: usize) {
+        let Ok(mut asked) = self.asked.try_borrow_mut() else { return };
+        let Some(at) = asked.iter().position(|(known, _, _)| *known == token) else { return };
+        let (_, context, stream) = asked.swap_remove(at);
+        // The stream may ask again.
+        drop(asked);
+        self.tell(context, &stream, |stream| {
+            let _ = stream.answered(token, size);
+        });
+    }
+
+    /// Tells a stream something while the plugin is called.
+    fn tell(&self, context: u32, stream: &Shared, what: impl FnOnce(&mut Stream)) {
+        if let Ok(mut told) = stream.try_borrow_mut() {
+            let before = told.tokens();
+            what(&mut told);
+            let new = told.tokens().into_iter().filter(|token| !before.contains(token));
+            if let Ok(mut asked) = self.asked.try_borrow_mut() {
+                asked.extend(new.map(|token| (token, context, stream.clone())));
+            }
+        }
+        self.note(context, stream);
     }
 }
 
@@ -78,7 +107,19 @@ impl PluginContext {
     }
 }
 
-impl Context for PluginContext {}
+impl Context for PluginContext {
+    /// The SDK hands an answer to whoever was called when the question was asked, and that is the plugin when a tick or such an answer
+    /// made a stream ask.
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        _headers: usize,
+        size: usize,
+        _trailers: usize,
+    ) {
+        self.ticking.answered(token, size);
+    }
+}
 
 impl RootContext for PluginContext {
     fn on_configure(&mut self, size: usize) -> bool {
@@ -104,7 +145,7 @@ impl RootContext for PluginContext {
 struct StreamContext {
     context: u32,
     /// None under a plugin without configuration, and after the stream's end.
-    stream: Option<Rc<RefCell<Stream>>>,
+    stream: Option<Shared>,
     ticking: Rc<Ticking>,
 }
 

@@ -49,6 +49,11 @@ impl Stream {
         self.ticks
     }
 
+    /// Envoy's numbers of the questions that are under way.
+    pub(super) fn tokens(&self) -> Vec<u32> {
+        self.asked.iter().map(|(token, _)| *token).collect()
+    }
+
     pub(super) fn request_headers(&mut self, end_of_stream: bool) -> Action {
         let headers = calls::headers(MapType::HttpRequestHeaders).unwrap_or_default();
         match headers.pairs() {

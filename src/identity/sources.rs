@@ -273,12 +273,17 @@ fn usable(value: Value<'static>) -> Option<Value<'static>> {
     match value {
         Value::String(text) if text.is_empty() => None,
         Value::String(_) | Value::Number(_) | Value::Bool(_) => Some(value),
-        Value::Array(mut items) if !items.is_empty() => {
-            items.sort_by_key(text);
-            items.iter().all(|item| item.as_str().is_some()).then_some(Value::Array(items))
+        // Asked first: the text of a list in a list is twice as long with each level.
+        Value::Array(mut items) if !items.is_empty() && items.iter().all(is_text) => {
+            items.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+            Some(Value::Array(items))
         }
         Value::Array(_) | Value::Null | Value::Object(_) => None,
     }
+}
+
+fn is_text(value: &Value<'_>) -> bool {
+    value.as_str().is_some()
 }
 
 /// Numbers come as doubles: two that no double keeps apart would be one caller. From 2^53 on a double may stand for its neighbour.
@@ -304,7 +309,7 @@ pub(super) fn text(value: &Value<'_>) -> String {
         Value::String(text) | Value::Number(text) => text.clone().into_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Array(items) => {
-            let texts: Vec<String> = items.iter().map(text).collect();
+            let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
             written(&texts)
         }
         Value::Null | Value::Object(_) => String::new(),

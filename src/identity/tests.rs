@@ -1,5 +1,5 @@
 use super::Caller;
-use crate::json::Value;
+use crate::json::{Duplicates, Value, parse};
 use crate::mcp::headers::Header;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::outcome::Origin;
@@ -17,6 +17,8 @@ struct Client {
     store: MemoryStore,
     certificate: Vec<(Peer, &'static str)>,
     address: Option<&'static str>,
+    /// Every claim of his token, as JSON.
+    claim: Option<&'static str>,
 }
 
 impl World for Client {
@@ -40,7 +42,7 @@ impl World for Client {
     }
 
     fn claim(&self, _: &str, _: &[Box<str>]) -> Option<Value<'static>> {
-        None
+        self.claim.map(|text| parse(text, Duplicates::Refuse).unwrap())
     }
 
     fn certificate(&self, field: Peer) -> Option<Vec<u8>> {
@@ -102,6 +104,26 @@ fn sessions_count_only_where_they_are_vouched_for() {
         counted(trusted, "b", Some(b"s")),
         "within the grant"
     );
+}
+
+#[test]
+fn a_claim_names_a_caller_where_it_is_a_name() {
+    let config = config(r#","identity":{"grant":{"jwt_claim":"sub"}}"#);
+    // To write such a list out takes as much again for each level: 2^60.
+    let deep: &str = Box::leak(format!(r#"["b",{}1{}]"#, "[".repeat(60), "]".repeat(60)).into());
+    for (claim, expected) in [
+        (r#""a""#, "a"),
+        ("7", "7"),
+        (r#"["b","a"]"#, r#"["a","b"]"#),
+        (r#"["b",["a"]]"#, "anonymous"),
+        (r#"["b",7]"#, "anonymous"),
+        (r#"{"a":"b"}"#, "anonymous"),
+        ("[]", "anonymous"),
+        (deep, "anonymous"),
+    ] {
+        let client = Client { claim: Some(claim), ..Client::default() };
+        assert_eq!(read(&config, &[], &client).unwrap().label(), expected, "{claim}");
+    }
 }
 
 #[test]

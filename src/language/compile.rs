@@ -48,7 +48,7 @@ pub(super) fn configuration(
         };
         let bound = bindings.as_ref().and_then(Option::as_ref);
         let settings = settings::read(&mut fields, bound, &mut reader);
-        let approvals = approvals::read(&mut fields, &mut reader);
+        let approvals = approvals::read(&mut fields, &mut reader, namespace);
         reader.close(&fields);
         let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
             settings?;

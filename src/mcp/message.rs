@@ -25,8 +25,17 @@ pub enum Body<'v> {
 pub enum Message<'v> {
     /// A request, or a notification.
     Request(Request<'v>),
-    /// A response to a request of the server.
-    Response,
+    /// A response to a request of the server, or of ours.
+    Response(ClientAnswer<'v>),
+}
+
+/// What a client answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClientAnswer<'v> {
+    /// The id of what it answers, where that is a text.
+    pub id: Option<&'v str>,
+    /// The result, where there is one.
+    pub result: Option<&'v Value<'v>>,
 }
 
 /// A request or notification, borrowed from the parsed body.
@@ -180,7 +189,10 @@ fn read_envelope<'v>(
     }
     let answers = envelope.get("result").is_some() || envelope.get("error").is_some();
     let method = match envelope.get("method") {
-        None if answers => return Ok(Message::Response),
+        None if answers => {
+            let id = envelope.get("id").and_then(Value::as_str);
+            return Ok(Message::Response(ClientAnswer { id, result: envelope.get("result") }));
+        }
         Some(Value::String(method)) if !answers => &**method,
         _ => {
             return refuse(
@@ -342,7 +354,7 @@ mod tests {
                     Some(call) => format!("call {} {}", request.id.unwrap_or_default(), call.name),
                     None => format!("{:?} {}", request.id, request.method),
                 },
-                Body::Single(Message::Response) => "response".to_owned(),
+                Body::Single(Message::Response(_)) => "response".to_owned(),
                 Body::Batch(messages) => format!("batch of {}", messages.len()),
             })
         });

@@ -16,7 +16,7 @@ use crate::matcher::normal::nfc;
 /// but for those of space, `?`, `#`, `*` and, in a query, `&`, `=`, `+`, `;`; in Unicode's normal form C. No default port, no empty
 /// one; files lose the name `localhost`.
 ///
-/// `None` where there is none: no scheme, control characters, white space or invisible ones, a backslash, a fragment, dot segments or
+/// `None` where there is none: too long, no scheme, control characters, white space or invisible ones, a backslash, a fragment, dot segments or
 /// empty segments, an escaped slash, backslash, percent sign or control character, escapes that are not two digits or not UTF-8, an
 /// escape of ASCII in a host; a user name where the scheme names a host, a password anywhere; a host or port that has several
 /// spellings; a file on another host, without a path, with a query, with a slash at its end or with `|` behind the letter of a drive.
@@ -62,6 +62,10 @@ pub fn canonical(uri: &str) -> Option<Cow<'_, str>> {
         let kept = |byte| matches!(byte, b' ' | b'?' | b'#' | b'*' | b'&' | b'=' | b'+' | b';');
         text.push('?');
         text.push_str(&decoded(query, kept)?);
+    }
+    // Escapes make it longer, and what is canonical is its own canonical form.
+    if text.len() > MAX_URI_BYTES {
+        return None;
     }
     Some(if text == uri { Cow::Borrowed(uri) } else { Cow::Owned(text) })
 }
@@ -413,5 +417,7 @@ mod tests {
             let once = canonical(uri).unwrap().into_owned();
             assert_eq!(canonical(&once).as_deref(), Some(&*once));
         }
+        let starred = |stars| canonical(&format!("x:{}", "*".repeat(stars))).map(|uri| uri.len());
+        assert_eq!((starred(2730), starred(2731)), (Some(8192), None));
     }
 }

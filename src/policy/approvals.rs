@@ -1,5 +1,7 @@
 //! Who can approve a call that needs it, and what that takes.
 
+use crate::number::Micros;
+use crate::rate::limiter::Counter;
 use crate::seal::Keys;
 use crate::session::LEAST_SECRET_BYTES;
 
@@ -97,12 +99,27 @@ pub struct Approvals {
     pub variables: Vec<Box<str>>,
     /// The keys that seal what clients carry for us, once the secrets have been read.
     pub keys: Option<Keys>,
+    /// Whether clients of 2025-06-18 and 2025-11-25 are asked too, on a stream that is closed and resumed.
+    pub legacy: bool,
     /// About how many used approvals are kept.
     pub max_entries: u32,
     /// The name of the verified token's payload in Envoy's metadata, in which approvals given beforehand stand.
     pub token: TokenSource,
     /// The service that asks somebody, where there is one.
     pub approver: Option<Approver>,
+    /// How often one caller may make somebody look.
+    pub asks: Option<AskLimit>,
+    /// For how long a call that was declined is refused without asking, in seconds.
+    pub cooldown: u32,
+}
+
+/// How often one caller may make somebody look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskLimit {
+    /// Where that is counted.
+    pub counter: Counter,
+    /// The most.
+    pub max: Micros,
 }
 
 /// Where approvals stand that were given beforehand.

@@ -24,6 +24,8 @@ pub struct Section {
     entries: Box<[Entry]>,
     exact: HashMap<Box<str>, usize>,
     wild: Box<[usize]>,
+    /// Of those with wildcards, the ones that always deny, and of whose names some are not hidden.
+    denying: Box<[usize]>,
     /// The lines of `hide` without wildcards, and the others.
     hide_exact: HashMap<Box<str>, usize>,
     hide_wild: Box<[usize]>,
@@ -85,6 +87,12 @@ impl Section {
         wild.sort_by_key(|&at| {
             entries.get(at).map(|entry| (Reverse(entry.pattern.literal_chars()), !entry.lists()))
         });
+        // Whatever hides a pattern's own text hides all of its names.
+        let is_covered = |text: &str| hide.iter().any(|line| line.pattern.matches(text));
+        let denies =
+            |entry: &Entry| entry.denies_always() && !is_covered(&entry.pattern.to_string());
+        let denying =
+            wild.iter().copied().filter(|&at| entries.get(at).is_some_and(denies)).collect();
         let mut hide_exact = HashMap::new();
         let mut hide_wild = Vec::new();
         for (at, line) in hide.iter().enumerate() {
@@ -103,6 +111,7 @@ impl Section {
             entries: entries.into(),
             exact,
             wild: wild.into(),
+            denying,
             hide_exact,
             hide_wild: hide_wild.into(),
             looks,
@@ -117,6 +126,12 @@ impl Section {
             self.entries.get(at).is_some_and(|entry| entry.pattern.matches(name))
         });
         exact.into_iter().chain(wild).filter_map(|&at| self.entries.get(at))
+    }
+
+    /// The first pattern that always denies a name, and others beside it that are not hidden.
+    pub fn denied_with_others(&self, name: &str) -> Option<&Entry> {
+        let mut entries = self.denying.iter().filter_map(|&at| self.entries.get(at));
+        entries.find(|entry| entry.pattern.matches(name))
     }
 
     /// The first line of `hide` that matches a name.

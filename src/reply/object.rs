@@ -172,6 +172,33 @@ pub(super) fn input_required_object(to: &Addressee, message: Option<&str>, state
     response(to.id.as_deref(), RpcOutcome::InputRequired(result))
 }
 
+/// A request of ours that the client ask its user (MCP 2025-06-18 and 2025-11-25).
+#[must_use]
+pub fn elicitation_object(id: &str, message: &str) -> String {
+    #[derive(Serialize)]
+    struct Elicit<'o> {
+        jsonrpc: &'static str,
+        id: &'o str,
+        method: &'static str,
+        params: ElicitParams<'o>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ElicitParams<'o> {
+        message: &'o str,
+        requested_schema: Option<Box<RawValue>>,
+    }
+    let params = ElicitParams { message, requested_schema: serde_json::from_str(FORM).ok() };
+    written(&Elicit { jsonrpc: "2.0", id, method: "elicitation/create", params })
+}
+
+/// The response to a request of which no more is known than its id.
+#[must_use]
+pub fn reason_object(id: &str, reason: Reason) -> String {
+    let message = format!("{}.", reason.sentence());
+    error(Some(id), reason.code(), &message, Some(Data::of(reason)))
+}
+
 /// The response to a denied request; none to a notification.
 #[must_use]
 pub fn denial_object(to: &Addressee, denial: &Denial, context: &Context<'_>) -> Option<String> {
@@ -261,7 +288,7 @@ fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -
     data.rule = policy.map(|policy| denial.pointer(policy)).filter(|rule| !rule.is_empty());
     data.request_id = to.request_id.as_deref();
     if let Detail::Limit { counter, max, remaining, window_seconds, retry_after } = denial.detail {
-        data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter)?.name));
+        data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter?)?.name));
         data.limit = exact(max);
         data.remaining = exact(remaining);
         data.window_seconds = Some(window_seconds);

@@ -1,7 +1,7 @@
 //! Why a text is not JSON or not YAML, in words that say what to change.
 
 use super::Problem;
-use crate::json::{Fault, FaultKind};
+use crate::json::{Bounds, Fault, FaultKind};
 use crate::language::diagnostic::{Code, Diagnostic};
 
 pub(super) fn empty(text: &str) -> Box<Problem> {
@@ -49,15 +49,17 @@ pub(super) fn yaml(text: &str, fault: &crate::yaml::YamlFault) -> Box<Problem> {
     problem
 }
 
-pub(super) fn json(text: &str, fault: Fault) -> Box<Problem> {
+pub(super) fn json(text: &str, fault: Fault, bounds: Bounds) -> Box<Problem> {
+    let needs = |help| if bounds == Bounds::DOCUMENT { help } else { "no settings allow more" };
     match fault.kind {
         FaultKind::Depth => {
-            let message = format!("nested deeper than {} levels", crate::bounds::MAX_DEPTH);
-            return located(text, fault.at, message, "a policy needs about ten");
+            let message = format!("nested deeper than {} levels", bounds.depth);
+            return located(text, fault.at, message, needs("a policy needs about ten"));
         }
         FaultKind::Size => {
-            let message = format!("more than {} values", crate::bounds::MAX_VALUES);
-            return located(text, fault.at, message, "this is no policy that a person can review");
+            let message = format!("more than {} values", bounds.values);
+            let help = needs("this is no policy that a person can review");
+            return located(text, fault.at, message, help);
         }
         FaultKind::Syntax | FaultKind::Duplicate => {}
     }

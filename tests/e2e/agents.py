@@ -39,7 +39,8 @@ class Session:
     `mode` is how it finds the protocol revision: by the handshake of the revisions up to 2025-11-25, over
     Streamable HTTP or over the HTTP+SSE of 2024-11-05; by asking first; or by taking 2026-07-28 for granted.
     `lists` names the members in which the answers hold them, such as `tools` or `resourceTemplates`.
-    `patience` is how many seconds it waits for an answer.
+    `patience` is how many seconds it waits for an answer. `answer` is the action by which it answers every form that
+    it is asked to show: `accept`, filled in, `decline` or `cancel`. Without, it says that it cannot show any.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Session:
     lists: Sequence[str]
     steps: Sequence[Step]
     patience: float = 20
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Shown:
     lists: dict[str, list[dict[str, Any]]]
     outcomes: list[Outcome]
     tools_again: list[str]
+    # The texts of the forms, in order.
+    asked: list[str]
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,14 @@ AGENTS = {
         (str(rig.ROOT / "target" / "rmcp-client" / "debug" / "rmcp-client"),),
     ),
 }
+
+
+# Built on the Python SDK, so it is met where it goes its own way: it has a handler of its own for forms.
+FASTMCP = Agent(
+    f"Python {_version('requirements.txt', 'fastmcp')}",
+    (LEGACY, AUTO, NEWEST),
+    (str(rig.TOOLS / "venv" / "bin" / "python"), str(HERE / "clients" / "fastmcp4.py")),
+)
 
 
 def run(agent: Agent, sessions: Sequence[Session]) -> list[Shown]:

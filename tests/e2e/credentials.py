@@ -17,7 +17,7 @@ import jwt
 import rig
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from fleet import Change
@@ -40,6 +40,9 @@ class Issuer:
         elif algorithm.startswith("RS"):
             self.key = rsa.generate_private_key(65537, 2048)
             public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        elif algorithm == "EdDSA":
+            self.key = ed25519.Ed25519PrivateKey.generate()
+            public = jwt.algorithms.OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         else:
             self.key = ec.generate_private_key(ec.SECP256R1())
             public = jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)

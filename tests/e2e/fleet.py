@@ -22,7 +22,7 @@ Policy = dict[str, Any]
 Change = Callable[[rig.Config], object]
 
 # What Envoy and the filter write when a VM dies. A trap on a request is a denial of service at best.
-_TRAPS = re.compile(
+TRAPS = re.compile(
     r"wasm trap|panicked at|Function: proxy_\w+ failed|Uncaught RuntimeError|unreachable executed", re.IGNORECASE
 )
 
@@ -86,7 +86,7 @@ def assert_healthy(envoy: rig.Envoy) -> None:
     assert envoy.admin("/ready").startswith("LIVE")
     failures = {name: count for name, count in envoy.stats(r"^wasm\..*(vm_reload|fail)").items() if count}
     assert not failures, f"a filter VM died and was loaded anew: {failures}\n{envoy.log_tail(60)}"
-    traps = [line for line in envoy.log().splitlines() if _TRAPS.search(line)]
+    traps = [line for line in envoy.log().splitlines() if TRAPS.search(line)]
     assert not traps, "a filter VM trapped:\n" + "\n".join(traps[:10])
 
 

@@ -20,7 +20,9 @@ _END_STREAM, _END_HEADERS = 1, 4
 _WHOLE_WINDOW = struct.pack(">I", 2**31 - 1 - 65535)
 
 
-def storm(port: int, streams: Sequence[Iterator[bytes]], marks: Sequence[bytes], timeout: float = 60) -> list[int]:
+def storm(
+    port: int, streams: Sequence[Iterator[bytes]], marks: Sequence[bytes], timeout: float = 60, source: str = "127.0.0.1"
+) -> list[int]:
     """Sends the requests of each stream (made by `request`) on a connection of its own, all at once, until all are answered.
 
     Returns how many answers there were, and how many of them contained each mark.
@@ -31,7 +33,7 @@ def storm(port: int, streams: Sequence[Iterator[bytes]], marks: Sequence[bytes],
     deadline = time.monotonic() + timeout
     try:
         for stream in streams:
-            connection = _Connection(port, stream)
+            connection = _Connection(port, stream, source)
             connections[connection.socket.fileno()] = connection
             poll.register(connection.socket.fileno(), select.EPOLLIN)
             connection.fill()
@@ -79,8 +81,8 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 class _Connection:
-    def __init__(self, port: int, requests: Iterator[bytes]) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+    def __init__(self, port: int, requests: Iterator[bytes], source: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), 10, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_WINDOW_UPDATE, 0, 0, _WHOLE_WINDOW))
         self._requests = requests

@@ -12,8 +12,9 @@ import rig
 
 from client import H1, Response, post
 from fleet import Fleet, Listener, Policy, without_hold
-from gateway import Gateway, serving
+from gateway import Gateway, serving, until
 from judge import error_of
+from storm import request, storm
 from test_sessions import secrets
 from upstream import RAN, Arrival, Reply, Upstream
 
@@ -46,6 +47,8 @@ ASKED: Policy = {
         "nobody": {"action": "require_approval"},
         "free": {},
     },
+    # The tests ask about one call many times.
+    "approvals": {"cooldown": 0},
 }
 
 
@@ -63,6 +66,8 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         "rotated": listener(values=(OLD, SECRET)),
         "shadow": listener(shadow),
         "reworded": listener(reworded),
+        "patient": listener({**ASKED, "approvals": {"asks": "3/hour", "cooldown": "1h"}}),
+        "legacy": listener({**ASKED, "approvals": {"legacy": True, "cooldown": 0}}),
         "tool result": listener({**ASKED, "denials": {"as": "tool_result"}}),
     }
     with serving(upstream, listeners, concurrency=1) as gateway:
@@ -270,6 +275,94 @@ def test_nobody_is_asked_for_what_a_limit_refuses(gateway: Gateway) -> None:
     assert outcome(gateway, "asked", body_of("few")) == ("limit_reached", [])
 
 
+def test_what_was_declined_is_not_asked_again_for_a_while(gateway: Gateway) -> None:
+    state = ask(gateway, "patient", arguments='{"id":"declined"}')
+    again = body_of("pay", '{"id":"declined"}')
+    assert outcome(gateway, "patient", retry("pay", state, {"action": "decline"}, arguments='{"id":"declined"}')) == ("approval_declined", [])
+    assert outcome(gateway, "patient", again) == ("approval_declined", [])
+    assert outcome(gateway, "patient", again, agent="bob") == ("asked", []), "others are asked"
+    assert outcome(gateway, "patient", body_of("pay", '{"id":"other"}')) == ("asked", []), "about other calls he is"
+
+
+def test_a_caller_makes_people_look_so_often_and_no_more(gateway: Gateway) -> None:
+    for number in range(3):
+        assert outcome(gateway, "patient", body_of("pay", f'{{"id":{number}}}'), agent="eager")[0] == "asked"
+    response = send(gateway, "patient", body_of("pay", '{"id":3}'), agent="eager")
+    error = error_of(response)
+    assert (error["reason"], error["code"], error["data"]["limit"]) == ("limit_reached", 429, 3)
+    assert error["data"]["retryAfterMs"] > 0 and "counter" not in error["data"]
+    assert outcome(gateway, "patient", body_of("pay", '{"id":3}'), agent="patient")[0] == "asked"
+
+
+def elicited(response: Response) -> tuple[str, dict[str, Any]]:
+    """The id of the question on a stream that ends, and the question."""
+    assert response.status == 200 and response.header("content-type") == "text/event-stream", response
+    lines = response.body.decode().split("\n")
+    assert lines[0].startswith("id: mcp-policy.mp1.") and lines[1] == "retry: 2000" and lines[3:] == ["", ""]
+    question = json.loads(lines[2].removeprefix("data: "))
+    assert question["id"] == lines[0].removeprefix("id: ") and question["method"] == "elicitation/create"
+    return question["id"], question
+
+
+def legacy(gateway: Gateway, arguments: str, agent: str = "alice") -> Response:
+    return send(gateway, "legacy", body_of("pay", arguments, version=None), agent=agent, version=None)
+
+
+def resume(gateway: Gateway, id: str, agent: str = "alice") -> Response:
+    head = f"GET /mcp HTTP/1.1\r\nhost: mcp.test\r\naccept: text/event-stream\r\nx-agent-id: {agent}\r\nlast-event-id: {id}\r\n\r\n"
+    with H1(gateway.port("legacy")) as connection:
+        connection.send(head.encode())
+        return connection.receive("GET")
+
+
+def says(gateway: Gateway, id: str, result: Any, agent: str = "alice") -> None:
+    """The client answers the question; that reaches no server."""
+    since = gateway.upstream.count()
+    body = json.dumps({"result": result, "jsonrpc": "2.0", "id": id})
+    assert post(gateway.port("legacy"), body, [("x-agent-id", agent)]).status == 202
+    assert gateway.arrivals(since) == []
+
+
+def test_older_clients_are_asked_on_a_stream_that_they_resume(gateway: Gateway) -> None:
+    arguments = '{"id":"legacy"}'
+    id, question = elicited(legacy(gateway, arguments))
+    assert "Tool: pay" in question["params"]["message"]
+    since = gateway.upstream.count()
+    waiting = resume(gateway, id)
+    assert waiting.body.decode() == f"id: {id}\nretry: 2000\ndata:\n\n"
+    assert error_of(resume(gateway, id, "mallory"))["reason"] == "not_mcp"
+    says(gateway, id, ACCEPT, agent="mallory")
+    says(gateway, id[:-2] + "AA", ACCEPT)
+    assert resume(gateway, id).body == waiting.body, "nobody else answers"
+    says(gateway, id, ACCEPT)
+    says(gateway, id, {"action": "decline"})
+    error = error_of(resume(gateway, id))
+    assert (error["id"], error["code"], error["reason"]) == ("7", 428, "approval_given"), "the first answer stands"
+    assert gateway.arrivals(since) == []
+    elicited(legacy(gateway, '{"id":"other"}'))
+    elicited(legacy(gateway, arguments, agent="mallory"))
+    assert RAN in legacy(gateway, arguments).body
+    elicited(legacy(gateway, arguments))
+    says(gateway, id, ACCEPT)
+    elicited(legacy(gateway, arguments))
+
+
+@pytest.mark.parametrize("answer", [{"action": "decline"}, {"action": "accept"}, None, "yes"], ids=json.dumps)
+def test_older_clients_say_no_too(gateway: Gateway, answer: Any) -> None:
+    arguments = json.dumps({"no": json.dumps(answer)})
+    id, _ = elicited(legacy(gateway, arguments))
+    says(gateway, id, answer)
+    assert error_of(resume(gateway, id))["reason"] == "approval_declined"
+    elicited(legacy(gateway, arguments))
+
+
+def test_the_servers_own_streams_and_questions_stay_its_own(gateway: Gateway) -> None:
+    since = gateway.upstream.count()
+    post(gateway.port("legacy"), '{"jsonrpc":"2.0","id":"servers","result":{"action":"accept"}}', [("x-agent-id", "alice")])
+    resume(gateway, "servers-own")
+    assert [each.method for each in gateway.arrivals(since)] == [b"POST", b"GET"]
+
+
 def test_shadow_asks_nobody(gateway: Gateway) -> None:
     assert outcome(gateway, "shadow", body_of("pay"))[0] == "ran"
 
@@ -293,6 +386,12 @@ def test_what_the_user_reads_is_on_its_own_line_and_hides_nothing(gateway: Gatew
 def test_who_approved_is_on_record(gateway: Gateway) -> None:
     state = ask(gateway, "asked", arguments='{"id":"record"}')
     assert outcome(gateway, "asked", retry("pay", state, arguments='{"id":"record"}'))[0] == "ran"
+
+    def lines(decision: str) -> list[str]:
+        return [str(line["mcp_approval"]) for line in gateway.envoy.access_log() if line["mcp_decision"] == decision]
+
+    until(lambda: any(who.startswith("user:sha-256:") for who in lines("allow")), "the line of the call that ran")
+    assert lines("ask") and not any(who.startswith("user:") for who in lines("ask"))
 
 
 async def ran(arrival: Arrival, reply: Reply) -> None:
@@ -368,6 +467,29 @@ def test_replays_at_once_run_once(upstream: Upstream) -> None:
             assert sum(RAN in text for text in said) == 1
             assert sum(b"approval_used" in text for text in said) == replays - 1
             assert len([each for each in gateway.arrivals(since) if each.body]) == 1
+
+
+def test_two_hundred_approvals_of_which_each_comes_thirty_times_run_two_hundred_times(upstream: Upstream) -> None:
+    approvals, replays = 200, 30
+    fields = [("x-agent-id", "alice"), ("mcp-protocol-version", VERSION), ("mcp-method", "tools/call"), ("mcp-name", "pay")]
+    octets = [(name.encode(), value.encode()) for name, value in fields]
+    with serving(upstream, {"asked": listener()}, concurrency=4) as gateway:
+        bodies = []
+        for number in range(approvals):
+            arguments = json.dumps({"id": number})
+            # An approval is for a path too, and a storm's is this one.
+            question = asked(post(gateway.port("asked"), body_of("pay", arguments), fields, path="/"))
+            bodies.append(retry("pay", question["requestState"], arguments=arguments))
+        since = upstream.count()
+        # Each connection replays all of them in the same order, so the same ones are under way at once.
+        streams = [iter([request(body.encode(), *octets) for body in bodies]) for _ in range(replays)]
+        assert storm(gateway.port("asked"), streams, [RAN, b'"approval_used"']) == [
+            approvals * replays,
+            approvals,
+            approvals * (replays - 1),
+        ]
+        seen = sorted(json.loads(each.body)["params"]["arguments"]["id"] for each in gateway.arrivals(since) if each.body)
+        assert seen == list(range(approvals))
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,11 @@ of a denial is kept in clients.md; MCP_POLICY_BLESS=1 rewrites it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +19,7 @@ import pytest
 from agents import AGENTS, AUTO, HTTP_SSE, LEGACY, Outcome, Session, Shown, run
 from cases import ALLOWED, CASES, DENIED, LIMITED, NO_TOOL, NOT_LISTED, Fate, Refused, Told, Unanswered
 from servers import Route, Routes, governing, serving_prometheus, serving_python, serving_typescript
-
-TABLE = Path(__file__).with_name("clients.md")
-
+from table import fresh, row, stable
 
 @dataclass(frozen=True)
 class Compared:
@@ -158,10 +154,7 @@ _SECTIONS: list[tuple[str, str, Fate]] = [
 
 
 def test_the_table_is_fresh(meetings: Meetings) -> None:
-    text = _table(meetings)
-    if os.environ.get("MCP_POLICY_BLESS"):
-        TABLE.write_text(text)
-    assert TABLE.exists() and text == TABLE.read_text(), f"MCP_POLICY_BLESS=1 rewrites {TABLE.name}; review the diff"
+    fresh(0, _table(meetings))
 
 
 def _table(meetings: Meetings) -> str:
@@ -186,16 +179,10 @@ def _rows(sdk: str, sessions: list[Shown], case: str, fate: Fate) -> list[str]:
     for shown in sessions:
         outcome = shown.outcomes[at]
         if outcome.result is None:
-            way = (f"raises `{outcome.raised}`", outcome.text)
+            way = (f"raises `{outcome.raised}`", stable(outcome.text))
         else:
             way = ("a result with `isError`", outcome.result["content"][0]["text"])
-        found = revisions.setdefault((way[0], _stable(way[1])), [])
+        found = revisions.setdefault(way, [])
         if shown.revision not in found:
             found.append(shown.revision)
-    return [f"| {sdk} | {', '.join(found)} | {how} | {text} |" for (how, text), found in revisions.items()]
-
-
-def _stable(text: str) -> str:
-    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "…", text)
-    text = re.sub(r"(retry in |\"retryAfterMs\":|\"windowSeconds\":)\d+", r"\1…", text)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return [row(sdk, ", ".join(found), how, text) for (how, text), found in revisions.items()]

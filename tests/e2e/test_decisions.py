@@ -109,13 +109,14 @@ def _fault(connection: H1, at: int, each: dict[str, Any]) -> str:
 
 
 def _as_told(expect: dict[str, Any], response: Response) -> dict[str, Any]:
-    """What the agent is told: what is hidden may answer as what no entry lists. The record has it as it is (tests/suite/wasm.rs)."""
+    """What the agent is told: what is hidden may answer as what no entry lists, or as others that a pattern denies. The record has it as it is (tests/suite/wasm.rs)."""
     hidden = expect["reason"].endswith("_hidden")
-    told = [reason for reason in (expect["reason"].replace("hidden", "not_allowed"), "name_not_exact") if f'"{reason}"'.encode() in response.body]
+    others = [expect["reason"].replace("hidden", word) for word in ("not_allowed", "denied")]
+    told = [reason for reason in (*others, "name_not_exact") if f'"{reason}"'.encode() in response.body]
     if not hidden or not told:
         return expect
     rule = json.loads(response.body.decode()).get("error", {}).get("data", {}).get("rule")
-    need = rule is None or rule.endswith("/default") or told[0] == "name_not_exact"
+    need = rule is None or rule.endswith("/default") or told[0] == "name_not_exact" or told[0].endswith("_denied")
     assert need, f"a rule that tells more: {response}"
     return {**{key: expect[key] for key in expect if key != "rule"}, "reason": told[0], **({"rule": "/default"} if "as" in expect else {})}
 

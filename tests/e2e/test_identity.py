@@ -274,6 +274,8 @@ VALUES: dict[str, tuple[dict[str, Any], str | None]] = {
     "the same list, turned": ({"client_id": ["a", "b"]}, '["a","b"]'),
     "a list with quotes": ({"client_id": ['a","b']}, '["a\\",\\"b"]'),
     "a list with a number": ({"client_id": ["a", 1], "sub": "s"}, "s"),
+    # To write such a list out took as much again for each level: the worker stood still, and its memory ran out.
+    "a list in lists": ({"client_id": ["b", *json.loads("[" * 28 + "1" + "]" * 28)], "sub": "s"}, "s"),
     "an empty list": ({"client_id": [], "sub": "s"}, "s"),
     "an object": ({"client_id": {"a": "b"}, "sub": "s"}, "s"),
     "null": ({"client_id": None, "sub": "s"}, "s"),

@@ -6,6 +6,7 @@ Nothing hangs, nothing hidden passes, and a call that surely never left is not c
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import socket
 import threading
@@ -19,7 +20,8 @@ from client import H1, Response, post_bytes
 from fleet import Change, Listener, deserted, held, to_server, websocket
 from gateway import Gateway, call, serving
 from judge import error_of
-from upstream import RAN, Arrival, Reply, Upstream
+from processor import Processor
+from upstream import RAN, Arrival, Reply, Upstream, ran
 
 ONCE: dict[str, Any] = held(
     {
@@ -107,6 +109,41 @@ def direct(status: int) -> Change:
     return routes({"match": {"prefix": "/"}, "direct_response": {"status": status}})
 
 
+def processed(port: int, mode: str, *, after: bool) -> Change:
+    """An external processor that sees headers and bodies, whole (`BUFFERED`) or as they come (`STREAMED`)."""
+    name = f"processor_{port}"
+    config = {
+        "@type": f"{HTTP}.ext_proc.v3.ExternalProcessor",
+        "grpc_service": {"envoy_grpc": {"cluster_name": name}, "timeout": "5s"},
+        "message_timeout": "5s",
+        "processing_mode": {"request_body_mode": mode, "response_body_mode": mode, "response_trailer_mode": "SEND"},
+    }
+
+    def change(listener: rig.Config) -> None:
+        clusters = listener["static_resources"]["clusters"]
+        if all(each["name"] != name for each in clusters):
+            cluster = copy.deepcopy(rig.cluster(listener))
+            endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+            endpoint["address"]["socket_address"]["port_value"] = port
+            cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
+            options = {"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"}
+            options["explicit_http_config"] = {"http2_protocol_options": {}}
+            cluster["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
+            clusters.append(cluster)
+        beside("ext_proc", config, after=after)(listener)
+
+    return change
+
+
+def connecting(listener: rig.Config) -> None:
+    """Envoy ends tunnels itself, and hands what is in them to the server."""
+    rig.hcm(listener)["upgrade_configs"] = [{"upgrade_type": "CONNECT"}]
+    rig.hcm(listener)["http2_protocol_options"]["allow_connect"] = True
+    to = {"cluster": "mcp_server", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}
+    usual = rig.hcm(listener)["route_config"]["virtual_hosts"][0]["routes"][0]
+    routes({"match": {"connect_matcher": {}}, "route": to}, usual)(listener)
+
+
 def nowhere(listener: rig.Config) -> None:
     """A route to a cluster that is not there."""
     rig.hcm(listener)["route_config"]["validate_clusters"] = False
@@ -131,6 +168,7 @@ AROUND: dict[str, tuple[Change, ...]] = {
     "lua before": (beside("lua", LUA, after=False),),
     "websockets": (websocket,),
 }
+PROCESSORS = [f"a processor {where}, {mode}" for where in ("after", "before") for mode in ("BUFFERED", "STREAMED")]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +195,15 @@ def _serve(upstream: Upstream, listeners: dict[str, Listener], opened: contextli
     listeners["redirects"] = Listener(ONCE, route(internal_redirect_policy=policy))
     listeners.update({name: Listener(HIDING, *changes) for name, changes in AROUND.items()})
     packing = compressor(request_direction_config={"common_config": {"enabled": {"default_value": True, "runtime_key": "x"}}})
+    processor, replacing = opened.enter_context(Processor()), opened.enter_context(Processor(call("secret_tool").encode()))
+    for name in PROCESSORS:
+        listeners[name] = Listener(HIDING, processed(processor.port, name.rsplit(" ", 1)[1], after=" after," in name))
+    for where in ("after", "before"):
+        listeners[f"replaced {where}"] = Listener(HIDING, processed(replacing.port, "BUFFERED", after=where == "after"))
+    listeners["tunnels"], listeners["tunnels, no filter"] = Listener(ONCE, connecting), Listener(None, connecting)
+    hedged = {"hedge_policy": {"hedge_on_per_try_timeout": True}}
+    trying = {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.2s"}
+    listeners["hedged"] = Listener(ONCE, route(retry_policy=trying, **hedged))
     listeners["requests compressed"] = Listener(HIDING, beside("compressor", packing, after=False))
     with serving(upstream, listeners) as gateway:
         yield gateway
@@ -255,7 +302,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {"packed": packed, "plain": plain, "hin
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("around", [*AROUND, *PROCESSORS])
 def test_a_list_among_other_filters(gateway: Gateway, around: str, answer: str) -> None:
     gateway.upstream.answer(f"/{answer}", ANSWERS[answer])
     fields = [("expect", "100-continue"), ("accept-encoding", "gzip")]
@@ -277,9 +324,56 @@ def test_a_list_among_other_filters(gateway: Gateway, around: str, answer: str) 
         assert response.fault or response.status >= 500, response
 
 
+@pytest.mark.parametrize("where", ["after", "before"])
+def test_a_body_that_a_processor_replaces(gateway: Gateway, where: str) -> None:
+    """What it makes of a request before the filter is what the filter judges. What it does behind it nobody judges."""
+    before = gateway.upstream.count()
+    # As long as what it becomes, for its length has gone out by then.
+    response = gateway.call(f"replaced {where}", "search_tool")
+    arrivals = gateway.arrivals(before)
+    if where == "before":
+        assert error_of(response)["reason"] == "tool_hidden" and not arrivals, response
+    else:
+        assert RAN in response.body and b"secret_tool" in arrivals[0].body, response
+
+
 def test_a_request_compressed_before_the_filter_is_refused(gateway: Gateway) -> None:
+    before = gateway.upstream.count()
     response = gateway.call("requests compressed", arguments='{"text":"' + "a" * 200 + '"}')
-    assert response.status == 415 or b'"error"' in response.body, response
+    assert response.status == 415 and error_of(response)["reason"] == "content_encoding", response
+    assert not gateway.arrivals(before)
+
+
+def test_a_hedged_call_counts_once_and_runs_twice(gateway: Gateway) -> None:
+    came: list[Arrival] = []
+
+    async def second_time(arrival: Arrival, reply: Reply) -> None:
+        came.append(arrival)
+        if len(came) == 1:
+            await reply.gone.wait()
+        else:
+            await ran(arrival, reply)
+
+    gateway.upstream.answer("/hedged", second_time)
+    response = gateway.call("hedged", path="/hedged")
+    assert RAN in response.body and len(came) == 2, response
+    assert error_of(gateway.call("hedged"))["reason"] == "limit_reached"
+
+
+@pytest.mark.parametrize("listener", ["tunnels", "tunnels, no filter"])
+def test_no_tunnel_leads_past_the_filter(gateway: Gateway, listener: str) -> None:
+    """What is in a tunnel that Envoy ends goes to the server as it is."""
+    before = gateway.upstream.count()
+    with H1(gateway.port(listener), 5) as connection:
+        connection.send(b"CONNECT mcp.test:80 HTTP/1.1\r\nhost: mcp.test:80\r\n\r\n", post_bytes(call("secret_tool")))
+        response = Response()
+        with contextlib.suppress(EOFError):
+            connection.head(response)
+        passed = response.status == 200
+        if passed:
+            connection.head(response)
+    assert passed == (listener != "tunnels") and (passed or response.status >= 400), response
+    assert len(gateway.arrivals(before)) == passed
 
 
 def test_an_upgrade_is_refused(gateway: Gateway) -> None:

@@ -27,7 +27,7 @@ POLICY = {
         },
         "free": {},
     },
-    "approvals": {"approver": {"cluster": "approver", "timeout": "2s", "wait": "2s"}},
+    "approvals": {"cooldown": 0, "approver": {"cluster": "approver", "timeout": "2s", "wait": "2s"}},
 }
 
 LISTENERS = {

@@ -174,7 +174,7 @@ class _H1Reply(Reply):
 class _H2Reply(Reply):
     protocol = "h2"
 
-    def __init__(self, arrival: Arrival, connection: _H2Connection, stream: int) -> None:
+    def __init__(self, arrival: Arrival, connection: H2Connection, stream: int) -> None:
         super().__init__(arrival, connection.transport)
         self._connection = connection
         self._stream = stream
@@ -353,7 +353,7 @@ def dechunk(buffer: bytes | bytearray, start: int) -> tuple[bytes, Headers, int]
         trailers.append((name, value.strip()))
 
 
-class _H2Connection(_Connection):
+class H2Connection(_Connection):
     def __init__(self, server: Upstream) -> None:
         super().__init__(server)
         config = h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
@@ -429,7 +429,7 @@ class Upstream:
     """The server. A context manager; `port` is where it listens."""
 
     def __init__(self, protocol: str = "h1") -> None:
-        self._connection = {"h1": _H1Connection, "h2": _H2Connection}[protocol]
+        self._connection = {"h1": _H1Connection, "h2": H2Connection}[protocol]
         self._scripts: dict[str, Handler] = {}
         self._arrivals: list[Arrival] = []
         self._transports: set[asyncio.Transport] = set()

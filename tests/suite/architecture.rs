@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["ask", "bounds", "reason", "time"],
     &["json", "number"],
     &["matcher"],
-    &["mcp", "once", "rate", "seal", "session"],
+    &["mcp", "notes", "once", "rate", "seal", "session"],
     &["policy", "yaml"],
     &["denial", "language"],
     &["lint"],

@@ -217,9 +217,8 @@ fn native() -> impl Strategy<Value = Value> {
     let conditions = proptest::collection::vec(condition(false), 1..3)
         .prop_map(|conditions| json!([{"conditions": conditions}]))
         .boxed();
-    let limits = (prop::sample::select(vec!["c", "d", "e"]), 1u32..4, prop::sample::select(vec!["attempts", "successes"]), any::<bool>())
-        .prop_map(|(counter, max, count, sliding)| {
-            let algorithm = if sliding { "sliding" } else { "fixed" };
+    let limits = (prop::sample::select(vec!["c", "d", "e"]), 1u32..4, prop::sample::select(vec!["attempts", "successes"]), prop::sample::select(vec!["fixed", "sliding", "bucket"]))
+        .prop_map(|(counter, max, count, algorithm)| {
             json!([{"counter": format!("{counter}{algorithm}{count}"), "window": "minute", "max": max, "count": count, "algorithm": algorithm}])
         });
     prop_oneof![

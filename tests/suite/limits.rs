@@ -243,12 +243,13 @@ proptest! {
     ) {
         let mut store = MemoryStore::default();
         let (mut running, mut offset) = (5_000_000u64, START);
-        let mut admitted: Vec<u64> = Vec::new();
+        let (mut admitted, mut last): (Vec<u64>, Option<u64>) = (Vec::new(), None);
         let window = Window::Every(NonZeroU32::new(seconds as u32).unwrap());
         let like = charge(1, 5, 1, max, algorithm);
         let call = Charge { counter: Counter { window, ..like.counter }, ..like };
         let length = seconds * 1000;
-        for Step { wait, wall, lag, restart } in steps {
+        let mut open: Vec<(u64, Vec<Reservation>)> = Vec::new();
+        for Step { wait, wall, lag, restart, refused } in steps {
             running += wait;
             match wall {
                 Wall::Goes => {}
@@ -259,12 +260,26 @@ proptest! {
                 // What is counted is in the memory of the process.
                 store = MemoryStore::default();
                 admitted.clear();
+                open.clear();
+                last = None;
             }
             let now = Moment { wall: UnixMillis(offset + running - lag), running: running - lag };
-            if Limiter::new(&store, Shards::for_entries(1)).reserve(&[call], now).is_ok() {
+            let limiter = Limiter::new(&store, Shards::for_entries(1));
+            if let Ok(granted) = limiter.reserve(&[call], now) {
                 admitted.push(running);
+                last = Some(running);
+                let made = granted.reservations.into_iter().map(|(_, made)| made).collect();
+                open.push((running, made));
             }
-            let Some(last) = admitted.last() else {
+            // The server refuses a call that is on its way: late maybe, and after steps of the clock. What it took of a window that is
+            // over is gone, but nothing comes back of another window for it.
+            if let Some(at) = refused.filter(|_| !open.is_empty()).map(|at| at.index(open.len())) {
+                let (made_at, made) = open.swap_remove(at);
+                limiter.give_back(&made);
+                let at = admitted.iter().position(|at| *at == made_at);
+                at.map(|at| admitted.remove(at));
+            }
+            let Some(last) = last else {
                 prop_assert!(false, "the first call of a caller is denied");
                 continue;
             };
@@ -311,6 +326,8 @@ struct Step {
     /// How old the reading of the clocks is, in milliseconds.
     lag: u64,
     restart: bool,
+    /// Which of the calls that are on their way the server refuses then, if any.
+    refused: Option<prop::sample::Index>,
 }
 
 /// What somebody does to the wall clock.
@@ -331,8 +348,9 @@ fn step() -> impl Strategy<Value = Step> {
     let wall =
         prop_oneof![4 => Just(Wall::Goes), 3 => by.prop_map(Wall::IsSet), 2 => Just(Wall::IsRight)];
     let wait = prop_oneof![4 => 0u64..300, 2 => 0u64..20_000, 1 => 0u64..5_000_000];
-    (wait, wall, 0u64..200, prop::bool::weighted(0.01))
-        .prop_map(|(wait, wall, lag, restart)| Step { wait, wall, lag, restart })
+    let refused = prop::option::weighted(0.3, any::<prop::sample::Index>());
+    (wait, wall, 0u64..200, prop::bool::weighted(0.01), refused)
+        .prop_map(|(wait, wall, lag, restart, refused)| Step { wait, wall, lag, restart, refused })
 }
 
 /// How many calls of a caller pass while the wall clock does this in each half second, at most 10 in a window.

@@ -42,6 +42,10 @@ mod lists;
 #[cfg(test)]
 mod exchanges;
 
+/// Approvals, whatever callers do with them.
+#[cfg(test)]
+mod approvals;
+
 /// Headers that wait, in whatever order things happen.
 #[cfg(test)]
 mod holds;

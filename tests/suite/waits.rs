@@ -18,7 +18,7 @@ const POLICY: &str = r#"{"version":"1","default":"deny","tools":{
     "pay":{"action":"require_approval","approval":"approver","limits":[{"counter":"c","window":"day","max":1000},
         {"counter":"s","window":"day","max":1000,"count":"successes","scope":"global"}]},
     "never":{"action":"deny"},"free":{}},
-    "approvals":{"approver":{"cluster":"approver","timeout":"2s","wait":"25s"}}}"#;
+    "approvals":{"cooldown":0,"approver":{"cluster":"approver","timeout":"2s","wait":"25s"}}}"#;
 
 fn config(policy: &str) -> Rc<Config> {
     Rc::new(Config::load(policy.as_bytes(), "test").unwrap().config)
@@ -95,7 +95,7 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
 #[test]
 fn nobody_is_asked_for_what_is_denied_anyway() {
     let denied = r#"{"version":"1","default":"deny","tools":{"pay":{"action":"require_approval","approval":"approver",
-        "limits":[{"counter":"c","window":"day","max":0}]}},"approvals":{"approver":{"cluster":"approver"}}}"#;
+        "limits":[{"counter":"c","window":"day","max":0}]}},"approvals":{"cooldown":0,"approver":{"cluster":"approver"}}}"#;
     let shadow = POLICY.replacen("\"tools\"", "\"mode\":\"shadow\",\"tools\"", 1);
     let entry =
         POLICY.replacen("\"require_approval\",", "\"require_approval\",\"mode\":\"shadow\",", 1);

@@ -344,13 +344,14 @@ fn the_corpus_of_decisions_holds_in_the_built_filter() {
             let (error, result) = (&answer["error"], &answer["result"]);
             let data = [&error["data"], &result["_meta"]["mcp-policy/denial"]];
             let said = |key: &str| data.iter().find_map(|data| data[key].as_str());
-            // What is hidden is answered as what does not exist, or is not listed; it is on record as what it is.
+            // What is hidden is answered as what does not exist, is not listed, or is denied with others; it is on record as what it is.
             let hidden = expect.reason.as_deref().filter(|reason| reason.ends_with("_hidden"));
             let hidden = hidden.is_some_and(|reason| {
                 let gone = if reason == "rpc_method_hidden" { "-32601" } else { "-32602" };
                 let unlisted = reason.replace("hidden", "not_allowed");
                 told == format!("200 {gone}")
                     || said("reason") == Some(&unlisted)
+                    || said("reason") == Some(&reason.replace("hidden", "denied"))
                     || said("reason") == Some("name_not_exact")
             });
             let message = error["message"].as_str().or(result["content"][0]["text"].as_str());

@@ -226,6 +226,8 @@ pub(crate) struct World<'w> {
     pub(crate) response: Responded<'w>,
     /// Whether the head of the response was asked for.
     pub(crate) looked: Cell<bool>,
+    /// How often random bytes were drawn.
+    pub(crate) drawn: Cell<u64>,
 }
 
 impl<'w> World<'w> {
@@ -243,6 +245,7 @@ impl<'w> World<'w> {
                 origin: Origin::Server,
             },
             looked: Cell::default(),
+            drawn: Cell::default(),
         }
     }
 }
@@ -260,7 +263,12 @@ impl mcp_policy::world::World for World<'_> {
     }
 
     fn random(&self) -> Option<mcp_policy::world::Random> {
-        Some([7; _])
+        // Never the same twice.
+        self.drawn.set(self.drawn.get() + 1);
+        let mut bytes: mcp_policy::world::Random = [7; _];
+        bytes[..8].copy_from_slice(&self.drawn.get().to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.drawn.get().to_le_bytes());
+        Some(bytes)
     }
 
     fn store(&self) -> &MemoryStore {

@@ -19,6 +19,8 @@ pub enum Evaluated {
     Permitted,
     /// It may not.
     Denied,
+    /// It may not: its approval has let a call run already.
+    Consumed,
     /// It may not, but somebody can be asked.
     Requestable(Requestable),
 }
@@ -62,7 +64,10 @@ pub(super) fn evaluated(answer: &Answer<'_>) -> Option<Evaluated> {
     }
     let Some(context) = answer.get("context") else { return Some(Evaluated::Denied) };
     let context = context.as_object()?;
-    let Some(request) = context.get("access_request") else { return Some(Evaluated::Denied) };
+    let Some(request) = context.get("access_request") else {
+        let consumed = context.get("reason").and_then(Value::as_str) == Some("approval_consumed");
+        return Some(if consumed { Evaluated::Consumed } else { Evaluated::Denied });
+    };
     let request = request.as_object()?;
     Some(Evaluated::Requestable(Requestable {
         evaluation_id: text(context, "evaluation_id")?,

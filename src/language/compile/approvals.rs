@@ -1,15 +1,23 @@
 //! `approval` of an entry, and `approvals`: who can approve, and what that takes.
 
+use sha2::{Digest as _, Sha256};
+
 use super::limit;
 use super::settings::variables;
 use crate::bounds::{
-    DEFAULT_APPROVAL_SECONDS, DEFAULT_APPROVALS, DEFAULT_ASK_MILLIS, DEFAULT_TOKEN_SECONDS,
-    DEFAULT_WAIT_MILLIS, MAX_APPROVAL_SECONDS, MAX_APPROVALS, MAX_ASK_MILLIS, MAX_WAIT_MILLIS,
+    DEFAULT_APPROVAL_SECONDS, DEFAULT_APPROVALS, DEFAULT_ASK_MILLIS, DEFAULT_COOLDOWN_SECONDS,
+    DEFAULT_TOKEN_SECONDS, DEFAULT_WAIT_MILLIS, MAX_APPROVAL_SECONDS, MAX_APPROVALS,
+    MAX_ASK_MILLIS, MAX_WAIT_MILLIS,
 };
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader, describe};
-use crate::policy::approvals::{ApprovalWay, ApprovalWays, Approvals, Approver, Need, TokenSource};
+use crate::policy::approvals::{
+    ApprovalWay, ApprovalWays, Approvals, Approver, AskLimit, Need, TokenSource,
+};
+use crate::rate::algorithm::Algorithm;
+use crate::rate::limiter::Counter;
+use crate::rate::table::CounterId;
 
 /// The environment variables that hold the secrets, unless `approvals.secrets` names others.
 const SECRET: &str = "MCP_POLICY_APPROVAL_SECRET";
@@ -73,7 +81,11 @@ fn named(way: ApprovalWay, place: &Place, reader: &mut Reader) {
 }
 
 /// Reads `approvals`, after all policies.
-pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Approvals> {
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    reader: &mut Reader,
+    namespace: &str,
+) -> Option<Approvals> {
     let defaults = Approvals {
         variables: vec![SECRET.into(), OLD_SECRET.into()],
         keys: None,
@@ -84,10 +96,13 @@ pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Appro
             pins_policy: false,
         },
         approver: None,
+        asks: None,
+        legacy: false,
+        cooldown: DEFAULT_COOLDOWN_SECONDS,
     };
     let read = match fields.take("approvals") {
         None => Some(defaults),
-        Some(field) => block(&field, defaults, reader),
+        Some(field) => block(&field, defaults, reader, namespace),
     };
     if let (Some(Approvals { approver: None, .. }), Some(place)) = (&read, &reader.names_approver) {
         let message = "there is no approver to ask".to_owned();
@@ -98,7 +113,12 @@ pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Appro
     read
 }
 
-fn block(field: &Field<'_>, defaults: Approvals, reader: &mut Reader) -> Option<Approvals> {
+fn block(
+    field: &Field<'_>,
+    defaults: Approvals,
+    reader: &mut Reader,
+    namespace: &str,
+) -> Option<Approvals> {
     let mut fields = reader.fields(field)?;
     let variables = match fields.take("secrets") {
         None => defaults.variables,
@@ -112,6 +132,12 @@ fn block(field: &Field<'_>, defaults: Approvals, reader: &mut Reader) -> Option<
         None => Some(defaults.token),
         Some(field) => token(&field, defaults.token, reader),
     };
+    let asks = fields.take("asks").map(|field| asks(&field, reader, namespace));
+    let legacy = fields.take("legacy").map_or(Some(false), |field| reader.flag(&field));
+    let cooldown = match fields.take("cooldown") {
+        None => Some(defaults.cooldown),
+        Some(field) => seconds(&field, 0, MAX_APPROVAL_SECONDS, reader),
+    };
     let approver = fields.take("approver").map(|field| approver(&field, reader));
     reader.close(&fields);
     Some(Approvals {
@@ -119,11 +145,29 @@ fn block(field: &Field<'_>, defaults: Approvals, reader: &mut Reader) -> Option<
         keys: None,
         max_entries: max_entries?,
         token: token?,
-        approver: match approver {
-            None => None,
-            Some(read) => Some(read?),
-        },
+        approver: given(approver)?,
+        asks: given(asks)?,
+        cooldown: cooldown?,
+        legacy: legacy?,
     })
+}
+
+/// What was not there is nothing; what was refused is an error.
+#[expect(clippy::option_option, reason = "nothing where it was refused, as every field here")]
+fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(read) => read.map(Some),
+    }
+}
+
+/// `asks`, a rate. It counts for a caller, whatever he asks about.
+fn asks(field: &Field<'_>, reader: &mut Reader, namespace: &str) -> Option<AskLimit> {
+    let (max, window) = limit::shorthand(field, reader)?;
+    let text = format!("{namespace}\0approvals.asks\0{window:?}");
+    let digest = Sha256::digest(text);
+    let id = CounterId(digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+    Some(AskLimit { counter: Counter { id, window, algorithm: Algorithm::Fixed }, max })
 }
 
 fn token(field: &Field<'_>, defaults: TokenSource, reader: &mut Reader) -> Option<TokenSource> {

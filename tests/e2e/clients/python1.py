@@ -9,21 +9,33 @@ from typing import Any
 from mcp import ClientSession, McpError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
-from mcp.types import PaginatedRequestParams
+from mcp.types import ElicitResult, PaginatedRequestParams
 from pydantic import AnyUrl
 
 
-async def run(url: str, mode: str, token: str, lists: list[str], steps: list[Any], patience: float) -> dict[str, Any]:
+async def run(
+    url: str, mode: str, token: str, lists: list[str], steps: list[Any], patience: float, answer: str
+) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
+    asked: list[str] = []
+
+    async def elicit(_context: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action=answer)  # type: ignore[arg-type]
+
+    callback = elicit if answer else None
     connect = {"legacy": streamablehttp_client, "http+sse": sse_client}[mode]
     async with connect(url, headers) as (reading, writing, *_):
-        async with ClientSession(reading, writing, timedelta(seconds=patience)) as client:
+        async with ClientSession(
+            reading, writing, timedelta(seconds=patience), elicitation_callback=callback
+        ) as client:
             greeting = await client.initialize()
             return {
                 "revision": str(greeting.protocolVersion),
                 "lists": {kind: await listed(client, kind) for kind in lists},
                 "outcomes": [await outcome(client, **step) for step in steps],
                 "tools_again": [tool["name"] for tool in await listed(client, "tools")],
+                "asked": asked,
             }
 
 

@@ -9,21 +9,38 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import ElicitResult
 
 
-async def run(url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float) -> dict[str, Any]:
+async def run(
+    url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float, answer: str
+) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
+    asked: list[str] = []
+
+    async def elicit(_context: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        content: Any = filled(params.requested_schema) if answer == "accept" else None
+        return ElicitResult(action=answer, content=content)  # type: ignore[arg-type]
+
     async with httpx2.AsyncClient(headers=headers, timeout=patience) as http:
         transport: Any = streamable_http_client(url, http_client=http)
         if mode == "http+sse":
             transport, mode = sse_client(url, headers), "legacy"
-        async with Client(transport, mode=mode, read_timeout_seconds=patience) as client:
+        callback = elicit if answer else None
+        async with Client(transport, mode=mode, read_timeout_seconds=patience, elicitation_callback=callback) as client:
             return {
                 "revision": client.protocol_version,
                 "lists": {kind: await listed(client, kind) for kind in lists},
                 "outcomes": [await outcome(client, **step) for step in steps],
                 "tools_again": [tool["name"] for tool in await listed(client, "tools")],
+                "asked": asked,
             }
+
+
+def filled(form: Any) -> dict[str, Any]:
+    """A form as somebody fills it in who agrees to all and is called Ada."""
+    return {name: field["type"] == "boolean" or "Ada" for name, field in form["properties"].items()}
 
 
 async def listed(client: Client, kind: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 
 const TRANSPORTS = { legacy: StreamableHTTPClientTransport, "http+sse": SSEClientTransport };
 const LISTS = {
@@ -13,8 +14,16 @@ const LISTS = {
   prompts: "listPrompts",
 };
 
-async function run({ url, mode, token, lists, steps, patience }) {
-  const client = new Client({ name: "agent", version: "1" });
+async function run({ url, mode, token, lists, steps, patience, answer }) {
+  const asked = [];
+  const capabilities = answer ? { elicitation: {} } : {};
+  const client = new Client({ name: "agent", version: "1" }, { capabilities });
+  if (answer) {
+    client.setRequestHandler(ElicitRequestSchema, async ({ params }) => {
+      asked.push(params.message);
+      return { action: answer };
+    });
+  }
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
   const transport = new TRANSPORTS[mode](new URL(url), { requestInit });
   await client.connect(transport);
@@ -27,7 +36,7 @@ async function run({ url, mode, token, lists, steps, patience }) {
   const tools_again = (await listed(client, "tools")).map((tool) => tool.name);
   await transport.terminateSession?.();
   await client.close();
-  return { revision, lists: found, outcomes, tools_again };
+  return { revision, lists: found, outcomes, tools_again, asked };
 }
 
 async function listed(client, kind) {

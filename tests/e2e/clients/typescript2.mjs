@@ -11,9 +11,17 @@ const LISTS = {
   prompts: "listPrompts",
 };
 
-async function run({ url, mode, token, lists, steps, patience }) {
+async function run({ url, mode, token, lists, steps, patience, answer }) {
+  const asked = [];
   const versionNegotiation = { mode: NEGOTIATION[mode] };
-  const client = new Client({ name: "agent", version: "1" }, { versionNegotiation });
+  const capabilities = answer ? { elicitation: { form: {} } } : {};
+  const client = new Client({ name: "agent", version: "1" }, { versionNegotiation, capabilities });
+  if (answer) {
+    client.setRequestHandler("elicitation/create", async ({ params }) => {
+      asked.push(params.message);
+      return answer === "accept" ? { action: answer, content: filled(params.requestedSchema) } : { action: answer };
+    });
+  }
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
   const Transport = mode === "http+sse" ? SSEClientTransport : StreamableHTTPClientTransport;
   const transport = new Transport(new URL(url), { requestInit });
@@ -26,7 +34,12 @@ async function run({ url, mode, token, lists, steps, patience }) {
   const tools_again = (await listed(client, "tools")).map((tool) => tool.name);
   await transport.terminateSession?.();
   await client.close();
-  return { revision, lists: found, outcomes, tools_again };
+  return { revision, lists: found, outcomes, tools_again, asked };
+}
+
+// A form as somebody fills it in who agrees to all and is called Ada.
+function filled({ properties }) {
+  return Object.fromEntries(Object.entries(properties).map(([name, { type }]) => [name, type === "boolean" || "Ada"]));
 }
 
 // This SDK puts the pages together itself.

@@ -2,29 +2,29 @@
 //!
 //! `make fuzz` feeds them with coverage as the guide; `tests/suite/fuzz.rs` feeds them with changed seeds in `make check`.
 
+#[path = "world.rs"]
+mod world;
+
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use mcp_policy::exchange::{Chunk, Event, Exchange, Flow, Holds};
+use mcp_policy::exchange::{Chunk, Event, Flow};
 use mcp_policy::identity::Caller;
 use mcp_policy::json::{Bounds, Duplicates, FaultKind, Value, parse};
+use mcp_policy::mcp::headers::Follows;
 use mcp_policy::mcp::headers::facts::Facts;
-use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::mcp::message::{Body, Message, parse_body};
-use mcp_policy::mcp::outcome::Origin;
 use mcp_policy::mcp::unread::{Seeker, request_id};
 use mcp_policy::mcp::uri::{canonical, relax};
 use mcp_policy::number::Micros;
-use mcp_policy::policy::binding::RouteFact;
-use mcp_policy::policy::callers::Peer;
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::settings::HoldHeaders;
 use mcp_policy::rate::algorithm::{Algorithm, Demand};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
 use mcp_policy::rate::window::Window;
 use mcp_policy::source::SourceText;
 use mcp_policy::time::UnixMillis;
+use world::{HEADERS, World, exchange, sent};
 
 /// A reader, by the name that `make fuzz` gives it.
 pub(crate) type Target = fn(&[u8]);
@@ -79,83 +79,6 @@ fn json(bytes: &[u8]) {
     }
 }
 
-/// A world in which the body is there, and nobody else.
-struct World<'w> {
-    store: &'w MemoryStore,
-    body: &'w [u8],
-    chunk: &'w [u8],
-    media: &'w [u8],
-    /// Every claim of a token.
-    claim: Option<&'w Value<'static>>,
-}
-
-impl<'w> World<'w> {
-    fn new(store: &'w MemoryStore, body: &'w [u8]) -> World<'w> {
-        World { store, body, chunk: b"", media: b"", claim: None }
-    }
-}
-
-impl mcp_policy::world::World for World<'_> {
-    type Store = MemoryStore;
-    type Witness = ();
-
-    fn now(&self) -> Option<UnixMillis> {
-        Some(UnixMillis(1_700_000_000_000))
-    }
-
-    fn random(&self) -> Option<mcp_policy::world::Random> {
-        Some([7; _])
-    }
-
-    fn store(&self) -> &MemoryStore {
-        self.store
-    }
-
-    fn witness(&self) -> &() {
-        &()
-    }
-
-    fn claim(&self, _: &str, _: &[Box<str>]) -> Option<Value<'static>> {
-        self.claim.cloned()
-    }
-
-    fn certificate(&self, _: Peer) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn address(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn route(&self, _: RouteFact<'_>) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn request_body(&self, length: usize) -> Option<Vec<u8>> {
-        self.body.get(..length).map(<[u8]>::to_vec)
-    }
-
-    fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
-        read(&[(b":status", b"200"), (b"content-type", self.media)])
-    }
-
-    fn origin(&self) -> Origin {
-        Origin::Server
-    }
-
-    fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {
-        self.chunk.get(..length).map(<[u8]>::to_vec)
-    }
-}
-
-const HEADERS: [Header<'static>; 5] = [
-    (b":method", b"POST"),
-    (b":path", b"/mcp"),
-    (b":authority", b"h"),
-    (b"content-type", b"application/json"),
-    (b"authorization", b"Bearer t"),
-];
-
 /// The bytes of an input, and where they are cut: the first says how long pieces are.
 fn cut(bytes: &[u8]) -> (usize, &[u8]) {
     match bytes.split_first() {
@@ -164,37 +87,12 @@ fn cut(bytes: &[u8]) -> (usize, &[u8]) {
     }
 }
 
-fn exchange() -> Exchange {
-    Exchange::new(config(), Rc::new(Holds::new(HoldHeaders::Always)))
-}
-
-fn sent(body: &[u8], size: usize) -> Flow {
-    let store = MemoryStore::default();
-    let mut exchange = exchange();
-    let follows = if body.is_empty() { Follows::Nothing } else { Follows::Body };
-    let mut world = World::new(&store, b"");
-    let mut flow = exchange.on(&world, Event::RequestHead { headers: &HEADERS, follows }).flow;
-    let (mut from, mut to) = (0, 0);
-    while flow == Flow::Pause && to < body.len() {
-        to = (to + size).min(body.len());
-        world.body = body.get(from..to).unwrap_or_default();
-        let chunk = if to == body.len() { Chunk::Last } else { Chunk::More };
-        let step = exchange.on(&world, Event::RequestBody { buffered: world.body.len(), chunk });
-        if step.body.is_some() {
-            // What was looked at is dropped.
-            from = to;
-        }
-        flow = step.flow;
-    }
-    assert_ne!(flow, Flow::Pause, "a whole request waits");
-    flow
-}
-
 /// No cut changes what becomes of a request, and none passes that serde_json reads as a call of what is denied.
 fn request(bytes: &[u8]) {
     let (size, body) = cut(bytes);
-    let whole = sent(body, usize::MAX / 2);
-    assert_eq!(sent(body, size), whole);
+    let config = config();
+    let whole = sent(&config, body, usize::MAX / 2);
+    assert_eq!(sent(&config, body, size), whole);
     if whole == Flow::Continue {
         let read: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let messages = read.as_array().cloned().unwrap_or_else(|| vec![read]);
@@ -209,7 +107,7 @@ fn request(bytes: &[u8]) {
 
 fn answered(body: &[u8], size: usize, media: &[u8]) -> Vec<u8> {
     let store = MemoryStore::default();
-    let mut exchange = exchange();
+    let mut exchange = exchange(&config());
     let asked = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     let mut world = World { media, ..World::new(&store, asked) };
     let head = Event::RequestHead { headers: &HEADERS, follows: Follows::Body };

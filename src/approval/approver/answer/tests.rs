@@ -18,6 +18,7 @@ fn only_an_exact_yes_approves() {
         (200, r#"{"decision":false,"context":{"access_request":{}}}"#, "?"),
         (200, r#"{"decision":false,"context":{"evaluation_id":1,"access_request":{}}}"#, "?"),
         (200, r#"{"decision":false,"context":{"evaluation_id":"e1","access_request":true}}"#, "?"),
+        (200, r#"{"decision":false,"context":{"reason":"approval_consumed"}}"#, "used"),
         (200, r#"{"decision":false,"context":7}"#, "?"),
         (200, r#"{"decision":"true"}"#, "?"),
         (200, r#"{"decision":1}"#, "?"),
@@ -33,6 +34,7 @@ fn only_an_exact_yes_approves() {
         let found = match evaluated(&http(status, body)) {
             Some(Evaluated::Permitted) => "yes",
             Some(Evaluated::Denied) => "no",
+            Some(Evaluated::Consumed) => "used",
             Some(Evaluated::Requestable(_)) => "ask",
             None => "?",
         };

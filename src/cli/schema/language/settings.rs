@@ -210,6 +210,27 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "4096",
             ),
             field(
+                "asks",
+                FieldKind::Either(&[FieldKind::Rate, FieldKind::Object("rate_limit")]),
+                Optional,
+                "How often one caller may make somebody look; what joins a request that somebody is thinking about already counts for nothing.",
+                r#""10/hour""#,
+            ),
+            field(
+                "cooldown",
+                FieldKind::Length(0, 2_592_000),
+                Default("60"),
+                "For how long a call that was declined is refused without asking.",
+                r#""5m""#,
+            ),
+            field(
+                "legacy",
+                FieldKind::Flag,
+                Default("false"),
+                "`true`: users at clients of 2025-06-18 and 2025-11-25 are asked too, by an elicitation on a stream that is closed and resumed. Whether such a client can ask is not known beforehand.",
+                "true",
+            ),
+            field(
                 "token",
                 FieldKind::Object("approval_token"),
                 Optional,

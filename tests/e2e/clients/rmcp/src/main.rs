@@ -1,15 +1,19 @@
 //! An agent with the Rust SDK, `rmcp`: runs the sessions that its argument describes and prints what it was shown.
 
 use std::error::Error;
+use std::sync::Mutex;
 
 use rmcp::model::{
-    CallToolRequestParams, GetPromptRequestParams, JsonObject, ProtocolVersion,
-    ReadResourceRequestParams,
+    CallToolRequestParams, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+    ElicitationCapability, FormElicitationCapability, GetPromptRequestParams, JsonObject,
+    ProtocolVersion, ReadResourceRequestParams,
 };
-use rmcp::service::RunningService;
+use rmcp::service::{RequestContext, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError};
+use rmcp::{
+    ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient, ServiceError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -20,6 +24,7 @@ struct Session {
     token: String,
     lists: Vec<String>,
     steps: Vec<Step>,
+    answer: String,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +34,58 @@ struct Step {
     arguments: JsonObject,
 }
 
-type Client = RunningService<RoleClient, ()>;
+type Client = RunningService<RoleClient, Agent>;
+
+/// What answers the server's questions, and keeps their texts.
+struct Agent {
+    answer: String,
+    asked: Mutex<Vec<String>>,
+}
+
+impl ClientHandler for Agent {
+    fn get_info(&self) -> ClientConfig {
+        let mut config = ClientConfig::default();
+        if !self.answer.is_empty() {
+            let mut forms = ElicitationCapability::new();
+            forms.form = Some(FormElicitationCapability::new());
+            config.capabilities.elicitation = Some(forms);
+        }
+        config
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _context: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let action = match &*self.answer {
+            "accept" => ElicitationAction::Accept,
+            "cancel" => ElicitationAction::Cancel,
+            _ => ElicitationAction::Decline,
+        };
+        let ElicitRequestParams::FormElicitationParams { message, requested_schema, .. } = request
+        else {
+            return Err(ErrorData::invalid_params("only forms", None));
+        };
+        if let Ok(mut asked) = self.asked.lock() {
+            asked.push(message);
+        }
+        let accepts = action == ElicitationAction::Accept;
+        let result = ElicitResult::new(action);
+        if !accepts {
+            return Ok(result);
+        }
+        let form = serde_json::to_value(requested_schema).unwrap_or_default();
+        Ok(result.with_content(filled(&form)))
+    }
+}
+
+/// A form as somebody fills it in who agrees to all and is called Ada.
+fn filled(form: &Value) -> Value {
+    let fields = form["properties"].as_object().into_iter().flatten();
+    let value = |field: &Value| if field["type"] == "boolean" { json!(true) } else { json!("Ada") };
+    Value::Object(fields.map(|(name, field)| (name.clone(), value(field))).collect())
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let sessions = std::env::args().nth(1).ok_or("usage: rmcp-client SESSIONS")?;
@@ -52,7 +108,8 @@ async fn run(session: &Session) -> Result<Value, Box<dyn Error>> {
         "2026-07-28" => ClientLifecycleMode::Discover { preferred_versions: newest },
         other => return Err(format!("unknown mode {other}").into()),
     };
-    let client = ().serve_with_lifecycle(transport, lifecycle).await?;
+    let agent = Agent { answer: session.answer.clone(), asked: Mutex::default() };
+    let client = agent.serve_with_lifecycle(transport, lifecycle).await?;
     let revision = client.peer_info().ok_or("no handshake")?.protocol_version.to_string();
     let mut lists = Map::new();
     for kind in &session.lists {
@@ -63,8 +120,11 @@ async fn run(session: &Session) -> Result<Value, Box<dyn Error>> {
         outcomes.push(outcome(&client, step).await);
     }
     let again: Vec<_> = client.list_all_tools().await?.into_iter().map(|tool| tool.name).collect();
+    let asked = client.service().asked.lock().map(|asked| asked.clone()).unwrap_or_default();
     client.cancel().await?;
-    Ok(json!({"revision": revision, "lists": lists, "outcomes": outcomes, "tools_again": again}))
+    Ok(json!({
+        "revision": revision, "lists": lists, "outcomes": outcomes, "tools_again": again, "asked": asked,
+    }))
 }
 
 async fn listed(client: &Client, kind: &str) -> Result<Value, Box<dyn Error>> {
