@@ -145,19 +145,19 @@ def test_a_token_is_for_a_call_however_that_is_written(gateway: Gateway) -> None
     assert outcome(gateway, '{ "b" : "\\u0078", "a" : 1.0 }', signed) == "ran"
 
 
-NOW = int(time.time())
 ARGUMENTS = {"ref": "v1.2"}
+# Claims, with times from now on; what the detail says; and what comes of it.
 WRONG: dict[str, tuple[Claims, Claims, str]] = {
     # What Envoy does not verify is not there.
-    "expired": ({"exp": NOW - 3600}, {}, "approval_required"),
-    "not yet": ({"nbf": NOW + 3600}, {}, "approval_required"),
+    "expired": ({"exp": -3600}, {}, "approval_required"),
+    "not yet": ({"nbf": 3600}, {}, "approval_required"),
     "for another audience": ({"aud": "elsewhere"}, {}, "approval_required"),
     "of an unknown issuer": ({"iss": "https://evil.example.com"}, {}, "approval_required"),
     "with a number for an id": ({"jti": 7}, {}, "approval_required"),
     # Envoy lets a minute pass for clocks that differ; the filter does not.
-    "expired a moment ago": ({"exp": NOW - 20}, {}, "approval_invalid expired"),
+    "expired a moment ago": ({"exp": -20}, {}, "approval_invalid expired"),
     "without an end": ({"exp": None}, {}, "approval_invalid expired"),
-    "too long valid": ({"exp": NOW + 2 * 86_400}, {}, "approval_invalid too_long"),
+    "too long valid": ({"exp": 2 * 86_400}, {}, "approval_invalid too_long"),
     "for another caller": ({"sub": "somebody"}, {}, "approval_invalid caller"),
     "for nobody": ({"sub": None}, {}, "approval_invalid caller"),
     "without an id": ({"jti": None}, {}, "approval_invalid jti"),
@@ -185,13 +185,15 @@ WRONG: dict[str, tuple[Claims, Claims, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_token_that_is_not_for_this_call_says_why(gateway: Gateway, case: str) -> None:
     claims, changes, expected = WRONG[case]
+    now = int(time.time())
+    claims = {name: now + value if name in ("exp", "nbf") and value else value for name, value in claims.items()}
     signed = token(detail(ARGUMENTS, **changes), **claims)
     for _ in range(2):
         assert outcome(gateway, ARGUMENTS, signed) == expected
 
 
 def test_nobody_else_can_make_one(gateway: Gateway) -> None:
-    claims = {"iss": APPROVALS.name, "aud": "mcp", "sub": "ci-deploy", "jti": "g-0", "exp": NOW + 60}
+    claims = {"iss": APPROVALS.name, "aud": "mcp", "sub": "ci-deploy", "jti": "g-0", "exp": int(time.time()) + 60}
     claims["authorization_details"] = [detail(ARGUMENTS)]
     good = token(detail(ARGUMENTS))
     head, payload, signature = good.split(".")
@@ -233,7 +235,7 @@ def test_a_token_can_be_for_several_calls_and_for_several_runs(gateway: Gateway)
 
 def test_another_token_with_the_same_id_is_the_same(gateway: Gateway) -> None:
     assert outcome(gateway, {"id": "same"}, token(detail({"id": "same"}), jti="g-same")) == "ran"
-    assert outcome(gateway, {"id": "same"}, token(detail({"id": "same"}), jti="g-same", exp=NOW + 900)) == "approval_used"
+    assert outcome(gateway, {"id": "same"}, token(detail({"id": "same"}), jti="g-same", exp=int(time.time()) + 900)) == "approval_used"
     assert outcome(gateway, {"id": "same"}, token(detail({"id": "same"}), jti="g-same", issuer=BY_RSA)) == "ran", "of another issuer"
 
 
