@@ -9,7 +9,7 @@ use crate::world::tools_call;
 
 fn simulator(tools: &str) -> Simulator {
     let policy = format!(
-        r#"{{"version":"1","default":"deny","tools":{tools},"approvals":{{"approver":{{"cluster":"approver"}}}}}}"#
+        r#"{{"version":"1","default":"deny","tools":{tools},"approvals":{{"cooldown":0,"approver":{{"cluster":"approver"}}}}}}"#
     );
     Simulator::new(Config::load(policy.as_bytes(), "test").unwrap().config)
 }
