@@ -60,7 +60,9 @@ impl<W: World> Judgement<'_, W> {
             Brought::Foreign => self.refused(matter, Reason::ApprovalInvalid, Detail::None),
             Brought::No => {
                 self.noted(&call).decline(self.world.store(), self.now.wall);
-                self.refused(matter, Reason::ApprovalDeclined, Detail::None)
+                let by = vec![ApprovalWay::User.word()];
+                let approval = ApprovalDetail { by, ..ApprovalDetail::default() };
+                self.refused(matter, Reason::ApprovalDeclined, Detail::Approval(approval.into()))
             }
             Brought::Yes(approved) => match self.claimed(&approved) {
                 Ok(()) => self.forwarded(matter, &call, approved),
