@@ -506,3 +506,31 @@ def test_without_a_secret_the_configuration_is_refused(upstream: Upstream, value
     with pytest.raises(rig.RigError, match="exited with 1") as refused, fleet.run():
         pass
     assert text in str(refused.value)
+
+
+def test_an_approval_of_a_call_that_never_left_can_be_used_again(upstream: Upstream) -> None:
+    """Nobody listens at the server's port: Envoy says that the call was not sent."""
+    [port] = rig.free_ports(1)
+
+    def nobody_there(config: rig.Config) -> None:
+        [server] = [each for each in config["static_resources"]["clusters"] if each["name"] == "mcp_server"]
+        [endpoint] = server["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        endpoint["endpoint"]["address"]["socket_address"]["port_value"] = port
+
+    with serving(upstream, {"asked": listener()}, change=nobody_there) as gateway:
+        body = retry("pay", ask(gateway, "asked"))
+        for _ in range(3):
+            assert send(gateway, "asked", body).status == 503
+
+
+def test_a_full_table_lets_nothing_through_and_forgets_nothing(upstream: Upstream) -> None:
+    """One shard of 64: whoever comes after them waits, and none of them comes twice."""
+    policy = {**ASKED, "approvals": {"max_entries": 1, "cooldown": 0}}
+    with serving(upstream, {"small": listener(policy)}) as gateway:
+        bodies = []
+        for number in range(66):
+            arguments = json.dumps({"id": number})
+            bodies.append(retry("pay", ask(gateway, "small", arguments=arguments), arguments=arguments))
+        assert [outcome(gateway, "small", body)[0] for body in bodies[:64]] == ["ran"] * 64
+        assert [outcome(gateway, "small", body) for body in bodies[64:]] == [("approvals_unavailable", [])] * 2
+        assert outcome(gateway, "small", bodies[0]) == ("approval_used", [])
