@@ -8,6 +8,9 @@ mod world;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
+use mcp_policy::approval::approver::{Inquiry, Next, Question, Task};
+use mcp_policy::approval::call::CallDigest;
+use mcp_policy::ask::Answer;
 use mcp_policy::exchange::{Chunk, Event, Flow};
 use mcp_policy::identity::Caller;
 use mcp_policy::json::{Bounds, Duplicates, FaultKind, Value, parse};
@@ -30,7 +33,7 @@ use world::{HEADERS, World, exchange, sent};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them.
-pub(crate) const TARGETS: [(&str, Target); 7] = [
+pub(crate) const TARGETS: [(&str, Target); 8] = [
     ("json", json),
     ("request", request),
     ("response", response),
@@ -38,6 +41,7 @@ pub(crate) const TARGETS: [(&str, Target); 7] = [
     ("uri", uri),
     ("identity", identity),
     ("table", table),
+    ("approver", approver),
 ];
 
 const POLICY: &str = r#"{"version":"1","default":"deny","hide":["secret"],"requests":{"max_body_bytes":2000},
@@ -76,6 +80,66 @@ fn json(bytes: &[u8]) {
         {
             assert_eq!(skimmed.as_deref(), Some(id), "{text}");
         }
+    }
+}
+
+/// Nothing that an approver says lets a call run, but a yes that another reader of JSON takes for one too; and nothing that it says leads
+/// anywhere but below its own paths.
+fn approver(bytes: &[u8]) {
+    let text = r#"{"version":"1","default":"deny","approvals":{"approver":{"cluster":"a","requests":"/r"}}}"#;
+    let loaded = Config::load(text.as_bytes(), "fuzz");
+    let config = loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config;
+    let Some(approver) = &config.approvals.approver else { return };
+    let now = UnixMillis(1_700_000_000_000);
+    let says = |body| Answer::Http { status: 200, body };
+    let requestable: &[u8] =
+        br#"{"decision":false,"context":{"evaluation_id":"e","access_request":{}}}"#;
+    let pending: &[u8] = br#"{"status":"pending","id":"t","status_endpoint":"/r/t"}"#;
+    let approved: &[u8] =
+        br#"{"status":"approved","result":{"mode":"reevaluate","approval":{"id":"a"}}}"#;
+    for before in [&[][..], &[requestable], &[requestable, pending], &[requestable, approved]] {
+        let (mut inquiry, _) = Inquiry::begin(approver, asked(), None);
+        for answer in before {
+            let _ = inquiry.answered(&says(answer), now);
+        }
+        let _ = inquiry.tick(UnixMillis(now.0 + 60_000));
+        match inquiry.answered(&says(bytes), now) {
+            Next::Approved(_) => {
+                let read: Result<serde_json::Value, _> = serde_json::from_slice(bytes);
+                let yes = read.is_ok_and(|read| read["decision"] == serde_json::Value::Bool(true));
+                assert!(yes, "{}", String::from_utf8_lossy(bytes));
+            }
+            Next::Ask(ask) => {
+                assert!(ask.path.starts_with("/r") || *ask.path == *approver.path, "{}", ask.path)
+            }
+            Next::Rest | Next::Used | Next::Declined | Next::Unavailable => {}
+        }
+        if let Some(task) = inquiry.task() {
+            assert!(task.path.starts_with("/r/") && !task.path.contains(".."), "{}", task.path);
+            assert_eq!(Task::read(&task.written()).as_ref(), Some(task));
+        }
+    }
+}
+
+fn asked() -> Question {
+    let text = String::new;
+    Question {
+        caller: text(),
+        verified: false,
+        names: Vec::new(),
+        method: text(),
+        kind: "tool",
+        name: text(),
+        server: text(),
+        arguments: Some("{}".to_owned()),
+        arguments_digest: text(),
+        policy: text(),
+        policy_digest: text(),
+        rule: text(),
+        reason: None,
+        call: CallDigest([0; 32]),
+        request_id: None,
+        denial: None,
     }
 }
 
