@@ -203,7 +203,12 @@ impl<'a> Parser<'a> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode_escape(),
-            Some(_) | None => return Err(self.fault(FaultKind::Syntax)),
+            Some(_) | None => {
+                // Behind the whole character: a fault is between two of them.
+                let rest = self.bytes.get(self.at..).unwrap_or_default();
+                self.at += rest.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count();
+                return Err(self.fault(FaultKind::Syntax));
+            }
         })
     }
 
