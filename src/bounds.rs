@@ -81,6 +81,9 @@ pub const STEPS_PER_BYTE: u64 = 8;
 /// Longest text of arguments that a user is shown, in bytes; of the rest he sees its length and the digest of all.
 pub const MAX_SHOWN_BYTES: usize = 2000;
 
+/// Longest text of one argument that he is shown first, in characters.
+pub const MAX_SHOWN_FIRST: usize = 200;
+
 /// Most rounds that a client makes for one call: SDKs give up after ten.
 pub const MAX_LEGS: u8 = 8;
 
@@ -105,7 +108,7 @@ pub const DEFAULT_APPROVAL_SECONDS: u32 = 300;
 /// Longest `expires`, and longest validity of a token that approves, in seconds: thirty days.
 pub const MAX_APPROVAL_SECONDS: u32 = 30 * 86_400;
 
-/// Default of `approvals.token.longest`, in seconds.
+/// Default of `approvals.tokens.longest`, in seconds.
 pub const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
 
 /// Default of `approvals.max_entries`: 1.6 MB of shared data, if all are in use.
@@ -120,10 +123,10 @@ pub const DEFAULT_ASK_MILLIS: u32 = 2000;
 /// Largest `approvals.approver.timeout`, in milliseconds.
 pub const MAX_ASK_MILLIS: u32 = 30_000;
 
-/// Default of `approvals.approver.wait`, in milliseconds: clients give up a request after 60 seconds, and Envoy's idle time-out may be shorter.
+/// Default of `approvals.wait`, in milliseconds: clients give up a request after 60 seconds, and Envoy's idle time-out may be shorter.
 pub const DEFAULT_WAIT_MILLIS: u32 = 25_000;
 
-/// Largest `approvals.approver.wait`, in milliseconds: every SDK that was measured waits for so long.
+/// Largest `approvals.wait`, in milliseconds: every SDK that was measured waits for so long.
 pub const MAX_WAIT_MILLIS: u32 = 50_000;
 
 /// Longest name of a caller, in bytes.

@@ -128,6 +128,24 @@ impl<'s, S: SharedStore> UsedIds<'s, S> {
     }
 }
 
+/// An id of the store itself: drawn once by whoever asks first, and lost with all that the store holds. `None` if there is none to be had.
+pub fn epoch<S: SharedStore>(store: &S, draw: impl FnOnce() -> Option<UseId>) -> Option<UseId> {
+    const KEY: &str = "mcp-policy/epoch/1";
+    let read = || {
+        let snapshot = store.get(KEY).ok()?;
+        let id = snapshot.value.first_chunk().copied().map(UseId);
+        Some((id, snapshot.version))
+    };
+    match read()? {
+        (Some(id), _) => Some(id),
+        (None, version) => {
+            // Where somebody else is faster, his id is the one.
+            let _ = store.compare_and_set(KEY, &draw()?.0, version);
+            read()?.0
+        }
+    }
+}
+
 impl From<StoreFailed> for Unusable {
     fn from(StoreFailed: StoreFailed) -> Unusable {
         Unusable::Unavailable

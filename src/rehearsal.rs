@@ -239,7 +239,7 @@ impl Simulator {
             step = exchange.on(world, Event::Answered { ask: ask.id, answer });
         }
         if step.flow == Flow::Pause {
-            let patience = u64::from(service.wait_millis);
+            let patience = u64::from(self.config.approvals.wait_millis);
             world.now.set(UnixMillis(world.now.get().0.saturating_add(patience)));
             step = exchange.on(world, Event::Tick);
         }

@@ -3,8 +3,10 @@
 //!
 //! The answer comes from the agent's program. Nobody can tell whether a person gave it: it is a confirmation, not a second person.
 
+use std::sync::Arc;
+
 use super::call::{BoundCall, RESPONSES};
-use crate::bounds::MAX_SHOWN_BYTES;
+use crate::bounds::{MAX_SHOWN_BYTES, MAX_SHOWN_FIRST};
 use crate::json::Value;
 use crate::matcher::fold::legible;
 use crate::mcp::message::Request;
@@ -50,15 +52,25 @@ pub fn accepts(answer: &Value<'_>) -> bool {
     yes().unwrap_or(false)
 }
 
+/// What a question is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'q> {
+    /// What the author says.
+    pub reason: Option<&'q str>,
+    /// The policy that asks.
+    pub policy: &'q str,
+    /// What the name is a name of.
+    pub kind: &'q str,
+    /// The name.
+    pub name: &'q str,
+    /// Arguments that are shown first, by their paths.
+    pub first: &'q [(Arc<str>, String)],
+}
+
 /// What the user reads. All that a caller wrote stands on one line and shows every character.
 #[must_use]
-pub fn message(
-    reason: Option<&str>,
-    policy: &str,
-    kind: &str,
-    name: &str,
-    call: &BoundCall,
-) -> String {
+pub fn message(about: &About<'_>, call: &BoundCall) -> String {
+    let About { reason, policy, kind, name, first } = *about;
     let mut text = String::new();
     if let Some(line) = reason {
         text.push_str(&shown(line));
@@ -70,15 +82,19 @@ pub fn message(
         "prompt" => "Prompt",
         _ => "Method",
     };
+    let mut lines = String::new();
+    for (path, value) in first {
+        lines.push_str(&format!("{path}: {}\n", shown(&short(value))));
+    }
     let arguments = shown(&call.arguments);
     let cut =
         arguments.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_SHOWN_BYTES).last();
-    let (first, rest) = match arguments.len() > MAX_SHOWN_BYTES {
+    let (start, rest) = match arguments.len() > MAX_SHOWN_BYTES {
         true => arguments.split_at_checked(cut.unwrap_or(0)).unwrap_or((&arguments, "")),
         false => (&*arguments, ""),
     };
     text.push_str(&format!(
-        "Policy `{}` asks for your approval of this one call.\n{subject}: {}\nArguments: {first}",
+        "Policy `{}` asks for your approval of this one call.\n{subject}: {}\n{lines}Arguments: {start}",
         shown(policy),
         shown(name)
     ));
@@ -90,6 +106,15 @@ pub fn message(
         ));
     }
     text
+}
+
+/// A text that is not too long to stand beside others.
+fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_SHOWN_FIRST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// A text on one line, with every character to be seen, and with nothing that a program would make a link of: `\/` is a slash in JSON.

@@ -25,7 +25,7 @@ Example:
 
 `authorization_details` is the claim of the token (RFC 9396). Beside it the token needs `sub`, the name of the caller; `jti`, which no
 other token has; and `exp`. `uses` says how often it approves the call. Without `policy_digest` it outlives a change of the policy, unless
-`approvals.token.pin_policy` is set. The order of keys, white space and escapes in the arguments make no difference.
+`approvals.tokens.pin_policy` is set. The order of keys, white space and escapes in the arguments make no difference.
 
 Exit codes: 0 done, 1 the call cannot be approved, 2 a file or the arguments cannot be used.")]
 pub(super) struct Arguments {

@@ -4,7 +4,7 @@ use super::chain::Chain;
 use super::expected::Expected;
 use super::judged::{Judged, Matter, Passage};
 use super::judgement::Judgement;
-use super::noted::Noted;
+use super::noted::{Noted, holder};
 use super::refunds::ids;
 use crate::approval::approver::Task;
 use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, Site, named_digest};
@@ -16,9 +16,8 @@ use crate::json::Value;
 use crate::mcp::carried;
 use crate::mcp::message::Request;
 use crate::once::Use;
-use crate::policy::approvals::{ApprovalWay, Need};
+use crate::policy::approvals::{ApprovalWay, Need, SingleUse};
 use crate::policy::compiled::Policy;
-use crate::policy::entry::Scope;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
@@ -118,7 +117,13 @@ impl<W: World> Judgement<'_, W> {
         };
         let keys = self.config.approvals.keys.as_ref();
         let opened = keys.and_then(|keys| CarriedState::open(keys, self.holder(), text));
-        let Some(state) = opened else { return Brought::Foreign };
+        let Some(state) = opened else {
+            // Another Envoy may have sealed it.
+            return match self.config.approvals.single_use {
+                SingleUse::Any => Brought::Foreign,
+                SingleUse::Envoy => Brought::Nothing,
+            };
+        };
         let now = self.now.wall.seconds();
         let need = matter.pending.need();
         if state.call != call.digest || state.expires <= now {
@@ -154,7 +159,7 @@ impl<W: World> Judgement<'_, W> {
 
     /// What a verified token gives.
     fn given(&self, matter: &Matter<'_>, policy: &Policy, call: &BoundCall) -> Option<Given> {
-        let source = &self.config.approvals.token;
+        let source = &self.config.approvals.tokens;
         let payload = self.world.claim(&source.payload, &[])?;
         let held = Held {
             source,
@@ -251,9 +256,9 @@ impl<W: World> Judgement<'_, W> {
         Noted::of(self.holder(), call.digest, self.config.approvals.cooldown)
     }
 
-    /// To whom states are sealed: the caller, in his session where sessions mean something.
+    /// To whom states are sealed.
     pub(super) fn holder(&self) -> CallerId {
-        self.caller.counted_as(Scope::Session).caller
+        holder(self.config, &self.caller, self.world)
     }
 }
 

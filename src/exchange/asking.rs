@@ -12,9 +12,12 @@ use crate::approval::state::{CarriedState, CarriedStep, drawn};
 use crate::approval::user;
 use crate::bounds::MAX_LEGS;
 use crate::denial::{Denial, Detail};
+use crate::json::canonical;
+use crate::matcher::Truth;
+use crate::matcher::terms::{Decode, Terms};
 use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::Policy;
-use crate::policy::entry::Scope;
+use crate::policy::entry::{Entry, Scope};
 use crate::reason::Reason;
 use crate::reply::{Addressee, Reply};
 use crate::time::UnixMillis;
@@ -105,8 +108,27 @@ impl<W: World> Judgement<'_, W> {
         call: &BoundCall,
     ) -> String {
         let denial = matter.pending.denial();
-        let (reason, kind) = (denial.text(policy), denial.kind.word());
-        user::message(reason, &policy.name, kind, matter.name(), call)
+        let entry = asking_entry(policy, denial);
+        let shown = entry.and_then(|entry| entry.shown.as_ref());
+        let mut first = Vec::new();
+        for path in shown.iter().flat_map(|shown| &shown.show) {
+            let called = matter.request.call.as_ref();
+            let terms = Terms { decode: Decode::Never, work: &self.work, now: self.now.wall };
+            // Looks at all that it leads to: what is false is no reason to stop.
+            let _ = path.visit(called.and_then(|call| call.arguments), terms, &mut |value| {
+                let text = value.map_or("nothing".to_owned(), |value| canonical(value).text);
+                first.push((path.shared_text(), text));
+                Truth::False
+            });
+        }
+        let about = user::About {
+            reason: reason(policy, denial),
+            policy: &policy.name,
+            kind: denial.kind.word(),
+            name: matter.name(),
+            first: &first,
+        };
+        user::message(&about, call)
     }
 
     /// Asks the approver; meanwhile the call is held.
@@ -140,7 +162,7 @@ impl<W: World> Judgement<'_, W> {
             policy: policy.name.to_string(),
             policy_digest: named_digest(&policy.digest),
             rule: denial.pointer(policy).to_owned(),
-            reason: denial.text(policy).map(str::to_owned),
+            reason: reason(policy, denial).map(str::to_owned),
             call: call.digest,
             request_id: to.request_id().map(str::to_owned),
             denial: None,
@@ -159,7 +181,9 @@ impl<W: World> Judgement<'_, W> {
         });
         let waiting = Waiting {
             began: self.now.wall,
-            until: UnixMillis(self.now.wall.0.saturating_add(approver.wait_millis.into())),
+            until: UnixMillis(
+                self.now.wall.0.saturating_add(self.config.approvals.wait_millis.into()),
+            ),
             allowed: self.allowed(&matter),
             to,
             chain: self.chain(call.digest, need),
@@ -181,6 +205,18 @@ impl<W: World> Judgement<'_, W> {
         let limit = self.config.approvals.asks?;
         Some(Asker { limit, account: self.caller.counted_as(Scope::Grant) })
     }
+}
+
+/// The entry whose rule asks first.
+fn asking_entry<'p>(policy: &'p Policy, denial: &Denial) -> Option<&'p Entry> {
+    let rule = policy.rules.get(denial.rule?)?.entry?;
+    policy.entries().find(|entry| entry.rule == rule)
+}
+
+/// What a person who is asked reads: the author's text for that, or his reason.
+fn reason<'p>(policy: &'p Policy, denial: &Denial) -> Option<&'p str> {
+    let shown = asking_entry(policy, denial).and_then(|entry| entry.shown.as_ref());
+    shown.and_then(|shown| shown.text.as_deref()).or_else(|| denial.text(policy))
 }
 
 /// Why the user is not asked.

@@ -5,7 +5,7 @@
 use super::asking::NotAsked;
 use super::judged::{Judged, Matter};
 use super::judgement::Judgement;
-use super::noted::Noted;
+use super::noted::{Noted, holder};
 use super::{Exchange, Flow, Step};
 use crate::approval::call::BoundCall;
 use crate::approval::state::{CarriedState, CarriedStep, drawn};
@@ -17,7 +17,6 @@ use crate::mcp::message::ClientAnswer;
 use crate::notes::{NoteId, SharedNotes};
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::Scope;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Reply, elicitation_object, framed_body, reason_object};
@@ -61,7 +60,7 @@ impl<W: World> Judgement<'_, W> {
     pub(super) fn of_elicitation(&self, answer: &ClientAnswer<'_>) -> Option<Judged> {
         let sealed = answer.id.filter(|_| self.config.approvals.legacy)?.strip_prefix(PREFIX)?;
         let (store, now) = (self.world.store(), self.now.wall);
-        let asked = opened(self.config, &self.caller, sealed)
+        let asked = opened(self.config, &self.caller, self.world, sealed)
             .filter(|(state, _)| state.expires > now.seconds() && self.rejected().is_none());
         if let Some((state, _)) = asked {
             let yes = answer.result.is_some_and(user::accepts);
@@ -97,7 +96,7 @@ impl Exchange {
         let sealed = id.strip_prefix(PREFIX)?;
         step.record = Some(Record::passed("", self.policy_name()));
         let now = world.now();
-        let asked = opened(&self.config, caller, sealed).zip(now);
+        let asked = opened(&self.config, caller, world, sealed).zip(now);
         let Some(((state, request), now)) = asked else {
             // It is ours by its name, so it is not the server's.
             return Some(Err(Refusal::new(Reason::NotMcp, "")));
@@ -118,8 +117,13 @@ impl Exchange {
 }
 
 /// What a question of ours was about, and the id of the request for which it was asked.
-fn opened(config: &Config, caller: &Caller, sealed: &str) -> Option<(CarriedState, String)> {
-    let holder = caller.counted_as(Scope::Session).caller;
+fn opened<W: World>(
+    config: &Config,
+    caller: &Caller,
+    world: &W,
+    sealed: &str,
+) -> Option<(CarriedState, String)> {
+    let holder = holder(config, caller, world);
     let state = CarriedState::open(config.approvals.keys.as_ref()?, holder, sealed)?;
     let CarriedStep::Elicited(request) = &state.step else { return None };
     let request = request.clone();

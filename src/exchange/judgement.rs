@@ -34,7 +34,7 @@ pub(super) struct Judgement<'j, W: World> {
     pub(super) now: Moment,
     witness: &'j W::Witness,
     /// What the comparisons of the body may cost.
-    work: Work,
+    pub(super) work: Work,
 }
 
 impl<'j, W: World> Judgement<'j, W> {

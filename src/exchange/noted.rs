@@ -6,17 +6,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::approval::approver::Task;
 use crate::approval::call::CallDigest;
+use crate::approval::state::drawn;
 use crate::denial::{Denial, Detail};
+use crate::identity::Caller;
 use crate::mcp::call::Kind;
 use crate::notes::{NoteId, SharedNotes};
 use crate::number::Micros;
-use crate::once::{Use, UseId};
-use crate::policy::approvals::AskLimit;
+use crate::once::{Use, UseId, epoch};
+use crate::policy::approvals::{AskLimit, SingleUse};
+use crate::policy::compiled::Config;
+use crate::policy::entry::Scope;
 use crate::rate::limiter::{Charge, Limiter, Mode, Refused};
 use crate::rate::store::SharedStore;
 use crate::rate::table::{Account, CallerId};
 use crate::reason::Reason;
 use crate::time::{Moment, UnixMillis};
+use crate::world::World;
 
 const ONE: Micros = Micros(1_000_000);
 
@@ -94,6 +99,23 @@ impl Noted {
     /// Nobody is thinking any more.
     pub(super) fn end<S: SharedStore>(&self, store: &S) {
         SharedNotes::new(store).forget(self.task);
+    }
+}
+
+/// To whom states are sealed: the caller, in his session where sessions mean something; and in this store alone, where an approval is good
+/// at one Envoy only.
+pub(super) fn holder<W: World>(config: &Config, caller: &Caller, world: &W) -> CallerId {
+    let holder = caller.counted_as(Scope::Session).caller;
+    match config.approvals.single_use {
+        SingleUse::Any => holder,
+        SingleUse::Envoy => {
+            let draw = || world.random().map(|random| drawn(&random));
+            // Without an epoch it is nobody, twice never the same.
+            let epoch = epoch(world.store(), draw).or_else(draw).unwrap_or(UseId([0; 16]));
+            let hash = Sha256::new().chain_update("mcp-policy holder 1\0").chain_update(epoch.0);
+            let hash = hash.chain_update(holder.0.to_le_bytes()).finalize();
+            CallerId(hash.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes)))
+        }
     }
 }
 

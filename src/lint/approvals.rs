@@ -61,15 +61,18 @@ pub(super) fn of_settings(config: &Config, document: &Value<'_>) -> Vec<Diagnost
         warn(Code::Redundant, "approvals", message, "leave it out, or add `approval` to an entry");
         return found;
     }
-    let Some(approver) = &config.approvals.approver else { return found };
+    if config.approvals.approver.is_none() {
+        return found;
+    }
     if !names(ApprovalWay::Approver) {
         let message = "no entry lets the approver approve, so it is never asked";
         let help = "leave it out, or add \"approval\": \"approver\" to an entry";
         warn(Code::Redundant, "approvals.approver", message, help);
-    } else if config.requests.hold_headers == HoldHeaders::Never && approver.wait_millis > 0 {
+    } else if config.requests.hold_headers == HoldHeaders::Never && config.approvals.wait_millis > 0
+    {
         let message = "with `hold_headers: never` the server has the headers of a call while somebody thinks about it, and waits for its body";
         let help = "set \"wait\": 0, or let headers be held";
-        warn(Code::WaitsUnheld, "approvals.approver", message, help);
+        warn(Code::WaitsUnheld, "approvals", message, help);
     }
     found
 }

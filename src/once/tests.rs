@@ -1,4 +1,4 @@
-use super::{Unusable, Use, UseId, UsedIds};
+use super::{Unusable, Use, UseId, UsedIds, epoch};
 use crate::bounds::SLOTS_PER_SHARD;
 use crate::rate::memory::MemoryStore;
 use crate::time::{Moment, UnixMillis};
@@ -44,4 +44,14 @@ fn nothing_is_forgotten_before_its_time_and_all_after() {
     assert_eq!(used.claim(once(1, 400), set_back), Err(Unusable::Used));
     assert_eq!(used.claim(late, set_back), Err(Unusable::Unavailable));
     assert_eq!(used.claim(late, at(4001)), Ok(()), "forgotten");
+}
+
+#[test]
+fn a_store_has_one_epoch() {
+    let (store, other) = (MemoryStore::default(), MemoryStore::default());
+    let id = |byte| Some(UseId([byte; 16]));
+    assert_eq!(epoch(&store, || id(1)), id(1));
+    assert_eq!(epoch(&store, || id(2)), id(1));
+    assert_eq!(epoch(&other, || id(3)), id(3), "another one has another");
+    assert_eq!(epoch(&MemoryStore::default(), || None), None);
 }

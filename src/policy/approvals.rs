@@ -1,5 +1,6 @@
 //! Who can approve a call that needs it, and what that takes.
 
+use crate::matcher::path::Path;
 use crate::number::Micros;
 use crate::rate::limiter::Counter;
 use crate::seal::Keys;
@@ -104,13 +105,41 @@ pub struct Approvals {
     /// About how many used approvals are kept.
     pub max_entries: u32,
     /// The name of the verified token's payload in Envoy's metadata, in which approvals given beforehand stand.
-    pub token: TokenSource,
+    pub tokens: TokenSource,
     /// The service that asks somebody, where there is one.
     pub approver: Option<Approver>,
+    /// How long a call is held while an approver thinks, in milliseconds.
+    pub wait_millis: u32,
+    /// Where an approval is good once: at every Envoy that has the secret, or at the one that asked.
+    pub single_use: SingleUse,
     /// How often one caller may make somebody look.
     pub asks: Option<AskLimit>,
     /// For how long a call that was declined is refused without asking, in seconds.
     pub cooldown: u32,
+}
+
+/// Where an approval is good once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleUse {
+    /// At any Envoy that has the secret: once for each of them.
+    Any,
+    /// At the Envoy that asked, and until it starts anew.
+    Envoy,
+}
+
+impl SingleUse {
+    /// The words in policies.
+    pub const WORDS: [(&'static str, SingleUse); 2] =
+        [("any", SingleUse::Any), ("envoy", SingleUse::Envoy)];
+}
+
+/// What a person is shown beside the call.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// The author's text, in the place of the reason.
+    pub text: Option<Box<str>>,
+    /// The arguments that come first.
+    pub show: Box<[Path]>,
 }
 
 /// How often one caller may make somebody look.
@@ -150,8 +179,6 @@ pub struct Approver {
     pub authorization: Option<Box<str>>,
     /// How long one answer may take, in milliseconds.
     pub timeout_millis: u32,
-    /// How long a call is held while somebody thinks, in milliseconds.
-    pub wait_millis: u32,
     /// Whether the arguments themselves are sent, or only their digest.
     pub sends_arguments: bool,
     /// What links must begin with that agents are told.

@@ -1,6 +1,6 @@
 //! The rules of a compiled policy: entries, what they check, what they count.
 
-use super::approvals::Need;
+use super::approvals::{Need, Shown};
 use super::rules::RuleId;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
@@ -54,6 +54,8 @@ pub struct Entry {
     pub action_rule: RuleId,
     /// What approval it needs where it asks for one; `None` where nobody can give it.
     pub approval: Option<Need>,
+    /// What a person is shown who is asked.
+    pub shown: Option<Shown>,
     /// Whether its denials deny.
     pub mode: Mode,
     /// Requirements, denials, questions and rules, in order.

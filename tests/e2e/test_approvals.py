@@ -44,6 +44,11 @@ ASKED: Policy = {
             "approval": "user",
         },
         "short": {"action": "require_approval", "approval": {"by": ["user"], "expires": 1}},
+        "told": {
+            "action": "require_approval",
+            "reason": "What the agent reads.",
+            "approval": {"by": "user", "text": "Closes the account.", "show": ["args.owner.name", "args.ids[*]", "args.none"]},
+        },
         "nobody": {"action": "require_approval"},
         "free": {},
     },
@@ -381,6 +386,33 @@ def test_what_the_user_reads_is_on_its_own_line_and_hides_nothing(gateway: Gatew
     long = json.dumps({"a": "y" * 5000})
     message = asked(send(gateway, "asked", body_of("pay", long)))["inputRequests"][KEY]["params"]["message"]
     assert len(message) < 2400 and "bytes more; digest of all arguments: sha-256:" in message
+
+
+def test_the_author_says_what_is_read_and_what_comes_first(gateway: Gateway) -> None:
+    arguments = '{"ids":[7,"8"],"owner":{"name":"a\\nb"}}'
+    message = asked(send(gateway, "asked", body_of("told", arguments)))["inputRequests"][KEY]["params"]["message"]
+    assert message.splitlines() == [
+        "Closes the account.",
+        "Policy `default` asks for your approval of this one call.",
+        "Tool: told",
+        'args.owner.name: "a\\nb"',
+        "args.ids[*]: 7",
+        'args.ids[*]: "8"',
+        "args.none: nothing",
+        'Arguments: {"ids":[7,"8"],"owner":{"name":"a\\nb"}}',
+    ]
+
+
+def test_what_one_envoy_asked_another_asks_again(upstream: Upstream) -> None:
+    policy = {**ASKED, "approvals": {"single_use": "envoy", "cooldown": 0}}
+    states = []
+    for _ in range(2):
+        with serving(upstream, {"one": listener(policy)}) as gateway:
+            state = ask(gateway, "one")
+            for foreign in states:
+                assert outcome(gateway, "one", retry("pay", foreign)) == ("asked", [])
+            assert outcome(gateway, "one", retry("pay", state))[0] == "ran"
+            states.append(ask(gateway, "one"))
 
 
 def test_who_approved_is_on_record(gateway: Gateway) -> None:

@@ -43,7 +43,7 @@ def policy(cluster: str = "approver", wait: int = 20, **more: Any) -> Policy:
             "free": {},
             "look": {},
         },
-        "approvals": {"approver": {"cluster": cluster, "wait": wait, "timeout": 1, **more}},
+        "approvals": {"wait": wait, "approver": {"cluster": cluster, "timeout": 1, **more}},
     }
 
 

@@ -42,7 +42,7 @@ POLICY: Policy = {
         # An approval that nobody can give: its denial tells the digests.
         "digest": {"action": "require_approval", "approval": "token"},
     },
-    "approvals": {"token": {"longest": "24h"}},
+    "approvals": {"tokens": {"longest": "24h"}},
 }
 Claims = dict[str, Any]
 
@@ -63,7 +63,7 @@ def verified(*, approvals: bool = True) -> Change:
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
     named = {"identity": {"grant": {"credential": "authorization"}}}
-    pinned = {"approvals": {"token": {"longest": "24h", "pin_policy": True}}}
+    pinned = {"approvals": {"tokens": {"longest": "24h", "pin_policy": True}}}
     listeners = {
         "tokens": Listener(POLICY, verified()),
         "pinned": Listener({**POLICY, **pinned}, verified()),

@@ -27,7 +27,7 @@ POLICY = {
         },
         "free": {},
     },
-    "approvals": {"cooldown": 0, "approver": {"cluster": "approver", "timeout": "2s", "wait": "2s"}},
+    "approvals": {"cooldown": 0, "wait": "2s", "approver": {"cluster": "approver", "timeout": "2s"}},
 }
 
 LISTENERS = {

@@ -280,7 +280,7 @@ const OBJECTS: [&str; 27] = [
     "question",
     "approval",
     "approvals",
-    "approval_token",
+    "approval_tokens",
     "approver",
 ];
 
@@ -331,7 +331,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "requirement" => tool(json!({"require": [object]})),
         "question" => tool(json!({"ask_if": [object]})),
         "approval" => tool(json!({"action": "require_approval", "approval": object})),
-        "approval_token" => settings("approvals", json!({"token": object})),
+        "approval_tokens" => settings("approvals", json!({"tokens": object})),
         "approver" => settings("approvals", json!({"approver": object})),
         "denial" => tool(json!({"deny_if": [object]})),
         "condition" => tool(json!({"require": [{"conditions": [object]}]})),

@@ -18,7 +18,7 @@ const POLICY: &str = r#"{"version":"1","default":"deny","tools":{
     "pay":{"action":"require_approval","approval":"approver","limits":[{"counter":"c","window":"day","max":1000},
         {"counter":"s","window":"day","max":1000,"count":"successes","scope":"global"}]},
     "never":{"action":"deny"},"free":{}},
-    "approvals":{"cooldown":0,"approver":{"cluster":"approver","timeout":"2s","wait":"25s"}}}"#;
+    "approvals":{"cooldown":0,"wait":"25s","approver":{"cluster":"approver","timeout":"2s"}}}"#;
 
 fn config(policy: &str) -> Rc<Config> {
     Rc::new(Config::load(policy.as_bytes(), "test").unwrap().config)

@@ -63,7 +63,7 @@ fn approvals(config: &Config, notes: &mut Notes) {
         notes.add("approval: user", note);
     }
     if let Some(approver) = settings.approver.as_ref().filter(|_| names(ApprovalWay::Approver)) {
-        let (cluster, wait) = (&approver.cluster, approver.wait_millis / 1000);
+        let (cluster, wait) = (&approver.cluster, settings.wait_millis / 1000);
         let note = format!(
             "needs a cluster `{cluster}` in Envoy; calls are held for up to {wait} s, so a `stream_idle_timeout` has to be longer"
         );
@@ -74,7 +74,7 @@ fn approvals(config: &Config, notes: &mut Notes) {
         }
     }
     if names(ApprovalWay::Token) {
-        let payload = &settings.token.payload;
+        let payload = &settings.tokens.payload;
         let note = format!(
             "needs Envoy's jwt_authn filter before this one, with a provider that says `payload_in_metadata: {payload}`, and that does not forward the header of its token"
         );

@@ -12,8 +12,9 @@ use crate::bounds::{
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader, describe};
+use crate::matcher::path::Path;
 use crate::policy::approvals::{
-    ApprovalWay, ApprovalWays, Approvals, Approver, AskLimit, Need, TokenSource,
+    ApprovalWay, ApprovalWays, Approvals, Approver, AskLimit, Need, Shown, SingleUse, TokenSource,
 };
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
@@ -25,7 +26,11 @@ const OLD_SECRET: &str = "MCP_POLICY_APPROVAL_SECRET_OLD";
 
 /// Reads `approval` of an entry: a word, a list of words, or an object. `None` where it is not there, or refused. `asks` says whether the
 /// entry asks for one.
-pub(super) fn need(fields: &mut Fields<'_>, asks: bool, reader: &mut Reader) -> Option<Need> {
+pub(super) fn need(
+    fields: &mut Fields<'_>,
+    asks: bool,
+    reader: &mut Reader,
+) -> Option<(Need, Shown)> {
     let field = fields.take("approval")?;
     if !asks {
         let message = "`approval` is read only where the entry asks for one".to_owned();
@@ -34,7 +39,7 @@ pub(super) fn need(fields: &mut Fields<'_>, asks: bool, reader: &mut Reader) -> 
     }
     let short = Need { by: ApprovalWays::default(), expires: DEFAULT_APPROVAL_SECONDS, once: true };
     let Value::Object(_) = field.value else {
-        return ways(&field, reader).map(|by| Need { by, ..short });
+        return ways(&field, reader).map(|by| (Need { by, ..short }, Shown::default()));
     };
     let mut fields = reader.fields(&field)?;
     let by = fields.require("by", reader).and_then(|field| ways(&field, reader));
@@ -43,8 +48,14 @@ pub(super) fn need(fields: &mut Fields<'_>, asks: bool, reader: &mut Reader) -> 
         Some(field) => seconds(&field, 1, MAX_APPROVAL_SECONDS, reader),
     };
     let once = fields.take("once").map_or(Some(true), |field| reader.flag(&field));
+    let text = limit::text(&mut fields, "text", reader);
+    let show = fields.take("show").map(|field| reader.list(&field)).unwrap_or_default();
+    let show =
+        show.iter().map(|item| limit::argument_path(reader.text(item)?, &item.place, reader));
+    let show: Option<Vec<Path>> = show.collect();
     reader.close(&fields);
-    Some(Need { by: by?, expires: expires?, once: once? })
+    let shown = Shown { text, show: show?.into() };
+    Some((Need { by: by?, expires: expires?, once: once? }, shown))
 }
 
 fn ways(field: &Field<'_>, reader: &mut Reader) -> Option<ApprovalWays> {
@@ -90,7 +101,9 @@ pub(super) fn read(
         variables: vec![SECRET.into(), OLD_SECRET.into()],
         keys: None,
         max_entries: DEFAULT_APPROVALS,
-        token: TokenSource {
+        wait_millis: DEFAULT_WAIT_MILLIS,
+        single_use: SingleUse::Any,
+        tokens: TokenSource {
             payload: "mcp_approval".into(),
             longest: DEFAULT_TOKEN_SECONDS,
             pins_policy: false,
@@ -128,9 +141,17 @@ fn block(
         None => Some(defaults.max_entries),
         Some(field) => reader.whole(&field, 1, MAX_APPROVALS),
     };
-    let token = match fields.take("token") {
-        None => Some(defaults.token),
-        Some(field) => token(&field, defaults.token, reader),
+    let tokens = match fields.take("tokens") {
+        None => Some(defaults.tokens),
+        Some(field) => tokens(&field, defaults.tokens, reader),
+    };
+    let wait_millis = match fields.take("wait") {
+        None => Some(defaults.wait_millis),
+        Some(field) => millis(&field, 0, MAX_WAIT_MILLIS, reader),
+    };
+    let single_use = match fields.take("single_use") {
+        None => Some(defaults.single_use),
+        Some(field) => reader.word(&field, &SingleUse::WORDS),
     };
     let asks = fields.take("asks").map(|field| asks(&field, reader, namespace));
     let legacy = fields.take("legacy").map_or(Some(false), |field| reader.flag(&field));
@@ -144,7 +165,9 @@ fn block(
         variables,
         keys: None,
         max_entries: max_entries?,
-        token: token?,
+        tokens: tokens?,
+        wait_millis: wait_millis?,
+        single_use: single_use?,
         approver: given(approver)?,
         asks: given(asks)?,
         cooldown: cooldown?,
@@ -170,7 +193,7 @@ fn asks(field: &Field<'_>, reader: &mut Reader, namespace: &str) -> Option<AskLi
     Some(AskLimit { counter: Counter { id, window, algorithm: Algorithm::Fixed }, max })
 }
 
-fn token(field: &Field<'_>, defaults: TokenSource, reader: &mut Reader) -> Option<TokenSource> {
+fn tokens(field: &Field<'_>, defaults: TokenSource, reader: &mut Reader) -> Option<TokenSource> {
     let mut fields = reader.fields(field)?;
     let payload = match fields.take("payload") {
         None => Some(defaults.payload),
@@ -200,10 +223,6 @@ fn approver(field: &Field<'_>, reader: &mut Reader) -> Option<Approver> {
         None => Some(DEFAULT_ASK_MILLIS),
         Some(field) => millis(&field, 1, MAX_ASK_MILLIS, reader),
     };
-    let wait_millis = match fields.take("wait") {
-        None => Some(DEFAULT_WAIT_MILLIS),
-        Some(field) => millis(&field, 0, MAX_WAIT_MILLIS, reader),
-    };
     let sends_arguments = match fields.take("send") {
         None => Some(true),
         Some(field) => reader.word(&field, &[("arguments", true), ("digest", false)]),
@@ -218,7 +237,6 @@ fn approver(field: &Field<'_>, reader: &mut Reader) -> Option<Approver> {
         variable: variable?,
         authorization: None,
         timeout_millis: timeout_millis?,
-        wait_millis: wait_millis?,
         sends_arguments: sends_arguments?,
         links: links?,
     })

@@ -42,7 +42,7 @@ pub(super) fn limits<'v>(
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
     let asks = action == Some(Action::RequireApproval) || fields.has("ask_if");
-    let approval = approvals::need(&mut fields, asks, reader);
+    let (approval, shown) = approvals::need(&mut fields, asks, reader).unzip();
     if reason.is_some() && action == Some(Action::Allow) {
         let message = "`reason` is read only when `action` denies or asks for approval".to_owned();
         let help = "for conditions and limits the text is `on_deny`".to_owned();
@@ -87,6 +87,7 @@ pub(super) fn limits<'v>(
         action: action?,
         action_rule,
         approval,
+        shown,
         mode: mode?,
         checks: Box::default(),
         limits: limits.into(),

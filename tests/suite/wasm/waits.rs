@@ -9,7 +9,7 @@ use crate::world::tools_call;
 
 const POLICY: &str = r#"{"version":"1","default":"deny","tools":{
     "pay":{"action":"require_approval","approval":"approver","limits":[{"counter":"c","window":"day","max":3}]},"free":{}},
-    "approvals":{"cooldown":0,"approver":{"cluster":"approver","timeout":"2s","wait":"2s"}}}"#;
+    "approvals":{"cooldown":0,"wait":"2s","approver":{"cluster":"approver","timeout":"2s"}}}"#;
 
 /// How long the policy lets a call wait, in milliseconds.
 const PATIENCE: u64 = 2000;

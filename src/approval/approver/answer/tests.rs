@@ -53,7 +53,6 @@ fn approver() -> Approver {
         variable: None,
         authorization: None,
         timeout_millis: 1,
-        wait_millis: 1,
         sends_arguments: true,
         links: vec!["https://a.example/".into()],
     }

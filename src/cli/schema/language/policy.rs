@@ -315,6 +315,20 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "`false`: one approval by the user is good for any number of identical calls, until it expires.",
                 "false",
             ),
+            field(
+                "text",
+                FieldKind::Text,
+                Optional,
+                "What a person who is asked reads in the place of the entry's reason.",
+                r#""Closes the account for good.""#,
+            ),
+            field(
+                "show",
+                FieldKind::List(&FieldKind::ArgumentPath),
+                Optional,
+                "Arguments that the user is shown first. All of them follow, as they will run.",
+                r#"["args.id", "args.owner.name"]"#,
+            ),
         ],
         rules: r#"{"properties":{"by":{"minItems":1}}}"#,
         ..PLAIN

@@ -1,5 +1,6 @@
 //! What stands beside a policy.
 
+use mcp_policy::policy::approvals::SingleUse;
 use mcp_policy::policy::binding::Unmatched;
 use mcp_policy::policy::settings::{Batch, Denials, HoldHeaders, OnError};
 
@@ -224,6 +225,20 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#""5m""#,
             ),
             field(
+                "wait",
+                FieldKind::Length(0, 50),
+                Default("25"),
+                "How long a call is held while an approver thinks. Envoy's `stream_idle_timeout` has to be longer.",
+                r#""25s""#,
+            ),
+            field(
+                "single_use",
+                FieldKind::Words(&words(&SingleUse::WORDS)),
+                Default(r#""any""#),
+                "`any`: what the user approved is good once at each Envoy that has the secret. `envoy`: only at the one that asked, and not after it has started anew; others ask again.",
+                r#""envoy""#,
+            ),
+            field(
                 "legacy",
                 FieldKind::Flag,
                 Default("false"),
@@ -231,8 +246,8 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "true",
             ),
             field(
-                "token",
-                FieldKind::Object("approval_token"),
+                "tokens",
+                FieldKind::Object("approval_tokens"),
                 Optional,
                 "Where approvals stand that were given beforehand.",
                 r#"{"longest": "1h"}"#,
@@ -249,7 +264,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         ..PLAIN
     },
     ObjectSpec {
-        id: "approval_token",
+        id: "approval_tokens",
         title: "Tokens that approve",
         about: "Approvals that were given beforehand: `authorization_details` (RFC 9396) in a JWT that Envoy's `jwt_authn` has verified.",
         fields: &[
@@ -317,13 +332,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 Default("2"),
                 "How long one answer may take.",
                 r#""2s""#,
-            ),
-            field(
-                "wait",
-                FieldKind::Length(0, 50),
-                Default("25"),
-                "How long a call is held while somebody thinks. Envoy's `stream_idle_timeout` has to be longer.",
-                r#""25s""#,
             ),
             field(
                 "send",
