@@ -157,6 +157,20 @@ impl<W: World> Judgement<'_, W> {
         }
     }
 
+    /// The body of a call that needs no approval (any more), without what its client still carries for us.
+    pub(super) fn released(&self, request: &Request<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        let params = request.params.and_then(Value::as_object)?;
+        let text = params.get(STATE)?.as_str().filter(|text| text.starts_with(PREFIX))?;
+        let keys = self.config.approvals.keys.as_ref()?;
+        let carries = match CarriedState::open(keys, self.holder(), text)?.step {
+            CarriedStep::Chain(inner) => Carries::Chain(inner),
+            CarriedStep::Question | CarriedStep::Task(_) | CarriedStep::Elicited(_) => {
+                Carries::Nothing
+            }
+        };
+        carried_on(body, request, &carries)
+    }
+
     /// What a verified token gives.
     fn given(&self, matter: &Matter<'_>, policy: &Policy, call: &BoundCall) -> Option<Given> {
         let source = &self.config.approvals.tokens;

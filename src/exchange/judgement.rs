@@ -134,7 +134,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
                 let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                Judged::Forward(Passage { expected, record, body: None })
+                Judged::Forward(Passage { expected, record, body: self.released(request, body) })
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);

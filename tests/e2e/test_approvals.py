@@ -224,6 +224,14 @@ def test_a_call_that_may_run_anyway_is_forwarded_as_it_is(gateway: Gateway) -> N
     assert said == "ran" and bytes(ran[0].body).decode() == body
 
 
+def test_a_call_that_needs_no_approval_any_more_goes_without_what_is_ours(gateway: Gateway) -> None:
+    """As when the policy changes between question and answer."""
+    state = ask(gateway, "asked")
+    said, ran = outcome(gateway, "asked", retry("free", state))
+    assert said == "ran"
+    assert json.loads(bytes(ran[0].body)) == json.loads(body_of("free", id="8"))
+
+
 @pytest.mark.parametrize(
     ("capabilities", "version", "missing"),
     [
