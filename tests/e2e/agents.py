@@ -41,6 +41,7 @@ class Session:
     `lists` names the members in which the answers hold them, such as `tools` or `resourceTemplates`.
     `patience` is how many seconds it waits for an answer. `answer` is the action by which it answers every form that
     it is asked to show: `accept`, filled in, `decline` or `cancel`. Without, it says that it cannot show any.
+    `gate` is a URL: whoever reads a form answers it when that has been answered (rmcp's agent does not wait).
     """
 
     url: str
@@ -50,6 +51,7 @@ class Session:
     steps: Sequence[Step]
     patience: float = 20
     answer: str = ""
+    gate: str = ""
 
 
 @dataclass(frozen=True)

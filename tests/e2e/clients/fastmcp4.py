@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import urllib.request
 from typing import Any
 
 from fastmcp import Client
@@ -12,12 +13,13 @@ from mcp import MCPError
 
 
 async def run(
-    url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float, answer: str
+    url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float, answer: str, gate: str
 ) -> dict[str, Any]:
     asked: list[str] = []
 
     async def elicit(message: str, _kind: Any, params: Any, _context: Any) -> ElicitResult:
         asked.append(message)
+        await passed(gate)
         properties = params.requested_schema["properties"]
         content = {name: field["type"] == "boolean" or "Ada" for name, field in properties.items()}
         return ElicitResult(action=answer, content=content if answer == "accept" else None)  # type: ignore[arg-type]
@@ -32,6 +34,12 @@ async def run(
             "tools_again": [tool["name"] for tool in await listed(client)],
             "asked": asked,
         }
+
+
+async def passed(gate: str) -> None:
+    """Waits for what somebody waits for before answering."""
+    if gate:
+        await asyncio.to_thread(urllib.request.urlopen, gate)
 
 
 async def listed(client: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import urllib.request
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +15,16 @@ from pydantic import AnyUrl
 
 
 async def run(
-    url: str, mode: str, token: str, lists: list[str], steps: list[Any], patience: float, answer: str
+    url: str, mode: str, token: str, lists: list[str], steps: list[Any], patience: float, answer: str, gate: str
 ) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
     asked: list[str] = []
 
     async def elicit(_context: Any, params: Any) -> ElicitResult:
         asked.append(params.message)
-        return ElicitResult(action=answer)  # type: ignore[arg-type]
+        await passed(gate)
+        content: Any = filled(params.requestedSchema) if answer == "accept" else None
+        return ElicitResult(action=answer, content=content)  # type: ignore[arg-type]
 
     callback = elicit if answer else None
     connect = {"legacy": streamablehttp_client, "http+sse": sse_client}[mode]
@@ -37,6 +40,17 @@ async def run(
                 "tools_again": [tool["name"] for tool in await listed(client, "tools")],
                 "asked": asked,
             }
+
+
+async def passed(gate: str) -> None:
+    """Waits for what somebody waits for before answering."""
+    if gate:
+        await asyncio.to_thread(urllib.request.urlopen, gate)
+
+
+def filled(form: Any) -> dict[str, Any]:
+    """A form as somebody fills it in who agrees to all and is called Ada."""
+    return {name: field["type"] == "boolean" or "Ada" for name, field in form["properties"].items()}
 
 
 async def listed(client: ClientSession, kind: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import urllib.request
 from typing import Any
 
 import httpx2
@@ -13,13 +14,14 @@ from mcp_types import ElicitResult
 
 
 async def run(
-    url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float, answer: str
+    url: str, mode: Any, token: str, lists: list[str], steps: list[Any], patience: float, answer: str, gate: str
 ) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
     asked: list[str] = []
 
     async def elicit(_context: Any, params: Any) -> ElicitResult:
         asked.append(params.message)
+        await passed(gate)
         content: Any = filled(params.requested_schema) if answer == "accept" else None
         return ElicitResult(action=answer, content=content)  # type: ignore[arg-type]
 
@@ -36,6 +38,12 @@ async def run(
                 "tools_again": [tool["name"] for tool in await listed(client, "tools")],
                 "asked": asked,
             }
+
+
+async def passed(gate: str) -> None:
+    """Waits for what somebody waits for before answering."""
+    if gate:
+        await asyncio.to_thread(urllib.request.urlopen, gate)
 
 
 def filled(form: Any) -> dict[str, Any]:

@@ -14,14 +14,15 @@ const LISTS = {
   prompts: "listPrompts",
 };
 
-async function run({ url, mode, token, lists, steps, patience, answer }) {
+async function run({ url, mode, token, lists, steps, patience, answer, gate }) {
   const asked = [];
   const capabilities = answer ? { elicitation: {} } : {};
   const client = new Client({ name: "agent", version: "1" }, { capabilities });
   if (answer) {
     client.setRequestHandler(ElicitRequestSchema, async ({ params }) => {
       asked.push(params.message);
-      return { action: answer };
+      if (gate) await fetch(gate);
+      return answer === "accept" ? { action: answer, content: filled(params.requestedSchema) } : { action: answer };
     });
   }
   const requestInit = { headers: { authorization: `Bearer ${token}` } };
@@ -37,6 +38,11 @@ async function run({ url, mode, token, lists, steps, patience, answer }) {
   await transport.terminateSession?.();
   await client.close();
   return { revision, lists: found, outcomes, tools_again, asked };
+}
+
+// A form as somebody fills it in who agrees to all and is called Ada.
+function filled({ properties }) {
+  return Object.fromEntries(Object.entries(properties).map(([name, { type }]) => [name, type === "boolean" || "Ada"]));
 }
 
 async function listed(client, kind) {

@@ -11,7 +11,7 @@ const LISTS = {
   prompts: "listPrompts",
 };
 
-async function run({ url, mode, token, lists, steps, patience, answer }) {
+async function run({ url, mode, token, lists, steps, patience, answer, gate }) {
   const asked = [];
   const versionNegotiation = { mode: NEGOTIATION[mode] };
   const capabilities = answer ? { elicitation: { form: {} } } : {};
@@ -19,6 +19,7 @@ async function run({ url, mode, token, lists, steps, patience, answer }) {
   if (answer) {
     client.setRequestHandler("elicitation/create", async ({ params }) => {
       asked.push(params.message);
+      if (gate) await fetch(gate);
       return answer === "accept" ? { action: answer, content: filled(params.requestedSchema) } : { action: answer };
     });
   }

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from pydantic import BaseModel
 
 directory = Path(sys.argv[1])
 server = MCPServer("asking", log_level="ERROR")
@@ -29,6 +30,19 @@ def close_account(id: int) -> str:
 def look(id: int) -> str:
     """Looks at an account."""
     return f"looked at {id}"
+
+
+class Name(BaseModel):
+    """What `greet` asks for."""
+
+    name: str
+
+
+@server.tool()
+async def greet(ctx: Context) -> str:
+    """Asks for a name by a request of its own, as servers could up to 2025-11-25."""
+    answer = await ctx.elicit("Whom shall I greet?", Name)
+    return f"hello {answer.data.name}" if answer.action == "accept" else "hello"
 
 
 @server.tool()
