@@ -10,16 +10,19 @@ use super::{Exchange, Flow, Step};
 use crate::approval::call::BoundCall;
 use crate::approval::state::{CarriedState, CarriedStep, drawn};
 use crate::approval::user;
+use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::{Framing, Header};
 use crate::mcp::message::ClientAnswer;
 use crate::notes::{NoteId, SharedNotes};
-use crate::policy::approvals::Need;
+use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::{Config, Policy};
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::reply::{Reply, elicitation_object, framed_body, reason_object};
+use crate::reply::{
+    Addressee, Reply, denial_object, elicitation_object, framed_body, reason_object,
+};
 use crate::world::World;
 
 /// What ids of ours begin with: those of events, and of requests to the client.
@@ -27,6 +30,10 @@ const PREFIX: &str = "mcp-policy.";
 
 /// When a client shall resume a stream, in milliseconds.
 const RETRY_MILLIS: u32 = 2000;
+
+/// SDKs that speak at most this revision resume no stream (Python SDK 1.22, TypeScript SDK 1.20), and would wait for its end in vain. They
+/// get the question and the answer to the call in one.
+const UNRESUMED: &[u8] = b"2025-06-18";
 
 const YES: &str = "yes";
 const NO: &str = "no";
@@ -53,7 +60,24 @@ impl<W: World> Judgement<'_, W> {
         let id = format!("{PREFIX}{sealed}");
         matter.denied.decision = "ask";
         let question = elicitation_object(&id, &message);
+        if self.head.version() == Some(UNRESUMED) {
+            let to = Addressee::of(matter.request, self.head);
+            let pending = self.pending_object(matter, &to).ok_or(missing("method"))?;
+            return Ok(Reply::events(&format!("data: {question}\n\ndata: {pending}\n\n")));
+        }
         Ok(Reply::events(&format!("id: {id}\nretry: {RETRY_MILLIS}\ndata: {question}\n\n")))
+    }
+
+    /// The answer to a call about which somebody is asked.
+    fn pending_object(&self, matter: &Matter<'_>, to: &Addressee) -> Option<String> {
+        let approval = ApprovalDetail {
+            by: vec![ApprovalWay::User.word()],
+            retry_after: Some(RETRY_MILLIS.into()),
+            ..ApprovalDetail::default()
+        };
+        let (reason, detail) = (Reason::ApprovalPending, Detail::Approval(approval.into()));
+        let denial = Denial { reason, detail, ..matter.pending.denial().clone() };
+        denial_object(to, &denial, &self.context())
     }
 
     /// Takes a client's answer to a question of ours. It reaches no server, whatever it says; `None` where it answers somebody else.

@@ -300,6 +300,12 @@ impl Head {
         if silent { Ok(()) } else { Err(Refusal::new(Reason::HeaderMismatch, "Mcp-Method")) }
     }
 
+    /// `MCP-Protocol-Version`.
+    #[must_use]
+    pub fn version(&self) -> Option<&[u8]> {
+        self.mirror.version.as_deref()
+    }
+
     /// Whether the request is of revision 2026-07-28 or newer.
     #[must_use]
     pub fn is_modern(&self) -> bool {

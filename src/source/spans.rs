@@ -278,11 +278,14 @@ impl<'t> YamlWalk<'t> {
         key: Option<Range<usize>>,
     ) {
         let start = self.cursor.byte(span.start.index());
+        // A mapping without brackets begins with its first key, of which any letter may be the first.
+        let first = self.cursor.text.get(start..).and_then(|text| text.chars().next());
+        let opening = start..start + first.map_or(0, char::len_utf8);
         if matches!(event, Event::MappingStart(..)) {
-            self.spans.add(trail, key, start..start + 1, NodeShape::Container);
+            self.spans.add(trail, key, opening, NodeShape::Container);
             self.mapping(trail);
         } else if matches!(event, Event::SequenceStart(..)) {
-            self.spans.add(trail, key, start..start + 1, NodeShape::Container);
+            self.spans.add(trail, key, opening, NodeShape::Container);
             self.sequence(trail);
         } else {
             let end = self.cursor.byte(span.end.index()).max(start);

@@ -360,6 +360,19 @@ def test_older_clients_are_asked_on_a_stream_that_they_resume(gateway: Gateway) 
     elicited(legacy(gateway, arguments))
 
 
+def test_who_cannot_resume_gets_question_and_answer_in_one(gateway: Gateway) -> None:
+    """SDKs that speak at most 2025-06-18 wait for the end of the stream in vain."""
+    body = body_of("pay", '{"id":"old"}', version=None)
+    response = post(gateway.port("legacy"), body, [("x-agent-id", "alice"), ("mcp-protocol-version", "2025-06-18")])
+    assert response.header("content-type") == "text/event-stream"
+    question, error = [json.loads(line.removeprefix("data: ")) for line in response.body.decode().split("\n") if line]
+    assert question["method"] == "elicitation/create"
+    assert (error["id"], error["error"]["code"], error["error"]["data"]["reason"]) == (7, 428, "approval_pending")
+    says(gateway, question["id"], ACCEPT)
+    again = post(gateway.port("legacy"), body, [("x-agent-id", "alice"), ("mcp-protocol-version", "2025-06-18")])
+    assert RAN in again.body
+
+
 @pytest.mark.parametrize("answer", [{"action": "decline"}, {"action": "accept"}, None, "yes"], ids=json.dumps)
 def test_older_clients_say_no_too(gateway: Gateway, answer: Any) -> None:
     arguments = json.dumps({"no": json.dumps(answer)})
