@@ -247,18 +247,22 @@ def test_a_policy_is_held_against_a_running_server(tools: Path, tmp_path: Path) 
 CASES = """tests:
   - {name: reads pass, call: {tool: list_orders}, expect: allow}
   - {name: notes pass, call: {tool: create_note}, expect: allow}
-  - {name: deleting waits for a person, call: {tool: delete_order}, expect: {decision: deny, reason: approval_required}}
-  - {name: refunds wait for a person, call: {tool: refund_order, arguments: {amount: 1}}, expect: {decision: deny, reason: approval_required}}
+  - {name: deleting waits for a person, call: {tool: delete_order}, expect: ask}
+  - {name: refunds wait for a person, call: {tool: refund_order, arguments: {amount: 1}}, expect: ask}
   - {name: nobody runs code, call: {tool: run_report}, expect: {decision: deny, reason: tool_denied}}
 """
 
 
-def test_from_a_scan_to_a_denial(tools: Path, tmp_path: Path) -> None:
+def test_from_a_scan_to_a_denial(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way: scan a running server, test and render the policy, and let a real Envoy deny with it."""
+    monkeypatch.setenv("MCP_POLICY_APPROVAL_SECRET", "a secret of the end-to-end tests, long enough")
     with serving(tools, tmp_path) as port:
         policy = tmp_path / "shop.yaml"
         cli.run("scan", f"http://127.0.0.1:{port}/mcp", "--profile", "balanced", "--output", policy)
-        cli.run("validate", "--server", f"http://127.0.0.1:{port}/mcp", "--deny-warnings", policy)
+        said = cli.run("validate", "--server", f"http://127.0.0.1:{port}/mcp", policy)
+        # How callers are named, a scan cannot know.
+        warned = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("warning[")]
+        assert warned and all(line.startswith("warning[P116]") for line in warned), warned
         (tmp_path / "shop.test.yaml").write_text(CASES)
         assert "5 tests" in cli.run("test", policy).stdout
         listen, admin = rig.free_ports(2)
