@@ -63,10 +63,7 @@ impl<W: World> Judgement<'_, W> {
                 let approval = ApprovalDetail { by, ..ApprovalDetail::default() };
                 self.refused(matter, Reason::ApprovalDeclined, Detail::Approval(approval.into()))
             }
-            Brought::Yes(approved) => match self.claimed(&approved) {
-                Ok(()) => self.forwarded(matter, &call, approved),
-                Err(reason) => self.refused(matter, reason, Detail::None),
-            },
+            Brought::Yes(approved) => self.by_user(matter, &call, approved),
         }
     }
 
@@ -190,7 +187,11 @@ impl<W: World> Judgement<'_, W> {
     /// Lets a call run that the user approved a moment ago.
     pub(super) fn granted(&self, matter: Matter<'_>, call: &BoundCall, used: Use) -> Judged {
         let (way, id, carries) = (ApprovalWay::User, named_digest(&used.id.0), Carries::Nothing);
-        let approved = Approved { way, id, used: Some(used), carries };
+        self.by_user(matter, call, Approved { way, id, used: Some(used), carries })
+    }
+
+    /// Lets a call run by the user's yes, if that can still be used.
+    fn by_user(&self, matter: Matter<'_>, call: &BoundCall, approved: Approved) -> Judged {
         match self.claimed(&approved) {
             Ok(()) => self.forwarded(matter, call, approved),
             Err(reason) => self.refused(matter, reason, Detail::None),
@@ -220,16 +221,20 @@ impl<W: World> Judgement<'_, W> {
     /// What the server's own state will be sealed with.
     pub(super) fn chain(&self, call: CallDigest, need: Need) -> Option<Box<Chain>> {
         self.config.approvals.keys.as_ref()?;
+        self.carried(call, need, 0)
+    }
+
+    /// What a state about a call is sealed with. Which step it is, whoever seals it says.
+    pub(super) fn carried(&self, call: CallDigest, need: Need, leg: u8) -> Option<Box<Chain>> {
         let random = self.world.random()?;
-        let expires = self.now.wall.seconds().saturating_add(need.expires.into());
-        let state = CarriedState {
-            call,
-            expires,
-            id: drawn(&random),
-            leg: 0,
-            step: CarriedStep::Chain(None),
-        };
+        let (id, expires, step) = (drawn(&random), self.expiry(need), CarriedStep::Question);
+        let state = CarriedState { call, expires, id, leg, step };
         Some(Box::new(Chain { caller: self.holder(), state, random }))
+    }
+
+    /// Until when an answer to a question that is asked now holds, in seconds since the epoch.
+    pub(super) fn expiry(&self, need: Need) -> u64 {
+        self.now.wall.seconds().saturating_add(need.expires.into())
     }
 
     /// Says that approval is required, and of whom.

@@ -1,14 +1,13 @@
 //! Asking somebody whether a call may run.
 
 use super::approving::{Carries, carried_on};
-use super::chain::Chain;
 use super::judged::{Judged, Matter};
 use super::judgement::Judgement;
 use super::noted::Asker;
 use super::waiting::Waiting;
 use crate::approval::approver::{Inquiry, Question, Task};
 use crate::approval::call::{BoundCall, Site, named_digest};
-use crate::approval::state::{CarriedState, CarriedStep, drawn};
+use crate::approval::state::CarriedStep;
 use crate::approval::user;
 use crate::bounds::MAX_LEGS;
 use crate::denial::{Denial, Detail};
@@ -83,12 +82,8 @@ impl<W: World> Judgement<'_, W> {
         }
         self.may_ask()?;
         let message = self.question(matter, policy, call);
-        let random = self.world.random().ok_or(missing("random"))?;
-        let expires = self.now.wall.seconds().saturating_add(need.expires.into());
-        let id = drawn(&random);
-        let state =
-            CarriedState { call: call.digest, expires, id, leg: 0, step: CarriedStep::Question };
-        let sealed = state.seal(keys, self.holder(), &random).ok_or(missing("secret"))?;
+        let carried = self.carried(call.digest, need, 0).ok_or(missing("random"))?;
+        let sealed = carried.seal_as(keys, CarriedStep::Question).ok_or(missing("secret"))?;
         let to = Addressee::of(matter.request, self.head);
         matter.denied.decision = "ask";
         Ok(Reply::input_required(&to, Some(&message), &sealed))
@@ -170,15 +165,9 @@ impl<W: World> Judgement<'_, W> {
         let (inquiry, ask) = Inquiry::begin(approver, question, task);
         let body = carried_on(matter.body, matter.request, &Carries::Nothing);
         let can_come_again = self.head.is_modern() && matter.request.version.is_some();
-        let random = self.world.random();
         let need = matter.pending.need();
-        let expires = self.now.wall.seconds().saturating_add(need.expires.into());
         let leg = leg.saturating_add(1);
-        let state = random.map(|random| {
-            let (id, step) = (drawn(&random), CarriedStep::Task(String::new()));
-            let state = CarriedState { call: call.digest, expires, id, leg, step };
-            Box::new(Chain { caller: self.holder(), state, random })
-        });
+        let state = self.carried(call.digest, need, leg);
         let waiting = Waiting {
             began: self.now.wall,
             until: UnixMillis(
@@ -191,7 +180,7 @@ impl<W: World> Judgement<'_, W> {
             inquiry,
             asker: self.asker(),
             noted: self.noted(call),
-            expires,
+            expires: self.expiry(need),
             pending: matter.pending,
             denied: matter.denied,
             lists: matter.lists,

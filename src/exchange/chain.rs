@@ -17,6 +17,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// The state, sealed as this step. Once at most: the random bytes are used up.
+    pub(super) fn seal_as(&self, keys: &Keys, step: CarriedStep) -> Option<String> {
+        CarriedState { step, ..self.state.clone() }.seal(keys, self.caller, &self.random)
+    }
+
     /// A response that asks for input, with the server's state sealed in it; `None` where the text is none.
     pub(super) fn sealed(&self, keys: &Keys, text: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(text).ok()?;
@@ -28,9 +33,7 @@ impl Chain {
         }
         let own = members.member(STATE);
         let step = CarriedStep::Chain(own.map(|own| own.raw.to_owned()));
-        let state =
-            CarriedState { step, ..self.state.clone() }.seal(keys, self.caller, &self.random)?;
-        let sealed = written(&state);
+        let sealed = written(&self.seal_as(keys, step)?);
         let at = |raw: &str| (raw.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
         let (start, end, new) = match own {
             Some(own) => (at(own.raw)?, at(own.raw)?.checked_add(own.raw.len())?, sealed),

@@ -6,7 +6,7 @@ use super::expected::{Expected, Lists};
 use super::noted::{Asker, Noted};
 use super::refunds::ids;
 use crate::approval::approver::{Inquiry, Task};
-use crate::approval::state;
+use crate::approval::state::CarriedStep;
 use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::enforce::Pending;
 use crate::once::Use;
@@ -96,11 +96,10 @@ impl Waiting {
             return self.denied(Reason::ApproverUnavailable, ending);
         };
         let keys = ending.config.approvals.keys.as_ref();
-        let sealed = self.state.as_ref().zip(keys).and_then(|(carried, keys)| {
-            let step = state::CarriedStep::Task(task.written());
-            let state = state::CarriedState { step, ..carried.state.clone() };
-            state.seal(keys, carried.caller, &carried.random)
-        });
+        let sealed =
+            self.state.as_ref().zip(keys).and_then(|(carried, keys)| {
+                carried.seal_as(keys, CarriedStep::Task(task.written()))
+            });
         if let Some(sealed) = sealed {
             let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
             let _ = self.pending.abandon(&limiter);
