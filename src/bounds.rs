@@ -84,6 +84,9 @@ pub const MAX_SHOWN_BYTES: usize = 2000;
 /// Longest text of one argument that he is shown first, in characters.
 pub const MAX_SHOWN_FIRST: usize = 200;
 
+/// Most lines of such arguments.
+pub const MAX_SHOWN_LINES: usize = 20;
+
 /// Most rounds that a client makes for one call: SDKs give up after ten.
 pub const MAX_LEGS: u8 = 8;
 

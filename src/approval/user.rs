@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::call::{BoundCall, RESPONSES};
-use crate::bounds::{MAX_SHOWN_BYTES, MAX_SHOWN_FIRST};
+use crate::bounds::{MAX_SHOWN_BYTES, MAX_SHOWN_FIRST, MAX_SHOWN_LINES};
 use crate::json::Value;
 use crate::matcher::fold::legible;
 use crate::mcp::message::Request;
@@ -83,8 +83,12 @@ pub fn message(about: &About<'_>, call: &BoundCall) -> String {
         _ => "Method",
     };
     let mut lines = String::new();
-    for (path, value) in first {
+    // How many they are, the caller chooses: what follows must stay in sight.
+    for (path, value) in first.iter().take(MAX_SHOWN_LINES) {
         lines.push_str(&format!("{path}: {}\n", shown(&short(value))));
+    }
+    if let Some(more @ 1..) = first.len().checked_sub(MAX_SHOWN_LINES) {
+        lines.push_str(&format!("… and {more} more\n"));
     }
     let arguments = shown(&call.arguments);
     let cut =
@@ -120,4 +124,25 @@ fn short(text: &str) -> String {
 /// A text on one line, with every character to be seen, and with nothing that a program would make a link of: `\/` is a slash in JSON.
 fn shown(text: &str) -> String {
     legible(text).replace("://", ":\\/\\/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{About, message};
+    use crate::approval::call::{BoundCall, CallDigest};
+
+    #[test]
+    fn what_is_shown_first_does_not_push_the_rest_out_of_sight() {
+        let call = BoundCall { digest: CallDigest([0; 32]), arguments: "{}".to_owned() };
+        let first = |count| vec![("args.ids[*]".into(), "\"x\"".repeat(500)); count];
+        for (count, lines, more) in
+            [(0, 3, ""), (20, 23, ""), (21, 24, "… and 1 more"), (9000, 24, "… and 8980 more")]
+        {
+            let first = first(count);
+            let about = About { reason: None, policy: "p", kind: "tool", name: "t", first: &first };
+            let text = message(&about, &call);
+            assert_eq!(text.lines().count(), lines, "{count}");
+            assert!(text.contains(more) && text.ends_with("\nArguments: {}") && text.len() < 8000);
+        }
+    }
 }
