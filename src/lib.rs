@@ -37,6 +37,7 @@
 
 pub mod ask;
 pub mod bounds;
+pub mod digest;
 pub mod reason;
 pub mod time;
 
@@ -64,10 +65,15 @@ pub mod identity;
 
 pub mod enforce;
 pub mod listing;
-pub mod record;
-pub mod reply;
 
 pub mod approval;
+pub mod reply;
+
+pub mod live;
+pub mod metrics;
+pub mod record;
+
+pub mod audit;
 
 pub mod exchange;
 

@@ -5,6 +5,7 @@ mod callers;
 mod counting;
 mod policy;
 mod settings;
+mod telling;
 
 /// An object of the language.
 pub(super) struct ObjectSpec {
@@ -143,5 +144,6 @@ pub(super) fn sections() -> impl Iterator<Item = &'static ObjectSpec> {
         .iter()
         .chain(counting::SECTIONS)
         .chain(settings::SECTIONS)
+        .chain(telling::SECTIONS)
         .chain(callers::SECTIONS)
 }
