@@ -1,5 +1,6 @@
 //! Arguments and exit codes.
 
+mod audit_log;
 mod completions;
 mod convert;
 mod digest;
