@@ -195,7 +195,8 @@ fn text(object: &Object<'_>, key: &str) -> Result<String, String> {
     }
 }
 
-fn time(object: &Object<'_>) -> Result<Option<UnixMillis>, String> {
+/// When the call happened.
+pub(super) fn time(object: &Object<'_>) -> Result<Option<UnixMillis>, String> {
     let read = match object.get("time") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) if text == "-" => return Ok(None),
@@ -207,7 +208,10 @@ fn time(object: &Object<'_>) -> Result<Option<UnixMillis>, String> {
 }
 
 /// The members of an object that may be there.
-fn members<'o, 'v>(object: &'o Object<'v>, key: &str) -> Result<&'o [Member<'v>], String> {
+pub(super) fn members<'o, 'v>(
+    object: &'o Object<'v>,
+    key: &str,
+) -> Result<&'o [Member<'v>], String> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Object(members)) => Ok(&members.0),
@@ -247,15 +251,14 @@ fn listed(text: &str) -> Vec<(String, String)> {
 
 /// Arguments that are there are an object, or JSON text of one would not be what was sent.
 fn arguments(object: &Object<'_>) -> Result<Option<String>, String> {
-    match object.member("arguments") {
-        None => Ok(None),
-        Some(member) => match &member.value {
-            Value::Null => Ok(None),
-            Value::Object(_) if member.raw.is_empty() => Ok(Some(written(&member.value))),
-            Value::Object(_) => Ok(Some(member.raw.to_owned())),
-            other => Err(format!("`arguments` is {}, not an object", other.kind())),
-        },
+    let Some(member) = object.member("arguments").filter(|member| member.value != Value::Null)
+    else {
+        return Ok(None);
+    };
+    if member.value.as_object().is_none() {
+        return Err(format!("`arguments` is {}, not an object", member.value.kind()));
     }
+    Ok(Some(if member.raw.is_empty() { written(&member.value) } else { member.raw.to_owned() }))
 }
 
 fn argument_keys(object: &Object<'_>) -> Result<Option<Vec<String>>, String> {
