@@ -43,7 +43,7 @@ impl LineReader {
         Ok(LineReader { name, reader, number: 0 })
     }
 
-    /// The next line that is not blank.
+    /// The next line that is not blank. One with a dash alone is what Envoy writes where there is nothing to say.
     pub(super) fn next(&mut self) -> Result<Option<NumberedLine>, CliError> {
         loop {
             let mut bytes = Vec::new();
@@ -61,9 +61,42 @@ impl LineReader {
                 )));
             }
             bytes.truncate(bytes.trim_ascii_end().len());
-            if !bytes.is_empty() {
+            if !bytes.is_empty() && bytes != b"-" {
+                let bytes = unwrapped(bytes);
                 return Ok(Some(NumberedLine { number: self.number, bytes }));
             }
+        }
+    }
+}
+
+/// An audit line without what Envoy's own log writes before it: `[2026-11-27 02:24:50.123][15][info][wasm] […] wasm log mcp_policy: `.
+fn unwrapped(mut bytes: Vec<u8>) -> Vec<u8> {
+    let Some(begin) = bytes.iter().position(|byte| *byte == b'{') else { return bytes };
+    let (head, rest) = bytes.split_at(begin);
+    let wasm = b"][wasm]";
+    let by_envoy = head.starts_with(b"[") && head.windows(wasm.len()).any(|part| part == wasm);
+    if by_envoy && rest.starts_with(b"{\"audit\":") {
+        return bytes.split_off(begin);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unwrapped;
+
+    #[test]
+    fn an_audit_line_is_found_in_the_log_of_envoy() {
+        let envoy = "[2026-11-27 02:24:50.123][15][info][wasm] [source/extensions/common/wasm/context.cc:1170] wasm log mcp_policy: ";
+        for (line, expected) in [
+            ("{\"audit\":1}", "{\"audit\":1}"),
+            (&format!("{envoy}{{\"audit\":1}}"), "{\"audit\":1}"),
+            (&format!("{envoy}{{\"other\":1}}"), &format!("{envoy}{{\"other\":1}}")),
+            ("[x] GET /{\"audit\":1}", "[x] GET /{\"audit\":1}"),
+            ("GET [][wasm]{\"audit\":1}", "GET [][wasm]{\"audit\":1}"),
+            ("mcp", "mcp"),
+        ] {
+            assert_eq!(unwrapped(line.as_bytes().to_vec()), expected.as_bytes(), "{line}");
         }
     }
 }
