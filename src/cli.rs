@@ -1,5 +1,6 @@
 //! Arguments and exit codes.
 
+mod audit;
 mod audit_log;
 mod completions;
 mod convert;
@@ -64,6 +65,7 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -81,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::Audit(arguments) => audit::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
