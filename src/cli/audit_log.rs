@@ -199,7 +199,8 @@ fn text(object: &Object<'_>, key: &str) -> Result<String, String> {
 pub(super) fn time(object: &Object<'_>) -> Result<Option<UnixMillis>, String> {
     let read = match object.get("time") {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) if text == "-" => return Ok(None),
+        // The filter's clock can fail, and Envoy writes a dash.
+        Some(Value::String(text)) if matches!(&**text, "" | "-") => return Ok(None),
         Some(Value::String(text)) => parse_time(text),
         Some(Value::Number(text)) => text.parse().ok().map(UnixMillis),
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
@@ -426,6 +427,7 @@ mod tests {
             (r#"{"audit":"yes","tool":"x"}"#, None),
             (r#"{"audit":1}"#, Some(AuditedCall::default())),
             (r#"{"audit":1,"time":7}"#, Some(time)),
+            (r#"{"audit":1,"time":""}"#, Some(AuditedCall::default())),
             (r#"{"audit":1,"argument_keys":[]}"#, Some(keys)),
             (r#"{"audit":1,"decision":"allow","tool":null,"identity":null}"#, Some(allowed())),
             (r#"{"mcp_decision":null}"#, Some(AuditedCall::default())),

@@ -21,7 +21,7 @@ const REDACTED: &str = "[redacted]";
 /// What the filter calls a caller without a name.
 const ANONYMOUS: &str = "anonymous";
 
-/// A name of this many bytes or more that ends with an ellipsis was cut short on record.
+/// A text of this many bytes or more that ends with an ellipsis was cut short on record.
 const CUT_BYTES: usize = 120;
 
 /// What a recorded line is.
@@ -86,7 +86,7 @@ pub(super) enum LeftOut {
     /// What was called is not on record.
     #[serde(rename = "no_name")]
     Unnamed,
-    /// The record has only the beginning of the name.
+    /// The record has only the beginning of the name, of the caller's or of where the call went.
     #[serde(rename = "name_cut")]
     Cut,
 }
@@ -179,7 +179,9 @@ fn body(call: &AuditedCall) -> Result<String, LeftOut> {
         "" => return Err(LeftOut::Undecided),
         _ => {}
     }
-    if call.name.len() >= CUT_BYTES && call.name.ends_with('…') {
+    let mut names = call.identity.iter().map(|(_, name)| name);
+    let cut = |text: &String| text.len() >= CUT_BYTES && text.ends_with('…');
+    if [&call.name, &call.grant, &call.host, &call.path].into_iter().any(cut) || names.any(cut) {
         return Err(LeftOut::Cut);
     }
     let arguments = call.arguments.as_deref();
@@ -404,7 +406,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_once_more_is_left_out() {
-        let cut = format!(r#""decision":"deny","tool":"{}…""#, "x".repeat(128));
+        let [cut, far, someone] = ["tool", "path", "grant"]
+            .map(|key| format!(r#""decision":"deny","tool":"x","{key}":"{}…""#, "x".repeat(126)));
+        let cut = cut.replacen(r#""tool":"x","#, "", 1);
         for (text, why) in [
             (r#""decision":"refuse","reason":"duplicate_key""#, LeftOut::Refused),
             (r#""decision":"pass","method":"initialize""#, LeftOut::Passed),
@@ -416,6 +420,8 @@ mod tests {
             (r#""decision":"deny","method":"notifications/x""#, LeftOut::Unnamed),
             (r#""decision":"deny","method":"resources/read","prompt":"p""#, LeftOut::Unnamed),
             (&cut, LeftOut::Cut),
+            (&far, LeftOut::Cut),
+            (&someone, LeftOut::Cut),
         ] {
             let text = format!(r#"{{"audit":1,{text}}}"#);
             let RecordedLine::LeftOut(found) = line(&text) else { panic!("{text}") };

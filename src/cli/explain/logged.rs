@@ -77,7 +77,7 @@ fn why_not(why: LeftOut) -> &'static str {
         LeftOut::Withheld => "it is about a response that was withheld, not about a call",
         LeftOut::Undecided => "no decision is on record, so it is about no message of MCP",
         LeftOut::Unnamed => "what was called is not on record",
-        LeftOut::Cut => "the record has only the beginning of the name that was called",
+        LeftOut::Cut => "the record has only the beginning of a name, host or path",
     }
 }
 
