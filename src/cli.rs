@@ -1,12 +1,16 @@
 //! Arguments and exit codes.
 
+mod audit;
+mod audit_log;
 mod completions;
 mod convert;
 mod digest;
 mod explain;
 mod input;
+mod lines;
 mod out;
 mod output;
+mod recorded;
 mod render;
 mod replay;
 mod report;
@@ -61,6 +65,7 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -78,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::Audit(arguments) => audit::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),

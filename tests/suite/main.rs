@@ -82,6 +82,10 @@ mod places;
 #[cfg(test)]
 mod cli;
 
+/// Chains of audit lines, and what somebody could do to them.
+#[cfg(test)]
+mod chains;
+
 /// Runs the built command.
 #[cfg(test)]
 mod command;
