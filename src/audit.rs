@@ -25,8 +25,14 @@ use crate::time::UnixMillis;
 /// The version of the format.
 pub const VERSION: u8 = 1;
 
-/// What stands between a chained line and its digest.
-const BEFORE_DIGEST: &str = r#","digest":""#;
+/// What stands for the digest of a line before the first of a chain.
+pub const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What stands between a chained line and its digest, and is no part of what that is a digest of.
+pub const BEFORE_DIGEST: &str = r#","digest":""#;
+
+/// What ends a chained line, after its digest.
+pub const AFTER_DIGEST: &str = "\"}}";
 
 /// A line.
 #[derive(Serialize)]
@@ -151,30 +157,21 @@ pub fn line(
     let link = ChainLink { id: &id, n, digest: "" };
     let text = plain(&unchained(record, trail, config, now, Some(link)));
     // The digest is empty yet, and the last of the line.
-    let prefix = text.strip_suffix(&format!(r#"{BEFORE_DIGEST}"}}}}"#)).unwrap_or(&text);
-    let digest = link_digest(&end.digest, prefix);
-    let line = format!("{prefix}{BEFORE_DIGEST}{}\"}}}}", hex(&digest));
+    let prefix = text.strip_suffix(AFTER_DIGEST);
+    let prefix = prefix.and_then(|rest| rest.strip_suffix(BEFORE_DIGEST)).unwrap_or(&text);
+    let before = if end.digest.is_empty() { BEGINNING } else { &end.digest };
+    let digest = link_digest(before, prefix.as_bytes());
+    let line = [prefix, BEFORE_DIGEST, &digest, AFTER_DIGEST].concat();
     *end = ChainEnd { id: Some(number), lines: n, digest };
     line
 }
 
-/// The digest of a chained line: SHA-256 of the digest of the line before it, as hexadecimal text (64 zeros for the first), and of the line
-/// up to its own digest.
+/// The digest of a chained line, in hexadecimal: SHA-256 of the digest of the line before it, also in hexadecimal, and of the line up to its
+/// own digest.
 #[must_use]
-pub fn link_digest(before: &[u8; 32], prefix: &str) -> [u8; 32] {
-    Sha256::new().chain_update(hex(before)).chain_update(prefix).finalize().into()
-}
-
-/// A chained line without its digest, and the digest as text. `None` where it does not end with one.
-#[must_use]
-pub fn split_link(line: &str) -> Option<(&str, &str)> {
-    let (prefix, rest) = line.strip_suffix("\"}}")?.rsplit_once(BEFORE_DIGEST)?;
-    let hex = rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    hex.then_some((prefix, rest))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
+pub fn link_digest(before: &str, line: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(before).chain_update(line).finalize();
+    digest.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -1,6 +1,6 @@
 //! A recorded call, as it can be sent once more: from a line that a person or a program wrote, or from one that the filter wrote.
 
-use mcp_policy::approval::call::named_digest;
+use mcp_policy::digest::named_digest;
 use mcp_policy::json::{
     Bounds, Duplicates, Member, Object, Value, canonical, parse, parse_within, written,
 };

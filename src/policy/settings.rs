@@ -163,6 +163,6 @@ pub struct ChainEnd {
     pub id: Option<u64>,
     /// How many lines it has.
     pub lines: u64,
-    /// The digest of the last.
-    pub digest: [u8; 32],
+    /// The digest of the last, in hexadecimal; empty before the first.
+    pub digest: String,
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mcp_policy::audit::{AFTER_DIGEST, BEFORE_DIGEST, BEGINNING, link_digest};
 use mcp_policy::policy::compiled::Config;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -1177,15 +1178,14 @@ fn what_is_decided_is_counted_and_audited() {
         .map(|metric| (metric.name.clone(), metric.values.iter().sum()))
         .collect();
     assert_eq!(series, expected);
-    let mut before = [0; 32];
+    let mut before = BEGINNING.to_owned();
     for (at, line) in lines.iter().enumerate() {
         let read: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(read["chain"]["n"], at + 1, "{line}");
         assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{line}");
-        let (prefix, digest) = mcp_policy::audit::split_link(line).unwrap();
-        before = mcp_policy::audit::link_digest(&before, prefix);
-        let hex: String = before.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, digest, "{line}");
+        let (prefix, digest) = line.rsplit_once(BEFORE_DIGEST).unwrap();
+        before = link_digest(&before, prefix.as_bytes());
+        assert_eq!(format!("{before}{AFTER_DIGEST}"), digest, "{line}");
     }
     let durations =
         vm.metrics().iter().find(|metric| metric.name == "mcp_policy_duration_microseconds");

@@ -1,17 +1,7 @@
 //! The chain of audit lines: each holds a digest of itself and of the line before.
 
+use mcp_policy::audit::{AFTER_DIGEST, BEFORE_DIGEST};
 use mcp_policy::json::{Bounds, Duplicates, Member, Object, Value, parse_within};
-use sha2::{Digest as _, Sha256};
-
-/// What stands for the digest of a line before the first.
-pub(super) const BEGINNING: &str =
-    "0000000000000000000000000000000000000000000000000000000000000000";
-
-/// What begins the digest of a line, and is no part of what it is a digest of.
-const SEAM: &str = ",\"digest\":\"";
-
-/// What ends a line.
-const END: &str = "\"}}";
 
 /// What a line of a log is, for who looks for chains.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,11 +27,6 @@ pub(super) struct ChainedLine {
     pub(super) digest: String,
     /// What it is a digest of, beside that of the line before.
     pub(super) text: Vec<u8>,
-}
-
-/// The digest of a line, in hexadecimal.
-pub(super) fn digest(before: &str, text: &[u8]) -> String {
-    format!("{:x}", Sha256::new().chain_update(before).chain_update(text).finalize())
 }
 
 /// Reads a line.
@@ -74,7 +59,7 @@ pub(super) fn see(line: &[u8]) -> SeenLine {
 /// Whether a line ends as those of a chain do.
 fn looks_chained(line: &[u8]) -> bool {
     let begin = b"\"chain\":{\"id\":\"";
-    line.ends_with(END.as_bytes()) && line.windows(begin.len()).any(|part| part == begin)
+    line.ends_with(AFTER_DIGEST.as_bytes()) && line.windows(begin.len()).any(|part| part == begin)
 }
 
 fn chained(line: &str, chain: &Member<'_>) -> SeenLine {
@@ -91,9 +76,9 @@ fn chained(line: &str, chain: &Member<'_>) -> SeenLine {
     let (Some(id), Some(n), Some(digest)) = (id, number, digest) else { return spoilt() };
     // Byte by byte, or somebody could add white space that no digest covers.
     let text = line
-        .strip_suffix(END)
+        .strip_suffix(AFTER_DIGEST)
         .and_then(|rest| rest.strip_suffix(digest))
-        .and_then(|rest| rest.strip_suffix(SEAM));
+        .and_then(|rest| rest.strip_suffix(BEFORE_DIGEST));
     let Some(text) = text else { return spoilt() };
     SeenLine::Chained(ChainedLine {
         id: id.to_owned(),
@@ -109,12 +94,13 @@ fn is_hex(text: &str, length: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGINNING, ChainedLine, SeenLine, digest, see};
+    use super::{ChainedLine, SeenLine, see};
+    use mcp_policy::audit::{BEGINNING, link_digest};
 
     #[test]
     fn a_line_is_taken_apart_where_the_filter_put_it_together() {
         let text = r#"{"audit":1,"chain":{"id":"00112233445566aa","n":1"#;
-        let stated = digest(BEGINNING, text.as_bytes());
+        let stated = link_digest(BEGINNING, text.as_bytes());
         // Computed by sha256sum.
         assert_eq!(stated, "7134bdea6361f3ebeb8be6fb3ea27513b6da9734431cf4bb090c5c9c1ee7edff");
         let line = format!("{text},\"digest\":\"{stated}\"}}}}");

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::chain::{BEGINNING, ChainedLine, digest};
+use mcp_policy::audit::{BEGINNING, link_digest};
+
+use super::chain::ChainedLine;
 
 /// Most chains: each worker of Envoy begins one, and each of its starts.
 const MOST_CHAINS: usize = 1 << 16;
@@ -83,7 +85,7 @@ impl ChainRuns {
         };
         let mut from = line.n;
         let mut check = |n, place: &str, before: &str, waiting: &WaitingLine| {
-            if digest(before, &waiting.text) != waiting.digest {
+            if link_digest(before, &waiting.text) != waiting.digest {
                 changed.push(ChangedLine { n, place: place.to_owned() });
             }
         };
@@ -132,13 +134,13 @@ impl ChainRuns {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGINNING, ChainRuns, ChainedLine, ChangedLine, Taken, digest};
+    use super::{BEGINNING, ChainRuns, ChainedLine, ChangedLine, Taken, link_digest};
 
     fn chain(length: u64) -> Vec<ChainedLine> {
         let mut before = BEGINNING.to_owned();
         let line = |n| {
             let text = format!("line {n}").into_bytes();
-            before = digest(&before, &text);
+            before = link_digest(&before, &text);
             ChainedLine { id: "a".to_owned(), n, digest: before.clone(), text }
         };
         (1..=length).map(line).collect()
@@ -203,7 +205,7 @@ mod tests {
         // Who changes a line and its digest leaves the next line behind.
         let mut again = chain(5);
         again[2].text = b"line III".to_vec();
-        again[2].digest = digest(&again[1].digest, &again[2].text);
+        again[2].digest = link_digest(&again[1].digest, &again[2].text);
         for order in orders(&[1, 2, 3, 4, 5]) {
             assert_eq!(taken(&again, &order), (vec![4], vec![], vec![(1, 5)]), "{order:?}");
         }
