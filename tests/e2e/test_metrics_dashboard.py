@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import demo
 import picture
@@ -114,6 +114,18 @@ def test_the_rules_are_rules() -> None:
     promtool("check", "rules", RULES)
 
 
+def test_prometheus_takes_the_configuration_that_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(printed()))
+    (tmp_path / "prometheus-rules.yaml").write_text(RULES.read_text())
+    promtool("check", "config", tmp_path / "prometheus.yml")
+
+
+def printed() -> dict[str, Any]:
+    """The configuration of Prometheus in the README."""
+    [block] = re.findall(r"^```yaml\n# prometheus.yml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return dict(yaml.safe_load(block))
+
+
 def test_the_alerts_come_when_they_must_and_only_then() -> None:
     promtool("test", "rules", RULE_TESTS)
 
@@ -171,14 +183,10 @@ async def lists(arrival: Arrival, reply: Reply) -> None:
 
 
 def watching(envoy: rig.Envoy, directory: Path) -> tuple[rig.Process, str]:
-    """A Prometheus that scrapes this Envoy each second, with our rules."""
+    """A Prometheus that scrapes this Envoy as the README says, but each second, with our rules."""
     [port] = rig.free_ports(1)
-    target = envoy.admin_url.removeprefix("http://")
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [{"job_name": "envoy", "metrics_path": "/stats/prometheus", "static_configs": [{"targets": [target]}]}],
-    }
+    config = {**printed(), "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(RULES)]}
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [envoy.admin_url.removeprefix("http://")]}]
     (directory / "prometheus.json").write_text(json.dumps(config))
     argv = [demo.find_prometheus(), f"--config.file={directory / 'prometheus.json'}", f"--storage.tsdb.path={directory / 'data'}"]
     process = rig.Process([*argv, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], directory, name="prometheus")
