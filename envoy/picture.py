@@ -363,7 +363,7 @@ def _times(plot: Box, window: Window) -> Iterator[str]:
     form = "%H:%M:%S" if window.end - window.start < 900 else "%H:%M" if window.end - window.start < 86400 * 2 else "%d.%m. %H:%M"
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         when = time.strftime(form, time.gmtime(window.start + share * (window.end - window.start)))
-        yield _text(plot.x + share * plot.width, plot.y + plot.height + 15, when, "quiet", anchor)
+        yield _text(plot.x + share * plot.width, plot.y + plot.height + 15, f"{when} UTC" if share == 0 else when, "quiet", anchor)
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "") -> str:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,26 +172,37 @@ class Watched:
 
 
 async def lists(arrival: Arrival, reply: Reply) -> None:
-    """A server with tools that the policy hides; on `/packed` its lists cannot be read."""
+    """A server with a tool that the policy hides; on `/packed` its lists cannot be read."""
     message = arrival.message()
     if not isinstance(message, dict) or message.get("method") != "tools/list":
         return await reply.json({"jsonrpc": "2.0", "id": 1, "result": "ran"})
-    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("search", "drop")]
+    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("search", "unheard")]
     answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": tools}}).encode()
     if arrival.path == "/packed":
         return await reply.whole(200, gzip.compress(answer), headers=[(b"content-encoding", b"gzip")])
     return await reply.whole(200, answer)
 
 
-def watching(envoy: rig.Envoy, directory: Path) -> tuple[rig.Process, str]:
-    """A Prometheus that scrapes this Envoy as the README says, but each second, with our rules."""
+@contextmanager
+def watching(envoy: rig.Envoy, directory: Path) -> Iterator[str]:
+    """Runs a Prometheus that scrapes this Envoy as the README says, but each second, with our rules; yields its address."""
     [port] = rig.free_ports(1)
     config = {**printed(), "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(RULES)]}
     config["scrape_configs"][0]["static_configs"] = [{"targets": [envoy.admin_url.removeprefix("http://")]}]
     (directory / "prometheus.json").write_text(json.dumps(config))
     argv = [demo.find_prometheus(), f"--config.file={directory / 'prometheus.json'}", f"--storage.tsdb.path={directory / 'data'}"]
-    process = rig.Process([*argv, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], directory, name="prometheus")
-    return process, f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            # What is new is told from what was not watched before by this.
+            return bool(picture.Prometheus(url).instant("up offset 4s > 0"))
+        except picture.PictureError:
+            return False
+
+    with rig.Process([*argv, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], directory, name="prometheus") as process:
+        process.wait_until(answers)
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +212,8 @@ def watched(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     upstream.answer("/mcp", lists)
     upstream.answer("/packed", lists)
     fleet = Fleet(upstream.port)
-    for name, policy in {"crowd": CROWD, "busy": BUSY}.items():
+    # The first has the name of the shipped plugin, which is in the names of some of Envoy's own statistics.
+    for name, policy in {"mcp_policy": CROWD, "busy": BUSY}.items():
         fleet.add(name, Listener(policy))
     # Histograms are exported as they were at the last flush, every five seconds if nothing is said.
     fleet.config["stats_flush_interval"] = "0.5s"
@@ -211,12 +224,8 @@ def watched(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with fleet.run(concurrency=4) as envoy:
         dynamic = Dynamic(fleet, envoy, directory / "lds.json")
         until(lambda: dynamic.updates()["success"] > 0, "the first listener")
-        process, url = watching(envoy, directory)
-        with process:
-            process.wait_until(lambda: rig.listens(int(url.rsplit(":", 1)[1])))
+        with watching(envoy, directory) as url:
             prometheus = picture.Prometheus(url)
-            # What is new is told from what was not watched before by this.
-            until(lambda: bool(prometheus.instant("up offset 4s > 0")), "some scrapes", 30)
             start = time.time() - 2
             send(dynamic, fleet)
             exported = envoy.stats(r"^wasmcustom\.mcp_policy_decisions_total")
@@ -243,7 +252,7 @@ def send(dynamic: Dynamic, fleet: Fleet) -> None:
     # From several addresses, for each may fill only half of the table.
     for address in range(1, 5):
         callers = [request(call("each").encode(), (b"authorization", b"Bearer %d.%d" % (address, n))) for n in range(40)]
-        storm(fleet.port("crowd"), [iter(callers)], [], source=f"127.0.0.{address}")
+        storm(fleet.port("mcp_policy"), [iter(callers)], [], source=f"127.0.0.{address}")
     busy = [request(call("all").encode())] * 1500
     until(lambda: busy_swaps(fleet, dynamic.envoy, busy) > 0, "two workers at one counter", 60)
 
@@ -256,25 +265,23 @@ def busy_swaps(fleet: Fleet, envoy: rig.Envoy, calls: list[bytes]) -> int:
 def test_every_label_is_taken_out_of_the_name(watched: Watched) -> None:
     """A label without its line in `stats_config` would leave a series of its own for each value."""
     text = watched.envoy.admin("/stats/prometheus")
-    names = set(re.findall(r"^(mcp_policy_\w+)", text, re.MULTILINE))
-    meters = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
-    assert all(re.fullmatch(r"mcp_policy_[a-z]+(_[a-z]+)*", name) for name in names), names
-    assert meters == {name for name in re.findall(r"mcp_policy_\w+", str(metrics_named())) if name in meters}, "an export that nothing shows"
+    exported = set(re.findall(r"^# TYPE (mcp_policy_\w+)", text, re.MULTILINE))
+    shown = {name.removesuffix("_bucket") for name in asked_for(r"\bmcp_policy_\w+")}
+    assert exported == shown, "each is in the dashboard or an alert, under its plain name"
     assert "=.=" not in text and ";.;" not in text
 
 
-def metrics_named() -> set[str]:
-    """The filter's metrics that the dashboard or a rule asks for."""
-    expressions = [*(rule["expr"] for group in GROUPS for rule in group["rules"])]
+def asked_for(pattern: str) -> set[str]:
+    """What the dashboard and the rules ask for, of this kind."""
+    expressions = [rule["expr"] for group in GROUPS for rule in group["rules"]]
     expressions += [expression for panel in PANELS for expression in picture.queries(panel)]
-    found = {name for each in expressions for name in re.findall(r"\bmcp_policy_\w+", each)}
-    return {re.sub(r"_bucket$", "", name) for name in found}
+    return {name for each in expressions for name in re.findall(pattern, each)}
 
 
 def test_every_metric_that_is_asked_for_is_exported(watched: Watched) -> None:
-    for metric in metrics_named():
-        found = watched.prometheus.instant(f'{{__name__=~"{metric}(_count)?"}}')
-        assert found, f"{metric} is not exported"
+    wanted = asked_for(r"\bmcp_policy_\w+") | asked_for(r"\benvoy_\w+(?:{[^$}]*})?")
+    assert {"envoy_server_uptime", "envoy_wasm_mcp_policy_vm_reload"} < wanted
+    assert [metric for metric in sorted(wanted) if not watched.prometheus.instant(metric)] == []
 
 
 @every_panel
