@@ -330,8 +330,7 @@ impl Exchange {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         // Only counts and approvals need the second clock, and asking for it is a host call.
-        let counts =
-            self.policy().is_some_and(|policy| !policy.counters.is_empty() || policy.asks());
+        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks());
         let now = if counts { world.moment() } else { world.now().map(Moment::from) };
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);

@@ -125,6 +125,13 @@ impl Policy {
         self.limits().any(|limit| limit.refund == Refund::OnError)
     }
 
+    /// Whether anything is counted, by this policy or its candidate.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        let beside = self.candidate.as_ref().is_some_and(|candidate| candidate.counts());
+        !self.counters.is_empty() || beside
+    }
+
     /// Whether a call can come to wait for an approval, so that what a client carries for us has to be looked at.
     #[must_use]
     pub fn asks(&self) -> bool {
