@@ -19,7 +19,7 @@ use crate::mcp::call::Kind;
 use crate::policy::compiled::Config;
 use crate::policy::settings::ChainEnd;
 use crate::rate::window::date;
-use crate::record::{AuditedCall, Record, RequestTrail};
+use crate::record::{CallDetail, Record, RequestTrail};
 use crate::time::UnixMillis;
 
 /// The version of the format.
@@ -80,7 +80,7 @@ struct AuditLine<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_omitted: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    limits: Vec<AuditedLimit<'l>>,
+    limits: Vec<LimitLine<'l>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     approval: &'l str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ struct AuditLine<'l> {
 }
 
 #[derive(Serialize)]
-struct AuditedLimit<'l> {
+struct LimitLine<'l> {
     rule: &'l str,
     counter: &'l str,
     used_percent: u8,
@@ -184,7 +184,7 @@ fn unchained(
     now: Option<UnixMillis>,
     chain: Option<ChainLink<'_>>,
 ) -> String {
-    let no_call = AuditedCall::default();
+    let no_call = CallDetail::default();
     let call = record.call.as_deref().unwrap_or(&no_call);
     let policy = record.policy(config);
     let named = |kind| record.name.as_ref().filter(|(known, _)| *known == kind);
@@ -192,7 +192,7 @@ fn unchained(
     let limits = record.fills.iter().filter_map(|fill| {
         let counter = policy?.counters.get(fill.counter)?;
         let rule = policy?.rules.pointer(fill.rule);
-        Some(AuditedLimit { rule, counter: &counter.name, used_percent: fill.percent })
+        Some(LimitLine { rule, counter: &counter.name, used_percent: fill.percent })
     });
     let candidate = record.candidate.as_ref().map(|other| AuditedCandidate {
         decision: other.decision,

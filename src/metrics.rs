@@ -122,7 +122,7 @@ pub enum Series {
     /// Writes of shared data that another thread had come before, or that failed.
     CounterSwaps(SwapOutcome),
     /// Configurations that were taken or refused.
-    Configurations(Taken),
+    Configurations(ConfigurationOutcome),
     /// The policy that is live.
     Info(usize),
     /// The filter's own time for a request.
@@ -158,7 +158,7 @@ pub enum SwapOutcome {
 
 /// What became of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Taken {
+pub enum ConfigurationOutcome {
     /// It is in force.
     Taken,
     /// It is not.
@@ -250,8 +250,8 @@ impl Series {
             }
             Series::CounterSwaps(SwapOutcome::Retried) => vec!["retried".into()],
             Series::CounterSwaps(SwapOutcome::Failed) => vec!["failed".into()],
-            Series::Configurations(Taken::Taken) => vec!["taken".into()],
-            Series::Configurations(Taken::Refused) => vec!["refused".into()],
+            Series::Configurations(ConfigurationOutcome::Taken) => vec!["taken".into()],
+            Series::Configurations(ConfigurationOutcome::Refused) => vec!["refused".into()],
             Series::Info(at) => {
                 let policy = policy(Some(at));
                 let digest = policy.map_or("", |policy| &policy.named_digest).to_owned();

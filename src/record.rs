@@ -3,7 +3,7 @@
 
 mod audited;
 
-pub use audited::{AuditedCall, RequestTrail, traceparent};
+pub use audited::{CallDetail, RequestTrail, traceparent};
 
 use std::borrow::Cow;
 
@@ -56,7 +56,7 @@ pub struct Record {
     /// Whether it only sums up a batch, whose calls have records of their own.
     pub sums_up: bool,
     /// What an audit line says of the call, where there is one.
-    pub call: Option<Box<AuditedCall>>,
+    pub call: Option<Box<CallDetail>>,
 }
 
 /// What a candidate would have decided.

@@ -17,7 +17,7 @@ use crate::policy::compiled::{Config, Policy};
 use crate::policy::settings::Batch;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
-use crate::record::{AuditedCall, Record, traceparent};
+use crate::record::{CallDetail, Record, traceparent};
 use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
 use crate::time::Moment;
 use crate::world::World;
@@ -338,7 +338,7 @@ impl<'j, W: World> Judgement<'j, W> {
     ) -> Record {
         let record = Record::governed(decision, request, denial, self.policy);
         let audit = self.config.telling.audit.as_ref();
-        let call = audit.map(|audit| Box::new(AuditedCall::of(request, &audit.arguments)));
+        let call = audit.map(|audit| Box::new(CallDetail::of(request, &audit.arguments)));
         let trace = traceparent(request).filter(|_| self.config.telling.traces_from_meta);
         let record = Record { call, traceparent: trace.map(str::to_owned), ..record };
         record.of(&self.caller, self.config)

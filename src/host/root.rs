@@ -12,7 +12,7 @@ use super::shared::SharedData;
 use super::stream::Stream;
 use crate::exchange::{Exchange, Holds, TICK_MILLIS};
 use crate::live::{self, Was};
-use crate::metrics::{Sample, Series, Taken, info_of};
+use crate::metrics::{ConfigurationOutcome, Sample, Series, info_of};
 use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
 
@@ -70,7 +70,7 @@ impl Root {
             }
             Err(problems) => {
                 // The first that refuses a configuration is the last to see it.
-                let refused = Sample::one(Series::Configurations(Taken::Refused));
+                let refused = Sample::one(Series::Configurations(ConfigurationOutcome::Refused));
                 Meters::default().count(&[refused], None);
                 let count = problems.len();
                 log::error!("mcp_policy: configuration refused, {count} problem(s)");
@@ -113,7 +113,7 @@ impl Plugin {
             samples.push(Sample::one(Series::Info(policy.index)));
         }
         if changed {
-            samples.push(Sample::one(Series::Configurations(Taken::Taken)));
+            samples.push(Sample::one(Series::Configurations(ConfigurationOutcome::Taken)));
             log::info!("{}", live::line(config));
         }
         if config.telling.metrics {

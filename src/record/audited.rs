@@ -36,7 +36,7 @@ pub struct RequestTrail {
 
 /// What is said of the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditedCall {
+pub struct CallDetail {
     /// The digest of the arguments' canonical text (RFC 8785), by which approvals know them too; none where a number in them stands for
     /// several. Of a call without arguments it is that of `{}`.
     pub digest: Option<String>,
@@ -75,16 +75,16 @@ impl RequestTrail {
     }
 }
 
-impl AuditedCall {
+impl CallDetail {
     /// Reads it, as far as it may be told.
     #[must_use]
-    pub fn of(request: &Request<'_>, told: &AuditedArguments) -> AuditedCall {
+    pub fn of(request: &Request<'_>, told: &AuditedArguments) -> CallDetail {
         let called = request.call.as_ref();
         let called = called.filter(|call| matches!(call.kind, Kind::Tool | Kind::Prompt));
-        let mut call = AuditedCall {
+        let mut call = CallDetail {
             revision: request.version.map(echoed),
             traceparent: traceparent(request).map(str::to_owned),
-            ..AuditedCall::default()
+            ..CallDetail::default()
         };
         if called.is_none() {
             return call;

@@ -82,6 +82,10 @@ mod places;
 #[cfg(test)]
 mod cli;
 
+/// What is told of decisions.
+#[cfg(test)]
+mod telling;
+
 /// Chains of audit lines, and what somebody could do to them.
 #[cfg(test)]
 mod chains;
