@@ -368,12 +368,12 @@ class Demo:
         return bool(found["data"]["result"])
 
 
-def find_prometheus() -> str:
-    """Prometheus on PATH, else the one that tools.sh unpacked."""
-    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / "prometheus"
-    if found := shutil.which("prometheus") or (unpacked.is_file() and str(unpacked)):
+def find_prometheus(program: str = "prometheus") -> str:
+    """Prometheus, or its `promtool`: on PATH, else what tools.sh unpacked."""
+    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / program
+    if found := shutil.which(program) or (unpacked.is_file() and str(unpacked)):
         return found
-    raise rig.RigError("no Prometheus: run `envoy/tools.sh prometheus`")
+    raise rig.RigError(f"no {program}: run `envoy/tools.sh prometheus`")
 
 
 def _get(url: str | urllib.request.Request) -> str:
