@@ -320,8 +320,8 @@ def test_prometheus_takes_every_rule(watched: Watched) -> None:
     firing = {rule["name"] for rule in evaluated() if rule.get("state") == "firing"}
     assert CAUSED <= firing and "McpPolicyCounterSwapsFailed" not in firing and "McpPolicyReloaded" not in firing
     for alert in (alert for rule in evaluated() for alert in rule.get("alerts", [])):
-        text = str(alert["annotations"])
-        assert "<no value>" not in text and "error" not in text.split("'summary': ")[1][:40], text
+        # What a template cannot fill in, or cannot do.
+        assert not re.search(r"<no value>|<error", str(alert["annotations"])), alert
 
 
 def test_the_picture_shows_every_panel(watched: Watched, tmp_path: Path) -> None:
