@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import picture
 import rig
 
 POLICIES = rig.ROOT / "policies"
+PICTURE = rig.ROOT / "target" / "demo.svg"
 # The servers that are shown get an environment of their own: no settings or proxies of the user's
 # shell, and a home that is removed with the demo.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
@@ -225,6 +227,8 @@ class Demo:
         self.approver_port, self._page_port = rig.free_ports(2)
         self._page_key = secrets.token_urlsafe(24)
         home = {"HOME": str(directory), **{k: os.environ[k] for k in KEPT_VARIABLES if k in os.environ}}
+        # Each Envoy's admin port is known to Prometheus from the start, so that it is scraped as soon as it is there.
+        self._admin_ports = rig.free_ports(6)
         config = directory / "prometheus.json"
         config.write_text(
             json.dumps(
@@ -234,7 +238,12 @@ class Demo:
                         {
                             "job_name": "prometheus",
                             "static_configs": [{"targets": [f"127.0.0.1:{self.prometheus_port}"]}],
-                        }
+                        },
+                        {
+                            "job_name": "envoy",
+                            "metrics_path": "/stats/prometheus",
+                            "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in self._admin_ports]}],
+                        },
                     ],
                 }
             )
@@ -280,6 +289,7 @@ class Demo:
 
     async def start(self, stack: ExitStack) -> None:
         """Starts all at once, then waits for each, in threads so that a signal finds the loop free."""
+        self._stack = stack
         for process in (self.images, self.approver, self.prometheus, self.prometheus_mcp):
             stack.enter_context(process)
         await asyncio.gather(
@@ -295,16 +305,22 @@ class Demo:
         self, policy: dict[str, Any], upstream_port: int, changes: Callable[[rig.Config], object] | None = None
     ) -> AsyncIterator[str]:
         """Envoy with the shipped configuration and this policy, before that server; yields its URL."""
-        listener, admin = rig.free_ports(2)
+        [listener], admin = rig.free_ports(1), self._admin_ports.pop()
         # Two workers, to show that they count together.
         plugin = {**policy, "requests": {"hold_headers": "always"}}
-        envoy = rig.Envoy(rig.render(plugin, listener, admin, upstream_port, changes=changes), concurrency=2)
-        try:
-            envoy.start()
-            await asyncio.to_thread(envoy.wait_until_ready)
-            yield f"http://127.0.0.1:{listener}/mcp"
-        finally:
-            envoy.stop()
+        config = rig.render(plugin, listener, admin, upstream_port, changes=changes)
+        # Histograms are exported as they were at the last flush.
+        config["stats_flush_interval"] = "0.2s"
+        # It lives until all is over, so that Prometheus sees to the end what it counted.
+        envoy = self._stack.enter_context(rig.Envoy(config, concurrency=2))
+        await asyncio.to_thread(envoy.wait_until_ready)
+        yield f"http://127.0.0.1:{listener}/mcp"
+
+    async def picture(self, since: float) -> None:
+        """Draws what the dashboard shows of the time since then, with what happened last."""
+        await asyncio.sleep(3)
+        PICTURE.parent.mkdir(exist_ok=True)
+        picture.draw(f"http://127.0.0.1:{self.prometheus_port}", PICTURE, since, time.time())
 
     def approving(self, config: rig.Config) -> None:
         """What approvals need of Envoy: the approver's cluster, and a secret for what clients carry."""
@@ -352,12 +368,12 @@ class Demo:
         return bool(found["data"]["result"])
 
 
-def find_prometheus() -> str:
-    """Prometheus on PATH, else the one that tools.sh unpacked."""
-    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / "prometheus"
-    if found := shutil.which("prometheus") or (unpacked.is_file() and str(unpacked)):
+def find_prometheus(program: str = "prometheus") -> str:
+    """Prometheus, or its `promtool`: on PATH, else what tools.sh unpacked."""
+    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / program
+    if found := shutil.which(program) or (unpacked.is_file() and str(unpacked)):
         return found
-    raise rig.RigError("no Prometheus: run `envoy/tools.sh prometheus`")
+    raise rig.RigError(f"no {program}: run `envoy/tools.sh prometheus`")
 
 
 def _get(url: str | urllib.request.Request) -> str:
@@ -473,12 +489,15 @@ async def tell(show: Show) -> None:
         demo = Demo(Path(directory))
         show.say("Starting Prometheus, prometheus-mcp-server, an MCP server of our own, an approver, and Envoy …")
         await demo.start(stack)
+        started = time.time()
         show.title("A policy pasted into Envoy's configuration")
         await image_server(show, demo)
         show.title("A real Prometheus behind its real MCP server")
         await prometheus(show, demo)
         show.title("Calls that people approve")
         await approvals(show, demo)
+        await demo.picture(started)
+        show.say(f"\nWhat the dashboard of envoy/README.md shows of it: {PICTURE.relative_to(rig.ROOT)}")
 
 
 async def run(show: Show) -> int:
@@ -504,7 +523,7 @@ async def run(show: Show) -> int:
         # The SDK's task group wraps what is raised inside of it.
         while isinstance(wrapped := getattr(error, "exceptions", None), tuple):
             error = wrapped[0]
-        if not isinstance(error, (rig.RigError, Failed)):
+        if not isinstance(error, (rig.RigError, picture.PictureError, Failed)):
             raise
         show.verdict(False, f"The demo failed: {error}")
         return 1

@@ -29,10 +29,12 @@ pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="rotel, the 
 POLICY = held(json.loads((rig.ROOT / "policies" / "copy-image-set.json").read_text()))
 
 
-def printed(heading: str) -> list[rig.Config]:
-    """The YAML blocks of a section of the README."""
-    section = README.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)]
+def printed(key: str) -> rig.Config:
+    """The block of YAML in the README's section about traces that has this key."""
+    section = README.read_text().split("\n## Traces\n")[1].split("\n## ")[0]
+    blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)]
+    [found] = [block for block in blocks if key in block]
+    return found
 
 
 # --- The collector ----------------------------------------------------------------------------
@@ -100,7 +102,7 @@ class Traced:
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     """The shipped configuration with the blocks of the README, and no other change but ports and patience."""
     directory = tmp_path_factory.mktemp("traced")
-    tracing, taken_off = printed("Traces")
+    tracing = printed("tracing")
     collector = Collector(directory)
     [images] = rig.free_ports(1)
     [cluster] = tracing["clusters"]
@@ -110,7 +112,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
         rig.hcm(config)["tracing"] = tracing["tracing"]
 
     def without_callers(config: rig.Config) -> None:
-        rig.hcm(config).update(taken_off)
+        rig.hcm(config).update(printed("early_header_mutation_extensions"))
 
     def rarely(config: rig.Config) -> None:
         rig.hcm(config)["tracing"] = {**copy.deepcopy(tracing["tracing"]), "random_sampling": {"value": 0}}
