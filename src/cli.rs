@@ -7,6 +7,7 @@ mod convert;
 mod digest;
 mod explain;
 mod input;
+mod key;
 mod lines;
 mod out;
 mod output;
