@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_log;
+mod audited;
 mod completions;
 mod convert;
 mod digest;
@@ -18,7 +19,9 @@ mod report;
 mod scan;
 mod schema;
 mod server;
+mod suggest;
 mod table;
+mod tally;
 mod test;
 mod tree;
 mod validate;
@@ -67,6 +70,7 @@ enum Command {
     Test(test::Arguments),
     Replay(replay::Arguments),
     Audit(audit::Arguments),
+    Suggest(suggest::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -85,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
         Command::Audit(arguments) => audit::run(&arguments, format),
+        Command::Suggest(arguments) => suggest::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
