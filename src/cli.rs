@@ -1,5 +1,6 @@
 //! Arguments and exit codes.
 
+mod activity;
 mod audit;
 mod audit_log;
 mod audited;
@@ -71,6 +72,7 @@ enum Command {
     Replay(replay::Arguments),
     Audit(audit::Arguments),
     Suggest(suggest::Arguments),
+    Report(activity::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -90,6 +92,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments, format),
         Command::Audit(arguments) => audit::run(&arguments, format),
         Command::Suggest(arguments) => suggest::run(&arguments, format),
+        Command::Report(arguments) => activity::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
