@@ -313,6 +313,55 @@ fn policies_are_not_mixed() {
     assert_eq!(entries(&policy), BTreeSet::from(["search".to_owned()]));
 }
 
+/// Resources are listed in the spelling in which they are matched; what names nothing is told.
+#[test]
+fn resources_and_prompts_that_were_governed_are_listed() {
+    let of = |method: &str, decision: &str, key: &str, name: &str| json!({"audit": 1, "time": "2026-11-27T02:00:00Z", "policy": "p", "decision": decision, "method": method, key: name, "grant": "alice"});
+    let lines = [
+        of("resources/read", "allow", "resource", "HTTPS://Example.com:443/a%62c"),
+        of("resources/read", "allow", "resource", "https://example.com/abc"),
+        of("resources/read", "deny", "resource", "file:///etc/passwd"),
+        of("completion/complete", "allow", "revision", "2025-11-25"),
+        of("prompts/get", "pass", "revision", "2025-11-25"),
+    ];
+    let (policy, said) = suggested("resources.jsonl", &lines, &[]);
+    let decided = replayed("resources.jsonl", &policy, &lines[..3]);
+    let count = |decision: &str| {
+        decided.iter().filter(|row| row.0 == decision).map(|row| row.2).sum::<u64>()
+    };
+    assert_eq!((count("allow"), count("deny")), (2, 1), "{decided:?}\n{policy}");
+    assert_eq!(policy.matches("\n  \"https://example.com/abc\":").count(), 1, "{policy}");
+    assert!(said.contains("1 request that passed may have been for resources"), "{said}");
+    assert!(
+        policy.contains("# prompts: {default: deny}")
+            && policy.contains("# 2 requests that passed may have been for prompts"),
+        "{policy}"
+    );
+    // Nothing is on record of either: neither is allowed.
+    let (policy, _) = suggested("no-resources.jsonl", &[line(0, "allow", "search", None)], &[]);
+    assert!(policy.ends_with("resources: {default: deny}\n# No call for prompts is on record.\nprompts: {default: deny}\n"), "{policy}");
+}
+
+/// What somebody approved runs unasked under no suggestion.
+#[test]
+fn what_was_approved_is_still_asked_about() {
+    let by = |tool: &str, approval: &str| {
+        let mut line = line(0, "allow", tool, Some(json!({})));
+        line["approval"] = json!(approval);
+        line
+    };
+    let lines = [
+        by("close", "user:1"),
+        by("deploy", "approver:2"),
+        line(1, "allow", "deploy", Some(json!({}))),
+    ];
+    let (policy, _) = suggested("approved.jsonl", &lines, &["--strict"]);
+    let decided = replayed("approved.jsonl", &policy, &lines);
+    assert!(decided.iter().all(|(decision, ..)| decision == "ask"), "{decided:?}\n{policy}");
+    let (_, said) = suggested("token.jsonl", &[by("pay", "token:3")], &[]);
+    assert!(said.contains("\"pay\" was approved by tokens"), "{said}");
+}
+
 /// Whoever can write into a log chooses every text in it.
 #[test]
 fn a_log_of_made_up_names_is_read_in_little_memory() {

@@ -16,6 +16,8 @@ pub(super) struct Activity {
     pub(super) logs: Vec<String>,
     pub(super) lines: u64,
     pub(super) unreadable: u64,
+    /// Lines without a decision.
+    pub(super) undecided: u64,
     pub(super) first: Option<String>,
     pub(super) last: Option<String>,
     #[serde(serialize_with = "by_word")]
@@ -171,6 +173,7 @@ impl Activity {
             logs,
             lines,
             unreadable,
+            undecided: figures.undecided,
             first: when.first,
             last: when.last,
             decisions: figures.decisions.clone(),

@@ -103,6 +103,8 @@ pub(super) struct LimitOfCaller {
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) decisions: DecisionCounts,
+    /// Lines of requests that the filter decided nothing of: they were not for MCP.
+    pub(super) undecided: u64,
     pub(super) period: Period,
     pub(super) over_time: Timeline<DecisionCounts>,
     /// By policy, rule, decision and reason.
@@ -131,6 +133,7 @@ impl Default for Figures {
     fn default() -> Figures {
         Figures {
             decisions: DecisionCounts::default(),
+            undecided: 0,
             period: Period::default(),
             over_time: Timeline::default(),
             stops: Capped::of(MOST_ROWS),
@@ -151,6 +154,10 @@ impl Default for Figures {
 impl Figures {
     /// Takes a line in.
     pub(super) fn note(&mut self, call: &AuditedCall) {
+        if call.decision.is_empty() {
+            self.undecided += 1;
+            return;
+        }
         let one = DecisionCounts::one(&call.decision);
         self.decisions.join(one.clone());
         self.period.note(call.time);

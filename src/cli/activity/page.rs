@@ -78,8 +78,12 @@ fn footer(activity: &Activity) -> Markup {
     } else {
         String::new()
     };
+    let undecided = match activity.undecided {
+        0 => String::new(),
+        lines => format!(" Lines without a decision, of what was not MCP: {}.", grouped(lines)),
+    };
     let lines = format!("Made by mcp-policy from {} lines of", grouped(activity.lines));
-    let line = all([text(&lines), all(logs), text("."), text(&unreadable)]);
+    let line = all([text(&lines), all(logs), text("."), text(&undecided), text(&unreadable)]);
     element("footer", &[], [element("p", &[], [line])])
 }
 

@@ -41,17 +41,17 @@ struct Writing<'s> {
 
 /// Writes the policy.
 pub(super) fn draft(seen: &LogSeen, strict: bool) -> Result<Suggestion, String> {
-    let [about_resources, about_prompts] = seen.ungoverned;
+    let [about_resources, about_prompts] = seen.unnamed;
     let mut body = String::new();
     let mut notes = Vec::new();
     let mut approver = false;
-    for (word, names, ungoverned) in [
+    for (word, names, unnamed) in [
         ("tools", &seen.tools, 0),
         ("resources", &seen.resources, about_resources),
         ("prompts", &seen.prompts, about_prompts),
     ] {
         let mut writing = Writing { word, seen: names, strict, approver: false, notes: Vec::new() };
-        body.push_str(&writing.section(ungoverned));
+        body.push_str(&writing.section(unnamed));
         approver |= writing.approver;
         notes.append(&mut writing.notes);
     }
@@ -89,6 +89,12 @@ fn head(seen: &LogSeen, strict: bool, notes: &[(&'static str, String)]) -> Vec<S
             "Not in it: {refused} that the front door refused, whatever the policy."
         ));
     }
+    if seen.withheld > 0 {
+        let withheld = counted(seen.withheld, "call");
+        head.push(format!(
+            "Not in it: {withheld} whose response was withheld, since that is all that is on record."
+        ));
+    }
     head.extend(notes.iter().map(|(word, note)| format!("{word}: {note}")));
     head.iter().map(|line| one_line(line, LONGEST)).collect()
 }
@@ -106,13 +112,17 @@ fn an_approver() -> TreeMember {
 }
 
 impl Writing<'_> {
-    fn section(&mut self, ungoverned: u64) -> String {
+    fn section(&mut self, unnamed: u64) -> String {
         let seen = self.seen;
         let is_tools = self.word == "tools";
         if !is_tools && seen.allowed.len() + seen.stopped.len() == 0 {
-            return self.unseen(ungoverned);
+            return self.unseen(unnamed);
         }
         let mut entries = self.entries();
+        if unnamed > 0 {
+            let (count, word) = (counted(unnamed, "request"), self.word);
+            self.note(format!("{count} that passed may have been for {word} that are not listed: what they named is not on record"));
+        }
         if !is_tools {
             let default = TreeMember {
                 comments: Vec::new(),
@@ -129,14 +139,14 @@ impl Writing<'_> {
     }
 
     /// A section of which nothing was decided.
-    fn unseen(&self, ungoverned: u64) -> String {
+    fn unseen(&self, unnamed: u64) -> String {
         let word = self.word;
-        if ungoverned == 0 {
+        if unnamed == 0 {
             return format!("# No call for {word} is on record.\n{word}: {{default: deny}}\n");
         }
-        let count = counted(ungoverned, "request");
+        let count = counted(unnamed, "request");
         format!(
-            "# {count} may have been for {word}, which no policy governed: what they named is not on record, so all pass.\n# {word}: {{default: deny}}\n"
+            "# {count} that passed may have been for {word}: what they named is not on record, so all {word} pass.\n# {word}: {{default: deny}}\n"
         )
     }
 

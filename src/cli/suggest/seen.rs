@@ -1,10 +1,12 @@
 //! What a log holds of the calls that a policy would have to let through, and of those that were stopped.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use mcp_policy::json::{Bounds, Duplicates, Value, parse_within};
 use mcp_policy::matcher::normal::nfc;
 use mcp_policy::mcp::call::Kind;
+use mcp_policy::mcp::uri::canonical;
 use mcp_policy::time::UnixMillis;
 
 use super::arguments::MembersSeen;
@@ -36,10 +38,12 @@ pub(super) struct LogSeen {
     pub(super) tools: NamesSeen,
     pub(super) resources: NamesSeen,
     pub(super) prompts: NamesSeen,
-    /// Requests about resources, and about prompts, that no policy governed.
-    pub(super) ungoverned: [u64; 2],
+    /// Requests that passed and may have been for resources, or for prompts, of which the names are not on record.
+    pub(super) unnamed: [u64; 2],
     /// Requests that the front door refused.
     pub(super) refused: u64,
+    /// Calls of which only the response is on record, that it was withheld.
+    pub(super) withheld: u64,
     room: Room,
 }
 
@@ -110,8 +114,9 @@ impl Default for LogSeen {
             tools: names(),
             resources: names(),
             prompts: names(),
-            ungoverned: [0; 2],
+            unnamed: [0; 2],
             refused: 0,
+            withheld: 0,
             room: Room { arguments: MOST_ARGUMENTS, callers: MOST_CALLERS_IN_ALL },
         }
     }
@@ -125,14 +130,11 @@ impl LogSeen {
         }
         match &*call.decision {
             "refuse" => self.refused += 1,
-            "pass" => {
-                let [resources, prompts] = &mut self.ungoverned;
-                *resources += u64::from(about_resources(call));
-                *prompts += u64::from(about_prompts(call));
-            }
+            "pass" => self.unnamed(call),
             "allow" => self.allowed(call),
             "deny" | "would_deny" | "ask" | "would_ask" => self.stopped(call),
-            // What was withheld is the answer to a call that has a line of its own.
+            // Where this stands instead of what was decided of the call, nobody knows what that was.
+            "withheld" => self.withheld += u64::from(call.kind.is_some()),
             _ => {}
         }
     }
@@ -142,11 +144,17 @@ impl LogSeen {
         let room = &mut self.room;
         let Some(names) = names(&mut self.tools, &mut self.resources, &mut self.prompts, call)
         else {
-            return;
+            return self.unnamed(call);
         };
-        if let Some(uses) = names.allowed.at(nfc(&call.name).into_owned()) {
+        if let Some(uses) = names.allowed.at(spelled(call)) {
             uses.note(call, room);
         }
+    }
+
+    fn unnamed(&mut self, call: &AuditedCall) {
+        let [resources, prompts] = &mut self.unnamed;
+        *resources += u64::from(about_resources(call));
+        *prompts += u64::from(about_prompts(call));
     }
 
     fn stopped(&mut self, call: &AuditedCall) {
@@ -156,7 +164,7 @@ impl LogSeen {
         else {
             return;
         };
-        if let Some(stops) = names.stopped.at(nfc(&call.name).into_owned()) {
+        if let Some(stops) = names.stopped.at(spelled(call)) {
             stops.calls += 1;
             stops.callers.note(fingerprint(&caller(call)), room);
             stops.period.note(call.time);
@@ -188,6 +196,12 @@ fn names<'n>(
         Kind::Prompt => Some(prompts),
         Kind::Method => None,
     }
+}
+
+/// The name as a key of the policy has it.
+fn spelled(call: &AuditedCall) -> String {
+    let uri = canonical(&call.name).filter(|_| call.kind == Some(Kind::Resource));
+    uri.map_or_else(|| nfc(&call.name).into_owned(), Cow::into_owned)
 }
 
 fn about_resources(call: &AuditedCall) -> bool {
