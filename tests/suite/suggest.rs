@@ -342,6 +342,33 @@ fn resources_and_prompts_that_were_governed_are_listed() {
     assert!(policy.ends_with("resources: {default: deny}\n# No call for prompts is on record.\nprompts: {default: deny}\n"), "{policy}");
 }
 
+/// Where keys alone are on record, they are told, and nothing is made of them.
+#[test]
+fn keys_alone_are_told() {
+    let with_keys = |second: usize, keys: Value| {
+        let mut line = line(second, "allow", "search", None);
+        line["argument_keys"] = keys;
+        line
+    };
+    let lines: Vec<Value> = (0..30)
+        .map(|second| {
+            with_keys(
+                second,
+                if second < 20 { json!(["query", "limit"]) } else { json!(["query"]) },
+            )
+        })
+        .collect();
+    let (policy, _) = suggested("keys.jsonl", &lines, &["--strict"]);
+    for told in [
+        "# arguments: their keys alone are on record",
+        "# args.limit: values not on record, in 20 of 30 calls",
+        "# args.query: values not on record\n",
+    ] {
+        assert!(policy.contains(told), "{told}: {policy}");
+    }
+    assert!(!policy.contains("op:"), "{policy}");
+}
+
 /// What somebody approved runs unasked under no suggestion.
 #[test]
 fn what_was_approved_is_still_asked_about() {

@@ -72,17 +72,31 @@ impl MembersSeen {
     /// Takes in the members of one object. `room` is how many places can still be told apart.
     pub(super) fn note(&mut self, object: &Object<'_>, secret: bool, room: &mut usize) {
         for member in &object.0 {
-            if !self.members.contains_key(&*member.key) {
-                if *room == 0 || member.key.len() > 2 * LONGEST_TEXT {
-                    self.left_out = true;
-                    continue;
-                }
-                *room -= 1;
+            if let Some(values) = self.at(&member.key, room) {
+                values.secret |= secret || is_credential(&member.key);
+                values.note(&member.value, room);
             }
-            let values = self.members.entry(member.key.to_string()).or_default();
-            values.secret |= secret || is_credential(&member.key);
-            values.note(&member.value, room);
         }
+    }
+
+    /// Takes in the keys of one object, of which nothing else is known.
+    pub(super) fn note_keys(&mut self, keys: &[String], room: &mut usize) {
+        for key in keys {
+            if let Some(values) = self.at(key, room) {
+                values.count += 1;
+            }
+        }
+    }
+
+    fn at(&mut self, key: &str, room: &mut usize) -> Option<&mut ValuesSeen> {
+        if !self.members.contains_key(key) {
+            if *room == 0 || key.len() > 2 * LONGEST_TEXT {
+                self.left_out = true;
+                return None;
+            }
+            *room -= 1;
+        }
+        Some(self.members.entry(key.to_owned()).or_default())
     }
 
     /// Whether a condition could look for this key: no other one here can be taken for it.

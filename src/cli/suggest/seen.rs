@@ -11,6 +11,7 @@ use mcp_policy::time::UnixMillis;
 
 use super::arguments::MembersSeen;
 use crate::cli::audit_log::AuditedCall;
+use crate::cli::recorded::{KnownArguments, known};
 use crate::cli::tally::{CallerCount, Capped, MOST_CALLERS, Period, caller, fingerprint};
 
 /// Most names of one kind that are told apart: callers make names up.
@@ -72,6 +73,8 @@ pub(super) struct Uses {
     pub(super) approved: [u64; 3],
     /// Calls whose arguments are not on record.
     pub(super) without_arguments: u64,
+    /// Those of them whose arguments' keys are.
+    pub(super) keys_alone: u64,
     pub(super) arguments: MembersSeen,
 }
 
@@ -243,11 +246,19 @@ impl Uses {
         if let Some(at) = APPROVERS.iter().position(|word| *word == by) {
             self.approved.iter_mut().skip(at).take(1).for_each(|count| *count += 1);
         }
-        let arguments = call.arguments.as_deref();
+        // A call can be known to have none.
+        let none = || (known(call) == KnownArguments::Whole).then_some("{}");
+        let arguments = call.arguments.as_deref().or_else(none);
         let read = |text| parse_within(text, Duplicates::Refuse, Bounds::of_any_body()).ok();
         match arguments.and_then(read).as_ref().and_then(Value::as_object) {
             Some(object) => self.arguments.note(object, false, &mut room.arguments),
-            None => self.without_arguments += 1,
+            None => {
+                self.without_arguments += 1;
+                if let Some(keys) = &call.argument_keys {
+                    self.keys_alone += 1;
+                    self.arguments.note_keys(keys, &mut room.arguments);
+                }
+            }
         }
     }
 }

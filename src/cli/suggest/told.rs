@@ -29,14 +29,20 @@ pub(super) fn of_uses(uses: &Uses) -> Vec<String> {
     lines.extend(
         approved.map(|(by, count)| format!("approved: {} by {by}", counted(count, "call"))),
     );
-    if uses.without_arguments == uses.calls {
-        lines.push("arguments: not on record".to_owned());
-    } else if uses.without_arguments > 0 {
-        let missing = counted(uses.without_arguments, "call");
-        lines.push(format!("arguments: not on record of {missing}, so no condition is proposed"));
+    let missing = counted(uses.without_arguments, "call");
+    match (uses.without_arguments, uses.keys_alone) {
+        (0, _) => {}
+        (calls, keys) if calls == uses.calls && keys == calls => {
+            lines.push("arguments: their keys alone are on record".to_owned());
+        }
+        (calls, 0) if calls == uses.calls => lines.push("arguments: not on record".to_owned()),
+        (_, _) => lines.push(format!(
+            "arguments: values are not on record of {missing}, so no condition is proposed"
+        )),
     }
     let mut told = Vec::new();
-    of_arguments(&uses.arguments, "args", uses.calls - uses.without_arguments, &mut told);
+    let told_of = uses.calls - uses.without_arguments + uses.keys_alone;
+    of_arguments(&uses.arguments, "args", told_of, &mut told);
     let more = told.len().saturating_sub(MOST_ARGUMENTS);
     lines.extend(told.into_iter().take(MOST_ARGUMENTS));
     if more > 0 {
@@ -110,7 +116,11 @@ fn of_values(values: &ValuesSeen) -> String {
     let containers = [(values.lists, "list"), (values.objects, "object")];
     let containers = containers.into_iter().filter(|(count, _)| *count > 0);
     kinds.extend(containers.map(|(count, what)| counted(count, what)));
-    if kinds.is_empty() { "null".to_owned() } else { kinds.join("; ") }
+    match (kinds.is_empty(), values.count) {
+        (true, 0) => "null".to_owned(),
+        (true, _) => "values not on record".to_owned(),
+        (false, _) => kinds.join("; "),
+    }
 }
 
 fn of_texts(texts: &TextsSeen, secret: bool) -> String {
