@@ -1,12 +1,15 @@
 //! Arguments and exit codes.
 
+mod activity;
 mod audit;
 mod audit_log;
+mod audited;
 mod completions;
 mod convert;
 mod digest;
 mod explain;
 mod input;
+mod key;
 mod lines;
 mod out;
 mod output;
@@ -17,7 +20,9 @@ mod report;
 mod scan;
 mod schema;
 mod server;
+mod suggest;
 mod table;
+mod tally;
 mod test;
 mod tree;
 mod validate;
@@ -66,6 +71,8 @@ enum Command {
     Test(test::Arguments),
     Replay(replay::Arguments),
     Audit(audit::Arguments),
+    Suggest(suggest::Arguments),
+    Report(activity::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -84,6 +91,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
         Command::Audit(arguments) => audit::run(&arguments, format),
+        Command::Suggest(arguments) => suggest::run(&arguments, format),
+        Command::Report(arguments) => activity::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),

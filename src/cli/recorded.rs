@@ -228,7 +228,7 @@ fn stands_alone(method: &str) -> bool {
 }
 
 /// How much of the arguments is on record.
-fn known(call: &AuditedCall) -> KnownArguments {
+pub(super) fn known(call: &AuditedCall) -> KnownArguments {
     // A resource has no other argument than its URI.
     if call.kind == Some(Kind::Resource) {
         return KnownArguments::Whole;

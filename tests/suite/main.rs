@@ -34,6 +34,10 @@ mod uris;
 #[cfg(test)]
 mod times;
 
+/// Policies that are suggested from logs.
+#[cfg(test)]
+mod suggest;
+
 /// Lists, and responses on their way through.
 #[cfg(test)]
 mod lists;
