@@ -7,7 +7,7 @@ mod permit;
 pub use fill::Fill;
 pub use permit::{Forwarded, Pending, Permit};
 
-use crate::decision::{Case, Decision, Matched, Owed, decide, decide_reference};
+use crate::decision::{Case, Decision, Matched, Owed, Regards, decide, decide_reference};
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::matcher::terms::{Decode, Terms};
@@ -70,12 +70,13 @@ impl<'p, 'v> Governed<'p, 'v> {
         let counts = |at: usize| {
             policy.counters.get(at).is_some_and(|counter| caller.is_ambiguous_as(counter.scope))
         };
-        let reads = |condition: &Condition| match condition.subject {
+        let is_read = |subject: &Subject| match *subject {
             Subject::Counter(at) => counts(at),
             Subject::Identity(None) => caller.is_ambiguous_as(Scope::Grant),
             Subject::Identity(Some(at)) => caller.is_ambiguous_as(Scope::Key(at)),
-            Subject::Argument(_) | Subject::Header(_) => false,
+            Subject::Name | Subject::Argument(_) | Subject::Header(_) => false,
         };
+        let reads = |condition: &Condition| condition.subjects().any(is_read);
         // What is in shadow refuses nobody.
         let meets = |entry: &&Entry| {
             let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
@@ -185,7 +186,10 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         let decide = |matched| decide(matched, self.caller, self.now.wall, self.work, self.witness);
         let calls = governed.calls.iter().map(decide);
         let references = governed.references.iter();
-        let references = references.map(|matched| decide_reference(matched, self.witness));
+        let refer = |matched| {
+            decide_reference(matched, self.caller, self.now.wall, self.work, self.witness)
+        };
+        let references = references.map(refer);
         let mut decision = Decision::default();
         for next in calls.chain(references) {
             decision.would_deny = decision.would_deny.or(next.would_deny);
@@ -209,7 +213,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         for (matched, entry) in entries(governed) {
             let call = matched.call();
             let Enforcer { caller, now, work, witness, .. } = *self;
-            let case = Case { call, caller, now: now.wall, work, witness };
+            let regards = Regards::All;
+            let case = Case { call, caller, now: now.wall, work, regards, witness };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
                 let judged = case.by_check(entry, check, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {

@@ -65,6 +65,8 @@ pub struct Exchange {
     waits: bool,
     /// The policy that governs the request, by its index; `None` where no binding matches.
     policy: Option<usize>,
+    /// Who asks, where what lists show depends on him.
+    viewer: Option<Rc<Caller>>,
     /// To whom session ids in the response are sealed.
     sealed_to: Option<CallerId>,
     /// Whether bytes of the response's body have come.
@@ -85,6 +87,7 @@ impl Exchange {
             hold: Hold::new(holds),
             waits: false,
             policy: Some(0),
+            viewer: None,
             sealed_to: None,
             speaking: false,
             is_traced: false,
@@ -235,6 +238,8 @@ impl Exchange {
     ) -> Result<Caller, Refusal> {
         let arrived = arrival::identify(&self.config, facts, world, known)?;
         self.sealed_to = arrived.sealed_to;
+        let shows_by_caller = self.policy().is_some_and(Policy::lists_by_caller);
+        self.viewer = shows_by_caller.then(|| Rc::new(arrived.caller.clone()));
         step.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
         Ok(arrived.caller)
     }
@@ -385,15 +390,5 @@ impl Exchange {
         }
         self.state = State::Forwarded(expected);
         Flow::Continue
-    }
-
-    /// What to do with more of a request that is already settled: an answered one goes nowhere.
-    fn settled(&self) -> Flow {
-        match self.state {
-            State::Answered | State::Fresh | State::Collecting { .. } | State::Waiting { .. } => {
-                Flow::Pause
-            }
-            State::Passing | State::Forwarded(_) | State::Responding(_) => Flow::Continue,
-        }
     }
 }

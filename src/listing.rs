@@ -8,6 +8,7 @@ mod cause;
 pub use self::cause::Cause;
 
 use crate::decision::is_visible;
+use crate::identity::Caller;
 use crate::json::{
     Bounds, Duplicates, FaultKind, Item, Member, Object, Value, parse_items, parse_within,
 };
@@ -30,34 +31,37 @@ pub enum Filtered {
 /// The keys that make a message an answer with a list; one that only resembles one of them is for a lenient reader the same.
 const RESULT: &str = "result";
 
+/// What decides what is shown: a policy, and who asks where that depends on him.
+type ShownTo<'s> = (&'s Policy, Option<&'s Caller>);
+
 /// The lists that the policy filters.
 #[must_use]
 pub fn wanted(policy: &Policy) -> Wanted {
     Wanted(LISTS.map(|(.., kind)| policy.filters(kind)))
 }
 
-/// Removes from a message, or a batch of them, what the policy does not show.
+/// Removes from a message, or a batch of them, what the policy does not show to a caller.
 #[must_use]
-pub fn filter(policy: &Policy, bytes: &[u8]) -> Filtered {
-    match edited(policy, bytes) {
+pub fn filter(policy: &Policy, viewer: Option<&Caller>, bytes: &[u8]) -> Filtered {
+    match edited((policy, viewer), bytes) {
         Ok(None) => Filtered::Unchanged,
         Ok(Some(text)) => Filtered::Changed(text),
         Err(cause) => Filtered::Unreadable(cause),
     }
 }
 
-fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
+fn edited(shown: ShownTo<'_>, bytes: &[u8]) -> Result<Option<String>, Cause> {
     let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotJson)?;
     // Whatever is read here was held, so the setting bounds it.
     let bounds = Bounds::of_list(bytes.len());
     let value = parse_within(text, Duplicates::Refuse, bounds).map_err(|fault| fault.kind)?;
     let mut edits = Edits { text, bounds, edits: Vec::new() };
     match &value {
-        Value::Object(message) => message_edits(policy, message, &mut edits)?,
+        Value::Object(message) => message_edits(shown, message, &mut edits)?,
         Value::Array(messages) => {
             for message in messages {
                 match message {
-                    Value::Object(message) => message_edits(policy, message, &mut edits)?,
+                    Value::Object(message) => message_edits(shown, message, &mut edits)?,
                     // Nothing that a client takes for a message.
                     Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
                     Value::Array(_) => return Err(Cause::NotAList),
@@ -74,7 +78,7 @@ fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
 
 /// Finds what is to be changed in a message.
 fn message_edits<'t>(
-    policy: &Policy,
+    shown: ShownTo<'_>,
     message: &Object<'t>,
     edits: &mut Edits<'t>,
 ) -> Result<(), Cause> {
@@ -90,7 +94,7 @@ fn message_edits<'t>(
     };
     let mut filtered = false;
     for (_, key, name, kind) in LISTS {
-        if !policy.filters(kind) {
+        if !shown.0.filters(kind) {
             continue;
         }
         let Some(list) = exactly(members, key)? else { continue };
@@ -104,7 +108,7 @@ fn message_edits<'t>(
         })?;
         let kept: Vec<&str> = items
             .iter()
-            .filter(|item| is_shown(policy, kind, name, item))
+            .filter(|item| is_shown(shown, kind, name, item))
             .map(|item| item.raw)
             .collect();
         if kept.len() < items.len() {
@@ -125,11 +129,11 @@ fn is_nested(value: &Value<'_>) -> bool {
     matches!(value, Value::Object(_) | Value::Array(_))
 }
 
-fn is_shown(policy: &Policy, kind: Kind, key: &str, item: &Item<'_>) -> bool {
+fn is_shown((policy, viewer): ShownTo<'_>, kind: Kind, key: &str, item: &Item<'_>) -> bool {
     let named = item.value.as_object().and_then(|item| exactly(item, key).ok()?);
     named
         .and_then(|name| name.value.as_str())
-        .is_some_and(|name| is_visible(policy, &Call::new(kind, name, None)))
+        .is_some_and(|name| is_visible(policy, &Call::new(kind, name, None), viewer))
 }
 
 /// The member of this key, unless another key could be taken for it.

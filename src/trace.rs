@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use serde::Serialize;
 
 use crate::denial::{Denial, Detail};
+use crate::json::Value;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::policy::approvals::Need;
@@ -78,7 +79,7 @@ pub struct TracedCondition {
     pub path: String,
     /// The operator.
     pub op: &'static str,
-    /// The value in the policy, as JSON.
+    /// The value in the policy, as JSON, or the field that it is compared with.
     pub value: String,
     /// What the path leads to, with its type: several for `[*]`, none if the way there is blocked.
     pub found: Vec<String>,
@@ -248,32 +249,29 @@ impl<'c> Heard<'c> {
     }
 
     fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> TracedCondition {
-        let witness::Compared { call, condition, terms, value, used, truth, .. } = compared;
+        let witness::Compared { call, condition, terms, value, other, used, truth, .. } = compared;
         let apart = terms.work.copied();
-        let (path, found) = match &condition.subject {
-            Subject::Argument(path) => {
-                let terms = crate::matcher::terms::Terms { work: &apart, ..*terms };
-                (path.text().to_owned(), found(path, call.arguments, terms))
+        let terms = crate::matcher::terms::Terms { work: &apart, ..*terms };
+        let shown = |subject: &Subject, value: Option<&Value<'_>>| match subject {
+            Subject::Argument(path) => found(path, call.arguments, terms),
+            Subject::Name | Subject::Identity(_) | Subject::Header(_) => {
+                vec![shown_or_nothing(value)]
             }
-            Subject::Identity(None) => {
-                ("identity.grant".to_owned(), vec![shown_or_nothing(*value)])
-            }
-            Subject::Identity(Some(at)) => {
-                let key = config.callers.keys.get(*at).map_or("", |key| &*key.name);
-                (format!("identity.{key}"), vec![shown_or_nothing(*value)])
-            }
-            Subject::Header(at) => {
-                let name = config.headers.get(*at).map_or("", |name| name);
-                (format!("header.{name}"), vec![shown_or_nothing(*value)])
-            }
-            Subject::Counter(at) => {
-                let named = self.policy.and_then(|policy| policy.counters.get(*at));
-                let name = named.map_or("", |named| &named.name);
+            Subject::Counter(_) => {
                 let used = used.map_or("unreadable".to_owned(), |used| used.to_string());
-                (format!("counter {name}"), vec![format!("a count of {used}")])
+                vec![format!("a count of {used}")]
             }
         };
-        let (op, value) = (condition.matcher.operator.word, condition.matcher.value());
+        let path = self.path(config, call.kind, &condition.subject);
+        let found = shown(&condition.subject, *value);
+        let op = condition.matcher.operator.word;
+        let value = match &condition.from {
+            Some(from) => {
+                let path = self.path(config, call.kind, from);
+                format!("{path} ({})", shown(from, *other).join(", "))
+            }
+            None => condition.matcher.value(),
+        };
         let (outcome, expected) = match truth {
             Ok(Truth::True) => ("true", None),
             Ok(Truth::False) => ("false", None),
@@ -286,6 +284,27 @@ impl<'c> Heard<'c> {
         };
         let found = if found.is_empty() { blocked.into_iter().collect() } else { found };
         TracedCondition { path, op, value, found, outcome, expected }
+    }
+
+    /// A path as policies write it; of a counter its name.
+    fn path(&self, config: &Config, kind: Kind, subject: &Subject) -> String {
+        match subject {
+            Subject::Name => kind.word().to_owned(),
+            Subject::Argument(path) => path.text().to_owned(),
+            Subject::Identity(None) => "identity.grant".to_owned(),
+            Subject::Identity(Some(at)) => {
+                let key = config.callers.keys.get(*at).map_or("", |key| &*key.name);
+                format!("identity.{key}")
+            }
+            Subject::Header(at) => {
+                let name = config.headers.get(*at).map_or("", |name| name);
+                format!("header.{name}")
+            }
+            Subject::Counter(at) => {
+                let named = self.policy.and_then(|policy| policy.counters.get(*at));
+                format!("counter {}", named.map_or("", |named| &named.name))
+            }
+        }
     }
 
     fn due(&mut self, config: &Config, at: UnixMillis, due: &witness::DueLimit<'_>) {

@@ -66,6 +66,8 @@ pub struct Compared<'t> {
     pub terms: Terms<'t>,
     /// What is said of the caller, where it looks at him.
     pub value: Option<&'t Value<'t>>,
+    /// The same of what it compares him with.
+    pub other: Option<&'t Value<'t>>,
     /// What was counted, where it looks at a counter.
     pub used: Option<Micros>,
     /// What it came to.

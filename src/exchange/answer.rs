@@ -72,7 +72,10 @@ impl Exchange {
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             step.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        let started = Response::start(&self.config, self.policy, world, expected, head);
+        let started = {
+            let shown = (self.policy, self.viewer.clone());
+            Response::start(&self.config, shown, world, expected, head)
+        };
         let next = match started {
             None => State::Passing,
             Some((mut response, edits)) => {

@@ -11,6 +11,16 @@ use crate::reply::Context;
 use crate::world::World;
 
 impl Exchange {
+    /// What to do with more of a request that is already settled: an answered one goes nowhere.
+    pub(super) fn settled(&self) -> Flow {
+        match self.state {
+            State::Answered | State::Fresh | State::Collecting { .. } | State::Waiting { .. } => {
+                Flow::Pause
+            }
+            State::Passing | State::Forwarded(_) | State::Responding(_) => Flow::Continue,
+        }
+    }
+
     /// An answer has come. One that nobody waits for changes nothing.
     #[inline(never)]
     pub(super) fn answered<W: World>(

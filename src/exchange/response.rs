@@ -15,6 +15,7 @@ use super::expected::{Asked, Expected, Lists, Refunds};
 use super::refunds::{give_back, ids};
 use super::{Chunk, HeaderEdit};
 use crate::bounds::MAX_UNJUDGED_BYTES;
+use crate::identity::Caller;
 use crate::listing::Cause;
 use crate::mcp::headers::{Follows, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
@@ -38,6 +39,7 @@ pub(super) struct Response {
     refunds: Refunds,
     form: ResponseForm,
     policy: Option<usize>,
+    viewer: Option<Rc<Caller>>,
     noted: Option<Cause>,
 }
 
@@ -70,7 +72,7 @@ impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<W: World>(
         config: &Rc<Config>,
-        policy: Option<usize>,
+        (policy, viewer): (Option<usize>, Option<Rc<Caller>>),
         world: &W,
         expected: Expected,
         head: ResponseHead<'_>,
@@ -99,7 +101,7 @@ impl Response {
             Plan::Untouched => (ResponseForm::Untouched, Vec::new()),
             Plan::Empty => (ResponseForm::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => {
-                (read(config, policy, (lists, chain), reading), vec![UNMEASURED])
+                (read(config, (policy, viewer.as_ref()), (lists, chain), reading), vec![UNMEASURED])
             }
             Plan::Guess => (ResponseForm::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
@@ -112,7 +114,7 @@ impl Response {
         if observer.is_none() && matches!(form, ResponseForm::Untouched) {
             return None;
         }
-        Some((Response { observer, refunds, form, policy, noted }, edits))
+        Some((Response { observer, refunds, form, policy, viewer, noted }, edits))
     }
 
     /// The next bytes of the body that are passing, so many: what passes in their place, if anything else does.
@@ -165,7 +167,8 @@ impl Response {
         let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
         *bytes = std::mem::take(kept);
         let reading = if page { Reading::Page } else { Reading::Events };
-        self.form = read(config, self.policy, (std::mem::take(lists), None), reading);
+        let shown = (self.policy, self.viewer.as_ref());
+        self.form = read(config, shown, (std::mem::take(lists), None), reading);
         true
     }
 
@@ -226,12 +229,13 @@ impl Response {
 /// The form of a body that is read; what nobody governs is withheld.
 fn read(
     config: &Rc<Config>,
-    policy: Option<usize>,
+    (policy, viewer): (Option<usize>, Option<&Rc<Caller>>),
     (lists, chain): (Lists, Option<Box<Chain>>),
     reading: Reading,
 ) -> ResponseForm {
     let most = config.max_list_bytes;
-    let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, chain, reading));
+    let sieve = policy
+        .and_then(|policy| Sieve::new(config, (policy, viewer.cloned()), lists, chain, reading));
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => ResponseForm::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {

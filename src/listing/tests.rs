@@ -3,7 +3,7 @@ use crate::policy::compiled::Config;
 
 fn filtered(policy: &str, text: &str) -> String {
     let config = Config::load(policy.as_bytes(), "").unwrap().config;
-    match filter(&config.policy, text.as_bytes()) {
+    match filter(&config.policy, None, text.as_bytes()) {
         Filtered::Unchanged => "unchanged".to_owned(),
         Filtered::Changed(text) => text,
         Filtered::Unreadable(_) => "unreadable".to_owned(),

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use super::{Mismatch, Truth};
+use crate::json::Value;
 use crate::time::UnixMillis;
 
 /// An instant.
@@ -143,6 +144,19 @@ impl TimeOperand {
         match self {
             TimeOperand::Now => "now",
             TimeOperand::At { text, .. } => text,
+        }
+    }
+}
+
+/// What a time has to be.
+pub(super) const TIME: &str = "a time with its offset, such as 2026-12-01T00:00:00Z";
+
+/// Why a value cannot be compared with a time.
+pub(super) fn no_time(value: &Value<'_>) -> Mismatch {
+    match value {
+        Value::String(_) => Mismatch { expected: TIME, found: "another string" },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Mismatch { expected: TIME, found: value.kind() }
         }
     }
 }

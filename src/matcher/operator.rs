@@ -7,9 +7,10 @@
 
 use std::cmp::Ordering;
 
-use super::instant::{Time, TimeOperand};
+use super::instant::{TIME, Time, TimeOperand, no_time};
 use super::members::Members;
 use super::name::Pattern;
+use super::pair::{NOTHING, OfText, Order, Pairing};
 use super::regex::Regex;
 use super::scalar::{Scalar, number};
 use super::work::Price;
@@ -19,12 +20,6 @@ use crate::json::Value;
 use crate::json::written;
 use crate::number::Decimal;
 use crate::time::UnixMillis;
-
-/// How an operator compares what stands in an order with its value.
-pub type Order = fn(Ordering) -> bool;
-
-/// How an operator compares a text with its value.
-pub type OfText = fn(&str, &str) -> bool;
 
 /// An operator of the language.
 #[derive(Debug)]
@@ -124,6 +119,21 @@ const fn not(word: &'static str, takes: Takes, about: &'static str) -> Operator 
 }
 
 impl Takes {
+    /// How it compares two fields of a request; `None` where the value has to be the author's.
+    #[must_use]
+    pub fn pairing(self) -> Option<Pairing> {
+        match self {
+            Takes::Equal => Some(Pairing::Equal),
+            Takes::OneOf => Some(Pairing::OneOf),
+            Takes::Number(order) => Some(Pairing::Number(order)),
+            Takes::Contained => Some(Pairing::Contained),
+            Takes::Text(holds) => Some(Pairing::Text(holds)),
+            Takes::Time(order) => Some(Pairing::Time(order)),
+            // Nobody but the author writes patterns.
+            Takes::Regex | Takes::Glob | Takes::Presence => None,
+        }
+    }
+
     /// Whether a count can be compared with what it takes.
     #[must_use]
     pub fn fits_counters(self) -> bool {
@@ -202,6 +212,8 @@ pub enum Test {
     Text(OfText, Box<str>),
     /// A time, in this order to that.
     Time(Order, TimeOperand),
+    /// Another field of the request, compared so: it stands beside the test, in its condition.
+    Field(Pairing),
     /// There is a value.
     Present,
 }
@@ -214,7 +226,7 @@ impl Test {
             Test::Equal(scalar) => std::slice::from_ref(scalar),
             Test::OneOf(members) => members.scalars(),
             Test::Number(..) | Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
-            Test::Text(..) | Test::Time(..) | Test::Present => &[],
+            Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => &[],
         }
     }
 
@@ -228,7 +240,7 @@ impl Test {
             }
             Test::Number(..) => true,
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => false,
-            Test::Text(..) | Test::Time(..) | Test::Present => false,
+            Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => false,
         }
     }
 
@@ -247,7 +259,8 @@ impl Test {
             Test::OneOf(_) => price(32, 16),
             Test::Equal(_) | Test::Glob(_) | Test::Text(..) => price(8, 1),
             Test::Time(..) => price(32, 16),
-            Test::Number(..) | Test::Present => price(8, 0),
+            // Two fields are paid for as they are compared.
+            Test::Number(..) | Test::Field(_) | Test::Present => price(8, 0),
         }
     }
 
@@ -264,6 +277,7 @@ impl Test {
                 None => Truth::Undecidable(no_time(value)),
             },
             Test::Contains(scalar) => scalar.is_in(value),
+            Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
         }
     }
@@ -276,19 +290,22 @@ impl Test {
             Test::Number(holds, bound) => Truth::from(holds(found.cmp(bound))),
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) | Test::Text(..) => needs_string,
             Test::Time(..) => Truth::Undecidable(Mismatch { expected: TIME, found: "a number" }),
+            Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
         }
     }
 }
 
-#[cfg(not(target_os = "wasi"))]
 impl Test {
     /// Whether it comes to something else at another time.
     #[must_use]
     pub fn depends_on_time(&self) -> bool {
         matches!(self, Test::Time(_, TimeOperand::Now))
     }
+}
 
+#[cfg(not(target_os = "wasi"))]
+impl Test {
     /// The types of a JSON Schema that it can decide on; empty where it takes any.
     #[must_use]
     pub fn types(&self) -> &'static [&'static str] {
@@ -299,7 +316,7 @@ impl Test {
             Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => &["string"],
             Test::Contains(Scalar::String(_)) => &["string", "array"],
             Test::Contains(Scalar::Bool(_) | Scalar::Number(_)) => &["array"],
-            Test::Present => &[],
+            Test::Field(_) | Test::Present => &[],
         }
     }
 
@@ -317,20 +334,8 @@ impl Test {
             Test::Glob(pattern) => written(&pattern.to_string()),
             Test::Text(_, piece) => written(piece),
             Test::Time(_, moment) => written(moment.text()),
-            Test::Present => return None,
+            Test::Field(_) | Test::Present => return None,
         })
-    }
-}
-
-const TIME: &str = "a time with its offset, such as 2026-12-01T00:00:00Z";
-
-/// Why a value cannot be compared with a time.
-fn no_time(value: &Value<'_>) -> Mismatch {
-    match value {
-        Value::String(_) => Mismatch { expected: TIME, found: "another string" },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Mismatch { expected: TIME, found: value.kind() }
-        }
     }
 }
 

@@ -151,6 +151,14 @@ impl Policy {
         self.entries().any(|entry| entry.approval.is_some_and(|need| need.by.have(way)))
     }
 
+    /// Whether what lists show depends on who asks.
+    #[must_use]
+    pub fn lists_by_caller(&self) -> bool {
+        self.mode == Mode::Enforce
+            && self.listing == Listing::Callable
+            && self.entries().any(Entry::lists_by_caller)
+    }
+
     /// Whether lists of this kind are filtered.
     #[must_use]
     pub fn filters(&self, kind: Kind) -> bool {

@@ -122,11 +122,39 @@ pub struct Condition {
     pub subject: Subject,
     /// What it asks.
     pub matcher: Matcher,
+    /// What it is compared with, where that is no value of the policy.
+    pub from: Option<Subject>,
+}
+
+impl Condition {
+    /// What it looks at: one thing, or two.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        std::iter::once(&self.subject).chain(&self.from)
+    }
+
+    /// The arguments that it looks at.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.subjects().filter_map(|subject| match subject {
+            Subject::Argument(path) => Some(path),
+            Subject::Name | Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
+        })
+    }
+
+    /// Whether it looks at the name and the caller alone.
+    #[must_use]
+    pub fn is_of_caller(&self) -> bool {
+        self.subjects().all(|subject| match subject {
+            Subject::Name | Subject::Identity(_) => true,
+            Subject::Argument(_) | Subject::Counter(_) | Subject::Header(_) => false,
+        })
+    }
 }
 
 /// What a condition looks at.
 #[derive(Debug)]
 pub enum Subject {
+    /// The name of what is called: of the tool, resource, prompt or method.
+    Name,
     /// An argument.
     Argument(Path),
     /// A counter, by index.
@@ -235,11 +263,19 @@ impl Entry {
         self.mode == Mode::Enforce && self.approval.is_some()
     }
 
-    /// Whether the entry denies whatever the arguments and counts are.
+    /// Whether the entry can deny by the name and the caller alone.
     #[must_use]
-    pub fn denies_always(&self) -> bool {
+    pub fn denies_by_caller(&self) -> bool {
         self.mode == Mode::Enforce
-            && (self.action == Action::Deny || self.checks.iter().any(Check::denies_always))
+            && (self.action == Action::Deny || self.checks.iter().any(Check::denies_by_caller))
+    }
+
+    /// Whether what lists show of its names depends on who asks.
+    #[must_use]
+    pub fn lists_by_caller(&self) -> bool {
+        let conditions = |check: &Check| !check.conditions.is_empty();
+        self.mode == Mode::Enforce
+            && self.checks.iter().any(|check| check.denies_by_caller() && conditions(check))
     }
 }
 
@@ -260,6 +296,18 @@ impl Check {
             CheckKind::Deny => true,
             CheckKind::DenyIf => self.conditions.is_empty(),
             CheckKind::Require | CheckKind::AskIf => false,
+        }
+    }
+
+    /// Whether it can deny by the name and the caller alone, whatever the arguments and counts are.
+    #[must_use]
+    pub fn denies_by_caller(&self) -> bool {
+        let mut conditions = self.conditions.iter();
+        match self.kind {
+            CheckKind::Deny => true,
+            CheckKind::DenyIf => conditions.all(Condition::is_of_caller),
+            CheckKind::Require => conditions.any(Condition::is_of_caller),
+            CheckKind::AskIf => false,
         }
     }
 

@@ -43,6 +43,8 @@ fn deciding_allocates_nothing() {
                "deny_if":[{"conditions":[{"path":"args.note","op":"regex","value":"(?i)drop\\s+table"},{"path":"args.kind","op":"in","value":["a","b",1]}]}],
                "limits":[{"counter":"c","window":"day","max":3,"increment_from":"args.amount"}]},
         "p*":{"deny_if":[{"conditions":[{"path":"args.amount","op":"gt","value":10}]}]},
+        "pal":{"require":[{"conditions":[{"path":"args.amount","op":"lte","from":"args.amount"},{"path":"args.note","op":"contains","from":"args.kind"},{"path":"tool","op":"in","from":"args.to"}]},
+                          {"conditions":[{"path":"identity.grant","op":"neq","from":"tool"}]}]},
         "*":{"require":[{"conditions":[{"path":"args.missing","op":"exists","value":false}]}]}}}"#;
     let config = Config::load(policy.as_bytes(), "").unwrap().config;
     for arguments in [

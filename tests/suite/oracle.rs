@@ -93,6 +93,7 @@ struct Subject<'p> {
 /// An entry that matches a name, with the arguments as this entry reads them.
 struct Entry<'p> {
     kind: &'static str,
+    name: String,
     key: &'p str,
     body: &'p Value,
     pointer: String,
@@ -125,7 +126,7 @@ impl Oracle {
     }
 
     /// The page's section "Lists": whether a list shows this name of this kind.
-    pub(crate) fn shows(&self, kind: &'static str, name: &str) -> bool {
+    pub(crate) fn shows(&self, kind: &'static str, name: &str, call: &Call<'_>) -> bool {
         let name = &composed(name);
         let Some(subject) = self.subject(kind, Some(name.to_owned()), Value::Null, true) else {
             return true;
@@ -137,6 +138,7 @@ impl Oracle {
                 let rules = list(&entry.body["rules"]).iter();
                 !entry.shadow
                     && (denied_whatever(entry).is_err()
+                        || self.denies_caller(entry, call)
                         || rules.into_iter().any(|rule| rule["action"] == "deny"))
             };
             return listing != "callable" || !entries.iter().any(denies);
@@ -166,6 +168,7 @@ impl Oracle {
             if subject.reference {
                 for entry in enforced() {
                     denied_whatever(entry)?;
+                    assert!(!self.denies_caller(entry, call), "no row has this yet");
                 }
                 continue;
             }
@@ -364,10 +367,18 @@ impl Oracle {
 
     fn truth(&self, condition: &Value, site: Site, entry: &Entry<'_>, call: &Call<'_>) -> Truth {
         let (op, wanted) = (text(&condition["op"]), &condition["value"]);
+        if let Some(from) = condition["from"].as_str() {
+            let owned = (
+                self.beside(text(&condition["path"]), entry, call),
+                self.beside(from, entry, call),
+            );
+            let first = fields(text(&condition["path"]), &owned.0, entry);
+            let second = fields(from, &owned.1, entry);
+            return any(first.iter().map(|first| pair(op, first, &second[0], site)));
+        }
         let now = call.at_ms.into();
         let wanted = if is_about_time(op) && wanted == "now" { &now } else { wanted };
-        if let Some(found) = self.of_caller(text(&condition["path"]), call) {
-            let found = found.map(Value::from);
+        if let Some(found) = self.beside(text(&condition["path"]), entry, call) {
             let found = found.as_ref().map_or(Found::Absent, Found::Argument);
             return operate(op, wanted, &found, site);
         }
@@ -380,6 +391,51 @@ impl Oracle {
             [] => panic!("empty path"),
         };
         any(found.iter().map(|found| operate(op, wanted, found, site)))
+    }
+}
+
+impl Oracle {
+    /// What a path finds that is no argument and no count; none where it is about something else.
+    fn beside(&self, path: &str, entry: &Entry<'_>, call: &Call<'_>) -> Option<Option<Value>> {
+        if path == entry.kind {
+            return Some(Some(entry.name.clone().into()));
+        }
+        self.of_caller(path, call).map(|found| found.map(Value::from))
+    }
+
+    /// Whether an entry denies a caller whatever the arguments are, now or at any time.
+    fn denies_caller(&self, entry: &Entry<'_>, call: &Call<'_>) -> bool {
+        let mine = |condition: &Value| {
+            let paths = [&condition["path"], &condition["from"]];
+            let mut paths = paths.into_iter().filter_map(Value::as_str);
+            let timed = is_about_time(text(&condition["op"])) && condition["value"] == "now";
+            !timed && paths.all(|path| path == entry.kind || path.starts_with("identity."))
+        };
+        let asserted = |item: &Value| {
+            let conditions = list(&item["conditions"]).iter().filter(|c| mine(c));
+            all(conditions.map(|c| self.truth(c, Site::Require, entry, call))) != Truth::True
+        };
+        let denied = |item: &Value| {
+            let conditions = list(&item["conditions"]);
+            conditions.iter().all(mine)
+                && all(conditions.iter().map(|c| self.truth(c, Site::DenyIf, entry, call)))
+                    != Truth::False
+        };
+        list(&entry.body["require"]).iter().any(asserted)
+            || list(&entry.body["rules"]).iter().any(asserted)
+            || list(&entry.body["deny_if"]).iter().any(denied)
+    }
+}
+
+/// What a path leads to: what was found beside the arguments, or what the arguments have there.
+fn fields<'a>(
+    path: &str,
+    beside: &'a Option<Option<Value>>,
+    entry: &'a Entry<'_>,
+) -> Vec<Found<'a>> {
+    match beside {
+        Some(found) => vec![found.as_ref().map_or(Found::Absent, Found::Argument)],
+        None => find(&entry.arguments, steps(path).get(1..).unwrap()),
     }
 }
 
@@ -436,7 +492,15 @@ fn entries<'p>(subject: &Subject<'p>, name: &str) -> Vec<Entry<'p>> {
         let pointer = format!("{}/{}", subject.pointer, escaped(key));
         let arguments = decoded(&subject.arguments, &body["decode_json_strings"]);
         let shadow = body["mode"] == "shadow";
-        entries.push(Entry { kind: subject.kind, key, body, pointer, shadow, arguments });
+        entries.push(Entry {
+            kind: subject.kind,
+            name: name.to_owned(),
+            key,
+            body,
+            pointer,
+            shadow,
+            arguments,
+        });
     }
     entries
 }
@@ -1131,6 +1195,96 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
             if agreed { readings().next().unwrap() } else { Truth::Undecidable }
         }
         _ => panic!("no such operator: {op}"),
+    }
+}
+
+/// A field against a field: neither is the author's, so each is doubted.
+fn pair(op: &str, first: &Found<'_>, second: &Found<'_>, site: Site) -> Truth {
+    match (first, second) {
+        (Found::Misplaced, _) => return Truth::Undecidable,
+        (Found::Absent, _) => {
+            let negated = ["neq", "not_in", "not_contains"].contains(&op);
+            return Truth::of(negated && site == Site::DenyIf);
+        }
+        (_, Found::Absent | Found::Misplaced) => return Truth::Undecidable,
+        _ => {}
+    }
+    if let Some(opposite) = op.strip_prefix("not_") {
+        return pair(opposite, first, second, site).not();
+    }
+    let (one, other) = (first.argument().unwrap(), second.argument().unwrap());
+    let each = |list: &Vec<Value>, of: &Value| {
+        any(list.iter().filter(|item| !item.is_null()).map(|item| same(item, of)))
+    };
+    match op {
+        "eq" => same(one, other),
+        "neq" => same(one, other).not(),
+        "in" => other.as_array().map_or(Truth::Undecidable, |list| each(list, one)),
+        "contains" if one.is_array() => each(one.as_array().unwrap(), other),
+        "contains" => piece(one, other, |text, piece| text.contains(piece)),
+        "starts_with" => piece(one, other, |text, piece| text.starts_with(piece)),
+        "ends_with" => piece(one, other, |text, piece| text.ends_with(piece)),
+        "lt" | "lte" | "gt" | "gte" => {
+            let (Some(one), Some(other)) = (first.number(), second.number()) else {
+                return Truth::Undecidable;
+            };
+            let order = one.cmp(&other);
+            Truth::of(match op {
+                "lt" => order == Ordering::Less,
+                "lte" => order != Ordering::Greater,
+                "gt" => order == Ordering::Greater,
+                _ => order != Ordering::Less,
+            })
+        }
+        "before" | "after" => {
+            let times = |value: &Value| value.as_str().and_then(instants);
+            let (Some(one), Some(other)) = (times(one), times(other)) else {
+                return Truth::Undecidable;
+            };
+            let wanted = if op == "before" { Ordering::Less } else { Ordering::Greater };
+            let orders = one.iter().flat_map(|a| other.iter().map(move |b| a.cmp(b) == wanted));
+            unanimous(orders.collect())
+        }
+        _ => panic!("no such pairing: {op}"),
+    }
+}
+
+/// What all say, if they say the same.
+fn unanimous(answers: Vec<bool>) -> Truth {
+    let agreed = answers.iter().all(|answer| *answer == answers[0]);
+    if agreed { Truth::of(answers[0]) } else { Truth::Undecidable }
+}
+
+fn in_all_forms(one: &str, other: &str, holds: impl Fn(&str, &str) -> bool) -> Truth {
+    let forms = |text: &str| [text.to_owned(), composed(text)];
+    let (ones, others) = (forms(one), forms(other));
+    let answers = ones.iter().flat_map(|one| others.iter().map(|other| holds(one, other)));
+    unanimous(answers.collect())
+}
+
+fn piece(text: &Value, piece: &Value, holds: impl Fn(&str, &str) -> bool) -> Truth {
+    match (text.as_str(), piece.as_str()) {
+        // Everything has nothing as its piece.
+        (Some(TWICE), _) | (_, Some(TWICE | "")) => Truth::Undecidable,
+        (Some(text), Some(piece)) => in_all_forms(text, piece, holds),
+        _ => Truth::Undecidable,
+    }
+}
+
+fn same(one: &Value, other: &Value) -> Truth {
+    match (one, other) {
+        (Value::Bool(one), Value::Bool(other)) => Truth::of(one == other),
+        (Value::Number(_), Value::Number(_)) => {
+            let numbers = [one, other].map(|value| Decimal::of(value).filter(Decimal::is_exact));
+            match numbers {
+                [Some(one), Some(other)] => Truth::of(one.cmp(&other) == Ordering::Equal),
+                _ => Truth::Undecidable,
+            }
+        }
+        (Value::String(one), Value::String(other)) if one != TWICE && other != TWICE => {
+            in_all_forms(one, other, |one, other| one == other)
+        }
+        _ => Truth::Undecidable,
     }
 }
 

@@ -49,7 +49,10 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         "args.l[0]",
         "args.l[*]",
         "args.missing",
+        "tool",
     ]);
+    let from =
+        prop::sample::select(vec!["args.a", "args.b", "args.l", "args.a.x", "header.x", "tool"]);
     let scalar = prop_oneof![
         Just(json!(1)),
         Just(json!(2.5)),
@@ -79,7 +82,26 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         ),
         (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
     ];
-    (path, operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value}))
+    let against = prop::sample::select(vec![
+        "eq",
+        "neq",
+        "in",
+        "not_in",
+        "lt",
+        "lte",
+        "gt",
+        "gte",
+        "contains",
+        "not_contains",
+        "starts_with",
+        "ends_with",
+        "before",
+        "after",
+    ]);
+    prop_oneof![
+        3 => (path.clone(), operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value})),
+        1 => (path, against, from).prop_map(|(path, op, from)| json!({"path": path, "op": op, "from": from})),
+    ]
 }
 
 fn entry() -> impl Strategy<Value = serde_json::Value> {

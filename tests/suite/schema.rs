@@ -300,6 +300,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approval" => json!({"by": "user"}),
         "approver" => json!({"cluster": "approver"}),
         "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
+        "condition" if field == "from" => json!({"path": "args.a", "op": "lte"}),
         "condition" => condition,
         "limit" if field == "burst" => {
             json!({"counter": "a", "window": "day", "max": 1, "algorithm": "bucket"})

@@ -235,7 +235,8 @@ fn opposite(condition: &Map) -> Result<Map, &'static str> {
         return Err("rules cannot bind every element of a list");
     }
     let op = condition.text("op").unwrap_or_default();
-    let mut value = condition.get("value").cloned().ok_or("it has no value")?;
+    let field = if condition.get("from").is_some() { "from" } else { "value" };
+    let mut value = condition.get(field).cloned().ok_or("it has no value")?;
     let op = match (op, counted) {
         ("neq", _) => "eq",
         ("not_in", _) => "in",
@@ -254,7 +255,7 @@ fn opposite(condition: &Map) -> Result<Map, &'static str> {
         ("gte", true) => "lt",
         _ => return Err("as a rule, the opposite would also deny calls without this argument"),
     };
-    Ok(match Node::map([("path", Node::text(path)), ("op", Node::text(op)), ("value", value)]) {
+    Ok(match Node::map([("path", Node::text(path)), ("op", Node::text(op)), (field, value)]) {
         Node::Map(map) => map,
         Node::Plain(_) | Node::Text(_) | Node::List(_) => Map::default(),
     })

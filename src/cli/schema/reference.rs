@@ -79,7 +79,12 @@ fn kind(kind: &FieldKind) -> String {
         FieldKind::Words(words) => quoted(words),
         FieldKind::Pattern => "name or glob".to_owned(),
         FieldKind::ArgumentPath => "`args.` path".to_owned(),
-        FieldKind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
+        FieldKind::Path => {
+            "`args.`, `state.`, `identity.` or `header.` path, or the name (`tool`)".to_owned()
+        }
+        FieldKind::FieldPath => {
+            "`args.`, `identity.` or `header.` path, or the name (`tool`)".to_owned()
+        }
         FieldKind::Scope => {
             format!("{}, or a key of `identity.keys`", quoted(&words(&Scope::WORDS)))
         }

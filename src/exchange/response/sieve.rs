@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::chain::Chain;
 use crate::exchange::expected::Lists;
+use crate::identity::Caller;
 use crate::listing::{Cause, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
 use crate::mcp::sse::{EventVerdict, Gate, Look};
@@ -31,6 +32,8 @@ pub(super) enum Reading {
 pub(super) struct Sieve {
     config: Rc<Config>,
     policy: usize,
+    /// Who asks, where what lists show depends on him.
+    viewer: Option<Rc<Caller>>,
     pub(super) lists: Lists,
     /// What the server's state is sealed with, until it is.
     chain: Option<Box<Chain>>,
@@ -51,7 +54,7 @@ pub(super) struct Sieve {
 impl Sieve {
     pub(super) fn new(
         config: &Rc<Config>,
-        policy: usize,
+        (policy, viewer): (usize, Option<Rc<Caller>>),
         lists: Lists,
         chain: Option<Box<Chain>>,
         reading: Reading,
@@ -64,6 +67,7 @@ impl Sieve {
         Some(Sieve {
             config,
             policy,
+            viewer,
             lists,
             chain,
             reading,
@@ -105,7 +109,7 @@ impl Sieve {
             return Ok(self.chained(text));
         }
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
-        match filter(policy, text) {
+        match filter(policy, self.viewer.as_deref(), text) {
             Filtered::Unchanged => Ok(self.chained(text)),
             Filtered::Changed(text) => {
                 self.filtered += 1;

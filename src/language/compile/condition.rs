@@ -15,37 +15,111 @@ use crate::matcher::path::keys;
 use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
 use crate::matcher::value::{Matcher, Side};
+use crate::mcp::call::Kind;
 use crate::policy::entry::{Condition, Subject};
 
 /// Reads one condition.
 pub(super) fn read(
     field: &Field<'_>,
-    side: Side,
+    (kind, side): (Kind, Side),
     reader: &mut Reader,
     book: &Book,
 ) -> Option<Condition> {
     let mut fields = reader.fields(field)?;
     let path = fields.require("path", reader);
     let op = fields.require("op", reader).and_then(|field| operator(&field, reader));
-    let value = fields.require("value", reader);
+    let other = fields.take("from");
+    let value = match &other {
+        Some(_) => fields.take("value"),
+        None => fields.require("value", reader),
+    };
     reader.close(&fields);
-    let subject = path.and_then(|path| subject(reader.text(&path)?, &path.place, reader, book));
+    if value.is_some() && other.is_some() {
+        let message = "`value` and `from` do not go together: a condition compares with one thing";
+        let help = "leave one of them out".to_owned();
+        reader.error_with_help(Code::Contradiction, &field.place, message.to_owned(), help);
+        return None;
+    }
+    let subject =
+        path.and_then(|path| subject(reader.text(&path)?, kind, &path.place, reader, book));
+    if let Some(other) = other {
+        let from = from(&other, kind, reader, book);
+        let matcher = op.and_then(|op| pairing(op, field, reader));
+        let subject = subject?;
+        any_element(field, &subject, side, reader);
+        return paired(field, (subject, from?), matcher?, reader);
+    }
     let matcher = op.zip(value).and_then(|(op, value)| matcher(op, &value, reader));
     let (subject, matcher) = (subject?, matcher?);
+    any_element(field, &subject, side, reader);
     match &subject {
         Subject::Counter(_) if !matcher.test.fits_numbers() => {
             let message = "a counter is a number; this operator needs something else".to_owned();
             reader.error_with_help(Code::BadOperand, &field.place, message, for_counters());
             return None;
         }
-        Subject::Argument(path) if path.has_each() && side == Side::Require => {
-            let message = "holds as soon as one element does; the others are not bound";
-            let help = "to bind every element, use `deny_if` with the opposite condition";
-            reader.warn(Code::AnyElement, &field.place, message, help);
-        }
-        Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) | Subject::Header(_) => {}
+        Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) => {}
+        Subject::Name | Subject::Header(_) => {}
     }
-    Some(Condition { subject, matcher })
+    Some(Condition { subject, matcher, from: None })
+}
+
+/// Warns of an assertion about any element of a list.
+fn any_element(field: &Field<'_>, subject: &Subject, side: Side, reader: &mut Reader) {
+    let each = matches!(subject, Subject::Argument(path) if path.has_each());
+    if each && side == Side::Require {
+        let message = "holds as soon as one element does; the others are not bound";
+        let help = "to bind every element, use `deny_if` with the opposite condition";
+        reader.warn(Code::AnyElement, &field.place, message, help);
+    }
+}
+
+/// `from`: the field that is compared with.
+fn from(field: &Field<'_>, kind: Kind, reader: &mut Reader, book: &Book) -> Option<Subject> {
+    let text = reader.text(field)?;
+    if text.starts_with("state.") || text.starts_with("state[") {
+        let message = "a count is no field of a request".to_owned();
+        let help = "`from` is a path that starts with `args.`, `identity.` or `header.`".to_owned();
+        reader.error_with_help(Code::BadPath, &field.place, message, help);
+        return None;
+    }
+    let subject = subject(text, kind, &field.place, reader, book)?;
+    if matches!(&subject, Subject::Argument(path) if path.has_each()) {
+        let message = "`[*]` is many values, and a condition compares with one".to_owned();
+        let help = "leave `[*]` out: `in` takes the list itself".to_owned();
+        reader.error_with_help(Code::BadPath, &field.place, message, help);
+        return None;
+    }
+    Some(subject)
+}
+
+/// How an operator compares two fields.
+fn pairing(operator: &'static Operator, field: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+    let Some(pairing) = operator.takes.pairing() else {
+        let fits = OPERATORS.iter().filter(|operator| operator.takes.pairing().is_some());
+        let words: Vec<&str> = fits.map(|operator| operator.word).collect();
+        let message = format!("`{}` does not compare one field with another", operator.word);
+        let help = format!("with `from` go {}", words.join(", "));
+        reader.error_with_help(Code::BadOperand, &field.place, message, help);
+        return None;
+    };
+    Some(Matcher::new(operator, Test::Field(pairing), operator.negated))
+}
+
+/// A condition that compares two fields.
+fn paired(
+    field: &Field<'_>,
+    (subject, from): (Subject, Subject),
+    matcher: Matcher,
+    reader: &mut Reader,
+) -> Option<Condition> {
+    if matches!(subject, Subject::Counter(_)) {
+        let message = "a counter is compared with a number of the policy".to_owned();
+        let help = "write `value` instead of `from`".to_owned();
+        reader.error_with_help(Code::BadOperand, &field.place, message, help);
+        return None;
+    }
+    Some(Condition { subject, matcher, from: Some(from) })
 }
 
 fn operator(field: &Field<'_>, reader: &mut Reader) -> Option<&'static Operator> {
@@ -63,7 +137,16 @@ fn for_counters() -> String {
     format!("use {} or {last}", words.join(", "))
 }
 
-fn subject(text: &str, place: &Place, reader: &mut Reader, book: &Book) -> Option<Subject> {
+fn subject(
+    text: &str,
+    kind: Kind,
+    place: &Place,
+    reader: &mut Reader,
+    book: &Book,
+) -> Option<Subject> {
+    if text == kind.word() {
+        return Some(Subject::Name);
+    }
     if text.starts_with("state.") || text.starts_with("state[") {
         let named = state_path(text);
         let found = named.as_ref().map(|(tool, name)| book.find(tool, name));
@@ -93,7 +176,10 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &Book) -> Optio
     }
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());
-        let help = "a path starts with `args.`, `state.`, `identity.` or `header.`".to_owned();
+        let help = format!(
+            "a path starts with `args.`, `state.`, `identity.` or `header.`; the name itself is `{}`",
+            kind.word()
+        );
         reader.error_with_help(Code::BadPath, place, message, help);
         return None;
     }

@@ -14,7 +14,7 @@ use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::entry::{
-    Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
+    Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope,
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
@@ -154,13 +154,8 @@ pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book
 }
 
 fn paths(checks: &[Check], limits: &[Limit]) -> Box<[Path]> {
-    let of_conditions =
-        checks.iter().flat_map(|check| &check.conditions).filter_map(|condition| match &condition
-            .subject
-        {
-            Subject::Argument(path) => Some(path.clone()),
-            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
-        });
+    let conditions = checks.iter().flat_map(|check| &check.conditions);
+    let of_conditions = conditions.flat_map(Condition::paths).cloned();
     let of_limits = limits.iter().filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some(path.clone()),
         Amount::Fixed(_) => None,
@@ -205,7 +200,8 @@ fn native_check(
         CheckKind::AskIf => (Side::DenyIf, RuleKind::AskIf, "ask_if"),
     };
     let rule = book.rules.add(owner.row(row, format!("{list}[{at}]"), &field.place, text));
-    let conditions = items.iter().filter_map(|item| condition::read(item, side, reader, book));
+    let conditions =
+        items.iter().filter_map(|item| condition::read(item, (owner.subject, side), reader, book));
     let conditions: Box<[Condition]> = conditions.collect();
     Some(Check { kind, conditions, rule })
 }

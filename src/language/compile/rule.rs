@@ -8,6 +8,7 @@ use crate::json::{Object, Value};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::value::Side;
+use crate::mcp::call::Kind;
 use crate::number::Micros;
 use crate::policy::entry::{Amount, Check, CheckKind, Limit, RULE_ACTIONS, Scope};
 use crate::policy::rules::{RuleId, RuleKind};
@@ -164,7 +165,7 @@ pub(super) fn check(
     let mut read = Vec::new();
     for item in &items {
         if !is_own_bound(item, tool, own) {
-            read.extend(condition::read(item, Side::Require, reader, book));
+            read.extend(condition::read(item, (Kind::Tool, Side::Require), reader, book));
         }
     }
     let kind = if denies? { CheckKind::Deny } else { CheckKind::Require };

@@ -32,6 +32,7 @@ impl Range {
             }
             Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
             Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => None,
+            Test::Field(_) => None,
         }
     }
 

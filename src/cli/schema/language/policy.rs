@@ -359,29 +359,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         ..PLAIN
     },
     ObjectSpec {
-        id: "condition",
-        title: "A condition",
-        about: "A comparison of an argument, a counter, a name of the caller or a header with a value. It is true, false or undecidable (another type than the operator needs); undecidable denies.",
-        fields: &[
-            field(
-                "path",
-                FieldKind::Path,
-                Required,
-                "`args.<name>` with further `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]` steps, `state.<tool key>.<counter>`, `identity.<key>` of `identity.keys`, `identity.grant`, or `header.<name>` of the request.",
-                r#""args.items[0].price""#,
-            ),
-            field("op", FieldKind::Operator, Required, "How the value is compared.", r#""lte""#),
-            field(
-                "value",
-                FieldKind::Operand,
-                Required,
-                "What the operator compares with, of the type that it takes.",
-                "10000",
-            ),
-        ],
-        ..PLAIN
-    },
-    ObjectSpec {
         id: "all_tools",
         title: "What holds for all tools",
         about: "For every call, whatever its tool.",

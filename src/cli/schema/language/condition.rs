@@ -1,0 +1,39 @@
+//! Conditions.
+
+use super::Presence::{Optional, Required};
+use super::{FieldKind, ObjectSpec, PLAIN, field};
+
+/// What a condition compares with: a value, or another field.
+const PAIRED: &str = r#"{"oneOf":[{"required":["value"]},{"required":["from"]}]}"#;
+
+pub(super) const SECTIONS: &[ObjectSpec] = &[ObjectSpec {
+    id: "condition",
+    title: "A condition",
+    about: "A comparison of an argument, a counter, a name of the caller, a header or the name of what is called with a value, or with another of these. It is true, false or undecidable (another type than the operator needs); undecidable denies.",
+    fields: &[
+        field(
+            "path",
+            FieldKind::Path,
+            Required,
+            "`args.<name>` with further `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]` steps, `state.<tool key>.<counter>`, `identity.<key>` of `identity.keys`, `identity.grant`, `header.<name>` of the request, or `tool`: the name of the tool (`resource`, `prompt` and `method` in those sections).",
+            r#""args.items[0].price""#,
+        ),
+        field("op", FieldKind::Operator, Required, "How the value is compared.", r#""lte""#),
+        field(
+            "value",
+            FieldKind::Operand,
+            Optional,
+            "What the operator compares with, of the type that it takes. Required, unless there is `from`.",
+            "10000",
+        ),
+        field(
+            "from",
+            FieldKind::FieldPath,
+            Optional,
+            "Another field of the request to compare with, instead of `value`: a path without `[*]` that is no counter. For `in` and `not_in` it leads to a list. Where there is nothing, the condition is undecidable.",
+            r#""args.account.limit""#,
+        ),
+    ],
+    rules: PAIRED,
+    ..PLAIN
+}];
