@@ -1,6 +1,8 @@
 //! Matching names and argument values. Everything here is compiled once and then only reads.
 
 pub mod fold;
+pub mod folder;
+pub mod host;
 pub mod instant;
 pub mod members;
 pub mod name;

@@ -78,7 +78,7 @@ pub struct TracedCondition {
     /// The path of the argument, name or header, or the name of the counter.
     pub path: String,
     /// The operator.
-    pub op: &'static str,
+    pub op: String,
     /// The value in the policy, as JSON, or the field that it is compared with.
     pub value: String,
     /// What the path leads to, with its type: several for `[*]`, none if the way there is blocked.
@@ -264,7 +264,8 @@ impl<'c> Heard<'c> {
         };
         let path = self.path(config, call.kind, &condition.subject);
         let found = shown(&condition.subject, *value);
-        let op = condition.matcher.operator.word;
+        let word = condition.matcher.operator.word;
+        let op = if condition.every { format!("every {word}") } else { word.to_owned() };
         let value = match &condition.from {
             Some(from) => {
                 let path = self.path(config, call.kind, from);

@@ -6,6 +6,7 @@ use super::denied;
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::json::Value;
+use crate::matcher::operator::Test;
 use crate::matcher::pair::FieldRead;
 use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
@@ -165,7 +166,8 @@ impl<W: Witness> Case<'_, W> {
             };
         }
         let (side, matcher) = (check.side(), &condition.matcher);
-        let truth = self.look(&condition.subject, terms, &mut |value, first| {
+        let mut present = 0_u64;
+        let mut test = |value: Option<&Value<'_>>, first: Terms<'_>| {
             let (Some(from), Some(value)) = (&condition.from, value) else {
                 return matcher.test(value, side, first);
             };
@@ -173,7 +175,32 @@ impl<W: Witness> Case<'_, W> {
             self.look(from, terms, &mut |value, terms| {
                 matcher.test_pair(field, value.map(|value| FieldRead { value, terms }))
             })
-        });
+        };
+        let truth = match (&matcher.test, condition.every) {
+            // What every element meets is what none fails to meet.
+            (_, true) => {
+                let mut fails =
+                    |value: Option<&Value<'_>>, terms: Terms<'_>| test(value, terms).negate();
+                self.look(&condition.subject, terms, &mut fails).negate()
+            }
+            (Test::Count(order, bound), false) => {
+                let mut count =
+                    |value: Option<&Value<'_>>, terms: Terms<'_>| match test(value, terms) {
+                        Truth::True => {
+                            present += 1;
+                            Truth::False
+                        }
+                        truth @ (Truth::False | Truth::Undecidable(_)) => truth,
+                    };
+                match self.look(&condition.subject, terms, &mut count) {
+                    Truth::True | Truth::False => {
+                        Truth::from(order(present.cmp(&u64::from(*bound))))
+                    }
+                    undecidable @ Truth::Undecidable(_) => undecidable,
+                }
+            }
+            (_, false) => self.look(&condition.subject, terms, &mut test),
+        };
         let said = self.said(&condition.subject);
         tell(said.as_deref(), None, Ok(truth))
     }

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use super::folder::lies_under;
 use super::instant::{Time, no_time};
 use super::normal::nfc;
 use super::reading::{NORMALIZE, NOT_NORMAL, read_once};
@@ -36,6 +37,8 @@ pub enum Pairing {
     Text(OfText),
     /// Both are times, in this order.
     Time(Order),
+    /// The second is a folder, in or below which the first lies.
+    Below,
 }
 
 /// A field with the terms on which it is read.
@@ -56,6 +59,9 @@ const EMPTY: Mismatch =
 
 /// What comparing two texts whole costs.
 const WHOLE: Price = Price { fixed: 16, eighths_per_byte: 1 };
+
+/// What telling a place costs.
+const PLACE: Price = Price { fixed: 64, eighths_per_byte: 256 };
 
 /// What looking for one in the other costs.
 const PIECE: Price = Price { fixed: 32, eighths_per_byte: 24 };
@@ -79,9 +85,14 @@ impl Pairing {
             },
             Pairing::Contained => match first.value.as_array() {
                 Some(items) => any_equal(second, items, first.terms),
-                None => texts(first, second, PIECE, |text, piece| text.contains(piece)),
+                None => {
+                    texts(first, second, PIECE, |text, piece| Truth::from(text.contains(piece)))
+                }
             },
-            Pairing::Text(holds) => texts(first, second, WHOLE, holds),
+            Pairing::Text(holds) => {
+                texts(first, second, WHOLE, |text, piece| Truth::from(holds(text, piece)))
+            }
+            Pairing::Below => texts(first, second, PLACE, lies_under),
             Pairing::Number(holds) => {
                 numbers(first, second, |first, second| Truth::from(holds(first.cmp(&second))))
             }
@@ -100,7 +111,7 @@ fn equal(first: FieldRead<'_>, second: FieldRead<'_>) -> Result<Truth, Mismatch>
         (Value::String(one), Value::String(other)) => {
             read_once(one, first.terms)?;
             read_once(other, second.terms)?;
-            agreed((one, other), first.terms, WHOLE, |one, other| one == other)
+            agreed((one, other), first.terms, WHOLE, |one, other| Truth::from(one == other))
         }
         (Value::Null | Value::Array(_) | Value::Object(_), _) => {
             let (expected, found) = ("a string, a number or a boolean", first.value.kind());
@@ -149,7 +160,7 @@ fn texts(
     first: FieldRead<'_>,
     second: FieldRead<'_>,
     price: Price,
-    holds: impl Fn(&str, &str) -> bool,
+    holds: impl Fn(&str, &str) -> Truth,
 ) -> Result<Truth, Mismatch> {
     let (one, other) = (text(first)?, text(second)?);
     read_once(one, first.terms)?;
@@ -165,19 +176,19 @@ fn agreed(
     (one, other): (&str, &str),
     terms: Terms<'_>,
     price: Price,
-    holds: impl Fn(&str, &str) -> bool,
+    holds: impl Fn(&str, &str) -> Truth,
 ) -> Result<Truth, Mismatch> {
     let bytes = one.len().saturating_add(other.len());
     terms.work.spend_on(price, bytes)?;
     let plainly = holds(one, other);
     if one.is_ascii() && other.is_ascii() {
-        return Ok(Truth::from(plainly));
+        return Ok(plainly);
     }
     terms.work.spend_on(NORMALIZE, bytes.saturating_mul(8))?;
     terms.work.spend_on(price, bytes.saturating_mul(8))?;
     let (normal, other_normal) = (nfc(one), nfc(other));
     let others = [holds(&normal, other), holds(one, &other_normal), holds(&normal, &other_normal)];
-    if others.contains(&!plainly) { Err(NOT_NORMAL) } else { Ok(Truth::from(plainly)) }
+    if others.iter().all(|other| *other == plainly) { Ok(plainly) } else { Err(NOT_NORMAL) }
 }
 
 fn time(field: FieldRead<'_>) -> Result<Time<'_>, Mismatch> {

@@ -92,7 +92,7 @@ impl Matcher {
             (Test::Contains(scalar), Value::Array(items)) => self.element(scalar, items, terms),
             (_, Value::String(text)) => {
                 read_once(text, terms)?;
-                if matches!(self.test, Test::Present) {
+                if matches!(self.test, Test::Present | Test::Count(..)) {
                     return Ok(Truth::True);
                 }
                 terms.work.spend_on(self.price, text.len())?;
@@ -102,7 +102,7 @@ impl Matcher {
                 }
                 self.normalized(text, truth, terms)
             }
-            (Test::Present, _) => Ok(Truth::True),
+            (Test::Present | Test::Count(..), _) => Ok(Truth::True),
             (_, Value::Number(text)) => {
                 terms.work.spend_on(Price { fixed: 16, eighths_per_byte: 32 }, text.len())?;
                 Ok(self.test.holds(value, terms.now))

@@ -124,6 +124,8 @@ pub struct Condition {
     pub matcher: Matcher,
     /// What it is compared with, where that is no value of the policy.
     pub from: Option<Subject>,
+    /// Whether every element of a list has to meet it, and not just one.
+    pub every: bool,
 }
 
 impl Condition {

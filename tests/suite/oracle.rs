@@ -374,7 +374,8 @@ impl Oracle {
             );
             let first = fields(text(&condition["path"]), &owned.0, entry);
             let second = fields(from, &owned.1, entry);
-            return any(first.iter().map(|first| pair(op, first, &second[0], site)));
+            let each = first.iter().map(|first| pair(op, first, &second[0], site));
+            return if condition["every"] == true { all(each) } else { any(each) };
         }
         let now = call.at_ms.into();
         let wanted = if is_about_time(op) && wanted == "now" { &now } else { wanted };
@@ -390,7 +391,15 @@ impl Oracle {
             [_args, rest @ ..] => find(&entry.arguments, rest),
             [] => panic!("empty path"),
         };
-        any(found.iter().map(|found| operate(op, wanted, found, site)))
+        if let Some(op) = op.strip_prefix("count_") {
+            if found.iter().any(|found| matches!(found, Found::Misplaced)) {
+                return Truth::Undecidable;
+            }
+            let there = found.iter().filter(|found| !matches!(found, Found::Absent)).count();
+            return Truth::of(ordered(op, there, wanted));
+        }
+        let each = found.iter().map(|found| operate(op, wanted, found, site));
+        if condition["every"] == true { all(each) } else { any(each) }
     }
 }
 
@@ -1138,7 +1147,7 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
     match found {
         Found::Misplaced => return Truth::Undecidable,
         Found::Absent => {
-            let negated = ["neq", "not_in", "not_regex", "not_contains"].contains(&op);
+            let negated = op == "neq" || op.starts_with("not_");
             let holds = op == "exists" && wanted == false || negated && site == Site::DenyIf;
             return Truth::of(holds);
         }
@@ -1182,20 +1191,190 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
                 _ => value.contains(wanted),
             })
         }
-        time if is_about_time(time) => {
-            let Some(found) = found.text().and_then(instants) else { return Truth::Undecidable };
-            // The call's own time is a number of milliseconds.
-            let wanted = match wanted.as_i64() {
-                Some(now) => (now / 1000, unpadded(&format!("{:03}", now % 1000))),
-                None => instants(text(wanted)).unwrap().remove(0),
-            };
-            let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
-            let readings = || found.iter().map(|reading| Truth::of(reading.cmp(&wanted) == order));
-            let agreed = readings().all(|truth| Some(truth) == readings().next());
-            if agreed { readings().next().unwrap() } else { Truth::Undecidable }
-        }
+        "length_lte" | "length_gte" | "length_eq" => long(op, wanted, found),
+        "host_in" | "cidr" | "path_under" => placed(op, wanted, found),
+        time if is_about_time(time) => timed(op, wanted, found),
         _ => panic!("no such operator: {op}"),
     }
+}
+
+fn timed(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let Some(found) = found.text().and_then(instants) else { return Truth::Undecidable };
+    // The call's own time is a number of milliseconds.
+    let wanted = match wanted.as_i64() {
+        Some(now) => (now / 1000, unpadded(&format!("{:03}", now % 1000))),
+        None => instants(text(wanted)).unwrap().remove(0),
+    };
+    let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
+    let readings = || found.iter().map(|reading| Truth::of(reading.cmp(&wanted) == order));
+    let agreed = readings().all(|truth| Some(truth) == readings().next());
+    if agreed { readings().next().unwrap() } else { Truth::Undecidable }
+}
+
+fn long(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let op = op.strip_prefix("length_").unwrap();
+    if let Some(list) = found.list() {
+        return Truth::of(ordered(op, list.len(), wanted));
+    }
+    let Some(text) = found.text() else { return Truth::Undecidable };
+    let lengths = [text.to_owned(), composed(text)]
+        .map(|text| [text.chars().count(), text.encode_utf16().count()]);
+    unanimous(lengths.concat().into_iter().map(|length| ordered(op, length, wanted)).collect())
+}
+
+fn placed(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let Some(text) = found.text() else { return Truth::Undecidable };
+    let holds = |text: &str| match op {
+        "host_in" => match host_of(text) {
+            None => Truth::Undecidable,
+            Some(host) => hosted(&host, wanted),
+        },
+        "cidr" => match lone_address(text) {
+            None => Truth::Undecidable,
+            Some(bits) => addressed(&bits, wanted),
+        },
+        _ => under(text, wanted.as_str().unwrap()),
+    };
+    let (came, normal) = (holds(text), holds(&composed(text)));
+    if came == normal { came } else { Truth::Undecidable }
+}
+
+fn ordered(op: &str, found: usize, wanted: &Value) -> bool {
+    let wanted = usize::try_from(wanted.as_u64().unwrap()).unwrap();
+    match op {
+        "lte" => found <= wanted,
+        "gte" => found >= wanted,
+        _ => found == wanted,
+    }
+}
+
+// ---------------------------------------------------------------- hosts, networks, folders
+
+/// The host of a URL in lower case, without the brackets of an address; none where two readers could find two.
+fn host_of(url: &str) -> Option<String> {
+    if url.contains(|c: char| c.is_whitespace() || c == '\\' || invisible(c)) {
+        return None;
+    }
+    let shape = r"(?i)^(?:https?|wss?|ftp)://(?:\[([0-9a-f:.]+)\]|((?:[a-z0-9_-]+\.)*[a-z0-9_-]+))(?::([1-9][0-9]{0,4}))?(?:/.*)?$";
+    let found = Regex::new(shape).unwrap().captures(url)?;
+    let port: u32 = found.get(3).map_or(1, |port| port.as_str().parse().unwrap());
+    if port > 65535 {
+        return None;
+    }
+    if let Some(address) = found.get(1) {
+        return Some(address.as_str().to_lowercase()).filter(|text| text.contains(':'));
+    }
+    let name = found[2].to_lowercase();
+    let numeric = Regex::new(r"(^|\.)([0-9]+|0x[^.]*)$").unwrap().is_match(&name);
+    let address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    (name.len() <= 253 && (address || !numeric)).then_some(name)
+}
+
+fn hosted(host: &str, wanted: &Value) -> Truth {
+    if host.contains(':') || host.parse::<std::net::Ipv4Addr>().is_ok() {
+        let wanted: Vec<Value> = list(wanted)
+            .iter()
+            .map(|wanted| text(wanted).trim_matches(['[', ']']))
+            .filter(|wanted| {
+                !wanted.contains(|c: char| c.is_ascii_alphabetic())
+                    || wanted.contains(':')
+                    || WORDS.contains(wanted)
+            })
+            .map(Value::from)
+            .collect();
+        return lone_address(host)
+            .map_or(Truth::Undecidable, |bits| addressed(&bits, &wanted.into()));
+    }
+    Truth::of(list(wanted).iter().map(|wanted| text(wanted).to_lowercase()).any(|wanted| {
+        match wanted.strip_prefix('*') {
+            Some(tail) => host.ends_with(tail),
+            None if wanted == "loopback" => host == "localhost" || host.ends_with(".localhost"),
+            None => host == wanted,
+        }
+    }))
+}
+
+const WORDS: [&str; 3] = ["private", "loopback", "link_local"];
+
+/// The bits of an address, behind the number of its family; none for texts that are no address, or for one that holds another.
+fn lone_address(text: &str) -> Option<String> {
+    let bits = bits(text)?;
+    let held =
+        ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96"];
+    let alone = ["::", "::1"].map(|text| self::bits(text).unwrap()).contains(&bits);
+    (alone || !held.iter().any(|range| within(&bits, range))).then_some(bits)
+}
+
+fn bits(text: &str) -> Option<String> {
+    let mapped = |address: std::net::Ipv6Addr| match address.octets() {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, a, b, c, d] => ("4", vec![a, b, c, d]),
+        octets => ("6", octets.to_vec()),
+    };
+    let (family, octets) = match text.parse::<std::net::IpAddr>().ok()? {
+        std::net::IpAddr::V4(address) => ("4", address.octets().to_vec()),
+        std::net::IpAddr::V6(address) => mapped(address),
+    };
+    let octets: String = octets.iter().map(|octet| format!("{octet:08b}")).collect();
+    Some(format!("{family}{octets}"))
+}
+
+fn within(bits: &str, range: &str) -> bool {
+    let (address, length) = range.split_once('/').unwrap_or((range, "128"));
+    let network = self::bits(address).unwrap();
+    let length = length.parse::<usize>().unwrap().min(network.len() - 1);
+    bits.chars().zip(network.chars()).take(length + 1).all(|(one, other)| one == other)
+}
+
+fn addressed(bits: &str, wanted: &Value) -> Truth {
+    let words = |word: &str| match word {
+        "private" => vec!["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+        "loopback" => vec!["127.0.0.0/8", "::1"],
+        "link_local" => vec!["169.254.0.0/16", "fe80::/10"],
+        _ => vec![],
+    };
+    let wanted: Vec<&str> = list(wanted).iter().map(text).collect();
+    let named = wanted.iter().any(|word| WORDS.contains(word));
+    let ranges = wanted.iter().filter(|word| !WORDS.contains(word)).copied();
+    if ranges.into_iter().any(|range| within(bits, range)) {
+        return Truth::True;
+    }
+    if named && !bits.contains('1') {
+        return Truth::Undecidable;
+    }
+    Truth::of(wanted.iter().flat_map(|word| words(word)).any(|range| within(bits, range)))
+}
+
+/// The segments of an absolute path that has one reading.
+fn plain_path(path: &str) -> Option<Vec<String>> {
+    if path == "/" {
+        return Some(Vec::new());
+    }
+    let odd = Regex::new(r"[\\%\x{2024}-\x{2026}\x{fe19}\x{fe30}\x{fe52}\x{ff0e}\x{ff61}\x{3002}\x{2044}\x{2215}\x{29f8}\x{ff0f}\x{2216}\x{29f5}\x{fe68}\x{ff3c}]").unwrap();
+    if odd.is_match(path) || path.contains(|c: char| c != ' ' && c.is_whitespace() || invisible(c))
+    {
+        return None;
+    }
+    let path = path.strip_prefix('/')?;
+    let segments: Vec<String> =
+        path.strip_suffix('/').unwrap_or(path).split('/').map(str::to_owned).collect();
+    let cut = Regex::new(r"^$|^;|[. ]$|^[^;]*[. ];").unwrap();
+    (!segments.iter().any(|segment| cut.is_match(segment))).then_some(segments)
+}
+
+fn under(path: &str, folder: &str) -> Truth {
+    let (Some(path), Some(folder)) = (plain_path(path), plain_path(folder)) else {
+        return Truth::Undecidable;
+    };
+    let alike = |path: &[String], folder: &[String]| {
+        path.len() >= folder.len() && path.iter().zip(folder).all(|(one, other)| one == other)
+    };
+    if alike(&path, &folder) {
+        return Truth::True;
+    }
+    let folds = |segments: &[String]| {
+        segments.iter().map(|segment| folded(&format!("x{segment}x"))).collect::<Vec<_>>()
+    };
+    if alike(&folds(&path), &folds(&folder)) { Truth::Undecidable } else { Truth::False }
 }
 
 /// A field against a field: neither is the author's, so each is doubted.
@@ -1203,7 +1382,7 @@ fn pair(op: &str, first: &Found<'_>, second: &Found<'_>, site: Site) -> Truth {
     match (first, second) {
         (Found::Misplaced, _) => return Truth::Undecidable,
         (Found::Absent, _) => {
-            let negated = ["neq", "not_in", "not_contains"].contains(&op);
+            let negated = op == "neq" || op.starts_with("not_");
             return Truth::of(negated && site == Site::DenyIf);
         }
         (_, Found::Absent | Found::Misplaced) => return Truth::Undecidable,
@@ -1222,6 +1401,9 @@ fn pair(op: &str, first: &Found<'_>, second: &Found<'_>, site: Site) -> Truth {
         "in" => other.as_array().map_or(Truth::Undecidable, |list| each(list, one)),
         "contains" if one.is_array() => each(one.as_array().unwrap(), other),
         "contains" => piece(one, other, |text, piece| text.contains(piece)),
+        "path_under" => piece_truth(one, other, |path, folder| {
+            if plain_path(folder).is_none() { Truth::Undecidable } else { under(path, folder) }
+        }),
         "starts_with" => piece(one, other, |text, piece| text.starts_with(piece)),
         "ends_with" => piece(one, other, |text, piece| text.ends_with(piece)),
         "lt" | "lte" | "gt" | "gte" => {
@@ -1260,6 +1442,24 @@ fn in_all_forms(one: &str, other: &str, holds: impl Fn(&str, &str) -> bool) -> T
     let (ones, others) = (forms(one), forms(other));
     let answers = ones.iter().flat_map(|one| others.iter().map(|other| holds(one, other)));
     unanimous(answers.collect())
+}
+
+fn piece_truth(text: &Value, piece: &Value, holds: impl Fn(&str, &str) -> Truth) -> Truth {
+    let (Some(text), Some(piece)) = (text.as_str(), piece.as_str()) else {
+        return Truth::Undecidable;
+    };
+    if text == TWICE || piece == TWICE || piece.is_empty() {
+        return Truth::Undecidable;
+    }
+    let plainly = holds(text, piece);
+    let forms = |text: &str| [text.to_owned(), composed(text)];
+    let (texts, pieces) = (forms(text), forms(piece));
+    let mut all = texts.iter().flat_map(|text| pieces.iter().map(move |piece| (text, piece)));
+    if all.all(|(text, piece)| holds(text, piece) == plainly) {
+        plainly
+    } else {
+        Truth::Undecidable
+    }
 }
 
 fn piece(text: &Value, piece: &Value, holds: impl Fn(&str, &str) -> bool) -> Truth {

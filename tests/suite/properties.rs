@@ -40,6 +40,52 @@ fn json_text() -> impl Strategy<Value = String> {
     })
 }
 
+/// An operator with a value that it takes.
+fn operand(
+    scalar: impl Strategy<Value = serde_json::Value> + Clone + 'static,
+) -> impl Strategy<Value = (&'static str, serde_json::Value)> + Clone {
+    let list = proptest::collection::vec(scalar.clone(), 1..3).prop_map(serde_json::Value::from);
+    let number = prop::sample::select(vec![json!(1), json!(2.5), json!(-3)]);
+    let text = prop::sample::select(vec![json!("a"), json!("abc"), json!("^a.c$")]);
+    prop_oneof![
+        (prop::sample::select(vec!["eq", "neq", "contains", "not_contains"]), scalar),
+        (prop::sample::select(vec!["in", "not_in"]), list),
+        (prop::sample::select(vec!["lt", "lte", "gt", "gte"]), number),
+        (
+            prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
+            text
+        ),
+        (
+            prop::sample::select(vec!["before", "after"]),
+            prop::sample::select(vec![
+                json!("now"),
+                json!("1970-01-01T00:00:00.5Z"),
+                json!("2026-12-01T00:00:00+01:00")
+            ])
+        ),
+        (
+            prop::sample::select(vec!["length_lte", "length_gte", "length_eq"]),
+            prop::sample::select(vec![json!(0), json!(2), json!(3)])
+        ),
+        (
+            prop::sample::select(vec!["host_in", "not_host_in"]),
+            prop::sample::select(vec![
+                json!(["example.com", "private"]),
+                json!(["*.example.com", "10.0.0.1"])
+            ])
+        ),
+        (
+            prop::sample::select(vec!["cidr", "not_cidr"]),
+            prop::sample::select(vec![json!(["10.0.0.0/8"]), json!(["loopback", "fd00::/8"])])
+        ),
+        (
+            prop::sample::select(vec!["path_under", "not_path_under"]),
+            prop::sample::select(vec![json!("/"), json!("/a"), json!("/a/b/")])
+        ),
+        (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
+    ]
+}
+
 /// A condition over few names and values, so that they meet.
 fn condition() -> impl Strategy<Value = serde_json::Value> {
     let path = prop::sample::select(vec![
@@ -61,27 +107,7 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("abc")),
         Just(json!(true)),
     ];
-    let list = proptest::collection::vec(scalar.clone(), 1..3).prop_map(serde_json::Value::from);
-    let number = prop::sample::select(vec![json!(1), json!(2.5), json!(-3)]);
-    let text = prop::sample::select(vec![json!("a"), json!("abc"), json!("^a.c$")]);
-    let operand = prop_oneof![
-        (prop::sample::select(vec!["eq", "neq", "contains", "not_contains"]), scalar),
-        (prop::sample::select(vec!["in", "not_in"]), list),
-        (prop::sample::select(vec!["lt", "lte", "gt", "gte"]), number),
-        (
-            prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
-            text
-        ),
-        (
-            prop::sample::select(vec!["before", "after"]),
-            prop::sample::select(vec![
-                json!("now"),
-                json!("1970-01-01T00:00:00.5Z"),
-                json!("2026-12-01T00:00:00+01:00")
-            ])
-        ),
-        (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
-    ];
+    let operand = operand(scalar);
     let against = prop::sample::select(vec![
         "eq",
         "neq",
@@ -97,9 +123,20 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         "ends_with",
         "before",
         "after",
+        "path_under",
+        "not_path_under",
     ]);
+    let counts = (
+        prop::sample::select(vec!["args.l[*]", "args.l[*].x"]),
+        prop::sample::select(vec!["count_lte", "count_gte", "count_eq"]),
+        0..3u32,
+    );
+    let each = prop::sample::select(vec!["args.l[*]", "args.l[*].x"]);
+    let quantified = (operand.clone(), each, any::<bool>());
     prop_oneof![
         3 => (path.clone(), operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value})),
+        1 => counts.prop_map(|(path, op, value)| json!({"path": path, "op": op, "value": value})),
+        1 => quantified.prop_map(|((op, value), path, every)| json!({"path": path, "op": op, "value": value, "every": every})),
         1 => (path, against, from).prop_map(|(path, op, from)| json!({"path": path, "op": op, "from": from})),
     ]
 }
@@ -168,6 +205,24 @@ fn arguments() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("[NaN]")),
         Just(json!("null")),
         Just(json!("[x]")),
+        prop::sample::select(vec![
+            "https://example.com/x",
+            "http://a.EXAMPLE.com",
+            "http://10.0.0.1:80/",
+            "http://u@example.com/",
+            "10.0.0.1",
+            "::ffff:10.1.2.3",
+            "::1",
+            "/a",
+            "/A/x",
+            "/a/b/c",
+            "/a/../b",
+            "/ab",
+            "é",
+            "e\u{301}x",
+            "😀",
+        ])
+        .prop_map(|text| json!(text)),
         Just(json!("1970-01-01T00:00:00Z")),
         Just(json!("1970-01-01T01:00:01+01:00")),
         Just(json!("2026-12-01T00:00:00Z")),

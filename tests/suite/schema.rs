@@ -301,6 +301,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approver" => json!({"cluster": "approver"}),
         "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
         "condition" if field == "from" => json!({"path": "args.a", "op": "lte"}),
+        "condition" if field == "every" => json!({"path": "args.a[*]", "op": "lte", "value": 1}),
         "condition" => condition,
         "limit" if field == "burst" => {
             json!({"counter": "a", "window": "day", "max": 1, "algorithm": "bucket"})

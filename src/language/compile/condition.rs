@@ -6,6 +6,8 @@ use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Place, Reader, describe};
+use crate::matcher::folder::Folder;
+use crate::matcher::host::Hosts;
 use crate::matcher::instant::TimeOperand;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
@@ -28,6 +30,10 @@ pub(super) fn read(
     let mut fields = reader.fields(field)?;
     let path = fields.require("path", reader);
     let op = fields.require("op", reader).and_then(|field| operator(&field, reader));
+    let every = match fields.take("every") {
+        None => Some(false),
+        Some(field) => reader.flag(&field),
+    };
     let other = fields.take("from");
     let value = match &other {
         Some(_) => fields.take("value"),
@@ -45,13 +51,11 @@ pub(super) fn read(
     if let Some(other) = other {
         let from = from(&other, kind, reader, book);
         let matcher = op.and_then(|op| pairing(op, field, reader));
-        let subject = subject?;
-        any_element(field, &subject, side, reader);
-        return paired(field, (subject, from?), matcher?, reader);
+        let condition = paired(field, (subject?, from?), matcher?, reader)?;
+        return elements(field, Condition { every: every?, ..condition }, side, reader);
     }
     let matcher = op.zip(value).and_then(|(op, value)| matcher(op, &value, reader));
     let (subject, matcher) = (subject?, matcher?);
-    any_element(field, &subject, side, reader);
     match &subject {
         Subject::Counter(_) if !matcher.test.fits_numbers() => {
             let message = "a counter is a number; this operator needs something else".to_owned();
@@ -61,17 +65,45 @@ pub(super) fn read(
         Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) => {}
         Subject::Name | Subject::Header(_) => {}
     }
-    Some(Condition { subject, matcher, from: None })
+    let condition = Condition { subject, matcher, from: None, every: every? };
+    elements(field, condition, side, reader)
 }
 
-/// Warns of an assertion about any element of a list.
-fn any_element(field: &Field<'_>, subject: &Subject, side: Side, reader: &mut Reader) {
-    let each = matches!(subject, Subject::Argument(path) if path.has_each());
-    if each && side == Side::Require {
-        let message = "holds as soon as one element does; the others are not bound";
-        let help = "to bind every element, use `deny_if` with the opposite condition";
-        reader.warn(Code::AnyElement, &field.place, message, help);
+/// What goes with `[*]`, and what needs it.
+fn elements(
+    field: &Field<'_>,
+    condition: Condition,
+    side: Side,
+    reader: &mut Reader,
+) -> Option<Condition> {
+    let each = matches!(&condition.subject, Subject::Argument(path) if path.has_each());
+    let counts = matches!(condition.matcher.test, Test::Count(..));
+    let mut error = |code, message: &str, help: &str| {
+        reader.error_with_help(code, &field.place, message.to_owned(), help.to_owned());
+    };
+    match (each, condition.every, counts) {
+        (false, true, _) => {
+            let help = "write `[*]` where the list is, or leave `every` out";
+            error(Code::NoEffect, "`every` is about the elements of a list", help);
+            return None;
+        }
+        (false, false, true) => {
+            let help = "write `[*]` behind the list, or use `length_lte` and its like";
+            error(Code::BadOperand, "this counts the values that `[*]` leads to", help);
+            return None;
+        }
+        (true, true, true) => {
+            error(Code::NoEffect, "a count is of all elements anyway", "leave `every` out");
+            return None;
+        }
+        (true, false, false) if side == Side::Require => {
+            let message = "holds as soon as one element does; the others are not bound";
+            let help = "to bind every element, add `every: true`";
+            reader.warn(Code::AnyElement, &field.place, message, help);
+        }
+        (true, ..) | (false, false, false) => {}
     }
+    Some(condition)
 }
 
 /// `from`: the field that is compared with.
@@ -119,7 +151,7 @@ fn paired(
         reader.error_with_help(Code::BadOperand, &field.place, message, help);
         return None;
     }
-    Some(Condition { subject, matcher, from: Some(from) })
+    Some(Condition { subject, matcher, from: Some(from), every: false })
 }
 
 fn operator(field: &Field<'_>, reader: &mut Reader) -> Option<&'static Operator> {
@@ -229,12 +261,64 @@ fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) 
         Takes::Glob => Test::Glob(Pattern::new(&nfc(pattern(value, reader)?))),
         Takes::Text(holds) => Test::Text(holds, (*nfc(reader.text(value)?)).into()),
         Takes::Time(order) => Test::Time(order, moment(value, reader)?),
+        Takes::Length(order) => Test::Length(order, reader.whole(value, 0, u32::MAX)?),
+        Takes::Count(order) => Test::Count(order, reader.whole(value, 0, u32::MAX)?),
+        Takes::Hosts => Test::Hosts(hosts(value, HOSTS, reader)?),
+        Takes::Ranges => Test::Ranges(hosts(value, RANGES, reader)?),
+        Takes::Folder => Test::Below(folder(value, reader)?),
         Takes::Presence => {
             let present = reader.flag(value)?;
             return Some(Matcher::new(operator, Test::Present, !present));
         }
     };
     Some(Matcher::new(operator, test, operator.negated))
+}
+
+/// A kind of lists: its reader, what an element is not where that fails, and what is meant.
+type HostKind = (fn(&[&str]) -> Result<Hosts, usize>, &'static str, &'static str);
+
+const HOSTS: HostKind = (
+    Hosts::of_urls,
+    "not a host",
+    "`example.com`, `*.example.com`, `192.0.2.1`, `[2001:db8::1]`, `private`, `loopback` or `link_local`, in ASCII, without scheme and port",
+);
+
+const RANGES: HostKind = (
+    Hosts::of_ranges,
+    "not a network",
+    "`10.0.0.0/8`, `2001:db8::/32`, one address, `private`, `loopback` or `link_local`; no bits behind the length, no mapped addresses",
+);
+
+fn hosts(field: &Field<'_>, (read, what, help): HostKind, reader: &mut Reader) -> Option<Hosts> {
+    let items = reader.list(field);
+    if items.is_empty() && matches!(field.value, Value::Array(_)) {
+        let help = "name at least one".to_owned();
+        reader.error_with_help(Code::NoEffect, &field.place, "the list is empty".to_owned(), help);
+        return None;
+    }
+    let texts: Vec<&str> = items.iter().filter_map(|item| reader.text(item)).collect();
+    if texts.is_empty() || texts.len() < items.len() {
+        return None;
+    }
+    match read(&texts) {
+        Ok(hosts) => Some(hosts),
+        Err(at) => {
+            let item = items.get(at)?;
+            let message = format!("{what}: {}", describe(item.value));
+            reader.error_with_help(Code::BadOperand, &item.place, message, help.to_owned());
+            None
+        }
+    }
+}
+
+fn folder(field: &Field<'_>, reader: &mut Reader) -> Option<Folder> {
+    let folder = Folder::new(&nfc(reader.text(field)?));
+    if folder.is_none() {
+        let message = format!("not a folder: {}", describe(field.value));
+        let help = "an absolute path without dots, escapes or backslashes, such as `/data`";
+        reader.error_with_help(Code::BadOperand, &field.place, message, help.to_owned());
+    }
+    folder
 }
 
 fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {

@@ -1,6 +1,6 @@
 //! Conditions.
 
-use super::Presence::{Optional, Required};
+use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field};
 
 /// What a condition compares with: a value, or another field.
@@ -32,6 +32,13 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[ObjectSpec {
             Optional,
             "Another field of the request to compare with, instead of `value`: a path without `[*]` that is no counter. For `in` and `not_in` it leads to a list. Where there is nothing, the condition is undecidable.",
             r#""args.account.limit""#,
+        ),
+        field(
+            "every",
+            FieldKind::Flag,
+            Default("false"),
+            "Of a path with `[*]`: whether every element has to meet the condition, and not just one. A list without elements is absent.",
+            "true",
         ),
     ],
     rules: PAIRED,
