@@ -74,7 +74,7 @@ impl<'p, 'v> Governed<'p, 'v> {
             Subject::Counter(at) => counts(at),
             Subject::Identity(None) => caller.is_ambiguous_as(Scope::Grant),
             Subject::Identity(Some(at)) => caller.is_ambiguous_as(Scope::Key(at)),
-            Subject::Name | Subject::Argument(_) | Subject::Header(_) => false,
+            Subject::Name | Subject::Now | Subject::Argument(_) | Subject::Header(_) => false,
         };
         let reads = |condition: &Condition| condition.subjects().any(is_read);
         // What is in shadow refuses nobody.

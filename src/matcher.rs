@@ -13,6 +13,7 @@ pub mod path;
 mod reading;
 pub mod regex;
 pub mod scalar;
+pub mod schedule;
 pub mod terms;
 pub mod value;
 pub mod work;

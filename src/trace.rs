@@ -257,6 +257,7 @@ impl<'c> Heard<'c> {
             Subject::Name | Subject::Identity(_) | Subject::Header(_) => {
                 vec![shown_or_nothing(value)]
             }
+            Subject::Now => vec!["the time of the call".to_owned()],
             Subject::Counter(_) => {
                 let used = used.map_or("unreadable".to_owned(), |used| used.to_string());
                 vec![format!("a count of {used}")]
@@ -291,6 +292,7 @@ impl<'c> Heard<'c> {
     fn path(&self, config: &Config, kind: Kind, subject: &Subject) -> String {
         match subject {
             Subject::Name => kind.word().to_owned(),
+            Subject::Now => "now".to_owned(),
             Subject::Argument(path) => path.text().to_owned(),
             Subject::Identity(None) => "identity.grant".to_owned(),
             Subject::Identity(Some(at)) => {

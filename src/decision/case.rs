@@ -7,7 +7,7 @@ use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::json::Value;
 use crate::matcher::operator::Test;
-use crate::matcher::pair::FieldRead;
+use crate::matcher::pair::{FieldRead, NOTHING};
 use crate::matcher::terms::{Decode, Terms};
 use crate::matcher::work::Work;
 use crate::matcher::{Mismatch, Truth};
@@ -165,8 +165,10 @@ impl<W: Witness> Case<'_, W> {
                 Err(CounterUnread) => tell(None, None, Err(CounterUnread)),
             };
         }
+        if matches!(condition.subject, Subject::Now) {
+            return tell(None, None, Ok(condition.matcher.test_now(self.now)));
+        }
         let (side, matcher) = (check.side(), &condition.matcher);
-        let mut present = 0_u64;
         let mut test = |value: Option<&Value<'_>>, first: Terms<'_>| {
             let (Some(from), Some(value)) = (&condition.from, value) else {
                 return matcher.test(value, side, first);
@@ -176,7 +178,20 @@ impl<W: Witness> Case<'_, W> {
                 matcher.test_pair(field, value.map(|value| FieldRead { value, terms }))
             })
         };
-        let truth = match (&matcher.test, condition.every) {
+        let truth = self.join(condition, terms, &mut test);
+        let said = self.said(&condition.subject);
+        tell(said.as_deref(), None, Ok(truth))
+    }
+
+    /// Joins what a condition comes to for each value that it looks at.
+    fn join(
+        &self,
+        condition: &Condition,
+        terms: Terms<'_>,
+        test: &mut dyn FnMut(Option<&Value<'_>>, Terms<'_>) -> Truth,
+    ) -> Truth {
+        let mut present = 0_u64;
+        match (&condition.matcher.test, condition.every) {
             // What every element meets is what none fails to meet.
             (_, true) => {
                 let mut fails =
@@ -199,10 +214,8 @@ impl<W: Witness> Case<'_, W> {
                     undecidable @ Truth::Undecidable(_) => undecidable,
                 }
             }
-            (_, false) => self.look(&condition.subject, terms, &mut test),
-        };
-        let said = self.said(&condition.subject);
-        tell(said.as_deref(), None, Ok(truth))
+            (_, false) => self.look(&condition.subject, terms, test),
+        }
     }
 
     /// Shows what a condition looks at, and on what terms it is read. An absent value is shown as `None`.
@@ -216,11 +229,13 @@ impl<W: Witness> Case<'_, W> {
             Subject::Argument(path) => {
                 path.visit(self.call.arguments, terms, &mut |value| test(value, terms))
             }
-            Subject::Name | Subject::Identity(_) | Subject::Header(_) | Subject::Counter(_) => {
+            Subject::Name | Subject::Identity(_) | Subject::Header(_) => {
                 // What is said of the caller is text, whatever it looks like.
                 let terms = Terms { decode: Decode::Never, ..terms };
                 test(self.said(subject).as_deref(), terms)
             }
+            // These are no values that could be shown.
+            Subject::Now | Subject::Counter(_) => Truth::Undecidable(NOTHING),
         }
     }
 
@@ -234,7 +249,7 @@ impl<W: Witness> Case<'_, W> {
             Subject::Identity(None) => self.caller.grant_value().map(Cow::Owned),
             Subject::Identity(Some(key)) => self.caller.key(*key).map(Cow::Borrowed),
             Subject::Header(header) => self.caller.header(*header).map(Cow::Borrowed),
-            Subject::Argument(_) | Subject::Counter(_) => None,
+            Subject::Argument(_) | Subject::Now | Subject::Counter(_) => None,
         }
     }
 
@@ -273,9 +288,7 @@ impl Regards {
         match self {
             Regards::All => true,
             Regards::Caller => condition.is_of_caller(),
-            Regards::CallerAlways => {
-                condition.is_of_caller() && !condition.matcher.test.depends_on_time()
-            }
+            Regards::CallerAlways => condition.is_of_caller() && !condition.depends_on_time(),
         }
     }
 }
@@ -301,18 +314,16 @@ impl Condition {
     fn detail(&self) -> Detail {
         match &self.subject {
             Subject::Argument(path) => Detail::Path(path.shared_text()),
-            Subject::Name | Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => {
-                Detail::None
-            }
+            Subject::Name | Subject::Now | Subject::Counter(_) => Detail::None,
+            Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 
     fn mismatch_detail(&self, mismatch: Mismatch) -> Detail {
         match &self.subject {
             Subject::Argument(path) => Detail::Mismatch(path.shared_text(), mismatch),
-            Subject::Name | Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => {
-                Detail::None
-            }
+            Subject::Name | Subject::Now | Subject::Counter(_) => Detail::None,
+            Subject::Identity(_) | Subject::Header(_) => Detail::None,
         }
     }
 }

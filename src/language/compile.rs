@@ -6,6 +6,7 @@ mod book;
 mod condition;
 mod doors;
 mod entry;
+mod hours;
 mod identity;
 mod limit;
 mod pattern;

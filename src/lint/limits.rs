@@ -46,7 +46,7 @@ impl Lint<'_> {
             .flat_map(|check| &check.conditions)
             .filter_map(|condition| match condition.subject {
                 Subject::Counter(counter) => Some(counter),
-                Subject::Name | Subject::Argument(_) => None,
+                Subject::Name | Subject::Now | Subject::Argument(_) => None,
                 Subject::Identity(_) | Subject::Header(_) => None,
             })
             .collect();

@@ -28,6 +28,29 @@ pub struct Time<'t> {
     pub last: Instant<'t>,
 }
 
+impl<'t> Time<'t> {
+    /// The time of a call, by the three digits of its milliseconds.
+    pub(super) fn of(now: UnixMillis, millis: &'t [u8; 3]) -> Time<'t> {
+        let seconds = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
+        let instant = Instant { seconds, fraction: trimmed(millis) };
+        Time { first: instant, last: instant }
+    }
+
+    /// Whether something holds of it, whichever instant a reader takes it for.
+    pub(super) fn whichever(self, holds: impl Fn(Instant<'_>) -> bool) -> Truth {
+        match (holds(self.first), holds(self.last)) {
+            (true, true) => Truth::True,
+            (false, false) => Truth::False,
+            (true, false) | (false, true) => Truth::Undecidable(LEAP),
+        }
+    }
+}
+
+const LEAP: Mismatch = Mismatch {
+    expected: "a time that all read alike",
+    found: "a leap second at the very time that it is compared with",
+};
+
 /// What a policy compares times with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeOperand {
@@ -111,14 +134,7 @@ impl<'t> Time<'t> {
             },
             TimeOperand::At { seconds, fraction, .. } => Instant { seconds: *seconds, fraction },
         };
-        match (holds(self.first.cmp(&to)), holds(self.last.cmp(&to))) {
-            (true, true) => Truth::True,
-            (false, false) => Truth::False,
-            (true, false) | (false, true) => Truth::Undecidable(Mismatch {
-                expected: "a time that all read alike",
-                found: "a leap second at the very time that it is compared with",
-            }),
-        }
+        self.whichever(|instant| holds(instant.cmp(&to)))
     }
 }
 
@@ -169,7 +185,7 @@ fn split_fraction(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// How many minutes a clock of this offset is ahead of UTC. `-00:00` says that nobody knows where the clock stood, but not when.
-fn offset_minutes(offset: &[u8]) -> Option<i64> {
+pub(super) fn offset_minutes(offset: &[u8]) -> Option<i64> {
     match *offset {
         [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
@@ -194,7 +210,7 @@ fn trimmed(digits: &[u8]) -> &[u8] {
 }
 
 /// The three digits of a time's milliseconds.
-fn millis(now: UnixMillis) -> [u8; 3] {
+pub(super) fn millis(now: UnixMillis) -> [u8; 3] {
     let digit = |unit: u64| b'0' + u8::try_from(now.0 / unit % 10).unwrap_or_default();
     [digit(100), digit(10), digit(1)]
 }

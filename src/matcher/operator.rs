@@ -12,12 +12,13 @@ use std::cmp::Ordering;
 
 use super::folder::Folder;
 use super::host::Hosts;
-use super::instant::{TIME, Time, TimeOperand, no_time};
+use super::instant::{TIME, Time, TimeOperand, millis, no_time};
 use super::members::Members;
 use super::name::Pattern;
 use super::pair::{NOTHING, OfText, Order, Pairing};
 use super::regex::Regex;
 use super::scalar::{Scalar, number};
+use super::schedule::Schedule;
 use super::work::Price;
 use super::{Mismatch, Truth};
 use crate::json::Value;
@@ -67,6 +68,8 @@ pub enum Takes {
     Ranges,
     /// A folder.
     Folder,
+    /// Hours of days of the week.
+    Schedule,
     /// Whether there is a value.
     Presence,
 }
@@ -130,6 +133,8 @@ pub static OPERATORS: &[Operator] = &[
     row("cidr", Takes::Ranges, "the address lies in a network of the list"),
     not("not_cidr", Takes::Ranges, "it lies in none of them"),
     row("path_under", Takes::Folder, "the path is this folder, or lies below it"),
+    row("during", Takes::Schedule, "the time lies in these hours of these days"),
+    not("not_during", Takes::Schedule, "it lies outside of them"),
     not("not_path_under", Takes::Folder, "it is neither"),
 ];
 
@@ -165,8 +170,15 @@ impl Takes {
             Takes::Folder => Some(Pairing::Below),
             // Nobody but the author writes patterns and lists of hosts.
             Takes::Regex | Takes::Glob | Takes::Hosts | Takes::Ranges => None,
+            Takes::Schedule => None,
             Takes::Length(_) | Takes::Count(_) | Takes::Presence => None,
         }
+    }
+
+    /// Whether a time can be compared with what it takes.
+    #[must_use]
+    pub fn fits_times(self) -> bool {
+        matches!(self, Takes::Time(_) | Takes::Schedule)
     }
 
     /// Whether a count can be compared with what it takes.
@@ -178,7 +190,7 @@ impl Takes {
             Takes::OneOf | Takes::Regex | Takes::Glob | Takes::Contained => false,
             Takes::Text(_) | Takes::Time(_) | Takes::Presence => false,
             Takes::Length(_) | Takes::Count(_) => false,
-            Takes::Hosts | Takes::Ranges | Takes::Folder => false,
+            Takes::Hosts | Takes::Ranges | Takes::Folder | Takes::Schedule => false,
         }
     }
 }
@@ -212,6 +224,8 @@ pub enum Test {
     Ranges(Hosts),
     /// A path lies in or below this.
     Below(Folder),
+    /// A time lies in these hours.
+    During(Schedule),
     /// Another field of the request, compared so: it stands beside the test, in its condition.
     Field(Pairing),
     /// There is a value.
@@ -228,7 +242,7 @@ impl Test {
             Test::Number(..) | Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
             Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => &[],
             Test::Length(..) | Test::Count(..) => &[],
-            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => &[],
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) | Test::During(_) => &[],
         }
     }
 
@@ -244,7 +258,7 @@ impl Test {
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => false,
             Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => false,
             Test::Length(..) | Test::Count(..) => false,
-            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => false,
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) | Test::During(_) => false,
         }
     }
 
@@ -262,7 +276,7 @@ impl Test {
             Test::Contains(_) => price(32, 24),
             Test::OneOf(_) => price(32, 16),
             Test::Equal(_) | Test::Glob(_) | Test::Text(..) => price(8, 1),
-            Test::Time(..) => price(32, 16),
+            Test::Time(..) | Test::During(_) => price(64, 16),
             Test::Length(..) => price(16, 16),
             Test::Hosts(hosts) | Test::Ranges(hosts) => price(64 + 8 * hosts.length() as u64, 256),
             Test::Below(_) => price(64, 256),
@@ -288,10 +302,28 @@ impl Test {
             Test::Hosts(hosts) => of_text(value, |text| hosts.holds_url(text)),
             Test::Ranges(ranges) => of_text(value, |text| ranges.holds_text(text)),
             Test::Below(folder) => of_text(value, |text| folder.holds(text)),
+            Test::During(schedule) => match value.as_str().and_then(Time::parse) {
+                Some(time) => time.whichever(|instant| schedule.holds(instant)),
+                None => Truth::Undecidable(no_time(value)),
+            },
             // Each value that is there is one more.
             Test::Count(..) => Truth::True,
             Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
+        }
+    }
+
+    /// Tests the time of the call itself.
+    pub(super) fn holds_now(&self, now: UnixMillis) -> Truth {
+        let millis = millis(now);
+        let time = Time::of(now, &millis);
+        match self {
+            Test::Time(holds, moment) => time.stands(*holds, moment, now),
+            Test::During(schedule) => time.whichever(|instant| schedule.holds(instant)),
+            Test::Equal(_) | Test::OneOf(_) | Test::Number(..) | Test::Regex(_) => NOT_A_TIME,
+            Test::Glob(_) | Test::Contains(_) | Test::Text(..) | Test::Length(..) => NOT_A_TIME,
+            Test::Count(..) | Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => NOT_A_TIME,
+            Test::Field(_) | Test::Present => NOT_A_TIME,
         }
     }
 
@@ -304,7 +336,9 @@ impl Test {
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) | Test::Text(..) => needs_string,
             Test::Length(..) | Test::Count(..) => needs_string,
             Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => needs_string,
-            Test::Time(..) => Truth::Undecidable(Mismatch { expected: TIME, found: "a number" }),
+            Test::Time(..) | Test::During(_) => {
+                Truth::Undecidable(Mismatch { expected: TIME, found: "a number" })
+            }
             Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
         }
@@ -341,6 +375,10 @@ fn length(value: &Value<'_>, order: Order, bound: u32) -> Truth {
         }
     }
 }
+
+/// The compiler lets only tests of times look at the time.
+const NOT_A_TIME: Truth =
+    Truth::Undecidable(Mismatch { expected: "another value", found: "a time" });
 
 fn of_text(value: &Value<'_>, holds: impl FnOnce(&str) -> Truth) -> Truth {
     match value.as_str() {

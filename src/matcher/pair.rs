@@ -51,7 +51,7 @@ pub struct FieldRead<'v> {
 }
 
 /// What is said where the second field is not there.
-pub(super) const NOTHING: Mismatch =
+pub const NOTHING: Mismatch =
     Mismatch { expected: "something to compare it with", found: "nothing to compare it with" };
 
 const EMPTY: Mismatch =

@@ -167,6 +167,13 @@ impl Matcher {
         }
     }
 
+    /// Tests the time of the call itself.
+    #[must_use]
+    pub fn test_now(&self, now: UnixMillis) -> Truth {
+        let truth = self.test.holds_now(now);
+        if self.negated { truth.negate() } else { truth }
+    }
+
     /// Tests the count of a counter.
     #[must_use]
     pub fn test_count(&self, count: Decimal) -> Truth {

@@ -138,15 +138,22 @@ impl Condition {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.subjects().filter_map(|subject| match subject {
             Subject::Argument(path) => Some(path),
-            Subject::Name | Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
+            Subject::Name | Subject::Now | Subject::Counter(_) => None,
+            Subject::Identity(_) | Subject::Header(_) => None,
         })
     }
 
-    /// Whether it looks at the name and the caller alone.
+    /// Whether it comes to something else at another time.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        matches!(self.subject, Subject::Now) || self.matcher.test.depends_on_time()
+    }
+
+    /// Whether it looks at the name, the caller and the time alone.
     #[must_use]
     pub fn is_of_caller(&self) -> bool {
         self.subjects().all(|subject| match subject {
-            Subject::Name | Subject::Identity(_) => true,
+            Subject::Name | Subject::Now | Subject::Identity(_) => true,
             Subject::Argument(_) | Subject::Counter(_) | Subject::Header(_) => false,
         })
     }
@@ -157,6 +164,8 @@ impl Condition {
 pub enum Subject {
     /// The name of what is called: of the tool, resource, prompt or method.
     Name,
+    /// The time of the call.
+    Now,
     /// An argument.
     Argument(Path),
     /// A counter, by index.
@@ -275,9 +284,9 @@ impl Entry {
     /// Whether what lists show of its names depends on who asks.
     #[must_use]
     pub fn lists_by_caller(&self) -> bool {
-        let conditions = |check: &Check| !check.conditions.is_empty();
-        self.mode == Mode::Enforce
-            && self.checks.iter().any(|check| check.denies_by_caller() && conditions(check))
+        let asks = |condition: &Condition| condition.is_of_caller() && !condition.depends_on_time();
+        let mut checks = self.checks.iter().filter(|check| check.denies_by_caller());
+        self.mode == Mode::Enforce && checks.any(|check| check.conditions.iter().any(asks))
     }
 }
 

@@ -377,6 +377,20 @@ impl Oracle {
             let each = first.iter().map(|first| pair(op, first, &second[0], site));
             return if condition["every"] == true { all(each) } else { any(each) };
         }
+        if condition["path"] == "now" {
+            let at = (
+                time(call).div_euclid(1000),
+                unpadded(&format!("{:03}", time(call).rem_euclid(1000))),
+            );
+            return match op {
+                "before" | "after" => {
+                    let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
+                    Truth::of(at.cmp(&instants(text(wanted)).unwrap().remove(0)) == order)
+                }
+                "during" => Truth::of(scheduled(at.0, wanted)),
+                _ => Truth::of(!scheduled(at.0, wanted)),
+            };
+        }
         let now = call.at_ms.into();
         let wanted = if is_about_time(op) && wanted == "now" { &now } else { wanted };
         if let Some(found) = self.beside(text(&condition["path"]), entry, call) {
@@ -417,7 +431,8 @@ impl Oracle {
         let mine = |condition: &Value| {
             let paths = [&condition["path"], &condition["from"]];
             let mut paths = paths.into_iter().filter_map(Value::as_str);
-            let timed = is_about_time(text(&condition["op"])) && condition["value"] == "now";
+            let timed = condition["path"] == "now"
+                || is_about_time(text(&condition["op"])) && condition["value"] == "now";
             !timed && paths.all(|path| path == entry.kind || path.starts_with("identity."))
         };
         let asserted = |item: &Value| {
@@ -1194,8 +1209,45 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
         "length_lte" | "length_gte" | "length_eq" => long(op, wanted, found),
         "host_in" | "cidr" | "path_under" => placed(op, wanted, found),
         time if is_about_time(time) => timed(op, wanted, found),
+        "during" => {
+            let Some(times) = found.text().and_then(instants) else { return Truth::Undecidable };
+            unanimous(times.iter().map(|time| scheduled(time.0, wanted)).collect())
+        }
         _ => panic!("no such operator: {op}"),
     }
+}
+
+/// Whether a second since 1970 lies in these hours, minute by minute of the week.
+fn scheduled(second: i64, wanted: &Value) -> bool {
+    let zone = wanted["timezone"].as_str().unwrap_or("UTC");
+    let offset =
+        Regex::new("^([+-])([0-9]{2}):([0-9]{2})$").unwrap().captures(zone).map_or(0, |found| {
+            let minutes = found[2].parse::<i64>().unwrap() * 60 + found[3].parse::<i64>().unwrap();
+            if &found[1] == "-" { -minutes } else { minutes }
+        });
+    // Weeks begin with the Monday before 1970, three days earlier.
+    let minute = (second + offset * 60 + 3 * 86_400).div_euclid(60).rem_euclid(7 * 1440);
+    let (day, minute) = (minute / 1440, minute % 1440);
+    let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let place = |name: &str| names.iter().position(|known| *known == name).unwrap();
+    let is_day = |written: &str| match written.split_once('-') {
+        None => place(written) == usize::try_from(day).unwrap(),
+        Some((first, last)) => {
+            let week = names.iter().cycle().skip(place(first));
+            let run: Vec<&str> =
+                week.copied().take((place(last) + 7 - place(first)) % 7 + 1).collect();
+            run.contains(&names[usize::try_from(day).unwrap()])
+        }
+    };
+    let clock = format!("{:02}:{:02}", minute / 60, minute % 60);
+    let within = |written: &str| {
+        let (start, end) = written.split_once('-').unwrap();
+        start <= &*clock && &*clock < end
+    };
+    let days = wanted["days"].as_array();
+    let hours = wanted["hours"].as_array();
+    days.is_none_or(|days| days.iter().map(text).any(is_day))
+        && hours.is_none_or(|hours| hours.iter().map(text).any(within))
 }
 
 fn timed(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {

@@ -82,6 +82,14 @@ fn operand(
             prop::sample::select(vec!["path_under", "not_path_under"]),
             prop::sample::select(vec![json!("/"), json!("/a"), json!("/a/b/")])
         ),
+        (
+            prop::sample::select(vec!["during", "not_during"]),
+            prop::sample::select(vec![
+                json!({"days": ["thu"], "hours": ["00:01-01:00"]}),
+                json!({"days": ["sat-wed"], "timezone": "-05:00"}),
+                json!({"hours": ["00:00-00:01", "23:00-24:00"], "timezone": "+00:30"}),
+            ])
+        ),
         (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
     ]
 }
@@ -131,10 +139,17 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         prop::sample::select(vec!["count_lte", "count_gte", "count_eq"]),
         0..3u32,
     );
+    let now = prop::sample::select(vec![
+        ("before", json!("1970-01-01T00:01:00Z")),
+        ("after", json!("1970-01-01T00:00:59.998Z")),
+        ("during", json!({"days": ["thu"], "hours": ["00:01-01:00"]})),
+        ("not_during", json!({"days": ["wed"], "timezone": "-01:00"})),
+    ]);
     let each = prop::sample::select(vec!["args.l[*]", "args.l[*].x"]);
     let quantified = (operand.clone(), each, any::<bool>());
     prop_oneof![
         3 => (path.clone(), operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value})),
+        1 => now.prop_map(|(op, value)| json!({"path": "now", "op": op, "value": value})),
         1 => counts.prop_map(|(path, op, value)| json!({"path": path, "op": op, "value": value})),
         1 => quantified.prop_map(|((op, value), path, every)| json!({"path": path, "op": op, "value": value, "every": every})),
         1 => (path, against, from).prop_map(|(path, op, from)| json!({"path": path, "op": op, "from": from})),

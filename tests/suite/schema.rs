@@ -254,7 +254,7 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 31] = [
+const OBJECTS: [&str; 32] = [
     "policy",
     "candidate",
     "audit",
@@ -272,6 +272,7 @@ const OBJECTS: [&str; 31] = [
     "requirement",
     "denial",
     "condition",
+    "hours",
     "limit",
     "rate_limit",
     "rule",
@@ -300,6 +301,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approval" => json!({"by": "user"}),
         "approver" => json!({"cluster": "approver"}),
         "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
+        "hours" if field == "timezone" => json!({"days": ["mon"]}),
         "condition" if field == "from" => json!({"path": "args.a", "op": "lte"}),
         "condition" if field == "every" => json!({"path": "args.a[*]", "op": "lte", "value": 1}),
         "condition" => condition,
@@ -342,6 +344,10 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approver" => settings("approvals", json!({"approver": object})),
         "denial" => tool(json!({"deny_if": [object]})),
         "condition" => tool(json!({"require": [{"conditions": [object]}]})),
+        "hours" => {
+            let condition = json!({"path": "now", "op": "during", "value": object});
+            tool(json!({"require": [{"conditions": [condition]}]}))
+        }
         "limit" => tool(json!({"limits": [object]})),
         "rate_limit" => tool(json!({"rate_limit": object})),
         "rule" => tool(json!({"rules": [object, {"state": counted}]})),

@@ -242,6 +242,7 @@ fn opposite(condition: &Map) -> Result<Map, &'static str> {
         ("not_in", _) => "in",
         ("not_regex", _) => "regex",
         ("not_contains", _) => "contains",
+        ("not_during", _) => "during",
         ("not_host_in", _) => "host_in",
         ("not_cidr", _) => "cidr",
         ("not_path_under", _) => "path_under",

@@ -153,7 +153,7 @@ fn kind(kind: &FieldKind) -> Map {
         FieldKind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
         FieldKind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
         FieldKind::Path => json(
-            r#"{"type":"string","pattern":"^((args|state|identity|header)[.\\[]|(tool|resource|prompt|method)$)"}"#,
+            r#"{"type":"string","pattern":"^((args|state|identity|header)[.\\[]|(tool|resource|prompt|method|now)$)"}"#,
         ),
         FieldKind::FieldPath => json(
             r#"{"type":"string","pattern":"^((args|identity|header)[.\\[]|(tool|resource|prompt|method)$)","not":{"pattern":"\\[\\*\\]"}}"#,
@@ -183,7 +183,7 @@ fn kind(kind: &FieldKind) -> Map {
         }
         FieldKind::Operator => one_of(OPERATORS.iter().map(|operator| operator.word)),
         FieldKind::Operand => json(
-            r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
+            r#"{"type":["string","number","boolean","array","object"],"items":{"type":["string","number","boolean"]}}"#,
         ),
         FieldKind::Object(id) => reference(id),
         FieldKind::Objects(id) => {

@@ -1,6 +1,7 @@
 //! Conditions: path, operator and value, checked against each other.
 
 use super::book::Book;
+use super::hours;
 use super::limit::argument_path;
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
@@ -62,8 +63,20 @@ pub(super) fn read(
             reader.error_with_help(Code::BadOperand, &field.place, message, for_counters());
             return None;
         }
+        Subject::Now if !matcher.operator.takes.fits_times() => {
+            let message = "`now` is a time; this operator needs something else".to_owned();
+            let help = "use before, after, during or not_during".to_owned();
+            reader.error_with_help(Code::BadOperand, &field.place, message, help);
+            return None;
+        }
+        Subject::Now if matcher.test.depends_on_time() => {
+            let message = "the time of the call is neither before nor after itself".to_owned();
+            let help = "compare it with a time, such as `2026-12-01T00:00:00Z`".to_owned();
+            reader.error_with_help(Code::NoEffect, &field.place, message, help);
+            return None;
+        }
         Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) => {}
-        Subject::Name | Subject::Header(_) => {}
+        Subject::Name | Subject::Now | Subject::Header(_) => {}
     }
     let condition = Condition { subject, matcher, from: None, every: every? };
     elements(field, condition, side, reader)
@@ -145,8 +158,9 @@ fn paired(
     matcher: Matcher,
     reader: &mut Reader,
 ) -> Option<Condition> {
-    if matches!(subject, Subject::Counter(_)) {
-        let message = "a counter is compared with a number of the policy".to_owned();
+    if matches!(subject, Subject::Counter(_) | Subject::Now) || matches!(from, Subject::Now) {
+        let message =
+            "a count, or the time of the call, is compared with a value of the policy".to_owned();
         let help = "write `value` instead of `from`".to_owned();
         reader.error_with_help(Code::BadOperand, &field.place, message, help);
         return None;
@@ -179,6 +193,9 @@ fn subject(
     if text == kind.word() {
         return Some(Subject::Name);
     }
+    if text == "now" {
+        return Some(Subject::Now);
+    }
     if text.starts_with("state.") || text.starts_with("state[") {
         let named = state_path(text);
         let found = named.as_ref().map(|(tool, name)| book.find(tool, name));
@@ -209,7 +226,7 @@ fn subject(
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());
         let help = format!(
-            "a path starts with `args.`, `state.`, `identity.` or `header.`; the name itself is `{}`",
+            "a path starts with `args.`, `state.`, `identity.` or `header.`; the name itself is `{}`, the time `now`",
             kind.word()
         );
         reader.error_with_help(Code::BadPath, place, message, help);
@@ -266,6 +283,7 @@ fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) 
         Takes::Hosts => Test::Hosts(hosts(value, HOSTS, reader)?),
         Takes::Ranges => Test::Ranges(hosts(value, RANGES, reader)?),
         Takes::Folder => Test::Below(folder(value, reader)?),
+        Takes::Schedule => Test::During(hours::read(value, reader)?),
         Takes::Presence => {
             let present = reader.flag(value)?;
             return Some(Matcher::new(operator, Test::Present, !present));

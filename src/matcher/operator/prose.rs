@@ -19,6 +19,7 @@ impl Takes {
             Takes::Hosts => "list of [hosts](README.md#hosts-networks-and-folders)",
             Takes::Ranges => "list of [networks](README.md#hosts-networks-and-folders)",
             Takes::Folder => "[absolute path](README.md#hosts-networks-and-folders)",
+            Takes::Schedule => "[hours](#hours)",
             Takes::Time(_) => "[time](README.md#times), or `now`",
             Takes::Presence => "boolean",
         }
@@ -32,7 +33,7 @@ impl Takes {
             Takes::OneOf => "the same type as each member",
             Takes::Number(_) => "number",
             Takes::Regex | Takes::Glob | Takes::Text(_) => "string",
-            Takes::Time(_) => "string that is a time with its offset",
+            Takes::Time(_) | Takes::Schedule => "string that is a time with its offset; `now`",
             Takes::Length(_) => "string or list",
             Takes::Count(_) => "any, at a path with `[*]`",
             Takes::Hosts => "string that is a URL all read alike",
@@ -61,6 +62,7 @@ impl Takes {
                 r#"{"type":"array","minItems":1,"items":{"type":"string"}}"#
             }
             Takes::Folder => r#"{"type":"string","pattern":"^/"}"#,
+            Takes::Schedule => r##"{"$ref":"#/$defs/hours"}"##,
             Takes::Presence => r#"{"type":"boolean"}"#,
         }
     }
@@ -79,6 +81,7 @@ impl Test {
             Test::Contains(Scalar::Bool(_) | Scalar::Number(_)) => &["array"],
             Test::Length(..) => &["string", "array"],
             Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => &["string"],
+            Test::During(_) => &["string"],
             Test::Count(..) | Test::Field(_) | Test::Present => &[],
         }
     }
@@ -100,6 +103,7 @@ impl Test {
             Test::Length(_, bound) | Test::Count(_, bound) => bound.to_string(),
             Test::Hosts(hosts) | Test::Ranges(hosts) => written(hosts.texts()),
             Test::Below(folder) => written(folder.text()),
+            Test::During(schedule) => schedule.text().to_owned(),
             Test::Field(_) | Test::Present => return None,
         })
     }
