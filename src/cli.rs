@@ -4,6 +4,7 @@ mod completions;
 mod convert;
 mod digest;
 mod explain;
+mod gateway;
 mod input;
 mod out;
 mod output;

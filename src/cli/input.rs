@@ -23,6 +23,8 @@ pub(super) enum CliError {
     Line(String),
     /// What is wrong with a document.
     Document(Box<SourceText>, Vec<Problem>),
+    /// What is wrong with documents that belong together.
+    Documents(Vec<(SourceText, Vec<Problem>)>),
 }
 
 /// Reads a file, or standard input, as bytes.
@@ -100,6 +102,9 @@ impl CliError {
         match self {
             CliError::Line(line) => report::trouble(line),
             CliError::Document(source, problems) => report::problems(source, problems),
+            CliError::Documents(found) => {
+                found.iter().for_each(|(source, problems)| report::problems(source, problems));
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ Files are read as JSON or YAML by their ending; others, and standard input, are 
 Files named `*.test.yaml` are checked as policy tests.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file or the server cannot be read.")]
 pub(super) struct Arguments {
-    /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
+    /// Policies, plugin configurations or gateway files, with the policies that they name; JSON or YAML; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -133,9 +133,14 @@ fn check_all(
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, tools, old, arguments, format);
-        reports.push(report);
-        worst = worst.max(exit);
+        let checked = match gateway(file, arguments, format) {
+            Some(checked) => checked,
+            None => vec![check(file, tools, old, arguments, format)],
+        };
+        for (report, exit) in checked {
+            reports.push(report);
+            worst = worst.max(exit);
+        }
     }
     if format == Format::Json {
         report::json(&reports);
@@ -165,12 +170,47 @@ fn check(
         }
         Err(CliError::Document(source, problems)) => (*source, problems),
         Err(CliError::Line(line)) => return unusable(name, line),
+        Err(CliError::Documents(_)) => return unusable(name.clone(), name),
     };
+    told(name, &source, &problems, arguments, format)
+}
+
+/// A gateway file and each of the policies that it names; nothing where a file is none.
+fn gateway(
+    file: &Path,
+    arguments: &Arguments,
+    format: Format,
+) -> Option<Vec<(FileReport, Exit)>> {
+    let found = input::source(file).ok().and_then(|source| super::gateway::problems(file, &source))?;
+    let name = input::name(file);
+    let beside = arguments.tools.is_some() || arguments.server.is_some();
+    Some(match found {
+        _ if beside || arguments.against.is_some() => {
+            let line = "--tools, --server and --against are for a policy, and this is a gateway file";
+            vec![unusable(name.clone(), format!("{name}: {line}"))]
+        }
+        Err(CliError::Line(line)) => vec![unusable(name, line)],
+        Err(CliError::Document(..) | CliError::Documents(_)) => Vec::new(),
+        Ok(found) => found
+            .iter()
+            .map(|(source, problems)| told(source.name.clone(), source, problems, arguments, format))
+            .collect(),
+    })
+}
+
+/// What was found in a file, said and counted.
+fn told(
+    name: String,
+    source: &SourceText,
+    problems: &[Problem],
+    arguments: &Arguments,
+    format: Format,
+) -> (FileReport, Exit) {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
     if format == Format::Human {
-        report::problems(&source, &problems);
+        report::problems(source, problems);
         let counts = counts(errors, warnings);
         match (valid, counts.is_empty()) {
             (true, true) => out!("{name}: valid"),
@@ -180,7 +220,7 @@ fn check(
     }
     let problems = match format {
         Format::Human => Vec::new(),
-        Format::Json => report::findings(&source, &problems),
+        Format::Json => report::findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (FileReport { file: name, valid, error: None, problems }, exit)

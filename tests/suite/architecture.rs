@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["decision", "identity"],
     &["enforce", "listing"],
     &["approval", "reply"],
-    &["record"],
+    &["gateway", "record"],
     &["exchange"],
     &["rehearsal"],
     &["trace"],
