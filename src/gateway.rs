@@ -161,9 +161,8 @@ fn servers(fields: &mut Fields<'_>, reader: &mut Reader) -> Vec<GatewayServer> {
     for (name, field) in &members {
         let named = plain_name(name, &field.place, reader);
         let Some(server) = server(name, field, reader).filter(|_| named) else { continue };
-        let same = found.iter().find(|other| {
-            other.path == server.path && (other.host == server.host)
-        });
+        let same =
+            found.iter().find(|other| other.path == server.path && (other.host == server.host));
         if let Some(other) = same {
             let message = format!("agents reach `{}` there already", other.name);
             let help = "give it another `path` or `host`".to_owned();
@@ -231,9 +230,8 @@ fn file(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
 
 fn host(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
     let text = reader.text(field)?;
-    let plain = upstream::host_and_port(text).is_some_and(|(host, port)| {
-        host == text && port.is_none() && !text.starts_with('[')
-    });
+    let plain = upstream::host_and_port(text)
+        .is_some_and(|(host, port)| host == text && port.is_none() && !text.starts_with('['));
     if !plain {
         let message = format!("not the name of a host: `{}`", text.escape_debug());
         let help = "a name in lower case, without port, such as git.example.com".to_owned();
@@ -256,25 +254,29 @@ fn path(field: &Field<'_>, reader: &mut Reader) -> Option<String> {
 
 fn callers(field: &Field<'_>, reader: &mut Reader) -> Vec<CallersPolicy> {
     let items = reader.list(field);
-    items.iter().filter_map(|item| {
-        let mut fields = reader.fields(item)?;
-        let policy = fields.require("policy", reader).and_then(|field| file(&field, reader));
-        let names = fields.require("identity", reader).and_then(|field| {
-            let names = reader.fields(&field)?.members();
-            if names.is_empty() {
-                let message = "it names no caller".to_owned();
-                let help = "such as {\"team\": \"sre\"}".to_owned();
-                reader.error_with_help(Code::EmptyList, &field.place, message, help);
-            }
-            Some(names)
-        });
-        let identity = names.into_iter().flatten().filter_map(|(key, field)| {
-            Some((key.to_owned(), reader.text(&field)?.to_owned()))
-        });
-        let identity = identity.collect();
-        reader.close(&fields);
-        Some(CallersPolicy { identity, policy: policy? })
-    }).collect()
+    items
+        .iter()
+        .filter_map(|item| {
+            let mut fields = reader.fields(item)?;
+            let policy = fields.require("policy", reader).and_then(|field| file(&field, reader));
+            let names = fields.require("identity", reader).and_then(|field| {
+                let names = reader.fields(&field)?.members();
+                if names.is_empty() {
+                    let message = "it names no caller".to_owned();
+                    let help = "such as {\"team\": \"sre\"}".to_owned();
+                    reader.error_with_help(Code::EmptyList, &field.place, message, help);
+                }
+                Some(names)
+            });
+            let identity = names
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, field)| Some((key.to_owned(), reader.text(&field)?.to_owned())));
+            let identity = identity.collect();
+            reader.close(&fields);
+            Some(CallersPolicy { identity, policy: policy? })
+        })
+        .collect()
 }
 
 fn host_header(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<HostHeader> {

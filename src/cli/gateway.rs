@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use mcp_policy::gateway::upstream::Upstream;
 use mcp_policy::gateway::{Gateway, GatewayServer, HostHeader, is_gateway};
 use mcp_policy::policy::compiled::Config;
-use mcp_policy::source::{Problem, SourceText};
+use mcp_policy::source::SourceText;
 
-use super::input::{self, CliError};
+use super::input::{self, ByFile, CliError};
 use super::output::Notes;
 use super::tree::Node;
 use combine::Combination;
@@ -28,7 +28,7 @@ pub(super) struct Deployable {
     /// What became of parts of it.
     pub(super) notes: Notes,
     /// What is legal in it, but surely not meant, by file.
-    pub(super) warnings: Vec<(SourceText, Vec<Problem>)>,
+    pub(super) warnings: ByFile,
 }
 
 /// Where agents reach policies that are only named by their files.
@@ -48,7 +48,7 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
         }
         return alone(file);
     }
-    let mut servers = Vec::new();
+    let mut servers: Vec<GatewayServer> = Vec::new();
     for file in files {
         let source = input::source(file)?;
         if is_gateway(&input::value(&source)?) {
@@ -56,6 +56,13 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
             return Err(CliError::Line(format!("{}: {line}", source.name)));
         }
         let name = name_after(file);
+        if let Some(other) = servers.iter().find(|other| other.name == name) {
+            let line = format!("its name would be `{name}`, as that of {} is", other.policy);
+            return Err(CliError::Line(format!(
+                "{}: {line}; rename one of the files",
+                source.name
+            )));
+        }
         servers.push(GatewayServer {
             upstream: unplaced.upstream.clone(),
             host: None,
@@ -97,10 +104,7 @@ fn of_gateway(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
 }
 
 /// What is wrong with a gateway file and the policies that it names, by file; nothing where it is none.
-pub(super) fn problems(
-    file: &Path,
-    source: &SourceText,
-) -> Option<Result<Vec<(SourceText, Vec<Problem>)>, CliError>> {
+pub(super) fn problems(file: &Path, source: &SourceText) -> Option<Result<ByFile, CliError>> {
     if !source.value().is_ok_and(|value| is_gateway(&value)) {
         return None;
     }

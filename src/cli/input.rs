@@ -16,6 +16,9 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The name of standard input, on the command line.
 const STDIN: &str = "-";
 
+/// What is wrong with documents that belong together, by document.
+pub(super) type ByFile = Vec<(SourceText, Vec<Problem>)>;
+
 /// Why something that was named cannot be used: it has been said, or is to be said in one line.
 #[derive(Debug)]
 pub(super) enum CliError {
@@ -24,7 +27,7 @@ pub(super) enum CliError {
     /// What is wrong with a document.
     Document(Box<SourceText>, Vec<Problem>),
     /// What is wrong with documents that belong together.
-    Documents(Vec<(SourceText, Vec<Problem>)>),
+    Documents(ByFile),
 }
 
 /// Reads a file, or standard input, as bytes.

@@ -24,7 +24,7 @@ use super::{Exit, Format, report};
 use deployment::Deployment;
 use live::Live;
 use switch::Switch;
-use value::{Address, KubernetesName, Server};
+use value::{Address, KubernetesName, UpstreamArgument};
 
 /// Write policies as a complete deployment file.
 #[derive(Args)]
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     listen: Address,
     /// Envoy: where the MCP server listens. With `https://` it is spoken to over TLS; a URL also says what it reads as `host`.
     #[arg(long, value_name = "HOST:PORT|URL", default_value = "127.0.0.1:8000")]
-    upstream: Server,
+    upstream: UpstreamArgument,
     /// Envoy: the file with the authorities that may vouch for servers behind `https://`.
     #[arg(long, value_name = "FILE", default_value = routes::SYSTEM_AUTHORITIES)]
     ca: String,
@@ -169,7 +169,10 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
 fn fits(arguments: &Arguments) -> Result<(), String> {
     let Arguments { target, namespace, app, service, .. } = arguments;
     if arguments.live.is_some() && *target != RenderTarget::Envoy {
-        return Err("--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder".to_owned());
+        return Err(
+            "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"
+                .to_owned(),
+        );
     }
     if arguments.switch == Some(Switch::Off) && *target != RenderTarget::EnvoyFilter {
         return Err("--switch off is for `--for envoy-filter`: elsewhere, take the filter out of the deployment".to_owned());

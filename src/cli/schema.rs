@@ -35,6 +35,8 @@ enum What {
     Policy,
     /// JSON Schema of what the filter is configured with: a policy, or policies by name.
     Plugin,
+    /// JSON Schema of a gateway file, for `render`.
+    Gateway,
     /// The reference page for authors, in Markdown.
     Reference,
 }
@@ -43,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let text = match arguments.what {
         What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
         What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
+        What::Gateway => print(&json_schema::gateway(), Syntax::Json, 0),
         What::Reference => reference::page(),
     };
     deliver(&text, arguments.output.as_deref())

@@ -8,11 +8,11 @@ use mcp_policy::rehearsal::suite::Suite;
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
-use super::input::{self, CliError};
+use super::input::{self, ByFile, CliError};
 use super::report::{self, Finding};
 use super::server::target::Target;
 use super::server::{self, Access, connected};
-use super::{Exit, Format};
+use super::{Exit, Format, gateway};
 use crate::cli::out::{err, out};
 
 /// Check policies and plugin configurations, and print every problem.
@@ -133,10 +133,7 @@ fn check_all(
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let checked = match gateway(file, arguments, format) {
-            Some(checked) => checked,
-            None => vec![check(file, tools, old, arguments, format)],
-        };
+        let checked = check(file, tools, old, arguments, format);
         for (report, exit) in checked {
             reports.push(report);
             worst = worst.max(exit);
@@ -148,64 +145,60 @@ fn check_all(
     worst
 }
 
+/// One file, or a gateway file and each of the policies that it names.
 fn check(
     file: &Path,
     tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     arguments: &Arguments,
     format: Format,
-) -> (FileReport, Exit) {
+) -> Vec<(FileReport, Exit)> {
     let name = input::name(file);
-    let (source, problems) = match input::source(file) {
-        Ok(source) if input::tested(file).is_some() => {
-            let problems = tests(&source);
-            (source, problems)
-        }
-        Ok(source) => {
-            let policy = arguments.policy_name.as_deref();
-            match compiled(&source, tools, old, policy) {
-                Ok(problems) => (source, problems),
-                Err(line) => return unusable(name.clone(), format!("{name}: {line}")),
-            }
-        }
-        Err(CliError::Document(source, problems)) => (*source, problems),
-        Err(CliError::Line(line)) => return unusable(name, line),
-        Err(CliError::Documents(_)) => return unusable(name.clone(), name),
+    let source = match input::source(file) {
+        Ok(source) => source,
+        Err(trouble) => return found(name, Err(trouble), arguments, format),
     };
-    told(name, &source, &problems, arguments, format)
+    if input::tested(file).is_some() {
+        let problems = tests(&source);
+        return found(name, Ok(vec![(source, problems)]), arguments, format);
+    }
+    if let Some(problems) = gateway::problems(file, &source) {
+        let beside = !tools.is_empty() || old.is_some();
+        let line = "--tools, --server and --against are for a policy, and this is a gateway file";
+        let refused = || CliError::Line(format!("{name}: {line}"));
+        let problems =
+            problems.and_then(|problems| if beside { Err(refused()) } else { Ok(problems) });
+        return found(name, problems, arguments, format);
+    }
+    let problems = compiled(&source, tools, old, arguments.policy_name.as_deref());
+    let problems = problems.map_err(|line| CliError::Line(format!("{name}: {line}")));
+    found(name, problems.map(|problems| vec![(source, problems)]), arguments, format)
 }
 
-/// A gateway file and each of the policies that it names; nothing where a file is none.
-fn gateway(
-    file: &Path,
+/// What was found in files, or why they cannot be used.
+fn found(
+    name: String,
+    problems: Result<ByFile, CliError>,
     arguments: &Arguments,
     format: Format,
-) -> Option<Vec<(FileReport, Exit)>> {
-    let found = input::source(file).ok().and_then(|source| super::gateway::problems(file, &source))?;
-    let name = input::name(file);
-    let beside = arguments.tools.is_some() || arguments.server.is_some();
-    Some(match found {
-        _ if beside || arguments.against.is_some() => {
-            let line = "--tools, --server and --against are for a policy, and this is a gateway file";
-            vec![unusable(name.clone(), format!("{name}: {line}"))]
-        }
-        Err(CliError::Line(line)) => vec![unusable(name, line)],
-        Err(CliError::Document(..) | CliError::Documents(_)) => Vec::new(),
-        Ok(found) => found
-            .iter()
-            .map(|(source, problems)| told(source.name.clone(), source, problems, arguments, format))
-            .collect(),
-    })
+) -> Vec<(FileReport, Exit)> {
+    let found = match problems {
+        Ok(found) | Err(CliError::Documents(found)) => found,
+        Err(CliError::Document(source, problems)) => vec![(*source, problems)],
+        Err(CliError::Line(line)) => return vec![unusable(name, line)],
+    };
+    let each = found.iter();
+    each.map(|(source, problems)| told(source, problems, arguments, format)).collect()
 }
 
 /// What was found in a file, said and counted.
 fn told(
-    name: String,
     source: &SourceText,
     problems: &[Problem],
     arguments: &Arguments,
     format: Format,
 ) -> (FileReport, Exit) {
+    let name = source.name.clone();
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);

@@ -115,8 +115,14 @@ mod tests {
     #[test]
     fn addresses() {
         for (text, expected) in [
-            ("http://127.0.0.1:8000/mcp", Some((false, "127.0.0.1", 8000, "/mcp", "127.0.0.1:8000"))),
-            ("https://MCP.example.com", Some((true, "mcp.example.com", 443, "/", "mcp.example.com"))),
+            (
+                "http://127.0.0.1:8000/mcp",
+                Some((false, "127.0.0.1", 8000, "/mcp", "127.0.0.1:8000")),
+            ),
+            (
+                "https://MCP.example.com",
+                Some((true, "mcp.example.com", 443, "/", "mcp.example.com")),
+            ),
             ("http://a", Some((false, "a", 80, "/", "a"))),
             ("https://a:80/", Some((true, "a", 80, "/", "a:80"))),
             ("https://[::1]:8443/x/y", Some((true, "::1", 8443, "/x/y", "[::1]:8443"))),

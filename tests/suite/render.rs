@@ -132,7 +132,9 @@ fn what_goes_in_comes_out() {
             assert!(same(&before, &after), "{} for {target}:\n{out}", path.display());
             let hold = find(&after, "hold_headers").and_then(Value::as_str).map(str::to_owned);
             let expected = match target {
-                "envoy" | "envoy-filter" | "istio-envoyfilter" => said.or(Some("always".to_owned())),
+                "envoy" | "envoy-filter" | "istio-envoyfilter" => {
+                    said.or(Some("always".to_owned()))
+                }
                 _ => said,
             };
             assert_eq!(hold, expected, "{} for {target}", path.display());
@@ -224,7 +226,10 @@ fn what_cannot_be_rendered_is_said() {
         (&[&good, "--for", "envoy", "--listen", "here"], "expected HOST:PORT"),
         (&[&good, "--for", "envoy", "--name", "Not A Name"], "lower-case letters"),
         (&[&good, "--for", "envoy", "--wasm", "oci://x/y"], "a local file"),
-        (&[&[&*good, "--for", "istio-wasmplugin", "--wasm", "x.wasm"], &PLACE[..]].concat(), "oci://"),
+        (
+            &[&[&*good, "--for", "istio-wasmplugin", "--wasm", "x.wasm"], &PLACE[..]].concat(),
+            "oci://",
+        ),
         (&[&good, "--for", "istio-envoyfilter", "--app", "a"], "--namespace"),
         (&[&good, "--for", "istio-wasmplugin", "--namespace", "a"], "--app"),
         (
@@ -233,9 +238,12 @@ fn what_cannot_be_rendered_is_said() {
         ),
         (&[&good, "--for", "json", "--live", "x"], "--live is for"),
         (&[&good, "--for", "envoy", "--switch", "off"], "--switch off is for"),
-        (&[&good, "--for", "envoy", "--upstream", "a.example.com:443"], "https://a.example.com:443"),
+        (
+            &[&good, "--for", "envoy", "--upstream", "a.example.com:443"],
+            "https://a.example.com:443",
+        ),
         (&[&good, "--for", "envoy", "--upstream", "https://a/mcp"], "a gateway file"),
-        (&[&good, &good, "--for", "json"], "reach `good` there already"),
+        (&[&good, &good, "--for", "json"], "rename one of the files"),
         (
             &[&good, "--for", "json", "--output", "/nowhere/at/all"],
             "/nowhere/at/all: cannot be written",

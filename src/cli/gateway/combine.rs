@@ -7,7 +7,7 @@ use mcp_policy::language::diagnostic::Diagnostic;
 use mcp_policy::source::{Problem, SourceText, Syntax};
 
 use super::{Deployable, name_after};
-use crate::cli::input::{self, CliError};
+use crate::cli::input::{self, ByFile, CliError};
 use crate::cli::output::Notes;
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node};
@@ -134,7 +134,9 @@ impl Combination {
             return Err(refused("no name for a policy can be made of this file's".to_owned()));
         }
         if let Some((other, _, _)) = self.files.iter().find(|(_, known, _)| *known == name) {
-            let line = format!("`{name}` is the name of the policy in {other} too; rename one of the files");
+            let line = format!(
+                "`{name}` is the name of the policy in {other} too; rename one of the files"
+            );
             return Err(refused(line));
         }
         self.sources.push(source);
@@ -201,7 +203,7 @@ impl Combination {
     }
 
     /// Problems of the whole, each in the file that it comes from. Every file is there, if only with none.
-    fn at_home(&self, problems: Vec<Problem>) -> Vec<(SourceText, Vec<Problem>)> {
+    fn at_home(&self, problems: Vec<Problem>) -> ByFile {
         let mut of_each: Vec<Vec<Diagnostic>> = vec![Vec::new(); self.sources.len()];
         for problem in problems {
             let (at, place) = self.home(&problem.diagnostic.place);

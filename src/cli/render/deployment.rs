@@ -59,7 +59,9 @@ impl Deployment<'_> {
             let server = self.only();
             let host = quoted(&upstream.at.authority());
             let route = "route: { cluster: mcp_server, timeout: 0s }";
-            let to = format!("route: {{ cluster: mcp_server, timeout: 0s, host_rewrite_literal: {host} }}");
+            let to = format!(
+                "route: {{ cluster: mcp_server, timeout: 0s, host_rewrite_literal: {host} }}"
+            );
             template.replace(route, &to)?;
             let clusters = clusters(&[server], &self.arguments.ca);
             template.replace_block("clusters:", &print(&clusters, Syntax::Yaml, 0))?;

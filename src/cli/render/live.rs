@@ -96,12 +96,11 @@ pub(super) fn replace(file: &Path, text: &str) -> Result<(), String> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = file.with_file_name(name);
-    let written = fs::OpenOptions::new().write(true).create_new(true).open(&new).and_then(
-        |mut open| {
+    let written =
+        fs::OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut open| {
             open.write_all(text.as_bytes())?;
             open.sync_all()
-        },
-    );
+        });
     let placed = written.and_then(|()| fs::rename(&new, file));
     if placed.is_err() {
         // What is left of it is of no use to anybody; that it cannot be removed either is not the trouble.

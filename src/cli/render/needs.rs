@@ -64,7 +64,9 @@ fn around(is_one_server: bool, arguments: &Arguments, notes: &mut Notes) {
     if target == RenderTarget::Envoy && is_one_server && arguments.upstream.is_plain_by_default() {
         let at = &arguments.upstream.at;
         let authority = format!("{}:{}", at.host, at.port);
-        let note = format!("calls go to {authority} as plain text; write https://{authority} if it speaks TLS, or http://{authority} if it does not");
+        let note = format!(
+            "calls go to {authority} as plain text; write https://{authority} if it speaks TLS, or http://{authority} if it does not"
+        );
         notes.add("--upstream", note);
     }
     if target.is_istio() && arguments.wasm.is_none() {

@@ -104,16 +104,12 @@ fn cluster(server: &GatewayServer, authorities: &str) -> Node {
         cluster.push("dns_lookup_family", text("V4_PREFERRED"));
     }
     cluster.push("connect_timeout", text(if upstream.tls { "5s" } else { "1s" }));
-    let socket = Node::map([
-        ("address", text(&upstream.host)),
-        ("port_value", Node::number(upstream.port)),
-    ]);
+    let socket =
+        Node::map([("address", text(&upstream.host)), ("port_value", Node::number(upstream.port))]);
     let address = Node::map([("address", Node::map([("socket_address", socket)]))]);
     let endpoints = Node::map([("lb_endpoints", Node::list([Node::map([("endpoint", address)])]))]);
-    let assignment = Node::map([
-        ("cluster_name", text(&server.name)),
-        ("endpoints", Node::list([endpoints])),
-    ]);
+    let assignment =
+        Node::map([("cluster_name", text(&server.name)), ("endpoints", Node::list([endpoints]))]);
     cluster.push("load_assignment", assignment);
     if upstream.tls {
         cluster.push("transport_socket", tls(server, authorities));
@@ -127,10 +123,8 @@ fn tls(server: &GatewayServer, authorities: &str) -> Node {
     let name = server.sni.as_ref().unwrap_or(&upstream.host);
     let is_address = server.sni.is_none() && upstream.is_ip();
     let kind = if is_address { "IP_ADDRESS" } else { "DNS" };
-    let san = Node::map([
-        ("san_type", text(kind)),
-        ("matcher", Node::map([("exact", text(name))])),
-    ]);
+    let san =
+        Node::map([("san_type", text(kind)), ("matcher", Node::map([("exact", text(name))]))]);
     let validation = Node::map([
         ("trusted_ca", Node::map([("filename", text(ca))])),
         ("match_typed_subject_alt_names", Node::list([san])),
@@ -143,8 +137,5 @@ fn tls(server: &GatewayServer, authorities: &str) -> Node {
         context.push("sni", text(name));
     }
     context.push("common_tls_context", Node::map([("validation_context", validation)]));
-    Node::map([
-        ("name", text("envoy.transport_sockets.tls")),
-        ("typed_config", Node::Map(context)),
-    ])
+    Node::map([("name", text("envoy.transport_sockets.tls")), ("typed_config", Node::Map(context))])
 }

@@ -87,7 +87,7 @@ impl FromStr for Address {
 
 /// Where the MCP server is, as `--upstream` says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct UpstreamArgument {
     pub(super) at: Upstream,
     /// Whether it was given as a URL, which also says what the server reads as `host`.
     pub(super) by_url: bool,
@@ -96,10 +96,10 @@ pub(super) struct Server {
 /// The ports on which TLS is spoken, unless somebody says otherwise.
 const TLS_PORTS: [u16; 2] = [443, 8443];
 
-impl FromStr for Server {
+impl FromStr for UpstreamArgument {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Server, String> {
+    fn from_str(text: &str) -> Result<UpstreamArgument, String> {
         if text.contains("://") {
             let at = Upstream::parse(text)?;
             if at.path != "/" {
@@ -108,7 +108,7 @@ impl FromStr for Server {
                     at.path
                 ));
             }
-            return Ok(Server { at, by_url: true });
+            return Ok(UpstreamArgument { at, by_url: true });
         }
         let Address { host, port } = text.parse().map_err(|problem| {
             format!("{problem}, or an address such as https://mcp.example.com")
@@ -119,11 +119,11 @@ impl FromStr for Server {
             ));
         }
         let at = Upstream { tls: false, host, port, path: "/".to_owned() };
-        Ok(Server { at, by_url: false })
+        Ok(UpstreamArgument { at, by_url: false })
     }
 }
 
-impl Server {
+impl UpstreamArgument {
     pub(super) fn host_as_yaml(&self) -> String {
         let host = &self.at.host;
         if host.contains(':') { format!("\"{host}\"") } else { host.clone() }
@@ -145,7 +145,7 @@ impl Address {
 mod tests {
     use std::path::Path;
 
-    use super::{Address, KubernetesName, Server};
+    use super::{Address, KubernetesName, UpstreamArgument};
     use crate::cli::gateway::name_after;
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
             ("https://mcp.example.com/mcp", Err("gateway file")),
             ("mcp.example.com", Err("https://")),
         ] {
-            let found = text.parse::<Server>();
+            let found = text.parse::<UpstreamArgument>();
             match (found, expected) {
                 (Ok(server), Ok((tls, host, port, plain))) => {
                     let at = (server.at.tls, &*server.at.host, server.at.port);
