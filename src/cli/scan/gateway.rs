@@ -82,9 +82,10 @@ pub(super) fn draft(
             "`mcp-policy render` makes Envoy's configuration of it. Agents send their own credentials; none are in here.".to_owned(),
         ];
         if servers.iter().any(|server| server.reached == Reached::Bridge) {
-            first
-                .comments
-                .push(format!("A bridge: `mcp-proxy --port 8100 --named-server-config {config}`"));
+            let port = Upstream::parse(bridge).map_or(8100, |bridge| bridge.port);
+            first.comments.push(format!(
+                "A bridge for all of them: `mcp-proxy --port {port} --named-server-config {config}`"
+            ));
         }
     }
     (print(&Node::Map(gateway), Syntax::Yaml, 0), notes)
