@@ -21,14 +21,14 @@ import rig
 import yaml
 
 import cli
-from client import H1, post
+from client import H1, post, post_bytes
 from fleet import Fleet, Listener, answering, assert_healthy
 from gateway import call, until
-from live import FILE, mount, rendered, version_of, watching
+from live import FILE, Live, mount, rendered, version_of, watching
 from pages import Page
 from storm import request, storm
 from test_render import schema
-from upstream import RAN
+from upstream import RAN, Upstream
 
 PAGE = rig.ROOT / "envoy" / "CHANGES.md"
 
@@ -109,7 +109,7 @@ def envoy_filters_are_read(filters: list[dict[str, Any]], tmp_path: Path) -> Non
     config = rendered(write(tmp_path, "any.json"), folder, "--upstream", "127.0.0.1:1")
     deliver(0)
     # Nobody listens behind it: what passes is answered with 503.
-    expected = ["tool_not_allowed", "503", "rpc_method_denied"]
+    expected = ["tool_not_allowed", "503", "unmatched"]
     with watching(config, folder) as live:
         for number, reason in enumerate(expected):
             deliver(number)
@@ -224,4 +224,38 @@ def test_what_is_on_its_way_is_decided_by_the_policy_under_which_it_came(tmp_pat
             assert b"tool_not_allowed" in post(live.envoy.port, call("search")).body
             waiting.send(body[20:])
             assert RAN in waiting.receive().body
+        assert_healthy(live.envoy)
+
+
+def test_stop_lets_nothing_reach_a_server(tmp_path: Path) -> None:
+    """By no method, whatever the policy allows and lets pass; nor does shadow let pass what is no MCP."""
+    policy = write(tmp_path, "p.json", tools={"search": {}}, requests={"paths": ["/mcp"], "pass": ["discovery", "/docs/*"]})
+    folder = tmp_path / "live"
+    session = [("mcp-session-id", "a"), ("accept", "text/event-stream"), ("content-length", "0")]
+    requests = [
+        post_bytes(call("search")),
+        post_bytes(call("other")),
+        *(post_bytes("", session).replace(b"POST", method) for method in (b"GET", b"DELETE")),
+        *(post_bytes("", session, path=path).replace(b"POST", b"GET") for path in ("/docs/a", "/.well-known/oauth-protected-resource")),
+    ]
+
+    def arrived(live: Live, upstream: Upstream) -> int:
+        before = upstream.count()
+        for request in requests:
+            with H1(live.envoy.port) as connection:
+                connection.send(request)
+                connection.receive()
+        upstream.settle()
+        return upstream.count() - before
+
+    with Upstream() as upstream, watching(rendered(policy, folder, "--upstream", f"127.0.0.1:{upstream.port}"), folder) as live:
+        assert arrived(live, upstream) == len(requests) - 1, "all but the call that is denied"
+        live.push(policy, "--switch", "shadow")
+        assert arrived(live, upstream) == len(requests)
+        live.push(policy, "--switch", "stop")
+        assert arrived(live, upstream) == 0
+        live.push(policy, "--switch", "off")
+        assert arrived(live, upstream) == len(requests)
+        live.push(policy)
+        assert arrived(live, upstream) == len(requests) - 1
         assert_healthy(live.envoy)

@@ -17,11 +17,11 @@ pub(super) enum Switch {
     Off,
 }
 
-/// What governs every request when nothing is to pass.
+/// Under this no request is governed, so that none passes, by any method: a binding that no caller can meet, whatever he writes.
 const STOP: &str = r#"{
-    "version": "1", "description": "Stopped: nothing reaches the servers.", "default": "deny",
-    "methods": { "*": { "action": "deny", "reason": "All calls are stopped for now. Do not try again; tell your user." } },
-    "requests": { "pass": [] }
+    "policies": { "stopped": { "version": "1", "description": "Stopped: nothing reaches the servers.", "default": "deny" } },
+    "bindings": [{ "match": { "metadata": { "mcp-policy": { "stopped": "never" } } }, "policy": "stopped" }],
+    "unmatched": "deny"
 }"#;
 
 impl Switch {
