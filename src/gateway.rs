@@ -7,6 +7,7 @@ pub mod version;
 use crate::json::Value;
 use crate::language::diagnostic::{Code, Diagnostic};
 use crate::language::reader::{Field, Fields, Place, Reader};
+use crate::policy::binding::Unmatched;
 use upstream::Upstream;
 
 /// What may stand beside the policies of a configuration, and so also beside `servers`: it is handed on as it is.
@@ -104,6 +105,9 @@ impl Gateway {
             version_of_file(&mut fields, &mut reader);
             let name = fields.take("name").and_then(|field| deployment_name(&field, &mut reader));
             let servers = servers(&mut fields, &mut reader);
+            if let Some(field) = fields.take("unmatched") {
+                reader.word(&field, &Unmatched::WORDS);
+            }
             for key in SETTINGS.iter().chain(OF_ALL_POLICIES) {
                 fields.take(key);
             }

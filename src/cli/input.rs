@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 
+use mcp_policy::gateway::is_gateway;
 use mcp_policy::json::{Bounds, Value};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, SourceText};
@@ -78,6 +79,10 @@ pub(super) fn call(source: &SourceText) -> Result<Value<'_>, CliError> {
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
 pub(super) fn policy(file: &Path) -> Result<(SourceText, Config), CliError> {
     let source = source(file)?;
+    if source.value().is_ok_and(|value| is_gateway(&value)) {
+        let line = "it is a gateway file; `mcp-policy render FILE --for json` writes the configuration that comes of it";
+        return Err(CliError::Line(format!("{}: {line}", source.name)));
+    }
     let (config, problems) = source.compile();
     match config {
         Some(config) => Ok((source, config)),

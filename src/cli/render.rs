@@ -19,6 +19,7 @@ use mcp_policy::gateway::HostHeader;
 
 use super::gateway::{self, Unplaced};
 use super::input::CliError;
+use super::output::Notes;
 use super::tree::print::quoted;
 use super::{Exit, Format, report};
 use deployment::Deployment;
@@ -59,7 +60,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = routes::SYSTEM_AUTHORITIES)]
     ca: String,
     /// Of several policies: the path at which agents and the server have each; `{name}` is its name.
-    #[arg(long, value_name = "PATH", default_value = "/{name}/mcp")]
+    #[arg(long, value_name = "PATH", default_value = EACH)]
     path: String,
     /// Envoy: where its admin interface listens.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
@@ -90,6 +91,9 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
+
+/// Where each of several policies is.
+const EACH: &str = "/{name}/mcp";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RenderTarget {
@@ -133,7 +137,7 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     let mut all = gateway::read(&arguments.files, &unplaced)?;
     let called = all.called.clone();
     let refused = |problem: String| CliError::Line(format!("{called}: {problem}"));
-    fits(arguments).map_err(refused)?;
+    fits(arguments, !all.servers.is_empty()).map_err(refused)?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => KubernetesName::made(&all.name),
@@ -143,7 +147,13 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     }
     let version = live::version(&all, arguments.switch).map_err(refused)?;
     let secrets = needs::secrets(&all.config);
-    let notes = needs::meet(&mut all, arguments).map_err(refused)?;
+    let notes = match arguments.switch {
+        // It needs nothing.
+        Some(Switch::Off) => Notes::default(),
+        Some(Switch::Shadow | Switch::Stop) | None => {
+            needs::meet(&mut all, arguments).map_err(refused)?
+        }
+    };
     let wasm = module(arguments).map_err(refused)?;
     let policy = all.document;
     let deployment = Deployment { arguments, policy, name, wasm, secrets, servers: all.servers };
@@ -166,8 +176,22 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
 }
 
 /// Whether the options go with what is written.
-fn fits(arguments: &Arguments) -> Result<(), String> {
+fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
     let Arguments { target, namespace, app, service, .. } = arguments;
+    // An option that says nothing would be left out in silence.
+    let one_file = arguments.files.len() == 1;
+    if one_file && has_servers && arguments.upstream != UpstreamArgument::usual() {
+        return Err(
+            "--upstream is for policies: a gateway file says where its servers are".to_owned()
+        );
+    }
+    let path = &arguments.path;
+    if (one_file && path != EACH) || (!one_file && !path.contains("{name}")) {
+        return Err(
+            "--path is for several policies, and has `{name}` in it: each is at a path of its own"
+                .to_owned(),
+        );
+    }
     if arguments.live.is_some() && *target != RenderTarget::Envoy {
         return Err(
             "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"

@@ -217,6 +217,11 @@ fn names_and_addresses_are_placed() {
 #[test]
 fn what_cannot_be_rendered_is_said() {
     let good = write("good.yaml", "version: \"1\"\ndefault: deny\n");
+    let other = write("other.yaml", "version: \"1\"\ndefault: deny\n");
+    let gateway = write(
+        "gateway.yaml",
+        "version: \"1\"\nservers: {a: {url: \"http://a\", policy: good.yaml}}\n",
+    );
     let bad = write("bad.yaml", "version: \"1\"\ndefault: denny\n");
     for (arguments, said) in [
         (&[&*bad, "--for", "envoy"][..], "error[P007]: unknown word `denny`"),
@@ -244,6 +249,10 @@ fn what_cannot_be_rendered_is_said() {
         ),
         (&[&good, "--for", "envoy", "--upstream", "https://a/mcp"], "a gateway file"),
         (&[&good, &good, "--for", "json"], "rename one of the files"),
+        (&[&good, "--for", "json", "--path", "/x"], "--path is for several policies"),
+        (&[&good, &other, "--for", "json", "--path", "/x"], "--path is for several policies"),
+        (&[&gateway, "--for", "json", "--upstream", "http://a"], "--upstream is for policies"),
+        (&[&gateway, &good, "--for", "json"], "it is rendered alone"),
         (
             &[&good, "--for", "json", "--output", "/nowhere/at/all"],
             "/nowhere/at/all: cannot be written",

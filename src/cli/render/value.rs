@@ -124,6 +124,13 @@ impl FromStr for UpstreamArgument {
 }
 
 impl UpstreamArgument {
+    /// Where a server is, if nobody says.
+    pub(super) fn usual() -> UpstreamArgument {
+        let host = "127.0.0.1".to_owned();
+        let at = Upstream { tls: false, host, port: 8000, path: "/".to_owned() };
+        UpstreamArgument { at, by_url: false }
+    }
+
     pub(super) fn host_as_yaml(&self) -> String {
         let host = &self.at.host;
         if host.contains(':') { format!("\"{host}\"") } else { host.clone() }
