@@ -26,7 +26,7 @@ from fleet import Listener, assert_healthy, held, without_hold
 from gateway import Gateway, call, serving, until
 from judge import error_of
 from real import SUPERGATEWAY
-from servers import CLIENTS, NODE, environment
+from servers import CLIENTS, NODE, environment, serving_python
 from test_oauth import visit
 from test_render import schema, validate
 from upstream import RAN, Arrival, Reply, Upstream
@@ -205,6 +205,20 @@ def test_the_file_of_the_page(tmp_path: Path) -> None:
 
 
 # --- What people stumble over -----------------------------------------------------------------
+
+
+def test_a_server_that_guards_against_dns_rebinding(tmp_path: Path) -> None:
+    """A real server of the SDK refuses hosts that it does not know; by a URL it reads its own, whatever the agent wrote."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    with serving_python(tmp_path) as port:
+        statuses = {}
+        for kept in (False, True):
+            server = {"url": f"http://127.0.0.1:{port}/mcp", "policy": "p.json", "keep_host": kept}
+            with running(tmp_path, {"version": "1", "servers": {"every": server}}) as envoy:
+                text = json.dumps({**body, "params": params})
+                statuses[kept] = post(envoy.port, text, [("host", "gateway.example.com")], path="/every/mcp").status
+        assert statuses == {False: 200, True: 421}
 
 
 @pytest.mark.parametrize("having", ["pass: [discovery, oauth]", "unmatched: pass"])
