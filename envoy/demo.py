@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import picture
 import rig
 
 POLICIES = rig.ROOT / "policies"
+PICTURE = rig.ROOT / "target" / "demo.svg"
 # The servers that are shown get an environment of their own: no settings or proxies of the user's
 # shell, and a home that is removed with the demo.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
@@ -38,7 +40,7 @@ async def image_server(show: Show, demo: Demo) -> None:
     """The policy of the filter's first user, before an MCP server of twenty lines."""
     policy = show.policy("copy-image-set.json")
     show.say("agent ─▶ Envoy + mcp-policy ─▶ MCP server with two tools: copy_image_set, delete_image_set\n")
-    async with demo.governed(policy, demo.images_port) as url, agent(url, "alice") as alice:
+    async with demo.governed("images", policy, demo.images_port) as url, agent(url, "alice") as alice:
         await away_from_minute_end(show)
         for number in range(1, 31):
             reply = await call(alice, "copy_image_set", {"name": f"set-{number}", "region": "eu-west-1"})
@@ -60,7 +62,7 @@ async def prometheus(show: Show, demo: Demo) -> None:
     """Arguments, reasons and budgets, with Prometheus's own count of requests as the witness."""
     policy = show.policy("prometheus.json", part="execute_query")
     show.say("agent ─▶ Envoy + mcp-policy ─▶ prometheus-mcp-server ─▶ Prometheus\n")
-    async with demo.governed(policy, demo.prometheus_mcp_port) as url:
+    async with demo.governed("prometheus", policy, demo.prometheus_mcp_port) as url:
         async with agent(url, "bob") as bob:
             before = demo.api_requests()
             for query in ("up", "prometheus_build_info"):
@@ -125,7 +127,7 @@ async def approvals(show: Show, demo: Demo) -> None:
         action = next(answers)
         return ElicitResult(action=action, content={"approve": True} if action == "accept" else None)
 
-    async with demo.governed(policy, demo.images_port, demo.approving) as url, agent(url, "carol", user) as carol:
+    async with demo.governed("approvals", policy, demo.images_port, demo.approving) as url, agent(url, "carol", user) as carol:
         ran = demo.images_log("ran ")
         for name, decision in (("set-1", "approve"), ("set-2", "decline")):
             waiting = asyncio.ensure_future(call(carol, "delete_image_set", {"name": name}))
@@ -163,6 +165,29 @@ async def approvals(show: Show, demo: Demo) -> None:
         show.refused("copy_image_set set-4, user said no", reply, 403, "approval_declined")
         show.check(len(questions) == 2, f"the user was asked {len(questions)} times, not twice")
         show.proof("the server's own log: calls that ran", ran, demo.images_log("ran "))
+
+
+async def what_operators_see(show: Show, demo: Demo, started: float) -> None:
+    """The metrics, the audit lines and the picture of all that has just happened."""
+    decided = demo.metrics("mcp_policy_decisions_total")
+    lines = [line for line in demo.audit_lines() if line.get("method") == "tools/call"]
+    show.say("Prometheus reads from Envoy:\n")
+    blocked = {series: value for series, value in decided.items() if 'decision="deny"' in series}
+    for series, value in [*sorted(blocked.items()), *demo.metrics("mcp_policy_info").items()]:
+        show.say(f"{series} {value:.0f}")
+    show.say("\nThree of the audit lines:\n")
+    for reason in ("limit_reached", "denied_by_condition", "approval_declined"):
+        line = next((line for line in lines if line.get("reason") == reason), None)
+        show.check(line is not None, f"no audit line has the reason {reason}")
+        show.say(json.dumps(line, ensure_ascii=False))
+    # Both are made of the same records, by different ways.
+    audited = sum(line["decision"] == "deny" for line in lines)
+    counted = sum(blocked.values())
+    show.check(audited == counted, f"{audited} audit lines say `deny`, and the metrics count {counted:.0f}")
+    show.say("")
+    show.line("1", "=", "denials in audit lines and in metrics", str(audited), "the same")
+    await demo.picture(started)
+    show.say(f"\nWhat the dashboard of envoy/README.md shows of it: {PICTURE.relative_to(rig.ROOT)}")
 
 
 # --- The agent --------------------------------------------------------------------------------
@@ -225,6 +250,10 @@ class Demo:
         self.approver_port, self._page_port = rig.free_ports(2)
         self._page_key = secrets.token_urlsafe(24)
         home = {"HOME": str(directory), **{k: os.environ[k] for k in KEPT_VARIABLES if k in os.environ}}
+        # Each Envoy's admin port is known to Prometheus from the start, so that it is scraped as soon as it is there.
+        self._admin_ports = rig.free_ports(6)
+        self._scraped: list[int] = []
+        self.audit = directory / "audit.jsonl"
         config = directory / "prometheus.json"
         config.write_text(
             json.dumps(
@@ -234,7 +263,12 @@ class Demo:
                         {
                             "job_name": "prometheus",
                             "static_configs": [{"targets": [f"127.0.0.1:{self.prometheus_port}"]}],
-                        }
+                        },
+                        {
+                            "job_name": "envoy",
+                            "metrics_path": "/stats/prometheus",
+                            "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in self._admin_ports]}],
+                        },
                     ],
                 }
             )
@@ -280,6 +314,7 @@ class Demo:
 
     async def start(self, stack: ExitStack) -> None:
         """Starts all at once, then waits for each, in threads so that a signal finds the loop free."""
+        self._stack = stack
         for process in (self.images, self.approver, self.prometheus, self.prometheus_mcp):
             stack.enter_context(process)
         await asyncio.gather(
@@ -292,19 +327,41 @@ class Demo:
 
     @asynccontextmanager
     async def governed(
-        self, policy: dict[str, Any], upstream_port: int, changes: Callable[[rig.Config], object] | None = None
+        self, name: str, policy: dict[str, Any], upstream_port: int, changes: Callable[[rig.Config], object] | None = None
     ) -> AsyncIterator[str]:
         """Envoy with the shipped configuration and this policy, before that server; yields its URL."""
-        listener, admin = rig.free_ports(2)
+        [listener], admin = rig.free_ports(1), self._admin_ports.pop()
+        self._scraped.append(admin)
         # Two workers, to show that they count together.
-        plugin = {**policy, "requests": {"hold_headers": "always"}}
-        envoy = rig.Envoy(rig.render(plugin, listener, admin, upstream_port, changes=changes), concurrency=2)
-        try:
-            envoy.start()
-            await asyncio.to_thread(envoy.wait_until_ready)
-            yield f"http://127.0.0.1:{listener}/mcp"
-        finally:
-            envoy.stop()
+        plugin = {**policy, "name": name, "audit": {"arguments": "keys"}, "requests": {"hold_headers": "always"}}
+        config = rig.render(plugin, listener, admin, upstream_port, changes=changes)
+        rig.hcm(config)["access_log"].append(audit_log(self.audit))
+        # Histograms are exported as they were at the last flush.
+        config["stats_flush_interval"] = "0.2s"
+        # It lives until all is over, so that Prometheus sees to the end what it counted.
+        envoy = self._stack.enter_context(rig.Envoy(config, concurrency=2))
+        await asyncio.to_thread(envoy.wait_until_ready)
+        yield f"http://127.0.0.1:{listener}/mcp"
+
+    def audit_lines(self) -> list[dict[str, Any]]:
+        """The audit lines of all Envoys, in the order in which they were written."""
+        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+    def metrics(self, name: str, **labels: str) -> dict[str, float]:
+        """The series of one metric that have these labels, of all Envoys, as they print them."""
+        found: dict[str, float] = {}
+        for port in self._scraped:
+            for line in _get(f"http://127.0.0.1:{port}/stats/prometheus").splitlines():
+                series, _, value = line.rpartition(" ")
+                if series.startswith(name + "{") and all(f'{label}="{text}"' in series for label, text in labels.items()):
+                    found[series] = float(value)
+        return found
+
+    async def picture(self, since: float) -> None:
+        """Draws what the dashboard shows of the time since then, with what happened last."""
+        await asyncio.sleep(3)
+        PICTURE.parent.mkdir(exist_ok=True)
+        picture.draw(f"http://127.0.0.1:{self.prometheus_port}", PICTURE, since, time.time())
 
     def approving(self, config: rig.Config) -> None:
         """What approvals need of Envoy: the approver's cluster, and a secret for what clients carry."""
@@ -352,12 +409,28 @@ class Demo:
         return bool(found["data"]["result"])
 
 
-def find_prometheus() -> str:
-    """Prometheus on PATH, else the one that tools.sh unpacked."""
-    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / "prometheus"
-    if found := shutil.which("prometheus") or (unpacked.is_file() and str(unpacked)):
+def audit_log(path: Path) -> dict[str, Any]:
+    """An access log with the audit lines alone."""
+    kinds = "type.googleapis.com/envoy.extensions.access_loggers"
+    has_line = {"@type": f"{kinds}.filters.cel.v3.ExpressionFilter", "expression": "'wasm.mcp_audit' in filter_state"}
+    text = {"inline_string": "%FILTER_STATE(wasm.mcp_audit:PLAIN)%\n"}
+    return {
+        "name": "envoy.access_loggers.file",
+        "filter": {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": has_line}},
+        "typed_config": {
+            "@type": f"{kinds}.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"text_format_source": text},
+        },
+    }
+
+
+def find_prometheus(program: str = "prometheus") -> str:
+    """Prometheus, or its `promtool`: on PATH, else what tools.sh unpacked."""
+    unpacked = rig.TOOLS / "prometheus" / "usr" / "bin" / program
+    if found := shutil.which(program) or (unpacked.is_file() and str(unpacked)):
         return found
-    raise rig.RigError("no Prometheus: run `envoy/tools.sh prometheus`")
+    raise rig.RigError(f"no {program}: run `envoy/tools.sh prometheus`")
 
 
 def _get(url: str | urllib.request.Request) -> str:
@@ -432,19 +505,19 @@ class Show:
 
     def passed(self, what: str, answer: str) -> None:
         """A call that reached the server, with the server's answer."""
-        self._line("32", "✓", what, "passed", answer)
+        self.line("32", "✓", what, "passed", answer)
 
     def refused(self, what: str, reply: Reply, code: int, reason: str) -> None:
         """A call that must have been refused, in this way."""
         error = reply.error or {}
         right = error.get("code") == code and error.get("data", {}).get("reason") == reason
         self.check(right, f"{what}: expected {code} {reason}, but it was {reply}")
-        self._line("31", "✗", what, str(code), error["message"])
+        self.line("33", "⊘", what, "blocked", f"{code}: {error['message']}")
 
     def proof(self, what: str, before: int, after: int, calls: str = "the refused calls") -> None:
         """A count on the server's side that these calls must not have moved."""
         self.check(before == after, f"{what} went from {before} to {after}: one of {calls} got through")
-        self._line("1", "=", what, f"{before} → {after}", f"nothing of {calls} got there")
+        self.line("1", "=", what, f"{before} → {after}", f"nothing of {calls} got there")
 
     def json(self, value: Any) -> None:
         """A reply."""
@@ -459,7 +532,8 @@ class Show:
         """The last line."""
         print(f"\n{self._paint('1;32' if right else '1;31', text)}", flush=True)
 
-    def _line(self, colour: str, mark: str, what: str, outcome: str, detail: str) -> None:
+    def line(self, colour: str, mark: str, what: str, outcome: str, detail: str) -> None:
+        """One aligned line."""
         print(f"   {self._paint(colour, mark)} {what:<36} {self._paint(colour, f'{outcome:<7}')} {detail}", flush=True)
 
     def _paint(self, code: str, text: str) -> str:
@@ -473,12 +547,15 @@ async def tell(show: Show) -> None:
         demo = Demo(Path(directory))
         show.say("Starting Prometheus, prometheus-mcp-server, an MCP server of our own, an approver, and Envoy …")
         await demo.start(stack)
+        started = time.time()
         show.title("A policy pasted into Envoy's configuration")
         await image_server(show, demo)
         show.title("A real Prometheus behind its real MCP server")
         await prometheus(show, demo)
         show.title("Calls that people approve")
         await approvals(show, demo)
+        show.title("What operators see of it")
+        await what_operators_see(show, demo, started)
 
 
 async def run(show: Show) -> int:
@@ -504,7 +581,7 @@ async def run(show: Show) -> int:
         # The SDK's task group wraps what is raised inside of it.
         while isinstance(wrapped := getattr(error, "exceptions", None), tuple):
             error = wrapped[0]
-        if not isinstance(error, (rig.RigError, Failed)):
+        if not isinstance(error, (rig.RigError, picture.PictureError, Failed)):
             raise
         show.verdict(False, f"The demo failed: {error}")
         return 1

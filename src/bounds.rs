@@ -135,6 +135,18 @@ pub const MAX_WAIT_MILLIS: u32 = 50_000;
 /// Longest name of a caller, in bytes.
 pub const MAX_NAME_BYTES: usize = 4096;
 
+/// Longest name of a policy that stands alone, in bytes.
+pub const MAX_POLICY_NAME_BYTES: usize = 64;
+
+/// Longest arguments that an audit line says, in bytes: access logs cut or lose lines that are much longer.
+pub const MAX_AUDITED_BYTES: usize = 8192;
+
+/// Most names of arguments that an audit line says.
+pub const MAX_AUDITED_KEYS: usize = 64;
+
+/// Most bytes of audit lines that one request leaves for access logs; what comes after goes to the filter's own log alone.
+pub const MAX_AUDIT_STATE_BYTES: usize = 65_536;
+
 /// Longest piece of a caller's text that is repeated in a reply or in a record, in bytes.
 pub const MAX_ECHO_BYTES: usize = 128;
 

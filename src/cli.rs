@@ -1,20 +1,29 @@
 //! Arguments and exit codes.
 
+mod activity;
+mod audit;
+mod audit_log;
+mod audited;
 mod completions;
 mod convert;
 mod digest;
 mod explain;
 mod gateway;
 mod input;
+mod key;
+mod lines;
 mod out;
 mod output;
+mod recorded;
 mod render;
 mod replay;
 mod report;
 mod scan;
 mod schema;
 mod server;
+mod suggest;
 mod table;
+mod tally;
 mod test;
 mod tree;
 mod validate;
@@ -62,6 +71,9 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
+    Suggest(suggest::Arguments),
+    Report(activity::Arguments),
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
@@ -79,6 +91,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::Audit(arguments) => audit::run(&arguments, format),
+        Command::Suggest(arguments) => suggest::run(&arguments, format),
+        Command::Report(arguments) => activity::run(&arguments, format),
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),

@@ -108,6 +108,21 @@ impl Denial {
         }
     }
 
+    /// When the call may come again, in whole seconds (RFC 9110, `Retry-After`): never sooner than it could pass.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let millis = match &self.detail {
+            Detail::Limit { retry_after, .. } => *retry_after,
+            Detail::Approval(approval) => approval.retry_after,
+            Detail::None
+            | Detail::Path(_)
+            | Detail::Mismatch(..)
+            | Detail::Inexact
+            | Detail::Unlisted { .. } => None,
+        };
+        millis.map(|millis| millis.div_ceil(1000))
+    }
+
     /// JSON Pointer to the rule in the policy; empty where none decided.
     #[must_use]
     pub fn pointer<'p>(&self, policy: &'p Policy) -> &'p str {

@@ -1,8 +1,10 @@
 //! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
 
 mod due;
+mod fill;
 mod permit;
 
+pub use fill::Fill;
 pub use permit::{Forwarded, Pending, Permit};
 
 use crate::decision::{Case, Decision, Matched, Owed, decide, decide_reference};

@@ -8,6 +8,7 @@ mod answer;
 mod approving;
 mod arrival;
 mod asking;
+mod beside;
 mod chain;
 mod elicitation;
 mod expected;
@@ -21,6 +22,7 @@ mod refunds;
 mod refusals;
 mod response;
 mod state;
+mod telling;
 mod waiting;
 
 use std::borrow::Cow;
@@ -48,6 +50,7 @@ use judged::{Judged, Passage};
 use judgement::Judgement;
 use refunds::give_back;
 use state::{Early, State};
+use telling::AuditTrail;
 
 /// What a response must not be encoded for: events and lists have to be read.
 const PLAIN: HeaderEdit = HeaderEdit::Set("accept-encoding", Cow::Borrowed("identity"));
@@ -66,6 +69,10 @@ pub struct Exchange {
     sealed_to: Option<CallerId>,
     /// Whether bytes of the response's body have come.
     speaking: bool,
+    /// Whether the client sent `traceparent` as a header.
+    is_traced: bool,
+    /// Where the request goes, for audit lines; and those that were written of it.
+    trail: Option<Box<AuditTrail>>,
 }
 
 impl Exchange {
@@ -80,7 +87,15 @@ impl Exchange {
             policy: Some(0),
             sealed_to: None,
             speaking: false,
+            is_traced: false,
+            trail: None,
         }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Takes an event, and says what to do. All events go through here, and all that comes of them is in the step.
@@ -106,6 +121,7 @@ impl Exchange {
             Event::Closed => self.close(world),
             Event::HostFailed => self.host_failed(world, &mut step),
         };
+        self.tell(world, &mut step);
         step.ticks = self.hold.is_watched() || matches!(self.state, State::Waiting { .. });
         step
     }
@@ -131,6 +147,8 @@ impl Exchange {
     ) -> Result<Flow, Refusal> {
         let config = self.config.clone();
         let facts = Facts::of(headers, &config.headers);
+        self.follow(&facts, headers);
+        self.policy = config.bindings.is_none().then_some(0);
         let (route, known) = route(&config, headers, &facts, world)?;
         self.policy = match route {
             Route::Governed(at) => Some(at),
@@ -202,7 +220,7 @@ impl Exchange {
 
     /// Lets a request go that cannot carry a call.
     fn pass(&mut self, lists: Lists, step: &mut Step) -> Flow {
-        step.record = Some(Record::passed("", self.policy_name()));
+        step.records.push(Record::passed("", self.policy));
         self.state = State::Forwarded(Expected { lists, ..Expected::default() });
         Flow::Continue
     }
@@ -223,10 +241,6 @@ impl Exchange {
 
     fn policy(&self) -> Option<&Policy> {
         self.policy.and_then(|at| self.config.policy_at(at))
-    }
-
-    fn policy_name(&self) -> &str {
-        self.policy().map_or("", |policy| &policy.name)
     }
 
     /// `buffered` counts all of the body that is held so far.
@@ -316,8 +330,7 @@ impl Exchange {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         // Only counts and approvals need the second clock, and asking for it is a host call.
-        let counts =
-            self.policy().is_some_and(|policy| !policy.counters.is_empty() || policy.asks());
+        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks());
         let now = if counts { world.moment() } else { world.now().map(Moment::from) };
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
@@ -331,13 +344,13 @@ impl Exchange {
             now,
         );
         match judged.of_body(&body) {
-            Ok(Judged::Forward(Passage { expected, record, body })) => {
-                step.record = Some(record);
+            Ok(Judged::Forward(Passage { expected, records, body })) => {
+                step.records = records;
                 step.body = body;
                 self.forward(world, expected, early, step)
             }
-            Ok(Judged::Answer(reply, record)) => {
-                step.record = Some(record);
+            Ok(Judged::Answer(reply, records)) => {
+                step.records = records;
                 Flow::Reply(reply)
             }
             Ok(Judged::Wait(waiting, ask, body)) => {
@@ -366,6 +379,7 @@ impl Exchange {
             self.state = *state;
             return Flow::Continue;
         }
+        self.join_trace(step);
         if self.waits && !expected.needs_no_body() {
             step.edits.push(PLAIN);
         }

@@ -20,6 +20,8 @@ mod contexts;
 #[cfg(target_os = "wasi")]
 mod envoy;
 #[cfg(target_os = "wasi")]
+mod meters;
+#[cfg(target_os = "wasi")]
 mod root;
 #[cfg(target_os = "wasi")]
 mod shared;

@@ -16,7 +16,8 @@
 //!    which no call is forwarded. A call that needs an [`approval`] is asked about here: the
 //!    user by the answer that his client gets, an approver by an [`ask`], for which the call waits. What a client carries meanwhile is
 //!    sealed ([`seal`]); an approval is used [`once`].
-//! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`].
+//! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`], from which filter state, [`metrics`] and the [`audit`] line
+//!    are made. A candidate policy decides beside, and touches nothing.
 //! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
 //!    successes only, [`mcp::outcome`] looks for an error.
 //!
@@ -37,6 +38,7 @@
 
 pub mod ask;
 pub mod bounds;
+pub mod digest;
 pub mod reason;
 pub mod time;
 
@@ -64,10 +66,15 @@ pub mod identity;
 
 pub mod enforce;
 pub mod listing;
-pub mod record;
-pub mod reply;
 
 pub mod approval;
+pub mod reply;
+
+pub mod live;
+pub mod metrics;
+pub mod record;
+
+pub mod audit;
 
 pub mod exchange;
 

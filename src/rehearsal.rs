@@ -214,7 +214,7 @@ impl Simulator {
                 None => step,
             };
         }
-        round.read(step);
+        round.read(step, &self.config);
         self.hear(&mut round, &heard);
         // What it changes in the response, nobody sees here.
         if round.verdict.is_forwarded() {
@@ -375,6 +375,8 @@ pub fn let_govern(config: &mut Config, name: &str) -> bool {
         let mut others = config.others.iter_mut();
         let Some(other) = others.find(|policy| *policy.name == *name) else { return false };
         std::mem::swap(&mut config.policy, other);
+        // A policy is known by its place.
+        std::mem::swap(&mut config.policy.index, &mut other.index);
     }
     config.bindings = None;
     true

@@ -11,6 +11,8 @@ use object::input_required_object;
 pub use object::{batch_refused_object, denial_object, list_unreadable_object};
 pub use object::{elicitation_object, reason_object};
 
+use std::borrow::Cow;
+
 use crate::bounds::MAX_ECHO_BYTES;
 use crate::denial::Denial;
 use crate::mcp::Refusal;
@@ -27,7 +29,7 @@ pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// Headers.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -53,8 +55,8 @@ impl Reply {
             (_, None) => Reply::framed(reason.bare_status(), Framing::Json, &error),
         };
         match reply.status {
-            405 => reply.headers.push(("allow", "GET, POST, DELETE, OPTIONS")),
-            401 => reply.headers.push(("www-authenticate", "Bearer")),
+            405 => reply.headers.push(("allow", "GET, POST, DELETE, OPTIONS".into())),
+            401 => reply.headers.push(("www-authenticate", "Bearer".into())),
             _ => {}
         }
         reply
@@ -64,7 +66,14 @@ impl Reply {
     #[must_use]
     pub fn denial(to: &Addressee, denial: &Denial, context: &Context<'_>) -> Reply {
         match denial_object(to, denial, context) {
-            Some(error) => Reply::framed(denial.reason.status(), to.framing, &error),
+            Some(error) => {
+                let mut reply = Reply::framed(denial.reason.status(), to.framing, &error);
+                let retry = denial.told().retry_after_seconds();
+                reply
+                    .headers
+                    .extend(retry.map(|seconds| ("retry-after", seconds.to_string().into())));
+                reply
+            }
             None => Reply::nothing(),
         }
     }
@@ -78,7 +87,7 @@ impl Reply {
     /// Answers with events of our own: a stream that ends, and that the client resumes.
     #[must_use]
     pub fn events(text: &str) -> Reply {
-        let headers = vec![("content-type", Framing::EventStream.media())];
+        let headers = vec![("content-type", Framing::EventStream.media().into())];
         Reply { status: 200, headers, body: text.as_bytes().to_vec() }
     }
 
@@ -98,7 +107,7 @@ impl Reply {
     }
 
     fn framed(status: u16, framing: Framing, json: &str) -> Reply {
-        let headers = vec![("content-type", framing.media())];
+        let headers = vec![("content-type", framing.media().into())];
         Reply { status, headers, body: framed_body(framing, json) }
     }
 }

@@ -1,8 +1,8 @@
 //! What an approval is for: one call, by what it does, however it is written.
 
-use base64ct::{Base64UrlUnpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::named_digest;
 use crate::json::{Member, Object, Value, canonical, canonical_members};
 use crate::mcp::message::Request;
 use crate::policy::compiled::Policy;
@@ -81,10 +81,4 @@ impl BoundCall {
     pub fn arguments_digest(&self) -> String {
         named_digest(&Sha256::digest(&self.arguments))
     }
-}
-
-/// A digest by its algorithm and in base64url: `sha-256:…`.
-#[must_use]
-pub fn named_digest(digest: &[u8]) -> String {
-    format!("sha-256:{}", Base64UrlUnpadded::encode_string(digest))
 }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::call::{BoundCall, named_digest};
+use super::call::BoundCall;
 use crate::json::{Object, Value};
 use crate::mcp::message::Request;
 use crate::once::{Use, UseId};
@@ -97,10 +97,10 @@ impl Held<'_> {
         if text("policy") != Some(&*self.policy.name) {
             return Err("policy");
         }
-        let digest = named_digest(&self.policy.digest);
+        let digest = &*self.policy.named_digest;
         match detail.get("policy_digest") {
             None if !self.source.pins_policy => {}
-            stated if stated.and_then(Value::as_str) == Some(&*digest) => {}
+            stated if stated.and_then(Value::as_str) == Some(digest) => {}
             Some(_) | None => return Err("policy"),
         }
         if text("arguments_digest") != Some(&*self.call.arguments_digest()) {

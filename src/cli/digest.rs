@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use mcp_policy::approval::call::{BoundCall, Site, named_digest};
+use mcp_policy::approval::call::{BoundCall, Site};
 use mcp_policy::json::{Value, written};
 use mcp_policy::mcp::Refusal;
 use mcp_policy::mcp::message::{Body, Message, parse_body};
@@ -132,7 +132,8 @@ fn digest(arguments: &Arguments) -> Result<Option<ToSign>, CliError> {
         Body::Single(Message::Response(_)) | Body::Batch(_) => return Ok(None),
     };
     let Some(call) = BoundCall::of(&request, policy, &Site::default()) else { return Ok(None) };
-    let (arguments_digest, policy_digest) = (call.arguments_digest(), named_digest(&policy.digest));
+    let (arguments_digest, policy_digest) =
+        (call.arguments_digest(), policy.named_digest.to_string());
     let detail = ToolCallDetail {
         r#type: "mcp_tool_call",
         actions: [method],

@@ -1,5 +1,6 @@
 //! `mcp-policy explain`: what becomes of one call, and why, rule by rule.
 
+mod logged;
 mod print;
 
 use std::path::{Path, PathBuf};
@@ -20,19 +21,26 @@ use mcp_policy::trace::{Trace, trace};
 use serde::Serialize;
 
 use super::input::{self, CliError};
+use super::recorded::{KnownArguments, RecordedCall, RecordedDecision};
 use super::{Exit, Format, report};
+use logged::LinePlace;
 
 /// Say what becomes of one call, and why: every rule that it meets, with the values and types that were compared.
 #[derive(clap::Args)]
-#[command(group(ArgGroup::new("asked").required(true).args(["call", "tool"])))]
+#[command(group(ArgGroup::new("asked").required(true).args(["call", "tool", "log"])))]
 #[command(after_help = "\
 Examples:
   mcp-policy explain stripe.json --tool create_refund --args '{\"amount\": 25000}'
   mcp-policy explain stripe.json --call call.json --identity grant=alice --counters counters.json
   mcp-policy explain gateway.yaml --path /prometheus/mcp --identity team=sre --identity 'roles:=[\"oncall\"]' --tool query
+  mcp-policy explain stripe.json --log audit.jsonl:1207
+  grep 7f3a audit.jsonl | mcp-policy explain stripe.json --log -
 
 `call.json` is a JSON-RPC message of any method, or {\"tool\": \"…\", \"arguments\": {…}}. `counters.json` says what has been counted for this
 caller in the current windows, by the counter's name or by the pointer of a limit: {\"refunds\": 4, \"/tools/search/rate_limit\": 10}.
+
+A line of a log is one that `mcp-policy replay` reads. The call is explained with its caller, time, session, host and path; what is counted
+is not on record, nor are headers.
 
 A call that says nothing of its client is taken to come from one that can ask its user (MCP 2026-07-28 with elicitation).
 
@@ -52,6 +60,11 @@ pub(super) struct Arguments {
     /// Its arguments, a JSON object.
     #[arg(long, value_name = "JSON", requires = "tool")]
     args: Option<String>,
+
+    /// A recorded call: a line of a log, or `-` for the one line on standard input.
+    #[arg(long, value_name = "FILE:NUMBER", value_parser = logged::line_place,
+        conflicts_with_all = ["identity", "session", "at", "host", "path"])]
+    log: Option<LinePlace>,
 
     /// Who calls. `grant` names the caller; without it the call is anonymous. Other keys are those of `identity.keys`. `key=text`,
     /// or `key:=json` for a number, a boolean or a list of texts.
@@ -99,6 +112,9 @@ struct Explanation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     governed_by: Option<&'a str>,
     at: String,
+    /// What was decided of a recorded call, and how much of it is on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<OnRecord<'a>>,
     #[serde(flatten)]
     verdict: &'a Verdict,
     /// The line of the rule that decided.
@@ -106,6 +122,15 @@ struct Explanation<'a> {
     line: Option<usize>,
     #[serde(flatten)]
     trace: &'a Trace,
+}
+
+/// What is on record of a call.
+#[derive(Serialize)]
+struct OnRecord<'a> {
+    place: &'a str,
+    arguments: KnownArguments,
+    #[serde(flatten)]
+    decided: Option<&'a RecordedDecision>,
 }
 
 /// Explains the call.
@@ -122,19 +147,10 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 
 fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, CliError> {
     let (source, mut config) = input::policy(&arguments.policy)?;
-    choose(arguments, &mut config)
+    let recorded = arguments.log.as_ref().map(logged::read).transpose()?;
+    let request = request(arguments, recorded.as_ref().map(|(call, _)| call))?;
+    choose(arguments, &request.target, &mut config)
         .map_err(|problem| CliError::Line(format!("{}: {problem}", source.name)))?;
-    let request = SimulatedRequest {
-        names: arguments.identity.clone(),
-        session: arguments.session.clone(),
-        headers: arguments.header.clone(),
-        target: Destination {
-            host: arguments.host.clone(),
-            path: arguments.path.clone(),
-            route: arguments.route.clone(),
-        },
-        ..SimulatedRequest::new(body(arguments)?, arguments.at.unwrap_or(DEFAULT_NOW))
-    };
     let simulator = Simulator::new(config);
     if let Some(file) = &arguments.counters {
         counters(file, &simulator, &request)?;
@@ -148,21 +164,56 @@ fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, CliError> {
         rule.line = places.line(&rule.rule);
     }
     match format {
-        Format::Human => print::human(&places, &request, &verdict, (&trace, governed_by)),
+        Format::Human => {
+            let decided = recorded.as_ref().and_then(|(call, _)| call.decided.as_ref());
+            print::human(&places, &request, &verdict, (&trace, governed_by), decided);
+        }
         Format::Json => report::json(&Explanation {
             policy: &source.name,
             governed_by,
             at: print::time(request.at),
+            recorded: recorded.as_ref().map(|(call, place)| OnRecord {
+                place,
+                arguments: call.arguments,
+                decided: call.decided.as_ref(),
+            }),
             verdict: &verdict,
             line: places.line(&verdict.rule),
             trace: &trace,
         }),
     }
+    if let Some((call, place)) = &recorded {
+        logged::tell_unknown(call, place, &trace);
+    }
     Ok(verdict)
 }
 
+/// The request that is explained.
+fn request(
+    arguments: &Arguments,
+    recorded: Option<&RecordedCall>,
+) -> Result<SimulatedRequest, CliError> {
+    if let Some(call) = recorded {
+        let mut request = call.request.clone();
+        request.headers.extend(arguments.header.iter().cloned());
+        request.target.route = arguments.route.clone().or(request.target.route);
+        return Ok(request);
+    }
+    Ok(SimulatedRequest {
+        names: arguments.identity.clone(),
+        session: arguments.session.clone(),
+        headers: arguments.header.clone(),
+        target: Destination {
+            host: arguments.host.clone(),
+            path: arguments.path.clone(),
+            route: arguments.route.clone(),
+        },
+        ..SimulatedRequest::new(body(arguments)?, arguments.at.unwrap_or(DEFAULT_NOW))
+    })
+}
+
 /// Makes the policy that the user names govern the call, and sees to it that the names of the caller have keys.
-fn choose(arguments: &Arguments, config: &mut Config) -> Result<(), String> {
+fn choose(arguments: &Arguments, target: &Destination, config: &mut Config) -> Result<(), String> {
     let known: Vec<&str> = config.callers.keys.iter().map(|key| &*key.name).collect();
     let unknown = |(key, _): &&CallerName| key != GRANT && !known.contains(&&**key);
     if let Some((key, _)) = arguments.identity.iter().find(unknown) {
@@ -172,7 +223,7 @@ fn choose(arguments: &Arguments, config: &mut Config) -> Result<(), String> {
     let names: Vec<String> =
         config.policies().map(|policy| policy.name.escape_debug().to_string()).collect();
     let names = names.join(", ");
-    let target = [&arguments.host, &arguments.path, &arguments.route];
+    let target = [&target.host, &target.path, &target.route];
     match &arguments.policy_name {
         Some(name) if let_govern(config, name) => Ok(()),
         Some(name) => {

@@ -147,6 +147,7 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     }
     let version = live::version(&all, arguments.switch).map_err(refused)?;
     let secrets = needs::secrets(&all.config);
+    needs::named(&mut all, name.as_str());
     let notes = match arguments.switch {
         // It needs nothing.
         Some(Switch::Off) => Notes::default(),

@@ -5,10 +5,11 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::builder::styling::{AnsiColor, Style};
 use mcp_policy::language::diagnostic::Severity;
-use mcp_policy::source::{Problem, SourceText, lines_and_columns};
+use mcp_policy::source::{Problem, SourceText, Syntax, lines_and_columns};
 use serde::Serialize;
 
-use crate::cli::out::{err, out};
+use crate::cli::out::{err, verbatim};
+use crate::cli::tree::print::escaped;
 
 /// Most problems of one file that are drawn: nobody reads more.
 const MOST: usize = 50;
@@ -128,10 +129,10 @@ fn styled(word: &str, style: Style) -> String {
     format!("{style}{word}{style:#}")
 }
 
-/// Prints a value as one JSON document on standard output.
+/// Prints a value as one JSON document on standard output. What a terminal obeys is escaped as JSON has it.
 pub(super) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => out!("{text}"),
+        Ok(text) => verbatim(&format!("{}\n", escaped(&text, Syntax::Json))),
         Err(error) => trouble(&format!("the result cannot be written as JSON: {error}")),
     }
 }

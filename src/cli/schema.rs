@@ -37,6 +37,8 @@ enum What {
     Plugin,
     /// JSON Schema of a gateway file, for `render`.
     Gateway,
+    /// JSON Schema of an audit line.
+    Audit,
     /// The reference page for authors, in Markdown.
     Reference,
 }
@@ -46,6 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
         What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
         What::Gateway => print(&json_schema::gateway(), Syntax::Json, 0),
+        What::Audit => include_str!("../../policies/schema/audit.schema.json").to_owned(),
         What::Reference => reference::page(),
     };
     deliver(&text, arguments.output.as_deref())

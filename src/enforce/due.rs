@@ -1,5 +1,6 @@
 //! What a call counts: one charge for each counter, through one limit or several.
 
+use super::fill::Fill;
 use crate::denial::{Denial, Detail};
 use crate::json::Value;
 use crate::matcher::path::Path;
@@ -8,7 +9,7 @@ use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::number::{Decimal, Micros};
 use crate::policy::entry::{Amount, Limit, Refund};
-use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause};
+use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause, Reservation};
 use crate::reason::Reason;
 
 /// What one call counts on one counter, through one limit or several.
@@ -41,6 +42,19 @@ pub(super) fn join<'p>(dues: &mut Vec<DueCharge<'p>>, next: DueCharge<'p>) {
 }
 
 impl DueCharge<'_> {
+    /// How full the limit is with this count; none where it counts without a maximum.
+    pub(super) fn fill(&self, reservation: &Reservation) -> Option<Fill> {
+        let max = self.charge.max?.0;
+        let used = u128::from(reservation.used().0) * 100;
+        let percent = used.checked_div(u128::from(max)).unwrap_or(100).min(100);
+        Some(Fill {
+            rule: self.limit.rule,
+            counter: self.limit.counter,
+            percent: u8::try_from(percent).unwrap_or(100),
+            on_floor: reservation.is_on_floor(),
+        })
+    }
+
     pub(super) fn denial(&self, overrun: Overrun) -> Denial {
         if overrun.cause == OverrunCause::Crowded {
             return Denial::by(self.limit.rule, self.kind, overrun.cause.reason());

@@ -4,6 +4,7 @@
 //! last thing that happens to a [`Permit`] or a [`Pending`]; where neither happens, a debug build says so.
 
 use super::due::DueCharge;
+use super::fill::Fill;
 use crate::decision::Owed;
 use crate::denial::Denial;
 use crate::policy::approvals::Need;
@@ -17,6 +18,7 @@ use crate::rate::store::SharedStore;
 pub struct Permit {
     counted: OpenCount,
     refundable: OpenCount,
+    fills: Vec<Fill>,
 }
 
 /// What was counted for a call whose fate is open.
@@ -41,19 +43,30 @@ impl Drop for OpenCount {
 impl Permit {
     /// The right to forward a call for which nothing was counted.
     pub(super) fn uncounted() -> Permit {
-        Permit { counted: OpenCount::default(), refundable: OpenCount::default() }
+        Permit {
+            counted: OpenCount::default(),
+            refundable: OpenCount::default(),
+            fills: Vec::new(),
+        }
     }
 
     /// The right to forward a call for which this was counted.
     pub(super) fn of(granted: Granted, dues: &[DueCharge<'_>]) -> Permit {
         let mut permit = Permit::uncounted();
         for (at, reservation) in granted.reservations {
+            permit.fills.extend(dues.get(at).and_then(|due| due.fill(&reservation)));
             match dues.get(at).map(|due| due.refund) {
                 Some(Refund::OnError) => permit.refundable.0.push(reservation),
                 Some(Refund::Never) | None => permit.counted.0.push(reservation),
             }
         }
         permit
+    }
+
+    /// How full the limits are that the call was counted on.
+    #[must_use]
+    pub fn fills(&self) -> &[Fill] {
+        &self.fills
     }
 
     /// Takes back everything: the call is not forwarded after all.
@@ -96,6 +109,12 @@ impl Pending {
     #[must_use]
     pub fn denial(&self) -> &Denial {
         &self.owed.denial
+    }
+
+    /// How full the limits are that the call was counted on.
+    #[must_use]
+    pub fn fills(&self) -> &[Fill] {
+        self.held.fills()
     }
 
     /// What approval is enough.

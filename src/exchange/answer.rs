@@ -8,6 +8,7 @@ use super::response::{Response, ResponseHead};
 use super::state::State;
 use super::{Chunk, Exchange, Flow, Level, Line, Step};
 use crate::mcp::headers::Follows;
+use crate::metrics::{ListOutcome, Sample, Series};
 use crate::policy::compiled::Policy;
 use crate::record::Record;
 use crate::world::World;
@@ -96,6 +97,10 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         let Some(response) = self.state.response() else { return Flow::Continue };
         step.body = response.body(&config, world, length, chunk);
+        let value = response.take_filtered();
+        let (policy, outcome, cause) = (self.policy, ListOutcome::Filtered, "");
+        let series = Series::Lists { policy, outcome, cause };
+        step.samples.extend((value > 0).then_some(Sample { series, value }));
         withhold(step, response.take_record(&config));
         if response.is_over() {
             self.respond(State::Passing);
@@ -132,6 +137,6 @@ impl Exchange {
 fn withhold(step: &mut Step, record: Option<Record>) {
     let Some(mut record) = record else { return };
     let text = std::mem::take(&mut record.warning);
-    step.log = Some(Line { level: Level::Warn, text: text.into() });
-    step.record = Some(record);
+    step.log.push(Line { level: Level::Warn, text: text.into() });
+    step.records.push(record);
 }

@@ -7,11 +7,12 @@ use super::judgement::Judgement;
 use super::noted::{Noted, holder};
 use super::refunds::ids;
 use crate::approval::approver::Task;
-use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, Site, named_digest};
+use crate::approval::call::{BoundCall, CallDigest, RESPONSES, STATE, Site};
 use crate::approval::state::{CarriedState, CarriedStep, PREFIX, drawn};
 use crate::approval::token::{Given, Held};
 use crate::approval::user;
 use crate::denial::{ApprovalDetail, Denial, Detail};
+use crate::digest::named_digest;
 use crate::json::Value;
 use crate::mcp::carried;
 use crate::mcp::message::Request;
@@ -215,7 +216,7 @@ impl<W: World> Judgement<'_, W> {
         let mut expected = Expected::of(to, permit, self.caller.is_proven(), matter.lists);
         expected.used = used.map(|used| used.id);
         expected.chain = self.chain(call.digest, need);
-        Judged::Forward(Passage { expected, record, body })
+        Judged::Forward(Passage { expected, records: vec![record], body })
     }
 
     /// What the server's own state will be sealed with.
@@ -248,7 +249,7 @@ impl<W: World> Judgement<'_, W> {
         let approval = ApprovalDetail {
             by: need.by.iter().map(ApprovalWay::word).collect(),
             arguments_digest: call.map(|(_, call)| call.arguments_digest()),
-            policy_digest: call.map(|(policy, _)| named_digest(&policy.digest)),
+            policy_digest: call.map(|(policy, _)| policy.named_digest.to_string()),
             missing,
             ..ApprovalDetail::default()
         };
@@ -260,14 +261,14 @@ impl<W: World> Judgement<'_, W> {
         let denial = matter.pending.abandon(&self.limiter);
         let denial = Denial { reason, detail, ..denial };
         let record = Record { reason: reason.label(), ..matter.denied };
-        Judged::Answer(Reply::denial(&to, &denial, &self.context()), record)
+        Judged::Answer(Reply::denial(&to, &denial, &self.context()), vec![record])
     }
 
+    /// The record of a call that is approved.
     pub(super) fn allowed(&self, matter: &Matter<'_>) -> Record {
-        match matter.pending.would_deny() {
-            None => self.record_of(matter.request, "allow", None),
-            Some(denial) => self.record_of(matter.request, self.in_shadow(denial), Some(denial)),
-        }
+        let (would_deny, fills) = (matter.pending.would_deny(), matter.pending.fills());
+        let candidate = matter.denied.candidate;
+        Record { candidate, ..self.record_of_permitted(matter.request, would_deny, fills) }
     }
 
     /// Where it is noted what became of the caller's questions about a call.

@@ -6,7 +6,7 @@ use super::judgement::Judgement;
 use super::noted::Asker;
 use super::waiting::Waiting;
 use crate::approval::approver::{Inquiry, Question, Task};
-use crate::approval::call::{BoundCall, Site, named_digest};
+use crate::approval::call::{BoundCall, Site};
 use crate::approval::state::CarriedStep;
 use crate::approval::user;
 use crate::bounds::MAX_LEGS;
@@ -50,7 +50,7 @@ impl<W: World> Judgement<'_, W> {
         match here {
             Ok(reply) => {
                 let _ = matter.pending.abandon(&self.limiter);
-                Judged::Answer(reply, matter.denied)
+                Judged::Answer(reply, vec![matter.denied])
             }
             Err(NotAsked::TooOften(denial)) => self.refused(matter, denial.reason, denial.detail),
             Err(NotAsked::Missing(missing)) => {
@@ -155,7 +155,7 @@ impl<W: World> Judgement<'_, W> {
             arguments: approver.sends_arguments.then(|| call.arguments.clone()),
             arguments_digest: call.arguments_digest(),
             policy: policy.name.to_string(),
-            policy_digest: named_digest(&policy.digest),
+            policy_digest: policy.named_digest.to_string(),
             rule: denial.pointer(policy).to_owned(),
             reason: reason(policy, denial).map(str::to_owned),
             call: call.digest,

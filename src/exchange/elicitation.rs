@@ -99,7 +99,7 @@ impl<W: World> Judgement<'_, W> {
                 }
             }
         }
-        Some(Judged::Answer(Reply::nothing(), self.policy_record("response", "pass")))
+        Some(Judged::Answer(Reply::nothing(), vec![self.policy_record("response", "pass")]))
     }
 }
 
@@ -116,7 +116,7 @@ impl Exchange {
         let last = last.filter(|_| self.config.approvals.legacy)?.1;
         let id = std::str::from_utf8(last).ok()?;
         let sealed = id.strip_prefix(PREFIX)?;
-        step.record = Some(Record::passed("", self.policy_name()));
+        step.records.push(Record::passed("", self.policy));
         let now = world.now();
         let asked = opened(&self.config, caller, world, sealed).zip(now);
         let Some(((state, request), now)) = asked else {

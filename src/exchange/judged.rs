@@ -13,7 +13,7 @@ pub(super) enum Judged {
     /// It is forwarded; the response is needed for this.
     Forward(Passage),
     /// It is answered here.
-    Answer(Reply, Record),
+    Answer(Reply, Vec<Record>),
     /// It waits for an answer from outside; with this body, where that is another than the one that came.
     Wait(Box<Waiting>, Ask, Option<Vec<u8>>),
 }
@@ -21,7 +21,7 @@ pub(super) enum Judged {
 /// A request that goes on.
 pub(super) struct Passage {
     pub(super) expected: Expected,
-    pub(super) record: Record,
+    pub(super) records: Vec<Record>,
     /// Its body, where that is another than the one that came.
     pub(super) body: Option<Vec<u8>>,
 }

@@ -5,7 +5,7 @@ use super::judged::{Judged, Matter, Passage};
 use crate::approval::call::Site;
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
-use crate::enforce::{Enforcer, Governed, Outcome};
+use crate::enforce::{Enforcer, Fill, Governed, Outcome, Permit};
 use crate::identity::Caller;
 use crate::matcher::work::Work;
 use crate::mcp::Refusal;
@@ -17,7 +17,7 @@ use crate::policy::compiled::{Config, Policy};
 use crate::policy::settings::Batch;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
-use crate::record::Record;
+use crate::record::{CallDetail, Record, traceparent};
 use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
 use crate::time::Moment;
 use crate::world::World;
@@ -35,24 +35,51 @@ pub(super) struct Judgement<'j, W: World> {
     witness: &'j W::Witness,
     /// What the comparisons of the body may cost.
     pub(super) work: Work,
+    /// What those of the candidate may cost: nothing of it is the policy's.
+    pub(super) work_beside: Work,
+}
+
+/// What becomes of the requests of a batch.
+#[derive(Default)]
+struct BatchVerdict<'b, 'v> {
+    /// One for each request.
+    records: Vec<Record>,
+    permits: Vec<(&'b Request<'v>, Permit)>,
+    /// The answers to all of them, should one be denied.
+    errors: Vec<String>,
+    is_denied: bool,
 }
 
 impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
         policy: Option<&'j Policy>,
-        (head, site): (&'j Head, Option<&'j Site>),
+        head: (&'j Head, Option<&'j Site>),
         caller: Caller,
         world: &'j W,
         now: Moment,
     ) -> Self {
         let limiter = Limiter::new(world.store(), config.counters.shards);
-        let (witness, work) = (world.witness(), Work::of(0));
-        Judgement { config, policy, head, site, caller, world, limiter, now, witness, work }
+        let (witness, work, work_beside) = (world.witness(), Work::of(0), Work::of(0));
+        let (head, site) = head;
+        Judgement {
+            config,
+            policy,
+            head,
+            site,
+            caller,
+            world,
+            limiter,
+            now,
+            witness,
+            work,
+            work_beside,
+        }
     }
 
     pub(super) fn of_body(&self, bytes: &[u8]) -> Result<Judged, Refusal> {
         self.work.renew(bytes.len());
+        self.work_beside.renew(bytes.len());
         let value = parse_body(bytes, self.config.requests.bounds())?;
         match Body::read(&value)? {
             Body::Single(message) => {
@@ -75,22 +102,18 @@ impl<'j, W: World> Judgement<'j, W> {
         }
     }
 
-    fn passes(&self, method: &str, lists: Lists) -> Judged {
+    fn passes(&self, record: Record, lists: Lists) -> Judged {
         let expected = Expected { lists, ..Expected::default() };
-        Judged::Forward(Passage {
-            expected,
-            record: self.policy_record(method, "pass"),
-            body: None,
-        })
+        Judged::Forward(Passage { expected, records: vec![record], body: None })
     }
 
     pub(super) fn policy_record(&self, method: &str, decision: &'static str) -> Record {
-        let record = Record { decision, ..Record::passed(method, self.policy_name()) };
+        let record = Record { decision, ..Record::passed(method, self.policy_index()) };
         record.of(&self.caller, self.config)
     }
 
-    fn policy_name(&self) -> &str {
-        self.policy.map_or("", |policy| &policy.name)
+    fn policy_index(&self) -> Option<usize> {
+        self.policy.map(|policy| policy.index)
     }
 
     /// Why nothing passes, whatever is asked: no policy governs the place, or the caller has no name where one is required.
@@ -120,25 +143,33 @@ impl<'j, W: World> Judgement<'j, W> {
     /// A body that only answers the server calls nothing, so it passes. A rejected caller does not get to answer either.
     fn of_answers(&self, name: &str) -> Judged {
         if self.rejected().is_none() {
-            return self.passes(name, self.lists(std::iter::empty(), false));
+            let record = self.policy_record(name, "pass");
+            return self.passes(record, self.lists(std::iter::empty(), false));
         }
-        Judged::Answer(Reply::nothing(), self.policy_record(name, "deny"))
+        Judged::Answer(Reply::nothing(), vec![self.policy_record(name, "deny")])
     }
 
     fn of_request(&self, request: &Request<'_>, body: &[u8]) -> Result<Judged, Refusal> {
         let lists = self.lists(std::iter::once(request), false);
-        let Some(outcome) = self.decided(self.governed(request)?.as_ref()) else {
-            return Ok(self.passes(request.method, lists));
+        let outcome = self.decided(self.governed(request)?.as_ref());
+        let candidate = self.beside(request, outcome.as_ref());
+        let Some(outcome) = outcome else {
+            let trace = traceparent(request).filter(|_| self.config.telling.traces_from_meta);
+            let traceparent = trace.map(str::to_owned);
+            let record = self.policy_record(request.method, "pass");
+            let record = Record { candidate, traceparent, ..record };
+            return Ok(self.passes(record, lists));
         };
-        let record = self.record(request, &outcome);
+        let record = Record { candidate, ..self.record(request, &outcome) };
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
                 let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                Judged::Forward(Passage { expected, record, body: self.released(request, body) })
+                let (records, body) = (vec![record], self.released(request, body));
+                Judged::Forward(Passage { expected, records, body })
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);
-                Judged::Answer(Reply::denial(&to, &denial, &self.context()), record)
+                Judged::Answer(Reply::denial(&to, &denial, &self.context()), vec![record])
             }
             Outcome::Pending(pending) => {
                 let denied = record;
@@ -156,48 +187,63 @@ impl<'j, W: World> Judgement<'j, W> {
         if read.is_empty() {
             return Ok(self.of_answers("batch"));
         }
-        let mut any_governed = false;
-        let mut permits = Vec::new();
-        let mut errors = Vec::new();
-        let mut denied = None;
+        let mut batch = BatchVerdict::default();
         for (request, governed) in read {
-            let Some(outcome) = self.decided(governed.as_ref()) else {
-                errors.extend(request.id.map(batch_refused_object));
-                continue;
+            let outcome = self.decided(governed.as_ref());
+            let candidate = self.beside(request, outcome.as_ref());
+            let record = match &outcome {
+                None => self.policy_record(request.method, "pass"),
+                Some(outcome) => self.record(request, outcome),
             };
-            any_governed = true;
-            let record = self.record(request, &outcome);
-            match outcome {
-                Outcome::Permitted(permit, _) => {
-                    permits.push((request, permit));
-                    errors.extend(request.id.map(batch_refused_object));
+            batch.records.push(Record { candidate, ..record });
+            let denial = match outcome {
+                None => None,
+                Some(Outcome::Permitted(permit, _)) => {
+                    batch.permits.push((request, permit));
+                    None
                 }
-                Outcome::Denied(denial) => {
-                    errors.extend(self.denial_object(request, &denial));
-                    denied = denied.or(Some(record));
-                }
+                Some(Outcome::Denied(denial)) => Some(denial),
                 // The calls of a batch have one answer, so none of them can wait.
-                Outcome::Pending(pending) => {
-                    let denial = pending.abandon(&self.limiter);
-                    errors.extend(self.denial_object(request, &denial));
-                    denied = denied.or(Some(record));
+                Some(Outcome::Pending(pending)) => Some(pending.abandon(&self.limiter)),
+            };
+            batch.errors.extend(match &denial {
+                Some(denial) => self.denial_object(request, denial),
+                None => request.id.map(batch_refused_object),
+            });
+            batch.is_denied |= denial.is_some();
+        }
+        Ok(self.of_verdict(batch, self.lists(requests(), true)))
+    }
+
+    /// All of a batch goes on, or nothing does.
+    fn of_verdict(&self, batch: BatchVerdict<'_, '_>, lists: Lists) -> Judged {
+        let BatchVerdict { mut records, permits, errors, is_denied } = batch;
+        if is_denied {
+            for (_, permit) in permits {
+                permit.revoke(&self.limiter);
+            }
+            let refused = Reason::BatchRefused.label();
+            for record in &mut records {
+                if matches!(record.decision, "allow" | "pass" | "would_deny" | "would_ask") {
+                    (record.decision, record.reason, record.rule) = ("deny", refused, None);
+                    record.fills.clear();
                 }
             }
-        }
-        let Some(denied) = denied else {
-            let mut expected = Expected::default();
-            for (request, permit) in permits {
-                expected.add(request.id, permit, self.caller.is_proven());
+            // What answers is the first denial, and that is what access logs print: the last record.
+            if let Some(at) = records.iter().position(|record| record.reason != refused) {
+                let first = records.remove(at);
+                records.push(first);
             }
-            expected.lists = self.lists(requests(), true);
-            let decision = if any_governed { "allow" } else { "pass" };
-            let record = self.policy_record("batch", decision);
-            return Ok(Judged::Forward(Passage { expected, record, body: None }));
-        };
-        for (_, permit) in permits {
-            permit.revoke(&self.limiter);
+            return Judged::Answer(Reply::batch(&errors, self.head.framing), records);
         }
-        Ok(Judged::Answer(Reply::batch(&errors, self.head.framing), denied))
+        let mut expected = Expected { lists, ..Expected::default() };
+        let governed = records.iter().any(|record| record.decision != "pass");
+        for (request, permit) in permits {
+            expected.add(request.id, permit, self.caller.is_proven());
+        }
+        let decision = if governed { "allow" } else { "pass" };
+        records.push(Record { sums_up: true, ..self.policy_record("batch", decision) });
+        Judged::Forward(Passage { expected, records, body: None })
     }
 
     fn denial_object(&self, request: &Request<'_>, denial: &Denial) -> Option<String> {
@@ -206,18 +252,25 @@ impl<'j, W: World> Judgement<'j, W> {
 
     /// What of a request the policy has rules for, if it can be read without guessing.
     fn governed<'v>(&self, request: &Request<'v>) -> Result<Option<Governed<'j, 'v>>, Refusal> {
-        let policy = self.policy.filter(|_| self.rejected().is_none());
-        let Some((policy, governed)) =
-            policy.and_then(|policy| Some((policy, Governed::of(policy, request)?)))
-        else {
-            return Ok(None);
-        };
+        match self.policy.filter(|_| self.rejected().is_none()) {
+            Some(policy) => self.governed_by(policy, request, &self.work),
+            None => Ok(None),
+        }
+    }
+
+    /// What of a request a policy has rules for.
+    pub(super) fn governed_by<'v>(
+        &self,
+        policy: &'j Policy,
+        request: &Request<'v>,
+        work: &Work,
+    ) -> Result<Option<Governed<'j, 'v>>, Refusal> {
+        let Some(governed) = Governed::of(policy, request) else { return Ok(None) };
         let calls = || governed.calls().iter();
         if request.id.is_none() && calls().any(|matched| matched.call().kind != Kind::Method) {
             return Err(Refusal::new(Reason::MissingId, ""));
         }
-        if calls().any(|matched| has_ambiguous_argument(policy, matched, self.now.wall, &self.work))
-        {
+        if calls().any(|matched| has_ambiguous_argument(policy, matched, self.now.wall, work)) {
             let refusal = Refusal::new(Reason::AmbiguousKey, "in arguments");
             return Err(refusal.answering(request.id));
         }
@@ -247,13 +300,26 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     fn record(&self, request: &Request<'_>, outcome: &Outcome) -> Record {
-        let (decision, denial) = match outcome {
-            Outcome::Permitted(_, None) => ("allow", None),
-            Outcome::Permitted(_, Some(denial)) => (self.in_shadow(denial), Some(denial)),
-            Outcome::Denied(denial) => ("deny", Some(denial)),
-            Outcome::Pending(pending) => ("deny", Some(pending.denial())),
-        };
-        self.record_of(request, decision, denial)
+        match outcome {
+            Outcome::Permitted(permit, denial) => {
+                self.record_of_permitted(request, denial.as_ref(), permit.fills())
+            }
+            Outcome::Denied(denial) => self.record_of(request, "deny", Some(denial)),
+            Outcome::Pending(pending) => self.record_of(request, "deny", Some(pending.denial())),
+        }
+    }
+
+    /// The record of a call that goes on, with what a rule in shadow would have said.
+    pub(super) fn record_of_permitted(
+        &self,
+        request: &Request<'_>,
+        denial: Option<&Denial>,
+        fills: &[Fill],
+    ) -> Record {
+        let decision = denial.map_or("allow", |denial| self.in_shadow(denial));
+        let mut record = self.record_of(request, decision, denial);
+        record.fills.extend_from_slice(fills);
+        record
     }
 
     /// The decision on a call that passes although a rule in shadow denies it, or would have somebody asked.
@@ -264,13 +330,17 @@ impl<'j, W: World> Judgement<'j, W> {
         if need.is_some_and(Need::asks) { "would_ask" } else { "would_deny" }
     }
 
-    pub(super) fn record_of(
+    fn record_of(
         &self,
         request: &Request<'_>,
         decision: &'static str,
         denial: Option<&Denial>,
     ) -> Record {
         let record = Record::governed(decision, request, denial, self.policy);
+        let audit = self.config.telling.audit.as_ref();
+        let call = audit.map(|audit| Box::new(CallDetail::of(request, &audit.arguments)));
+        let trace = traceparent(request).filter(|_| self.config.telling.traces_from_meta);
+        let record = Record { call, traceparent: trace.map(str::to_owned), ..record };
         record.of(&self.caller, self.config)
     }
 

@@ -86,11 +86,11 @@ impl Exchange {
         let context = Context { policy: self.policy(), form: self.config.denials };
         match end(*waiting, &Ending { config: &self.config, world, context }) {
             Left::Forwarded(expected, record) => {
-                step.record = Some(record);
+                step.records.push(record);
                 self.forward(world, expected, early, step)
             }
             Left::Answered(reply, record) => {
-                step.record = Some(record);
+                step.records.push(record);
                 Flow::Reply(reply)
             }
         }

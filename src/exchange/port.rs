@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use crate::ask::{Answer, Ask, AskId};
 use crate::mcp::headers::{Follows, Header};
+use crate::metrics::Sample;
 use crate::record::Record;
 use crate::reply::Reply;
 
@@ -84,10 +85,14 @@ pub struct Step {
     pub body: Option<Vec<u8>>,
     /// What is to be asked. Of one that cannot be asked, the exchange is told at once that it has failed.
     pub asks: Vec<Ask>,
-    /// What is to be put on record.
-    pub record: Option<Record>,
-    /// A line for the operator.
-    pub log: Option<Line>,
+    /// What is to be put on record: the filter state gets the last, which sums them up.
+    pub records: Vec<Record>,
+    /// The audit lines of the stream so far, where access logs print them and there is a new one.
+    pub audit: Option<String>,
+    /// What is to be counted.
+    pub samples: Vec<Sample>,
+    /// Lines for the operator.
+    pub log: Vec<Line>,
     /// Whether the exchange wants ticks from now on.
     pub ticks: bool,
 }
@@ -124,6 +129,8 @@ pub struct Line {
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// Something has happened as it should.
+    Info,
     /// Something works otherwise than somebody may expect.
     Warn,
     /// Something does not work.
@@ -133,12 +140,21 @@ pub enum Level {
 impl Step {
     /// Nothing is changed, told or wanted.
     pub(super) fn new(flow: Flow) -> Step {
-        let (edits, asks) = (Vec::new(), Vec::new());
-        Step { flow, edits, body: None, asks, record: None, log: None, ticks: false }
+        Step {
+            flow,
+            edits: Vec::new(),
+            body: None,
+            asks: Vec::new(),
+            records: Vec::new(),
+            audit: None,
+            samples: Vec::new(),
+            log: Vec::new(),
+            ticks: false,
+        }
     }
 
     /// Tells the operator that something does not work.
     pub(super) fn complain(&mut self, text: &'static str) {
-        self.log = Some(Line { level: Level::Error, text: text.into() });
+        self.log.push(Line { level: Level::Error, text: text.into() });
     }
 }

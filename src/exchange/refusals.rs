@@ -90,7 +90,7 @@ impl Exchange {
     ) -> Flow {
         self.hold.forget();
         self.state = State::Answered;
-        step.record = Some(Record::refused(&refusal));
+        step.records.push(Record::refused(&refusal, self.policy));
         Flow::Reply(Reply::refusal(&refusal, framing))
     }
 }

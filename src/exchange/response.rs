@@ -197,7 +197,17 @@ impl Response {
     pub(super) fn take_record(&mut self, config: &Config) -> Option<Record> {
         let policy: Option<&Policy> = self.policy.and_then(|at| config.policy_at(at));
         let cause = self.noted.take()?;
-        Some(Record::withheld(&cause, policy.map_or("", |policy| &policy.name)))
+        Some(Record::withheld(&cause, policy))
+    }
+
+    /// How many lists were changed, of which that is not counted yet.
+    pub(super) fn take_filtered(&mut self) -> u64 {
+        match &mut self.form {
+            ResponseForm::Text(_, sieve) | ResponseForm::Events(_, sieve) => {
+                std::mem::take(&mut sieve.filtered)
+            }
+            ResponseForm::Untouched | ResponseForm::Guess(..) | ResponseForm::Withheld(_) => 0,
+        }
     }
 
     /// Whether nothing more of the body is needed.

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::SETTINGS;
-use crate::approval::call::named_digest;
+use crate::digest::named_digest;
 use crate::json::{Value, canonical_members};
 use crate::policy::compiled::Config;
 

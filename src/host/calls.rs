@@ -12,6 +12,7 @@
     reason = "the ABI is a C interface; each call is documented where it is made"
 )]
 
+use std::borrow::Cow;
 use std::ptr::{null_mut, slice_from_raw_parts_mut};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::ask::Ask;
 use crate::bounds::MAX_ANSWER_BYTES;
 use crate::exchange::HeaderEdit;
 use crate::mcp::headers::Header;
+use crate::metrics::MeterKind;
 use crate::rate::store::Version;
 use crate::time::{Moment, UnixMillis};
 use crate::world::Random;
@@ -86,6 +88,9 @@ unsafe extern "C" {
         value_size: usize,
         cas: u32,
     ) -> Raw;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, out: *mut u32) -> Raw;
+    fn proxy_record_metric(id: u32, value: u64) -> Raw;
+    fn proxy_increment_metric(id: u32, offset: i64) -> Raw;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -122,14 +127,18 @@ pub(super) fn now() -> Option<UnixMillis> {
 /// The time by both clocks; `None` if the host does not tell the one on the wall. Raw: Rust's own clock panics where a restriction leaves
 /// the call out. Then all the time that the wall clock tells has passed, as far as the filter knows.
 pub(super) fn moment() -> Option<Moment> {
+    let running = running().map(|nanoseconds| nanoseconds / 1_000_000);
+    let wall = now()?;
+    Some(running.map_or(Moment::from(wall), |running| Moment { wall, running }))
+}
+
+/// Nanoseconds by the clock that cannot be set; `None` where there is none.
+pub(super) fn running() -> Option<u64> {
     let mut nanoseconds = u64::MAX;
     // SAFETY: the host writes one u64 at the pointer during the call.
     let status = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanoseconds) };
     // A host without such a clock may say 0, always.
-    let told = status == OK && nanoseconds != 0 && nanoseconds != u64::MAX;
-    let running = told.then_some(nanoseconds / 1_000_000);
-    let wall = now()?;
-    Some(running.map_or(Moment::from(wall), |running| Moment { wall, running }))
+    (status == OK && nanoseconds != 0 && nanoseconds != u64::MAX).then_some(nanoseconds)
 }
 
 /// Bytes of the host's generator; `None` if it has none for us. Raw: Rust has no stable function for them, and where a restriction leaves
@@ -245,12 +254,35 @@ pub(super) fn set_shared(key: &str, value: &[u8], version: Version) -> Result<bo
     }
 }
 
+/// Defines a metric, or finds the one of this name, and returns the host's number for it. Raw: under 10 nothing is counted.
+pub(super) fn define_metric(kind: MeterKind, name: &str) -> Result<u32, HostError> {
+    let kind = match kind {
+        MeterKind::Counter => 0,
+        MeterKind::Gauge => 1,
+        MeterKind::Histogram => 2,
+    };
+    let mut id = 0;
+    // SAFETY: the host reads the name and writes one u32 during the call.
+    done(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter; sets a gauge, or adds a number to a histogram. Raw, as above.
+pub(super) fn count(kind: MeterKind, id: u32, value: u64) -> Result<(), HostError> {
+    let offset = i64::try_from(value).unwrap_or(i64::MAX);
+    // SAFETY: no pointers.
+    done(match kind {
+        MeterKind::Counter => unsafe { proxy_increment_metric(id, offset) },
+        MeterKind::Gauge | MeterKind::Histogram => unsafe { proxy_record_metric(id, value) },
+    })
+}
+
 /// Answers the request. Raw: the wrapper lacks `details`, what Envoy's access log calls the response code details; and under 10 the
 /// request stays paused.
 pub(super) fn reply(
     status: u16,
     details: &str,
-    headers: &[(&str, &str)],
+    headers: &[(&str, Cow<'_, str>)],
     body: &[u8],
 ) -> Result<(), HostError> {
     let headers = pack_pairs(headers);
@@ -350,7 +382,7 @@ impl Headers {
     }
 }
 
-fn pack_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
+fn pack_pairs(pairs: &[(&str, Cow<'_, str>)]) -> Vec<u8> {
     let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = size(pairs.len()).to_vec();
     for (name, value) in pairs {
@@ -358,7 +390,7 @@ fn pack_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
         bytes.extend_from_slice(&size(value.len()));
     }
     for (name, value) in pairs {
-        for text in [name, value] {
+        for text in [*name, &**value] {
             bytes.extend_from_slice(text.as_bytes());
             bytes.push(0);
         }

@@ -127,6 +127,7 @@ impl RootContext for PluginContext {
     }
 
     fn on_tick(&mut self) {
+        self.root.tick();
         self.ticking.tick();
     }
 

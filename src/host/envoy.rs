@@ -9,6 +9,7 @@ use super::{calls, metadata, origin};
 use crate::json::Value;
 use crate::mcp::headers::Header;
 use crate::mcp::outcome::Origin;
+use crate::metrics::Sample;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
 use crate::time::{Moment, UnixMillis};
@@ -26,6 +27,11 @@ pub(super) struct Envoy {
 }
 
 impl Envoy {
+    /// What is counted of the store.
+    pub(super) fn samples(&self) -> impl Iterator<Item = Sample> + use<> {
+        self.store.samples()
+    }
+
     fn payloads(&self) -> Option<&Value<'static>> {
         let read = || metadata::of_filter(&attribute(&["metadata"])?, JWT_FILTER);
         self.payloads.get_or_init(read).as_ref()

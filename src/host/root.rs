@@ -1,12 +1,18 @@
 //! The plugin: takes the configuration, and makes streams under it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::types::BufferType;
+use sha2::{Digest as _, Sha256};
 
 use super::calls;
+use super::meters::Meters;
+use super::shared::SharedData;
 use super::stream::Stream;
-use crate::exchange::{Exchange, Holds};
+use crate::exchange::{Exchange, Holds, TICK_MILLIS};
+use crate::live::{self, Was};
+use crate::metrics::{ConfigurationOutcome, Sample, Series, info_of};
 use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
 
@@ -17,8 +23,14 @@ pub(super) struct Root {
 }
 
 struct Plugin {
+    name: String,
     config: Rc<Config>,
     holds: Rc<Holds>,
+    meters: Rc<Meters>,
+    /// A digest of the configuration's own bytes.
+    digest: [u8; 32],
+    /// Whether it was told that this configuration is in force.
+    announced: Cell<bool>,
 }
 
 impl Root {
@@ -49,11 +61,17 @@ impl Root {
                     log::warn!("mcp_policy: {warning}");
                 }
                 let holds = Rc::new(Holds::new(loaded.config.requests.hold_headers));
-                let config = Rc::new(loaded.config);
-                self.plugin = Some(Plugin { config, holds });
+                let (config, meters) = (Rc::new(loaded.config), Rc::default());
+                let (digest, announced) = (Sha256::digest(&bytes).into(), Cell::default());
+                self.plugin = Some(Plugin { name, config, holds, meters, digest, announced });
+                // Told at the first tick: no copy that only validates lives that long.
+                calls::tick_every(TICK_MILLIS);
                 true
             }
             Err(problems) => {
+                // The first that refuses a configuration is the last to see it.
+                let refused = Sample::one(Series::Configurations(ConfigurationOutcome::Refused));
+                Meters::default().count(&[refused], None);
                 let count = problems.len();
                 log::error!("mcp_policy: configuration refused, {count} problem(s)");
                 for problem in &problems {
@@ -68,7 +86,39 @@ impl Root {
     pub(super) fn stream(&self, context: u32, root: u32) -> Option<Stream> {
         let plugin = self.plugin.as_ref()?;
         let exchange = Exchange::new(plugin.config.clone(), plugin.holds.clone());
-        Some(Stream::new(context, root, exchange))
+        Some(Stream::new(context, root, exchange, plugin.meters.clone()))
+    }
+
+    /// Time has passed, so the configuration is in force.
+    pub(super) fn tick(&self) {
+        if let Some(plugin) = self.plugin.as_ref().filter(|plugin| !plugin.announced.replace(true))
+        {
+            plugin.announce();
+        }
+    }
+}
+
+impl Plugin {
+    /// Tells which policies are live: once of all that run this configuration in one Envoy, whichever is the first.
+    fn announce(&self) {
+        let (store, config) = (SharedData::default(), &*self.config);
+        let mut samples = Vec::new();
+        let mut changed = false;
+        for policy in config.policies() {
+            let was = live::replace(&store, &self.name, &self.digest, policy);
+            changed |= was != Was::Same;
+            if let Was::Other(digest, version) = was {
+                Meters::end(&info_of(&policy.name, &digest, &version));
+            }
+            samples.push(Sample::one(Series::Info(policy.index)));
+        }
+        if changed {
+            samples.push(Sample::one(Series::Configurations(ConfigurationOutcome::Taken)));
+            log::info!("{}", live::line(config));
+        }
+        if config.telling.metrics {
+            self.meters.count(&samples, Some(config));
+        }
     }
 }
 

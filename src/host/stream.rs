@@ -1,13 +1,17 @@
 //! One HTTP stream: each callback hands an event to the exchange, and performs the step that comes of it.
 
+use std::rc::Rc;
+
 use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::calls;
 use super::envoy::Envoy;
+use super::meters::Meters;
 use crate::ask::{Answer, Ask, AskId};
 use crate::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, Level, Step};
 use crate::mcp::headers::Follows;
-use crate::record::Record;
+use crate::metrics::{Sample, Series};
+use crate::policy::compiled::Config;
 use crate::reply::{CODE_DETAILS, Reply};
 
 /// What the operator reads of a held request that can no longer be reached.
@@ -26,6 +30,9 @@ pub(super) struct Stream {
     ticks: bool,
     /// The questions that are under way, by Envoy's numbers.
     asked: Vec<(u32, AskId)>,
+    meters: Rc<Meters>,
+    /// The nanoseconds that this stream has taken so far, where its time is taken.
+    spent: Option<u64>,
 }
 
 /// From where a step is performed.
@@ -40,8 +47,10 @@ enum CalledFrom {
 }
 
 impl Stream {
-    pub(super) fn new(context: u32, root: u32, exchange: Exchange) -> Stream {
-        Stream { context, root, exchange, ticks: false, asked: Vec::new() }
+    pub(super) fn new(context: u32, root: u32, exchange: Exchange, meters: Rc<Meters>) -> Stream {
+        let timed = exchange.config().telling.metrics && meters.times_next();
+        let spent = timed.then_some(0);
+        Stream { context, root, exchange, ticks: false, asked: Vec::new(), meters, spent }
     }
 
     /// Whether the last step asked for ticks.
@@ -113,28 +122,43 @@ impl Stream {
     /// The stream is over.
     pub(super) fn over(&mut self) {
         self.on(Event::Closed, CalledFrom::Outside);
+        let spent =
+            self.spent.map(|spent| Sample { series: Series::Duration, value: spent / 1000 });
+        self.meters.count(spent.as_slice(), None);
     }
 
     fn on(&mut self, event: Event<'_>, place: CalledFrom) -> Action {
-        let step = self.exchange.on(&Envoy::default(), event);
-        self.perform(&step, place)
+        let begun = self.spent.and_then(|_| calls::running());
+        let world = Envoy::default();
+        let mut step = self.exchange.on(&world, event);
+        if self.exchange.config().telling.metrics {
+            step.samples.extend(world.samples());
+        }
+        let action = self.perform(&step, place);
+        let ended = begun.and_then(|_| calls::running());
+        if let (Some(spent), Some(begun), Some(ended)) = (&mut self.spent, begun, ended) {
+            *spent = spent.saturating_add(ended.saturating_sub(begun));
+        }
+        action
     }
 
     /// Does what a step says: the only place that does.
     fn perform(&mut self, step: &Step, place: CalledFrom) -> Action {
         self.ticks = step.ticks;
-        if let Some(line) = &step.log {
+        for line in &step.log {
             match line.level {
+                Level::Info => log::info!("{}", line.text),
                 Level::Warn => log::warn!("{}", line.text),
                 Level::Error => log::error!("{}", line.text),
             }
         }
+        self.meters.count(&step.samples, Some(self.exchange.config()));
         // Outside its callbacks, calls act on another stream until they are told which.
         let nothing = step.flow == Flow::Pause && step.asks.is_empty();
         if place == CalledFrom::Outside && (nothing || !self.is_reached()) {
             return Action::Pause;
         }
-        step.record.iter().for_each(keep);
+        keep(step, self.exchange.config());
         if !(edit(&step.edits, place) && replace(step.body.as_deref(), place)) {
             return self.on(Event::HostFailed, place);
         }
@@ -189,10 +213,15 @@ fn chunk(end_of_stream: bool) -> Chunk {
     if end_of_stream { Chunk::Last } else { Chunk::More }
 }
 
-/// Puts a record into the filter state of the stream.
-fn keep(record: &Record) {
-    for (name, value) in record.fields() {
-        let _ = calls::set_filter_state(name, &value);
+/// Puts what is on record into the filter state of the stream.
+fn keep(step: &Step, config: &Config) {
+    if let Some(record) = step.records.last() {
+        for (name, value) in record.fields(config) {
+            let _ = calls::set_filter_state(name, &value);
+        }
+    }
+    if let Some(lines) = &step.audit {
+        let _ = calls::set_filter_state("mcp_audit", lines);
     }
 }
 

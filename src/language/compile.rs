@@ -12,10 +12,14 @@ mod pattern;
 mod rule;
 mod sections;
 mod settings;
+mod telling;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};
+use crate::bounds::MAX_POLICY_NAME_BYTES;
+use crate::digest::named_digest;
 use crate::json::{Value, canonical_members};
+use crate::matcher::fold::legible;
 use crate::mcp::call::Kind;
 use crate::policy::binding::Bindings;
 use crate::policy::callers::AsksAddress;
@@ -43,24 +47,28 @@ pub(super) fn configuration(
         let (policies, bindings) = if full {
             full_form(&mut fields, &mut reader, namespace)
         } else {
-            let policy = policy(&mut fields, &mut reader, BARE_POLICY, namespace);
+            let name = bare_name(&mut fields, &mut reader);
+            let mut policy = policy(&mut fields, &mut reader, &name, namespace);
+            candidate(&mut fields, policy.as_mut(), &mut reader, namespace);
             (policy.into_iter().collect(), Some(None))
         };
         let bound = bindings.as_ref().and_then(Option::as_ref);
         let settings = settings::read(&mut fields, bound, &mut reader);
         let approvals = approvals::read(&mut fields, &mut reader, namespace);
+        let telling = telling::read(&mut fields, &mut reader);
         reader.close(&fields);
         let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
             settings?;
-        let mut policies = policies.into_iter();
+        let mut policies = policies.into_iter().enumerate().map(numbered);
         let (policy, others) = (policies.next()?, policies.collect());
         let headers = std::mem::take(&mut reader.headers);
         let read = std::mem::take(&mut reader.read_headers);
         let read_headers = (0..headers.len()).map(|at| read.contains(&at)).collect();
         let (callers, bindings) = (callers?, bindings?);
         let asks_address = {
-            let counters =
-                std::iter::once(&policy).chain(&others).flat_map(|policy| &policy.counters);
+            let policies = std::iter::once(&policy).chain(&others);
+            let both = policies.flat_map(|policy| [Some(policy), policy.candidate.as_deref()]);
+            let counters = both.flatten().flat_map(|policy| &policy.counters);
             AsksAddress::of(counters.map(|counter| counter.scope))
         };
         Some(Config {
@@ -79,9 +87,16 @@ pub(super) fn configuration(
             counters,
             denials,
             asks_address,
+            telling: telling?,
         })
     });
     (config, reader.diagnostics)
+}
+
+/// A policy with its place among the others.
+fn numbered((index, policy): (usize, Policy)) -> Policy {
+    let candidate = policy.candidate.map(|candidate| Box::new(Policy { index, ..*candidate }));
+    Policy { index, candidate, ..policy }
 }
 
 fn full_form(
@@ -90,6 +105,7 @@ fn full_form(
     namespace: &str,
 ) -> (Vec<Policy>, Option<Option<Bindings>>) {
     let mut compiled = Vec::new();
+    let all = mode(fields, reader);
     let Some(policies) = fields.take("policies") else { return (compiled, None) };
     let Some(members) = reader.fields(&policies).map(|fields| fields.members()) else {
         return (compiled, None);
@@ -99,9 +115,15 @@ fn full_form(
         let place = Place { pointer: String::new(), ..field.place.clone() };
         let field = Field { value: field.value, place };
         if let Some(mut fields) = reader.fields(&field) {
-            let policy = policy(&mut fields, reader, name, namespace);
+            let mut policy = policy(&mut fields, reader, name, namespace);
+            candidate(&mut fields, policy.as_mut(), reader, namespace);
             reader.close(&fields);
-            compiled.extend(policy);
+            // What puts all in shadow puts each there; nothing takes one out of it.
+            let of_all = |policy| match all {
+                Some(Mode::Shadow) => Policy { mode: Mode::Shadow, ..policy },
+                Some(Mode::Enforce) | None => policy,
+            };
+            compiled.extend(policy.map(of_all));
         }
     }
     if members.is_empty() {
@@ -112,6 +134,38 @@ fn full_form(
     let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
     let bindings = bindings::read(fields, &names, reader);
     (compiled, bindings)
+}
+
+/// `name` of a policy that stands alone.
+fn bare_name(fields: &mut Fields<'_>, reader: &mut Reader) -> String {
+    let named = fields.take("name").and_then(|field| Some((reader.text(&field)?, field)));
+    let Some((name, field)) = named else { return BARE_POLICY.to_owned() };
+    if name.is_empty() || name.len() > MAX_POLICY_NAME_BYTES || legible(name) != name {
+        let message = format!(
+            "a name has 1 to {MAX_POLICY_NAME_BYTES} bytes, and no characters that do not show"
+        );
+        reader.error(Code::BadPattern, &field.place, message);
+    }
+    name.to_owned()
+}
+
+/// `candidate`: a policy beside the one in force. Its pointers are pointers into itself.
+fn candidate(
+    fields: &mut Fields<'_>,
+    active: Option<&mut Policy>,
+    reader: &mut Reader,
+    namespace: &str,
+) {
+    let Some(field) = fields.take("candidate") else { return };
+    let place = Place { pointer: String::new(), ..field.place.clone() };
+    let field = Field { value: field.value, place };
+    let Some(mut fields) = reader.fields(&field) else { return };
+    let name = active.as_ref().map_or(BARE_POLICY, |active| &active.name).to_owned();
+    let policy = policy(&mut fields, reader, &name, namespace);
+    reader.close(&fields);
+    if let (Some(active), Some(policy)) = (active, policy) {
+        active.candidate = Some(Box::new(policy));
+    }
 }
 
 fn policy(
@@ -156,23 +210,28 @@ fn policy(
     let default_rule = sections::default(Kind::Tool, &fields.place().key("default"), &mut book);
     let tools = Section::new(Kind::Tool, (default?, default_rule), hide, entries);
     let (counters, rules) = book.finish();
+    let digest = digest(fields);
     Some(Policy {
+        index: 0,
         name: name.into(),
         mode: mode?,
         listing: listing?,
-        digest: digest(fields),
+        named_digest: named_digest(&digest).into(),
+        digest,
         tools,
         others,
         all_limits: all_limits.into(),
         counters,
         rules,
+        candidate: None,
     })
 }
 
 /// The digest of a policy: of its canonical text, so that it does not depend on how it is written, as JSON or YAML, or whether settings
-/// stand beside it.
+/// stand beside it, nor on its name.
 fn digest(fields: &Fields<'_>) -> [u8; 32] {
-    let own = fields.taken().filter(|member| member.key != "identity");
+    let beside = ["identity", "name"];
+    let own = fields.taken().filter(|member| !beside.contains(&&*member.key));
     Sha256::digest(canonical_members(own).text).into()
 }
 

@@ -11,7 +11,7 @@ use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
 use super::rules::{RuleId, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
-use super::settings::{Counters, Denials, Requests};
+use super::settings::{Counters, Denials, Requests, Telling};
 use crate::mcp::call::Kind;
 use crate::rate::limiter::Mode;
 
@@ -48,11 +48,15 @@ pub struct Config {
     pub counters: Counters,
     /// When the address of the client is needed.
     pub asks_address: AsksAddress,
+    /// What is told of decisions.
+    pub telling: Telling,
 }
 
 /// A compiled policy.
 #[derive(Debug)]
 pub struct Policy {
+    /// Its place among the policies of the configuration.
+    pub index: usize,
     /// Its name.
     pub name: Box<str>,
     /// Whether denials deny.
@@ -61,6 +65,8 @@ pub struct Policy {
     pub listing: Listing,
     /// SHA-256 of its canonical text (RFC 8785): two policies of one digest say the same.
     pub digest: [u8; 32],
+    /// The same as text: `sha-256:…`.
+    pub named_digest: Box<str>,
     /// The rules for tools.
     pub tools: Section,
     /// The rules for resources, prompts and methods, where there are any.
@@ -71,6 +77,8 @@ pub struct Policy {
     pub counters: Box<[NamedCounter]>,
     /// All rules, by number.
     pub rules: Rules,
+    /// The policy that decides the same calls beside this one, and touches nothing.
+    pub candidate: Option<Box<Policy>>,
 }
 
 impl Config {
@@ -115,6 +123,13 @@ impl Policy {
     #[must_use]
     pub fn needs_responses(&self) -> bool {
         self.limits().any(|limit| limit.refund == Refund::OnError)
+    }
+
+    /// Whether anything is counted, by this policy or its candidate.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        let beside = self.candidate.as_ref().is_some_and(|candidate| candidate.counts());
+        !self.counters.is_empty() || beside
     }
 
     /// Whether a call can come to wait for an approval, so that what a client carries for us has to be looked at.

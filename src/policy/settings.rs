@@ -1,5 +1,7 @@
 //! How the filter behaves beside the policy: how requests are read, denials answered, counts kept.
 
+use std::cell::RefCell;
+
 use crate::json::Bounds;
 use crate::rate::limiter::Shards;
 
@@ -97,4 +99,70 @@ impl OnError {
     /// The words of policies, the usual one first.
     pub const WORDS: [(&'static str, OnError); 2] =
         [("deny", OnError::Deny), ("allow", OnError::Allow)];
+}
+
+/// What is told of decisions beside the filter state that access logs print.
+#[derive(Debug, Default)]
+pub struct Telling {
+    /// The audit lines, where there are any.
+    pub audit: Option<Audit>,
+    /// Whether metrics are kept.
+    pub metrics: bool,
+    /// Whether `traceparent` of a request's `_meta` becomes the header that the server gets.
+    pub traces_from_meta: bool,
+}
+
+/// The audit lines: one for each decision.
+#[derive(Debug)]
+pub struct Audit {
+    /// Whether access logs can print them.
+    pub to_access_log: bool,
+    /// Whether they go to Envoy's own log.
+    pub to_log: bool,
+    /// What they say of arguments.
+    pub arguments: AuditedArguments,
+    /// The chain, where each line holds a digest of the one before it.
+    pub chain: Option<RefCell<ChainEnd>>,
+}
+
+/// Where an audit line goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Envoy's access logs, by filter state.
+    AccessLog,
+    /// Envoy's own log.
+    Log,
+}
+
+impl AuditTarget {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, AuditTarget); 2] =
+        [("access_log", AuditTarget::AccessLog), ("log", AuditTarget::Log)];
+}
+
+/// How much of the arguments an audit line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditedArguments {
+    /// Their digest alone.
+    None,
+    /// Their names too.
+    Keys,
+    /// Their values too, but not at these places.
+    Redacted(Box<[RedactedPath]>),
+    /// All values.
+    Full,
+}
+
+/// The keys that lead to a value that is not told, outermost first.
+pub type RedactedPath = Box<[Box<str>]>;
+
+/// The last line of this worker's chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// The chain, by a number that was drawn when it began; none before that.
+    pub id: Option<u64>,
+    /// How many lines it has.
+    pub lines: u64,
+    /// The digest of the last, in hexadecimal; empty before the first.
+    pub digest: String,
 }

@@ -59,6 +59,22 @@ pub struct Reservation {
     slot: CallerId,
     mark: Mark,
     amount: Micros,
+    /// What the window holds with it.
+    used: Micros,
+}
+
+impl Reservation {
+    /// What the window holds with this count.
+    #[must_use]
+    pub fn used(&self) -> Micros {
+        self.used
+    }
+
+    /// Whether it is counted together with others who found the table full.
+    #[must_use]
+    pub fn is_on_floor(&self) -> bool {
+        self.slot != self.account.caller
+    }
 }
 
 /// What a limit says when it is exceeded.
@@ -128,7 +144,15 @@ pub enum Refused {
 pub struct Limiter<'s, S> {
     store: &'s S,
     shards: Shards,
+    /// Whose tables they are: the policies' that are in force, or the candidates'.
+    space: &'static str,
 }
+
+/// The tables of the policies that are in force.
+const IN_FORCE: &str = "mcp-policy";
+
+/// The tables of candidates.
+const CANDIDATES: &str = "mcp-policy/candidate";
 
 /// How many shards there are; at least two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,15 +166,15 @@ impl Shards {
     }
 
     /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
-    fn key(self, counter: CounterId, account: Account) -> String {
+    fn key(self, space: &str, counter: CounterId, account: Account) -> String {
         let class = account.class.word();
         if account.class == Class::Global {
-            return format!("mcp-policy/{FORMAT}/{class}/{:016x}", counter.0);
+            return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
         }
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
-        format!("mcp-policy/{FORMAT}/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
+        format!("{space}/{FORMAT}/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
     }
 }
 
@@ -158,7 +182,13 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// A limiter over a store.
     #[must_use]
     pub fn new(store: &'s S, shards: Shards) -> Self {
-        Limiter { store, shards }
+        Limiter { store, shards, space: IN_FORCE }
+    }
+
+    /// The same for candidates: in tables of their own, so that they take nobody's room.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Limiter { space: CANDIDATES, ..self }
     }
 
     /// Counts all charges, or none.
@@ -190,8 +220,8 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     /// Takes back what was counted. What cannot be taken back within the bound stays counted: never one call too many.
     pub fn give_back<'r>(&self, reservations: impl IntoIterator<Item = &'r Reservation>) {
         for reservation in reservations {
-            let Reservation { counter, account, slot, mark, amount } = *reservation;
-            let _ = self.change(&self.shards.key(counter.id, account), |table| {
+            let Reservation { counter, account, slot, mark, amount, used: _ } = *reservation;
+            let _ = self.change(&self.shards.key(self.space, counter.id, account), |table| {
                 table.change(counter.id, slot, |state| {
                     counter.algorithm.refund(counter.window, state, mark, amount)
                 });
@@ -231,7 +261,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         account: Account,
         now: Moment,
     ) -> Result<(Table, Moment), Refused> {
-        let snapshot = self.store.get(&self.shards.key(counter.id, account))?;
+        let snapshot = self.store.get(&self.shards.key(self.space, counter.id, account))?;
         let mut table = Table::decode(&snapshot.value)?;
         let now = table.advance(now);
         Ok((table, now))
@@ -246,7 +276,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         let Some(charge) = group.first() else {
             return Ok(Granted::default());
         };
-        let key = self.shards.key(charge.counter.id, charge.account);
+        let key = self.shards.key(self.space, charge.counter.id, charge.account);
         self.change(&key, |table| {
             let now = table.advance(now);
             let mut granted = Granted::default();
@@ -312,8 +342,10 @@ impl Charge {
         };
         let maker = if slot == CallerId::EVERYBODY { Maker::NOBODY } else { account.maker };
         let Admitted { state, mark, expires } = admitted;
+        let used = algorithm.used(window, Some(&state), now);
         table.put(Slot { counter: id, caller: slot, maker, expires, state });
-        Ok(Reservation { counter: self.counter, account, slot, mark, amount: self.amount })
+        let (counter, amount) = (self.counter, self.amount);
+        Ok(Reservation { counter, account, slot, mark, amount, used })
     }
 }
 

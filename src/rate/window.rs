@@ -152,6 +152,13 @@ fn days_before(year: u64, month: u64) -> u64 {
     (365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + of_month).saturating_sub(719_468)
 }
 
+/// Year, month and day of a day since the epoch.
+#[must_use]
+pub fn date(day: u64) -> (u64, u64, u64) {
+    let (year, month) = year_and_month(day);
+    (year, month, day.saturating_sub(days_before(year, month)) + 1)
+}
+
 fn year_and_month(day: u64) -> (u64, u64) {
     let mut year = 1970 + day / 366;
     while days_before(year + 1, 1) <= day {

@@ -5,6 +5,7 @@ use super::{Round, SimulatedRequest, Simulator, Verdict, client};
 use crate::bounds::MAX_LEGS;
 use crate::exchange::{Flow, Step};
 use crate::policy::approvals::ApprovalWay;
+use crate::policy::compiled::Config;
 use crate::witness::Witness;
 
 impl Simulator {
@@ -57,13 +58,13 @@ impl Simulator {
 }
 
 impl Round {
-    pub(super) fn read(&mut self, step: Step) {
+    pub(super) fn read(&mut self, step: Step, config: &Config) {
         let verdict = &mut self.verdict;
-        if let Some(record) = step.record {
+        if let Some(record) = step.records.last() {
             verdict.decision = record.decision.to_owned();
             verdict.reason = record.reason.to_owned();
-            verdict.rule = record.rule;
-            verdict.policy = record.policy;
+            verdict.rule = record.pointer(config).to_owned();
+            verdict.policy = record.policy_name(config).to_owned();
         }
         match step.flow {
             Flow::Reply(reply) => self.state = verdict.read_reply(reply.status, &reply.body),

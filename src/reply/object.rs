@@ -85,6 +85,8 @@ struct Data<'o> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'o str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    policy_digest: Option<&'o str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'o str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counter: Option<&'o str>,
@@ -285,6 +287,7 @@ fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -
     };
     *field = Some(to.name(denial.kind));
     data.policy = policy.map(|policy| &*policy.name).filter(|name| !name.is_empty());
+    data.policy_digest = policy.map(|policy| &*policy.named_digest);
     data.rule = policy.map(|policy| denial.pointer(policy)).filter(|rule| !rule.is_empty());
     data.request_id = to.request_id.as_deref();
     if let Detail::Limit { counter, max, remaining, window_seconds, retry_after } = denial.detail {

@@ -7,12 +7,12 @@ use std::process::Command;
 
 /// Modules from the lowest to the highest; one may name those above it in this list, and its own.
 const LAYERS: &[&[&str]] = &[
-    &["ask", "bounds", "reason", "time"],
+    &["ask", "bounds", "digest", "reason", "time"],
     &["json", "number"],
     &["matcher"],
     &["mcp", "notes", "once", "rate", "seal", "session"],
     &["policy", "yaml"],
-    &["denial", "language"],
+    &["denial", "language", "live"],
     &["lint"],
     &["source"],
     &["witness"],
@@ -20,7 +20,8 @@ const LAYERS: &[&[&str]] = &[
     &["decision", "identity"],
     &["enforce", "listing"],
     &["approval", "reply"],
-    &["gateway", "record"],
+    &["gateway", "metrics", "record"],
+    &["audit"],
     &["exchange"],
     &["rehearsal"],
     &["trace"],

@@ -209,6 +209,16 @@ fn streams_are_read_like_files() {
         ("yes | head -n 20000 | $0 replay $1 --log -", 2, "20000 lines in all could not be read"),
         ("echo '{\"tool\":\"a\"}' | $0 explain $1 --call -", 0, ""),
         (
+            "echo '{\"audit\":1,\"decision\":\"deny\",\"tool\":\"a\"}' | $0 explain $1 --log -",
+            0,
+            "",
+        ),
+        ("yes '{\"tool\":\"a\"}' | $0 explain $1 --log -", 2, "more than one line"),
+        ("yes '{\"tool\":\"a\"}' | $0 explain $1 --log /dev/stdin:20000", 0, ""),
+        ("$0 explain $1 --log /dev/zero:1", 2, "not a log of calls"),
+        ("$0 audit verify /dev/zero", 2, "not a log of calls"),
+        ("yes | head -n 20000 | $0 audit verify -", 2, "no line is in a chain"),
+        (
             "$0 validate $1 > /dev/full",
             2,
             "error: standard output cannot be written: No space left",

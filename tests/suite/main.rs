@@ -34,6 +34,10 @@ mod uris;
 #[cfg(test)]
 mod times;
 
+/// Policies that are suggested from logs.
+#[cfg(test)]
+mod suggest;
+
 /// Lists, and responses on their way through.
 #[cfg(test)]
 mod lists;
@@ -81,6 +85,14 @@ mod places;
 /// The command as a user runs it.
 #[cfg(test)]
 mod cli;
+
+/// What is told of decisions.
+#[cfg(test)]
+mod telling;
+
+/// Chains of audit lines, and what somebody could do to them.
+#[cfg(test)]
+mod chains;
 
 /// Runs the built command.
 #[cfg(test)]

@@ -255,8 +255,12 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 27] = [
+const OBJECTS: [&str; 31] = [
     "policy",
+    "candidate",
+    "audit",
+    "metrics",
+    "tracing",
     "plugin",
     "binding",
     "match",
@@ -290,7 +294,8 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
     let condition = json!({"path": "args.a", "op": "lte", "value": 1});
     let counted = json!({"counter": "spend", "window": "day"});
     let mut object = match id {
-        "policy" => json!({"version": "1", "default": "deny"}),
+        "policy" | "candidate" => json!({"version": "1", "default": "deny"}),
+        "audit" if field == "redact" => json!({"arguments": "redacted"}),
         "tool_entry" | "entry" if field == "approval" => json!({"action": "require_approval"}),
         "tool_entry" | "entry" => json!({"action": "deny"}),
         "approval" => json!({"by": "user"}),

@@ -60,7 +60,7 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
         let mut exchange = exchange(&config);
         let step = send(&mut exchange, &mut world, &tools_call("7", "pay", None));
         assert_eq!((&step.flow, step.asks.len(), step.ticks), (&Flow::Pause, 1, true));
-        assert!(step.record.is_none(), "nothing is decided yet");
+        assert!(step.records.is_empty(), "nothing is decided yet");
         let ask = &step.asks[0];
         assert_eq!((&*ask.cluster, ask.timeout_millis), ("approver", 2000));
         let asked: serde_json::Value = serde_json::from_str(ask.body.as_ref().unwrap()).unwrap();
@@ -72,7 +72,7 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
         assert_eq!(asked["subject"]["id"].as_str().unwrap().len(), 32, "a digest");
         let step = exchange.on(&world, answered(answer));
         assert!(!step.ticks);
-        let record = step.record.unwrap();
+        let record = step.records.last().cloned().unwrap();
         match step.flow {
             Flow::Continue => assert_eq!(record.decision, "allow"),
             Flow::Reply(reply) => {
@@ -112,7 +112,7 @@ fn nobody_is_asked_for_what_is_denied_anyway() {
         let mut world = World::new(&store);
         let step = send(&mut exchange(&config), &mut world, body);
         assert!(step.asks.is_empty() && !step.ticks, "{policy} {body}");
-        assert_eq!(step.record.unwrap().decision, record, "{policy} {body}");
+        assert_eq!(step.records.last().cloned().unwrap().decision, record, "{policy} {body}");
     }
 }
 
@@ -174,7 +174,7 @@ impl Call {
                 let answer = Answer::Http { status: 200, body };
                 let step = self.exchange.on(world, Event::Answered { ask: AskId(ask), answer });
                 // Nothing of the kind was asked.
-                assert!(ask == 0 || (step.flow == Flow::Pause && step.record.is_none()));
+                assert!(ask == 0 || (step.flow == Flow::Pause && step.records.is_empty()));
                 step
             }
             Happens::Failed => {
@@ -203,7 +203,7 @@ impl Call {
         self.waits = step.ticks;
         // What was let go stays so: more of its body passes.
         let granted = step.flow == Flow::Continue
-            && step.record.is_some_and(|record| record.decision == "allow");
+            && step.records.last().is_some_and(|record| record.decision == "allow");
         self.grants += u64::from(granted);
     }
 

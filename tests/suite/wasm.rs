@@ -7,9 +7,11 @@
 //! their counts, and headers that cannot be held.
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mcp_policy::audit::{AFTER_DIGEST, BEFORE_DIGEST, BEGINNING, link_digest};
 use mcp_policy::policy::compiled::Config;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -1126,4 +1128,66 @@ fn a_long_life_does_not_grow() {
     };
     let before = round(60);
     assert_eq!(round(600), before);
+}
+
+/// What is told of decisions: metrics, audit lines, and which policy is live. Callers choose none of the labels.
+#[test]
+fn what_is_decided_is_counted_and_audited() {
+    let policy =
+        POLICY.replacen('{', r#"{"name":"shop","audit":{"arguments":"keys","chain":true},"#, 1);
+    let mut vm = Vm::configured(&Arc::default(), &policy);
+    let live = vm.whole_log().iter().filter(|line| line.contains("live: `shop` sha-256:")).count();
+    assert_eq!(live, 1, "{:?}", vm.whole_log());
+    let mut lines = Vec::new();
+    for made_up in 0..50 {
+        let requests = [
+            call("open", &format!(r#"{{"key{made_up}":1}}"#)),
+            call("closed", "{}"),
+            call(&format!("made-up-{made_up}\u{202e}\n"), "{}"),
+            Request::post(
+                "",
+                &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"made/up{made_up}"}}"#),
+            ),
+            Request::post("", "{"),
+        ];
+        for request in requests {
+            let context = vm.send(&request);
+            lines.push(vm.close(context).state["mcp_audit"].clone());
+        }
+    }
+    let decisions = |decision: &str, reason: &str, rule: &str| {
+        let policy = "policy=.=shop;.;";
+        format!(
+            "mcp_policy_decisions_total.{policy}decision=.={decision};.;reason=.={reason};.;rule=.={rule};.;mode=.=enforce;.;"
+        )
+    };
+    let expected: BTreeMap<String, u64> = [
+        (decisions("allow", "", ""), 50),
+        (decisions("deny", "tool_denied", "/tools/closed/action"), 50),
+        (decisions("deny", "tool_not_allowed", "/default"), 50),
+        (decisions("pass", "", ""), 50),
+        (decisions("refuse", "invalid_json", ""), 50),
+        ("mcp_policy_configurations_total.outcome=.=taken;.;".to_owned(), 1),
+    ]
+    .into();
+    let told = |metric: &&host::Metric| metric.name.contains("_total.");
+    let series: BTreeMap<String, u64> = vm
+        .metrics()
+        .iter()
+        .filter(told)
+        .map(|metric| (metric.name.clone(), metric.values.iter().sum()))
+        .collect();
+    assert_eq!(series, expected);
+    let mut before = BEGINNING.to_owned();
+    for (at, line) in lines.iter().enumerate() {
+        let read: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(read["chain"]["n"], at + 1, "{line}");
+        assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{line}");
+        let (prefix, digest) = line.rsplit_once(BEFORE_DIGEST).unwrap();
+        before = link_digest(&before, prefix.as_bytes());
+        assert_eq!(format!("{before}{AFTER_DIGEST}"), digest, "{line}");
+    }
+    let durations =
+        vm.metrics().iter().find(|metric| metric.name == "mcp_policy_duration_microseconds");
+    assert_eq!(durations.map(|metric| metric.values.len()), Some(250_usize.div_ceil(16)));
 }

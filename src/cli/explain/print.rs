@@ -9,6 +9,7 @@ use mcp_policy::time::UnixMillis;
 use mcp_policy::trace::{Trace, TracedCondition, TracedCount, TracedRule};
 
 use crate::cli::out::out;
+use crate::cli::recorded::RecordedDecision;
 use crate::cli::report::{bad, doubtful, good, quiet};
 
 /// Where the rules of a policy are.
@@ -48,6 +49,7 @@ pub(super) fn human(
     request: &SimulatedRequest,
     verdict: &Verdict,
     (trace, governed_by): (&Trace, Option<&str>),
+    recorded: Option<&RecordedDecision>,
 ) {
     let word = match &*verdict.decision {
         "deny" => bad("DENY"),
@@ -79,21 +81,11 @@ pub(super) fn human(
     if let Some(policy) = governed_by {
         out!("  policy   {}", policy.escape_debug());
     }
-    print_approval(verdict);
-    if let Some(message) = &verdict.message {
-        let status = verdict.status.unwrap_or_default();
-        let form = match verdict.code {
-            Some(code) => format!("(HTTP {status}, code {code})"),
-            None => format!("(HTTP {status}, a tool result)"),
-        };
-        match verdict.asks {
-            // What a user is shown has lines of its own.
-            Some(_) => {
-                out!("  shows    {}", message.replace('\n', "\n           "));
-            }
-            None => out!("  reads    \"{message}\"  {}", quiet(&form)),
-        }
+    if let Some(recorded) = recorded {
+        print_recorded(recorded);
     }
+    print_approval(verdict);
+    print_message(verdict);
     let mut section = None;
     for rule in &trace.rules {
         if rule.kind == "name" || rule.kind == "hide" || rule.kind == "default" {
@@ -108,6 +100,32 @@ pub(super) fn human(
             }
         }
         print_rule(verdict, rule);
+    }
+}
+
+/// What was decided when the call was recorded.
+fn print_recorded(recorded: &RecordedDecision) {
+    let RecordedDecision { decision, reason, rule, approval } = recorded;
+    let by = if approval.is_empty() { String::new() } else { format!("approved by {approval}") };
+    let words = [&**decision, reason, rule, &by].into_iter().filter(|word| !word.is_empty());
+    out!("  recorded {}", words.collect::<Vec<_>>().join(" ").escape_debug());
+}
+
+/// What the agent reads, or the user who is asked.
+fn print_message(verdict: &Verdict) {
+    if let Some(message) = &verdict.message {
+        let status = verdict.status.unwrap_or_default();
+        let form = match verdict.code {
+            Some(code) => format!("(HTTP {status}, code {code})"),
+            None => format!("(HTTP {status}, a tool result)"),
+        };
+        match verdict.asks {
+            // What a user is shown has lines of its own.
+            Some(_) => {
+                out!("  shows    {}", message.replace('\n', "\n           "));
+            }
+            None => out!("  reads    \"{message}\"  {}", quiet(&form)),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use mcp_policy::matcher::path::Path;
 use serde_json::Value;
 
 use super::classify::{Classification, ToolClass};
 use super::profile::Profile;
+use crate::cli::key::{argument_path, can_be_key};
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node, TreeMember};
@@ -101,17 +101,9 @@ fn head(profile: Profile, asks: bool, notes: &[String]) -> Vec<String> {
     head
 }
 
-/// Whether a name can be a key: one that would match other tools, or none, cannot.
+/// Whether a tool can be listed: by a key of its own, and once.
 fn listable(name: &str, seen: &mut HashSet<String>) -> Result<(), &'static str> {
-    if name.is_empty() || name.len() > mcp_policy::bounds::MAX_CALLED_BYTES {
-        return Err("its name is empty or too long");
-    }
-    if name.contains(['*', '?']) {
-        return Err("its name has `*` or `?`, which in a policy match other tools too");
-    }
-    if name == "_global" {
-        return Err("the name is taken by the counters of the policy");
-    }
+    can_be_key(name)?;
     if !seen.insert(mcp_policy::matcher::normal::nfc(name).into_owned()) {
         return Err("the server lists this name twice");
     }
@@ -215,16 +207,6 @@ fn condition(name: &str, schema: &Value, class: ToolClass) -> Option<(&'static s
         }
         _ => None,
     }
-}
-
-/// The path to a top-level argument.
-fn argument_path(name: &str) -> Option<String> {
-    let plain = format!("args.{name}");
-    if !name.contains('.') && Path::new(&plain).is_some() {
-        return Some(plain);
-    }
-    let quoted = format!("args[{}]", mcp_policy::json::written(name));
-    Path::new(&quoted).map(|_| quoted)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 pub(super) fn policy() -> Node {
     let mut schema = head("An mcp-policy policy");
     schema.0.extend(bare().0);
-    schema.push("$defs", definitions(&["policy", "plugin", SETTINGS]));
+    schema.push("$defs", definitions(&["policy", "bare", "plugin", SETTINGS]));
     Node::Map(schema)
 }
 
@@ -26,7 +26,7 @@ pub(super) fn plugin() -> Node {
     schema.push("if", json(r#"{"required":["policies"]}"#));
     schema.push("then", Node::Map(object(&[section("plugin"), section(SETTINGS)])));
     schema.push("else", Node::Map(bare()));
-    schema.push("$defs", definitions(&["plugin", SETTINGS]));
+    schema.push("$defs", definitions(&["bare", "plugin", SETTINGS]));
     Node::Map(schema)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn gateway() -> Node {
     schema.0.extend(object(&[section("gateway"), section(SETTINGS)]).0);
     let named = sections().chain(of_gateways());
     let named = named.filter(|section| {
-        !["policy", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
+        !["policy", "bare", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
     });
     let all = Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))));
     schema.push("$defs", all);
@@ -51,7 +51,7 @@ fn head(title: &str) -> Map {
 }
 
 fn bare() -> Map {
-    object(&[section("policy"), section(SETTINGS)])
+    object(&[section("policy"), section("bare"), section(SETTINGS)])
 }
 
 /// Every section that others refer to.

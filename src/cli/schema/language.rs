@@ -6,6 +6,7 @@ mod counting;
 mod gateway;
 mod policy;
 mod settings;
+mod telling;
 
 /// An object of the language.
 pub(super) struct ObjectSpec {
@@ -151,5 +152,6 @@ pub(super) fn sections() -> impl Iterator<Item = &'static ObjectSpec> {
         .iter()
         .chain(counting::SECTIONS)
         .chain(settings::SECTIONS)
+        .chain(telling::SECTIONS)
         .chain(callers::SECTIONS)
 }

@@ -44,6 +44,8 @@ pub(super) struct Sieve {
     tally: HeldBytes,
     /// Why something was withheld, until that is on record.
     pub(super) noted: Option<Cause>,
+    /// How many lists were changed, until that is counted.
+    pub(super) filtered: u64,
 }
 
 impl Sieve {
@@ -71,6 +73,7 @@ impl Sieve {
             spoiled,
             tally,
             noted,
+            filtered: 0,
         })
     }
 
@@ -104,7 +107,10 @@ impl Sieve {
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
         match filter(policy, text) {
             Filtered::Unchanged => Ok(self.chained(text)),
-            Filtered::Changed(text) => Ok(Some(text)),
+            Filtered::Changed(text) => {
+                self.filtered += 1;
+                Ok(Some(text))
+            }
             Filtered::Unreadable(Cause::NotJson)
                 if !self.skim.is_whole() && !self.skim.has_prose() && !self.skim.is_broken() =>
             {

@@ -86,7 +86,7 @@ fn invented_callers_cannot_grow_memory_or_free_a_count() {
 fn foreign_bytes_deny() {
     let store = MemoryStore::default();
     let limiter = Limiter::new(&store, Shards::for_entries(64));
-    let key = Shards::for_entries(64).key(CounterId(1), of(9));
+    let key = Shards::for_entries(64).key(super::IN_FORCE, CounterId(1), of(9));
     let version = store.get(&key).unwrap().version;
     store.compare_and_set(&key, b"not ours", version).unwrap();
     assert_eq!(limiter.reserve(&[charge(1, 9, 5)], NOW), Err(Refused::Unavailable));

@@ -288,13 +288,23 @@ struct Host {
     roots: BTreeSet<u32>,
     /// The questions that are under way.
     callouts: Vec<Callout>,
-    /// How many there have been.
+    metrics: Vec<Metric>,
+    /// How many questions there have been.
     asked: u32,
     /// How often random bytes were drawn.
     drawn: u64,
     /// The answer that is being told, to this context.
     answer: Option<(u32, Answer)>,
     arranged: Option<Arranged>,
+}
+
+/// A statistic: a counter, a gauge or a histogram.
+#[derive(Clone, Debug)]
+pub(crate) struct Metric {
+    kind: u32,
+    pub(crate) name: String,
+    /// The sum, the last, or all.
+    pub(crate) values: Vec<u64>,
 }
 
 /// A question by HTTP that waits for its answer.
@@ -362,6 +372,11 @@ fn newer_than(built: SystemTime, folder: PathBuf) -> Option<PathBuf> {
 }
 
 impl Vm {
+    /// The statistics.
+    pub(crate) fn metrics(&self) -> &[Metric] {
+        &self.store.data().metrics
+    }
+
     /// A VM with the filter started and not yet configured.
     pub(crate) fn start(shared: &Arc<Shared>) -> Vm {
         Vm::start_with(shared, None)
@@ -388,6 +403,7 @@ impl Vm {
             streams: BTreeMap::new(),
             roots: BTreeSet::new(),
             callouts: Vec::new(),
+            metrics: Vec::new(),
             asked: 0,
             drawn: 0,
             answer: None,
@@ -413,7 +429,15 @@ impl Vm {
         let mut vm = Vm::start(shared);
         let taken = vm.configure(configuration.as_bytes());
         assert!(taken, "{:?} {:?}", vm.trap, vm.log());
+        vm.announce();
         vm
+    }
+
+    /// Lets the first tick come, at which a configuration is in force, and takes the time back.
+    pub(crate) fn announce(&mut self) {
+        let now = self.host().now;
+        self.wait(1000);
+        self.at(now);
     }
 
     /// Gives the filter a configuration, in a root context of its own; a refused one changes
@@ -699,9 +723,15 @@ impl Vm {
         self
     }
 
-    /// What the filter wrote to Envoy's log.
+    /// What the filter has logged, but for what it says of every configuration that it takes.
     pub(crate) fn log(&self) -> String {
-        self.store.data().log.join("\n")
+        let odd = |line: &&String| !line.starts_with("2 mcp_policy: version ");
+        self.store.data().log.iter().filter(odd).cloned().collect::<Vec<_>>().join("\n")
+    }
+
+    /// All that the filter has logged.
+    pub(crate) fn whole_log(&self) -> &[String] {
+        &self.store.data().log
     }
 
     /// How much memory the VM has, in bytes.

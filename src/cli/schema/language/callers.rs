@@ -1,6 +1,8 @@
 //! Who calls, and which policy governs the call.
 
+use mcp_policy::policy::binding::Unmatched;
 use mcp_policy::policy::callers::Peer;
+use mcp_policy::rate::limiter::Mode;
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field, words};
@@ -10,6 +12,44 @@ const SOURCES: FieldKind =
     FieldKind::Either(&[FieldKind::Object("source"), FieldKind::Objects("source")]);
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
+        id: "plugin",
+        title: "The plugin configuration",
+        about: "What the filter is configured with: a policy with the settings beside its own fields, or this form with the settings beside `policies`.",
+        fields: &[
+            field(
+                "policies",
+                FieldKind::Named(&FieldKind::Object("policy"), KeyKind::Policies),
+                Required,
+                "Policies, by names of your choice, which replies and logs tell.",
+                r#"{"billing": {"version": "1", "default": "deny"}}"#,
+            ),
+            field(
+                "bindings",
+                FieldKind::Objects("binding"),
+                Optional,
+                "Which policy governs which request. Required where there are several policies; without it the only one governs all.",
+                r#"[{"match": {"path": "/billing/*"}, "policy": "billing"}]"#,
+            ),
+            field(
+                "mode",
+                FieldKind::Words(&words(&Mode::WORDS)),
+                Default(r#""enforce""#),
+                "`shadow` puts all policies in shadow, whatever they say themselves.",
+                r#""shadow""#,
+            ),
+            field(
+                "unmatched",
+                FieldKind::Words(&words(&Unmatched::WORDS)),
+                Default(r#""deny""#),
+                "What becomes of requests that no binding matches. Only with `bindings`.",
+                r#""pass""#,
+            ),
+        ],
+        rules: r#"{"properties":{"policies":{"minProperties":1}},"dependentRequired":{"unmatched":["bindings"]},
+            "if":{"properties":{"policies":{"minProperties":2}}},"then":{"required":["bindings"]}}"#,
+        ..PLAIN
+    },
     ObjectSpec {
         id: "binding",
         title: "A binding",

@@ -84,91 +84,116 @@ const ENTRY: &[FieldSpec] = &[
     ),
 ];
 
+/// The fields of every policy.
+const POLICY: &[FieldSpec] = &[
+    field("version", FieldKind::Words(&["1"]), Required, "The version of the language.", r#""1""#),
+    field(
+        "description",
+        FieldKind::Text,
+        Optional,
+        "Free text.",
+        r#""What the billing agents may do.""#,
+    ),
+    field(
+        "default",
+        FieldKind::Words(&words(&DefaultAction::WORDS)),
+        Optional,
+        "What becomes of tools that no entry lists. Required, unless every entry of `tools` has `rules` and nothing else; then it is `allow`.",
+        r#""deny""#,
+    ),
+    field(
+        "mode",
+        FieldKind::Words(&words(&Mode::WORDS)),
+        Default(r#""enforce""#),
+        "`shadow`: decide, count and record what would be denied, but let the call pass. Malformed requests are refused even so.",
+        r#""shadow""#,
+    ),
+    field(
+        "hide",
+        FieldKind::List(&FieldKind::Pattern),
+        Optional,
+        "Tools that answer as if they did not exist.",
+        r#"["delete_account", "internal_*"]"#,
+    ),
+    field(
+        "tools_list",
+        FieldKind::Words(&words(&Listing::WORDS)),
+        Default(r#""listed""#),
+        "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
+        r#""callable""#,
+    ),
+    field(
+        "all_tools",
+        FieldKind::Object("all_tools"),
+        Optional,
+        "What every call counts against.",
+        r#"{"limits": [{"counter": "calls", "window": "minute", "max": 100}]}"#,
+    ),
+    field(
+        "tools",
+        FieldKind::Named(&FieldKind::Object("tool_entry"), KeyKind::Tools),
+        Optional,
+        "An entry for each tool, by its exact name, by a glob (`*` any run of characters, `?` exactly one), or `\"*\"` for every tool. All entries that match a call apply, and any of them can deny.",
+        r#"{"search": {}, "delete_*": {"action": "deny"}}"#,
+    ),
+    field(
+        "methods",
+        FieldKind::Object("section"),
+        Optional,
+        "What holds for requests and notifications by their method, before the other sections: `tools/call`, `initialize`, `tasks/*`, …",
+        r#"{"tasks/*": {"action": "deny"}}"#,
+    ),
+    field(
+        "resources",
+        FieldKind::Object("section"),
+        Optional,
+        "What holds for reading and subscribing to resources, by their URI.",
+        r#"{"default": "deny", "file:///data/*": {}}"#,
+    ),
+    field(
+        "prompts",
+        FieldKind::Object("section"),
+        Optional,
+        "What holds for prompts, by their name.",
+        r#"{"hide": ["internal_*"], "review": {"rate_limit": "10/minute"}}"#,
+    ),
+];
+
 pub(super) const SECTIONS: &[ObjectSpec] = &[
     ObjectSpec {
         id: "policy",
         title: "The policy",
         about: "Says which tools an agent may call, with which arguments, and how often.",
-        fields: &[
-            field(
-                "version",
-                FieldKind::Words(&["1"]),
-                Required,
-                "The version of the language.",
-                r#""1""#,
-            ),
-            field(
-                "description",
-                FieldKind::Text,
-                Optional,
-                "Free text.",
-                r#""What the billing agents may do.""#,
-            ),
-            field(
-                "default",
-                FieldKind::Words(&words(&DefaultAction::WORDS)),
-                Optional,
-                "What becomes of tools that no entry lists. Required, unless every entry of `tools` has `rules` and nothing else; then it is `allow`.",
-                r#""deny""#,
-            ),
-            field(
-                "mode",
-                FieldKind::Words(&words(&Mode::WORDS)),
-                Default(r#""enforce""#),
-                "`shadow`: decide, count and record what would be denied, but let the call pass. Malformed requests are refused even so.",
-                r#""shadow""#,
-            ),
-            field(
-                "hide",
-                FieldKind::List(&FieldKind::Pattern),
-                Optional,
-                "Tools that answer as if they did not exist.",
-                r#"["delete_account", "internal_*"]"#,
-            ),
-            field(
-                "tools_list",
-                FieldKind::Words(&words(&Listing::WORDS)),
-                Default(r#""listed""#),
-                "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
-                r#""callable""#,
-            ),
-            field(
-                "all_tools",
-                FieldKind::Object("all_tools"),
-                Optional,
-                "What every call counts against.",
-                r#"{"limits": [{"counter": "calls", "window": "minute", "max": 100}]}"#,
-            ),
-            field(
-                "tools",
-                FieldKind::Named(&FieldKind::Object("tool_entry"), KeyKind::Tools),
-                Optional,
-                "An entry for each tool, by its exact name, by a glob (`*` any run of characters, `?` exactly one), or `\"*\"` for every tool. All entries that match a call apply, and any of them can deny.",
-                r#"{"search": {}, "delete_*": {"action": "deny"}}"#,
-            ),
-            field(
-                "methods",
-                FieldKind::Object("section"),
-                Optional,
-                "What holds for requests and notifications by their method, before the other sections: `tools/call`, `initialize`, `tasks/*`, …",
-                r#"{"tasks/*": {"action": "deny"}}"#,
-            ),
-            field(
-                "resources",
-                FieldKind::Object("section"),
-                Optional,
-                "What holds for reading and subscribing to resources, by their URI.",
-                r#"{"default": "deny", "file:///data/*": {}}"#,
-            ),
-            field(
-                "prompts",
-                FieldKind::Object("section"),
-                Optional,
-                "What holds for prompts, by their name.",
-                r#"{"hide": ["internal_*"], "review": {"rate_limit": "10/minute"}}"#,
-            ),
-        ],
+        fields: POLICY,
+        more: &[field(
+            "candidate",
+            FieldKind::Object("candidate"),
+            Optional,
+            "Another policy, which decides the same calls beside this one and touches nothing. What it decides otherwise is on record and counted.",
+            r#"{"version": "1", "default": "deny"}"#,
+        )],
         rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "candidate",
+        title: "The candidate",
+        about: "A policy that is tried beside the one in force: it decides the same calls and touches nothing. Its pointers are pointers into itself.",
+        fields: POLICY,
+        rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "bare",
+        title: "A policy that stands alone",
+        about: "What a policy has beside the other fields where it is the whole configuration. Where there are several, they are named by their keys.",
+        fields: &[field(
+            "name",
+            FieldKind::Text,
+            Default(r#""default""#),
+            "Its name in replies, logs and metrics, and a part of what its counts are kept under. 1 to 64 bytes.",
+            r#""billing""#,
+        )],
         ..PLAIN
     },
     ObjectSpec {

@@ -1,44 +1,12 @@
 //! What stands beside a policy.
 
 use mcp_policy::policy::approvals::SingleUse;
-use mcp_policy::policy::binding::Unmatched;
 use mcp_policy::policy::settings::{Batch, Denials, HoldHeaders, OnError};
 
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, SETTINGS, field, words};
+use super::{FieldKind, ObjectSpec, PLAIN, SETTINGS, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
-    ObjectSpec {
-        id: "plugin",
-        title: "The plugin configuration",
-        about: "What the filter is configured with: a policy with the settings beside its own fields, or this form with the settings beside `policies`.",
-        fields: &[
-            field(
-                "policies",
-                FieldKind::Named(&FieldKind::Object("policy"), KeyKind::Policies),
-                Required,
-                "Policies, by names of your choice, which replies and logs tell.",
-                r#"{"billing": {"version": "1", "default": "deny"}}"#,
-            ),
-            field(
-                "bindings",
-                FieldKind::Objects("binding"),
-                Optional,
-                "Which policy governs which request. Required where there are several policies; without it the only one governs all.",
-                r#"[{"match": {"path": "/billing/*"}, "policy": "billing"}]"#,
-            ),
-            field(
-                "unmatched",
-                FieldKind::Words(&words(&Unmatched::WORDS)),
-                Default(r#""deny""#),
-                "What becomes of requests that no binding matches. Only with `bindings`.",
-                r#""pass""#,
-            ),
-        ],
-        rules: r#"{"properties":{"policies":{"minProperties":1}},"dependentRequired":{"unmatched":["bindings"]},
-            "if":{"properties":{"policies":{"minProperties":2}}},"then":{"required":["bindings"]}}"#,
-        ..PLAIN
-    },
     ObjectSpec {
         id: SETTINGS,
         title: "Settings",
@@ -85,6 +53,27 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 Optional,
                 "How a denied tool call is answered.",
                 r#"{"as": "tool_result"}"#,
+            ),
+            field(
+                "audit",
+                FieldKind::Object("audit"),
+                Optional,
+                "One line of JSON for each decision; without it there is none.",
+                r#"{"arguments": "keys", "chain": true}"#,
+            ),
+            field(
+                "metrics",
+                FieldKind::Object("metrics"),
+                Optional,
+                "Metrics for Prometheus.",
+                r#"{"enabled": false}"#,
+            ),
+            field(
+                "tracing",
+                FieldKind::Object("tracing"),
+                Optional,
+                "How traces of clients are joined.",
+                r#"{"from_meta": true}"#,
             ),
             field(
                 "identity",

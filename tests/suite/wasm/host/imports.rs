@@ -2,7 +2,7 @@
 
 use wasmi::{Caller, Engine, Error, Extern, Linker, Memory, Module, Val};
 
-use super::{BAD_ARGUMENT, Callout, Fault, Host, NOT_FOUND, OK, Pairs, Reply, Stream};
+use super::{BAD_ARGUMENT, Callout, Fault, Host, Metric, NOT_FOUND, OK, Pairs, Reply, Stream};
 
 /// A host call while it runs: the guest's memory, and the host's side of the VM.
 struct Guest<'g> {
@@ -13,7 +13,8 @@ struct Guest<'g> {
 macro_rules! serve {
     ($($name:ident => $method:ident [$($argument:ident),*];)*) => {
         /// Every import of the ABI that this host serves.
-        pub(crate) const IMPORTS: &[&str] = &[$(stringify!($name)),*];
+        pub(crate) const IMPORTS: &[&str] =
+            &[$(stringify!($name),)* "proxy_increment_metric", "proxy_record_metric"];
 
         fn link_abi(linker: &mut Linker<Host>) {
             $(
@@ -48,6 +49,7 @@ serve! {
     proxy_send_local_response => reply [
         status, details, details_size, body, body_size, headers, headers_size, grpc_status
     ];
+    proxy_define_metric => define [kind, name, size, out];
     proxy_http_call => ask [
         cluster, cluster_size, headers, headers_size, body, body_size, trailers, trailers_size, timeout, out
     ];
@@ -67,8 +69,33 @@ pub(super) fn link(engine: &Engine, module: &Module) -> Linker<Host> {
     }
     linker.allow_shadowing(true);
     link_abi(&mut linker);
+    link_metrics(&mut linker);
     link_wasi(&mut linker);
     linker
+}
+
+/// The calls whose second argument is a number of 64 bits.
+fn link_metrics(linker: &mut Linker<Host>) {
+    for name in ["proxy_increment_metric", "proxy_record_metric"] {
+        let count = move |caller: Caller<'_, Host>, id: u32, value: u64| -> u32 {
+            let mut guest = Guest::new(caller);
+            if let Some(fault) = guest.fault(name) {
+                return guest.fails(name, &[], fault);
+            }
+            let adds = name == "proxy_increment_metric";
+            let Some(metric) = guest.host().metrics.get_mut(id as usize) else { return NOT_FOUND };
+            if adds != (metric.kind == 0) {
+                return BAD_ARGUMENT;
+            }
+            match metric.kind {
+                0 => metric.values = vec![metric.values.iter().sum::<u64>() + value],
+                1 => metric.values = vec![value],
+                _ => metric.values.push(value),
+            }
+            OK
+        };
+        linker.func_wrap("env", name, count).unwrap();
+    }
 }
 
 /// What Rust's standard library asks of WASI when it starts: an empty environment, and a seed; and what
@@ -351,6 +378,21 @@ impl<'g> Guest<'g> {
         let context = self.host().context;
         let (owner, answer) = self.host().answer.clone()?;
         answer.filter(|_| owner == context)
+    }
+
+    fn define(&mut self, [kind, name, size, out]: [u32; 4]) -> u32 {
+        let name = String::from_utf8(self.read(name, size)).unwrap();
+        if kind > 2 {
+            return BAD_ARGUMENT;
+        }
+        let metrics = &mut self.host().metrics;
+        let known = metrics.iter().position(|metric| metric.name == name);
+        let at = known.unwrap_or_else(|| {
+            metrics.push(Metric { kind, name, values: Vec::new() });
+            metrics.len() - 1
+        });
+        self.write(out, &u32::try_from(at).unwrap().to_le_bytes());
+        OK
     }
 
     fn ask(&mut self, arguments: [u32; 10]) -> u32 {

@@ -1,0 +1,28 @@
+//! `mcp-policy audit`: what can be asked of audit lines themselves.
+
+mod chain;
+mod runs;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, Format};
+
+/// Say whether audit lines are all there, and as they were written.
+#[derive(Args)]
+#[command(after_help = "Example:\n  mcp-policy audit verify audit.jsonl")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    Verify(verify::Arguments),
+}
+
+pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
+    match &arguments.command {
+        AuditCommand::Verify(arguments) => verify::run(arguments, format),
+    }
+}

@@ -1,0 +1,69 @@
+//! What is told of decisions.
+
+use mcp_policy::policy::settings::AuditTarget;
+
+use super::Presence::{Default, Optional, Required};
+use super::{FieldKind, ObjectSpec, PLAIN, field, words};
+
+pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
+        id: "audit",
+        title: "Audit",
+        about: "One line of JSON for each decision. `audit.schema.json` beside the schema of policies describes it.",
+        fields: &[
+            field(
+                "to",
+                FieldKind::Either(&[
+                    FieldKind::Words(&words(&AuditTarget::WORDS)),
+                    FieldKind::List(&FieldKind::Words(&words(&AuditTarget::WORDS))),
+                ]),
+                Default(r#""access_log""#),
+                "Where the lines go: `access_log` puts them into filter state, as `wasm.mcp_audit`, which Envoy's access log prints when the request is over; `log` writes them to Envoy's own log at once.",
+                r#"["access_log", "log"]"#,
+            ),
+            field(
+                "arguments",
+                FieldKind::Words(&["none", "keys", "redacted", "full"]),
+                Default(r#""none""#),
+                "What a line says of arguments beside their digest: their names (`keys`), their values but for those in `redact`, or all values. More than 8192 bytes are left out.",
+                r#""keys""#,
+            ),
+            field(
+                "redact",
+                FieldKind::List(&FieldKind::Text),
+                Optional,
+                "With `\"arguments\": \"redacted\"`: JSON Pointers (RFC 6901) to values that are left out. A key that a lenient reader takes for one of a pointer is that one; a pointer goes through lists into each of their elements; and a string in which it would have to go on is left out as a whole.",
+                r#"["/password", "/card/number"]"#,
+            ),
+            field(
+                "chain",
+                FieldKind::Flag,
+                Default("false"),
+                "Whether each line holds a digest over itself and the line before it, for each worker thread, so that `mcp-policy audit verify` finds what was changed or taken out.",
+                "true",
+            ),
+        ],
+        rules: r#"{"if":{"properties":{"arguments":{"const":"redacted"}},"required":["arguments"]},"then":{"required":["redact"]},"else":{"properties":{"redact":false}}}"#,
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "metrics",
+        title: "Metrics",
+        about: "Metrics for Prometheus, among Envoy's statistics.",
+        fields: &[field("enabled", FieldKind::Flag, Required, "Whether they are kept.", "false")],
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "tracing",
+        title: "Tracing",
+        about: "How traces of clients are joined.",
+        fields: &[field(
+            "from_meta",
+            FieldKind::Flag,
+            Required,
+            "Whether `traceparent` in a request's `_meta` becomes the header that the server gets, where the client sent no such header. It needs headers that are held. Filter state has it as `wasm.mcp_traceparent`.",
+            "true",
+        )],
+        ..PLAIN
+    },
+];
