@@ -4,6 +4,7 @@
     .tools/venv/bin/python tests/bench/bench.py --quick    a rough one, in about a minute
                                             ... --keep     also writes tests/bench/results.md
                                             ... --all      also takes the filters' costs apart
+                                            ... --telling  what metrics, audit lines and a candidate cost
                                             ... --bindings what many policies cost, and tokens that name callers
 
 Each variant is an Envoy process of its own: the shipped envoy.yaml with one worker thread, and other
@@ -244,6 +245,45 @@ def binding_variants() -> list[Variant]:
         named_callers("mcp-policy, tokens, 1 binding by team", policy=many(1, by_team)),
         named_callers("mcp-policy, tokens, 10 bindings by team", policy=many(10, by_team)),
         named_callers("mcp-policy, tokens, 1000 bindings by team", policy=many(1000, by_team)),
+    ]
+
+
+# --- What is told of decisions ------------------------------------------------------------------
+
+
+def told(name: str, **parts: Any) -> Variant:
+    """The usual policy, with more or less told of what it decides."""
+
+    def logged(config: rig.Config) -> None:
+        rig.hcm(config)["access_log"] = [LINES] if "audit" in parts else []
+
+    return Variant(name, policy=policy(LIMITED, **parts), changes=logged)
+
+
+LINES = {
+    "name": "envoy.access_loggers.file",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": "/dev/null",
+        "log_format": {"text_format_source": {"inline_string": "%FILTER_STATE(wasm.mcp_audit:PLAIN)%\n"}},
+    },
+}
+QUIETEST = "mcp-policy, nothing told"
+QUIET = {"metrics": {"enabled": False}}
+BESIDE = {name: value for name, value in policy(LIMITED).items() if name != "requests"}
+
+
+def telling_variants() -> list[Variant]:
+    """Nothing told, one thing told, everything told."""
+    return [
+        BASE,
+        NATIVE,
+        told(QUIETEST, **QUIET),
+        told("mcp-policy, metrics"),
+        told("mcp-policy, audit lines", **QUIET, audit={}),
+        told("mcp-policy, audit lines with arguments, chained", **QUIET, audit={"arguments": "full", "chain": True}),
+        told("mcp-policy, a candidate", **QUIET, candidate=BESIDE),
+        told("mcp-policy, everything on", audit={"arguments": "full", "chain": True}, candidate=BESIDE),
     ]
 
 
@@ -541,6 +581,20 @@ def growth(measurement: Measurement) -> list[str]:
     return lines
 
 
+def prices(measurement: Measurement) -> list[str]:
+    """What each thing that is told costs beside nothing told."""
+    variants = {variant.name: variant for variant in measurement.rounds}
+    quiet = measurement.rounds[variants[QUIETEST]]
+    lines = []
+    for variant, costs in measurement.rounds.items():
+        if variant.policy is None or variant.name == QUIETEST:
+            continue
+        more = [costs[at] - quiet[at] for at in range(len(quiet))]
+        low, high = measurement.interval(partial(median_at, values=more))
+        lines.append(f"- {variant.name}: {statistics.median(more):+.1f} µs (95% interval {low:+.1f} to {high:+.1f})")
+    return [f"Beside `{QUIETEST}`, in the same rounds:", "", *lines]
+
+
 def price_of_the_sdk(measurement: Measurement) -> str:
     """What the two floors differ by, in words: they make the same calls, and differ in the SDK alone."""
     raw, sdk = measurement.rounds[FLOOR], measurement.rounds[FLOOR_SDK]
@@ -598,6 +652,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute, wider intervals")
     parser.add_argument("--all", action="store_true", help="more variants, which take the costs apart")
     parser.add_argument("--bindings", action="store_true", help="other variants: 1, 10 and 1000 policies, and tokens")
+    parser.add_argument("--telling", action="store_true", help="other variants: metrics, audit lines and a candidate, on and off")
     parser.add_argument("--against", type=Path, metavar="WASM", help="another build of the filter, in the same rounds")
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
@@ -609,11 +664,16 @@ def main() -> None:
             raise rig.RigError(f"{rig.WASM} does not exist: build the filter with `make wasm`")
         # A copy: a build in the meantime must not change what is measured.
         wasm = Path(shutil.copy(rig.WASM, directory))
-        variants = binding_variants() if options.bindings else VARIANTS + MORE * options.all
+        variants = VARIANTS + MORE * options.all
+        if options.bindings or options.telling:
+            variants = binding_variants() if options.bindings else telling_variants()
         if options.against:
             variants = beside(variants, Path(shutil.copy(options.against, Path(directory) / "other.wasm")))
         measurement = measure(variants, wasm, plan)
-        conclusion = growth(measurement) if options.bindings else [verdict(measurement)]
+        if options.bindings or options.telling:
+            conclusion = growth(measurement) if options.bindings else prices(measurement)
+        else:
+            conclusion = [verdict(measurement)]
         if options.against:
             conclusion += changes(measurement)
         if FLOOR_SDK in measurement.rounds:
@@ -623,7 +683,7 @@ def main() -> None:
     if any(measurement.errors.values()):
         raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")
     if options.keep:
-        kind = "-bindings" if options.bindings else "-against" if options.against else ""
+        kind = "-bindings" if options.bindings else "-telling" if options.telling else "-against" if options.against else ""
         results = RESULTS.with_name(f"results{kind}.md")
         results.write_text("\n".join([HEADING, "", *lines, ""]))
 
