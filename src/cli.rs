@@ -8,6 +8,7 @@ mod completions;
 mod convert;
 mod digest;
 mod explain;
+mod gateway;
 mod input;
 mod key;
 mod lines;

@@ -90,6 +90,9 @@ pub mod lint;
 pub mod source;
 
 #[cfg(not(target_os = "wasi"))]
+pub mod gateway;
+
+#[cfg(not(target_os = "wasi"))]
 pub mod rehearsal;
 
 #[cfg(not(target_os = "wasi"))]

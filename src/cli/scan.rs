@@ -5,6 +5,7 @@
 
 mod classify;
 mod config;
+mod gateway;
 mod inventory;
 mod policy;
 mod profile;
@@ -26,6 +27,7 @@ use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
 use classify::{Classification, Classifier};
 use config::Configured;
+use gateway::{PlacedServer, Reached};
 use inventory::Server;
 use profile::Profile;
 
@@ -36,7 +38,8 @@ use profile::Profile;
     mcp-policy scan http://127.0.0.1:8000/mcp > policy.yaml\n  \
     mcp-policy scan https://mcp.example.com/mcp --bearer-env TOKEN --profile cautious --output policy.yaml\n  \
     mcp-policy scan -- npx -y @modelcontextprotocol/server-everything\n  \
-    mcp-policy scan --config ~/.cursor/mcp.json --out policies/ --as markdown\n\n\
+    mcp-policy scan --config ~/.cursor/mcp.json --out policies/ --as markdown\n  \
+    mcp-policy scan --config mcp.json --out policies/ --gateway gateway.yaml\n\n\
     Servers that are given as a command, here or in a configuration, are started.\n\
     Exit codes: 0 scanned, 1 some servers of a configuration could not be scanned, 2 nothing could be scanned or written.")]
 pub(super) struct Arguments {
@@ -63,6 +66,12 @@ pub(super) struct Arguments {
     /// With --config: writes a policy for each server into this folder.
     #[arg(long, value_name = "FOLDER", requires = "config")]
     out: Option<PathBuf>,
+    /// With --out: writes a gateway file for `render`, with all of these servers behind one Envoy.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    gateway: Option<PathBuf>,
+    /// With --gateway: where a bridge serves servers that speak over standard input and output; `{name}` is a server's name.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8100/servers/{name}/mcp")]
+    bridge: String,
     /// Where to write what is printed, instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -110,7 +119,8 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
                 .to_owned(),
         );
     }
-    for file in arguments.output.iter().filter(|_| !arguments.force) {
+    let files = arguments.output.iter().chain(&arguments.gateway);
+    for file in files.filter(|_| !arguments.force) {
         unused(file)?;
     }
     let servers = match &arguments.tools {
@@ -127,7 +137,10 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
         return Ok(Exit::Unusable);
     }
     if let Some(folder) = &arguments.out {
-        write_policies(folder, &servers, arguments)?;
+        let governed = write_policies(folder, &servers, arguments)?;
+        if let Some(file) = &arguments.gateway {
+            write_gateway(file, &governed, arguments)?;
+        }
     }
     let exit = print(&servers, what, arguments, format);
     Ok(if failed > 0 { exit.max(Exit::No) } else { exit })
@@ -138,7 +151,7 @@ fn from_file(file: &Path) -> Result<Server, String> {
     let tools =
         Tool::read_list(&text).map_err(|problem| format!("{}: {problem}", input::name(file)))?;
     let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Server { name, tools: Ok(judged(tools, &Classifier::new())) })
+    Ok(Server { name, reached: None, tools: Ok(judged(tools, &Classifier::new())) })
 }
 
 fn text(file: &Path) -> Result<String, String> {
@@ -185,7 +198,9 @@ fn over_the_wire(servers: Vec<Configured>, within: Duration) -> Result<Vec<Serve
                 }
                 Err(problem) => Err(problem.clone()),
             };
-            scanned.push(Server { name, tools: listed.map(|tools| judged(tools, &classifier)) });
+            let reached = target.as_ref().ok().map(Reached::of);
+            let tools = listed.map(|tools| judged(tools, &classifier));
+            scanned.push(Server { name, reached, tools });
             bar.inc(1);
         }
         scanned
@@ -226,9 +241,14 @@ fn print(servers: &[Server], what: ReportForm, arguments: &Arguments, format: Fo
     Notes::default().deliver("", &text, output, format)
 }
 
-fn write_policies(folder: &Path, servers: &[Server], arguments: &Arguments) -> Result<(), String> {
+fn write_policies(
+    folder: &Path,
+    servers: &[Server],
+    arguments: &Arguments,
+) -> Result<Vec<PlacedServer>, String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut taken = HashSet::new();
+    let mut governed = Vec::new();
     for server in servers {
         let Ok(tools) = &server.tools else { continue };
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
@@ -243,13 +263,36 @@ fn write_policies(folder: &Path, servers: &[Server], arguments: &Arguments) -> R
             unused(&path)?;
         }
         let draft = policy::draft(&server.name, tools, arguments.profile);
-        let name = one_line(&server.name, 100);
+        let called = one_line(&server.name, 100);
         let notes = Notes::on("tools", draft.notes);
-        if notes.deliver(&name, &draft.text, Some(&path), Format::Human) != Exit::Ok {
+        if notes.deliver(&called, &draft.text, Some(&path), Format::Human) != Exit::Ok {
             return Err(format!("{}: the policies are not all written", folder.display()));
         }
         report::note(&format!("wrote {}", path.display()));
+        if let Some(reached) = server.reached.clone() {
+            governed.push(PlacedServer {
+                called: server.name.clone(),
+                name,
+                reached,
+                policy: path,
+            });
+        }
     }
+    Ok(governed)
+}
+
+fn write_gateway(
+    file: &Path,
+    governed: &[PlacedServer],
+    arguments: &Arguments,
+) -> Result<(), String> {
+    let config = arguments.config.as_deref().map(input::name).unwrap_or_default();
+    let (text, notes) = gateway::draft(governed, file, &config, &arguments.bridge);
+    let notes = Notes::on("servers", notes);
+    if notes.deliver(&input::name(file), &text, Some(file), Format::Human) != Exit::Ok {
+        return Err(format!("{}: it is not written", file.display()));
+    }
+    report::note(&format!("wrote {}", file.display()));
     Ok(())
 }
 

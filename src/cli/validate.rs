@@ -8,11 +8,11 @@ use mcp_policy::rehearsal::suite::Suite;
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
-use super::input::{self, CliError};
+use super::input::{self, ByFile, CliError};
 use super::report::{self, Finding};
 use super::server::target::Target;
 use super::server::{self, Access, connected};
-use super::{Exit, Format};
+use super::{Exit, Format, gateway};
 use crate::cli::out::{err, out};
 
 /// Check policies and plugin configurations, and print every problem.
@@ -34,7 +34,7 @@ Files are read as JSON or YAML by their ending; others, and standard input, are 
 Files named `*.test.yaml` are checked as policy tests.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file or the server cannot be read.")]
 pub(super) struct Arguments {
-    /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
+    /// Policies, plugin configurations or gateway files, with the policies that they name; JSON or YAML; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -133,9 +133,11 @@ fn check_all(
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, tools, old, arguments, format);
-        reports.push(report);
-        worst = worst.max(exit);
+        let checked = check(file, tools, old, arguments, format);
+        for (report, exit) in checked {
+            reports.push(report);
+            worst = worst.max(exit);
+        }
     }
     if format == Format::Json {
         report::json(&reports);
@@ -143,34 +145,65 @@ fn check_all(
     worst
 }
 
+/// One file, or a gateway file and each of the policies that it names.
 fn check(
     file: &Path,
     tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     arguments: &Arguments,
     format: Format,
-) -> (FileReport, Exit) {
+) -> Vec<(FileReport, Exit)> {
     let name = input::name(file);
-    let (source, problems) = match input::source(file) {
-        Ok(source) if input::tested(file).is_some() => {
-            let problems = tests(&source);
-            (source, problems)
-        }
-        Ok(source) => {
-            let policy = arguments.policy_name.as_deref();
-            match compiled(&source, tools, old, policy) {
-                Ok(problems) => (source, problems),
-                Err(line) => return unusable(name.clone(), format!("{name}: {line}")),
-            }
-        }
-        Err(CliError::Document(source, problems)) => (*source, problems),
-        Err(CliError::Line(line)) => return unusable(name, line),
+    let source = match input::source(file) {
+        Ok(source) => source,
+        Err(trouble) => return found(name, Err(trouble), arguments, format),
     };
+    if input::tested(file).is_some() {
+        let problems = tests(&source);
+        return found(name, Ok(vec![(source, problems)]), arguments, format);
+    }
+    if let Some(problems) = gateway::problems(file, &source) {
+        let beside = !tools.is_empty() || old.is_some();
+        let line = "--tools, --server and --against are for a policy, and this is a gateway file";
+        let refused = || CliError::Line(format!("{name}: {line}"));
+        let problems =
+            problems.and_then(|problems| if beside { Err(refused()) } else { Ok(problems) });
+        return found(name, problems, arguments, format);
+    }
+    let problems = compiled(&source, tools, old, arguments.policy_name.as_deref());
+    let problems = problems.map_err(|line| CliError::Line(format!("{name}: {line}")));
+    found(name, problems.map(|problems| vec![(source, problems)]), arguments, format)
+}
+
+/// What was found in files, or why they cannot be used.
+fn found(
+    name: String,
+    problems: Result<ByFile, CliError>,
+    arguments: &Arguments,
+    format: Format,
+) -> Vec<(FileReport, Exit)> {
+    let found = match problems {
+        Ok(found) | Err(CliError::Documents(found)) => found,
+        Err(CliError::Document(source, problems)) => vec![(*source, problems)],
+        Err(CliError::Line(line)) => return vec![unusable(name, line)],
+    };
+    let each = found.iter();
+    each.map(|(source, problems)| told(source, problems, arguments, format)).collect()
+}
+
+/// What was found in a file, said and counted.
+fn told(
+    source: &SourceText,
+    problems: &[Problem],
+    arguments: &Arguments,
+    format: Format,
+) -> (FileReport, Exit) {
+    let name = source.name.clone();
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
     if format == Format::Human {
-        report::problems(&source, &problems);
+        report::problems(source, problems);
         let counts = counts(errors, warnings);
         match (valid, counts.is_empty()) {
             (true, true) => out!("{name}: valid"),
@@ -180,7 +213,7 @@ fn check(
     }
     let problems = match format {
         Format::Human => Vec::new(),
-        Format::Json => report::findings(&source, &problems),
+        Format::Json => report::findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (FileReport { file: name, valid, error: None, problems }, exit)

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["decision", "identity"],
     &["enforce", "listing"],
     &["approval", "reply"],
-    &["metrics", "record"],
+    &["gateway", "metrics", "record"],
     &["audit"],
     &["exchange"],
     &["rehearsal"],

@@ -110,6 +110,10 @@ mod consents;
 #[cfg(test)]
 mod schema;
 
+/// Many servers behind one Envoy.
+#[cfg(test)]
+mod gateway;
+
 /// `mcp-policy render`: deployment files.
 #[cfg(test)]
 mod render;

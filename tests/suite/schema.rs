@@ -37,6 +37,7 @@ fn what_is_committed_is_what_the_command_writes() {
     for (what, file) in [
         ("policy", "policies/schema/policy.schema.json"),
         ("plugin", "policies/schema/plugin.schema.json"),
+        ("gateway", "policies/schema/gateway.schema.json"),
         ("reference", "policies/REFERENCE.md"),
     ] {
         let found = written(what);
@@ -67,7 +68,7 @@ fn both_pages_have_the_same_operators() {
 
 #[test]
 fn the_schemas_are_schemas() {
-    for what in ["policy", "plugin"] {
+    for what in ["policy", "plugin", "gateway"] {
         if let Err(error) = jsonschema::meta::validate(&schema(what)) {
             panic!("{what}: {error}");
         }

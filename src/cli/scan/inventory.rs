@@ -7,6 +7,7 @@ use mcp_policy::source::Syntax;
 use serde_json::json;
 
 use super::classify::Classification;
+use super::gateway::Reached;
 use crate::cli::report::counted;
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::table::{self, First};
@@ -15,6 +16,8 @@ use crate::cli::tree::print::escaped;
 /// What a scan of a server came to.
 pub(super) struct Server {
     pub(super) name: String,
+    /// How a gateway comes to it, where that is known.
+    pub(super) reached: Option<Reached>,
     pub(super) tools: Result<Vec<(Tool, Classification)>, String>,
 }
 

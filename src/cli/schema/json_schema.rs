@@ -6,7 +6,7 @@ use mcp_policy::policy::entry::Scope;
 use mcp_policy::rate::window;
 
 use super::language::{
-    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, section, sections,
+    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, of_gateways, section, sections,
 };
 use crate::cli::tree::{Map, Node};
 
@@ -27,6 +27,19 @@ pub(super) fn plugin() -> Node {
     schema.push("then", Node::Map(object(&[section("plugin"), section(SETTINGS)])));
     schema.push("else", Node::Map(bare()));
     schema.push("$defs", definitions(&["bare", "plugin", SETTINGS]));
+    Node::Map(schema)
+}
+
+/// The schema of a gateway file.
+pub(super) fn gateway() -> Node {
+    let mut schema = head("An mcp-policy gateway file");
+    schema.0.extend(object(&[section("gateway"), section(SETTINGS)]).0);
+    let named = sections().chain(of_gateways());
+    let named = named.filter(|section| {
+        !["policy", "bare", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
+    });
+    let all = Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))));
+    schema.push("$defs", all);
     Node::Map(schema)
 }
 
@@ -203,6 +216,9 @@ fn named(members: &FieldKind, keys: KeyKind) -> Map {
     if keys == KeyKind::Tools {
         schema.push("propertyNames", Node::Map(kind(&FieldKind::Pattern)));
     }
+    if keys == KeyKind::Servers {
+        schema.push("propertyNames", json(r#"{"pattern":"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}"#));
+    }
     schema.push("additionalProperties", Node::Map(kind(members)));
     schema
 }
@@ -222,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_json() {
-        for section in sections() {
+        for section in sections().chain(of_gateways()) {
             let of_fields = section.fields().flat_map(|field| {
                 let default =
                     if let Presence::Default(text) = field.presence { Some(text) } else { None };

@@ -3,6 +3,7 @@
 
 mod callers;
 mod counting;
+mod gateway;
 mod policy;
 mod settings;
 mod telling;
@@ -97,6 +98,8 @@ pub(super) enum FieldKind {
 pub(super) enum KeyKind {
     Tools,
     Policies,
+    /// Names in lower case, for a gateway file.
+    Servers,
     /// Keys of `identity.keys`.
     Identity,
     /// Namespaces and keys of metadata.
@@ -108,7 +111,12 @@ pub(super) const SETTINGS: &str = "settings";
 
 /// The object of this name.
 pub(super) fn section(id: &str) -> Option<&'static ObjectSpec> {
-    sections().find(|section| section.id == id)
+    sections().chain(of_gateways()).find(|section| section.id == id)
+}
+
+/// What gateway files have beside.
+pub(super) fn of_gateways() -> impl Iterator<Item = &'static ObjectSpec> {
+    gateway::SECTIONS.iter()
 }
 
 /// The words of a table, without what they mean.
