@@ -16,7 +16,7 @@ use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::Micros;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::{Condition, Entry, Limit, NamedCounter, Scope, Subject};
+use crate::policy::entry::{Condition, CountIn, Entry, Limit, NamedCounter, Scope, Subject};
 use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;
@@ -159,7 +159,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             return Outcome::Denied(denial);
         }
         // Counts come before questions: nobody is asked for what a limit refuses.
-        match (self.reserve(&dues, decision.would_deny), decision.owed) {
+        match (self.reserve(dues, decision.would_deny), decision.owed) {
             (Outcome::Permitted(permit, would_deny), Some(owed)) => {
                 Outcome::Pending(Pending::new(permit, owed, would_deny))
             }
@@ -282,7 +282,13 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         self.witness.hear(&Told::Due(&witness::DueLimit { entry, limit, named, amount }));
     }
 
-    fn reserve(&self, dues: &[DueCharge<'_>], would_deny: Option<Denial>) -> Outcome {
+    /// Counts in this Envoy what counts here; what counts elsewhere is asked for when the call goes on.
+    fn reserve(&self, dues: Vec<DueCharge<'_>>, would_deny: Option<Denial>) -> Outcome {
+        let elsewhere = |due: &DueCharge<'_>| {
+            let counter = self.policy.counters.get(due.limit.counter);
+            counter.is_some_and(|counter| counter.count_in == CountIn::Service)
+        };
+        let (service, dues): (Vec<_>, Vec<_>) = dues.into_iter().partition(elsewhere);
         let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {
@@ -291,10 +297,11 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             rule: dues.first().map(|due| due.limit.rule),
             detail: Detail::None,
         };
+        let service = || service.iter().map(|due| due.in_service(self.policy.mode)).collect();
         match self.limiter.reserve(&charges, self.now) {
             Ok(granted) => {
                 let would_deny = would_deny.or(granted.would_exceed.and_then(exceeded));
-                Outcome::Permitted(Permit::of(granted, dues), would_deny)
+                Outcome::Permitted(Permit::of(granted, &dues).owing(service()), would_deny)
             }
             Err(Refused::Exceeded(overrun)) => {
                 Outcome::Denied(exceeded(overrun).unwrap_or_else(unavailable))
@@ -303,7 +310,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                 OnError::Deny => Outcome::Denied(unavailable()),
                 OnError::Allow => {
                     let would_deny = would_deny.or_else(|| Some(unavailable()));
-                    Outcome::Permitted(Permit::uncounted(), would_deny)
+                    Outcome::Permitted(Permit::uncounted().owing(service()), would_deny)
                 }
             },
         }

@@ -10,8 +10,11 @@ mod arrival;
 mod asking;
 mod beside;
 mod chain;
+mod counting;
 mod elicitation;
+mod ending;
 mod expected;
+mod going;
 mod hold;
 mod judged;
 mod judgement;
@@ -46,10 +49,10 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 use arrival::{Route, route};
 use expected::{Expected, Lists};
 use hold::{Hold, NOT_HELD, Overdue, Wait};
-use judged::{Judged, Passage};
+use judged::Judged;
 use judgement::Judgement;
 use refunds::give_back;
-use state::{Early, State};
+use state::{Early, State, WaitsFor};
 use telling::AuditTrail;
 
 /// What a response must not be encoded for: events and lists have to be read.
@@ -344,11 +347,7 @@ impl Exchange {
             now,
         );
         match judged.of_body(&body) {
-            Ok(Judged::Forward(Passage { expected, records, body })) => {
-                step.records = records;
-                step.body = body;
-                self.forward(world, expected, early, step)
-            }
+            Ok(Judged::Forward(going)) => self.go(world, *going, (early, now), step),
             Ok(Judged::Answer(reply, records)) => {
                 step.records = records;
                 Flow::Reply(reply)
@@ -356,6 +355,7 @@ impl Exchange {
             Ok(Judged::Wait(waiting, ask, body)) => {
                 step.asks.push(ask);
                 step.body = body;
+                let waiting = WaitsFor::Approval(waiting);
                 self.state = State::Waiting { waiting, early };
                 Flow::Pause
             }

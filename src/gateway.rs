@@ -8,6 +8,7 @@ use crate::json::Value;
 use crate::language::diagnostic::{Code, Diagnostic};
 use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::policy::binding::Unmatched;
+use crate::rate::limiter::Mode;
 use upstream::Upstream;
 
 /// What may stand beside the policies of a configuration, and so also beside `servers`: it is handed on as it is.
@@ -21,6 +22,7 @@ pub const SETTINGS: &[&str] = &[
     "identity",
     "audit",
     "metrics",
+    "tracing",
 ];
 
 /// Settings that a policy has too, with a meaning of its own.
@@ -107,6 +109,9 @@ impl Gateway {
             let servers = servers(&mut fields, &mut reader);
             if let Some(field) = fields.take("unmatched") {
                 reader.word(&field, &Unmatched::WORDS);
+            }
+            if let Some(field) = fields.take("mode") {
+                reader.word(&field, &Mode::WORDS);
             }
             for key in SETTINGS.iter().chain(OF_ALL_POLICIES) {
                 fields.take(key);

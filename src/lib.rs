@@ -44,6 +44,7 @@ pub mod time;
 
 pub mod json;
 pub mod number;
+pub mod proto;
 
 pub mod matcher;
 pub mod mcp;
@@ -58,6 +59,7 @@ pub mod policy;
 pub mod language;
 
 pub mod denial;
+pub mod rls;
 pub mod witness;
 pub mod world;
 

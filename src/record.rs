@@ -15,7 +15,7 @@ use crate::matcher::fold::legible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
-use crate::metrics::{ListOutcome, MeteredCounter, Sample, Series};
+use crate::metrics::{ListOutcome, MeteredCounter, Sample, Series, ServiceOutcome};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::rules::RuleId;
 use crate::rate::limiter::Mode;
@@ -49,6 +49,8 @@ pub struct Record {
     pub identity: Vec<(String, String)>,
     /// How full the limits are that admitted the call, or which one refused it.
     pub fills: Vec<Fill>,
+    /// How the call was counted, where the rate limit service did not answer.
+    pub counted: Option<ServiceOutcome>,
     /// What the candidate would have decided, where that is something else.
     pub candidate: Option<CandidateVerdict>,
     /// The trace that the request's `_meta` names, where traces are told.
@@ -139,6 +141,26 @@ impl Record {
         }
     }
 
+    /// The call is denied after all.
+    pub fn deny(&mut self, denial: &Denial) {
+        (self.decision, self.reason, self.rule) = ("deny", denial.reason.label(), denial.rule);
+        self.fills = refusing(denial).into_iter().collect();
+        self.approval.clear();
+    }
+
+    /// The call is refused with its batch.
+    pub fn refuse_with_batch(&mut self) {
+        (self.decision, self.reason, self.rule) = ("deny", Reason::BatchRefused.label(), None);
+        self.fills.clear();
+    }
+
+    /// A rule in shadow would have denied the call.
+    pub fn would_deny(&mut self, denial: &Denial) {
+        (self.decision, self.reason, self.rule) =
+            ("would_deny", denial.reason.label(), denial.rule);
+        self.fills.extend(refusing(denial));
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy<'c>(&self, config: &'c Config) -> Option<&'c Policy> {
@@ -202,6 +224,7 @@ impl Record {
             ("mcp_rule", Cow::Borrowed(self.pointer(config))),
             ("mcp_policy", Cow::Borrowed(self.policy_name(config))),
             ("mcp_digest", Cow::Borrowed(policy.map_or("", |policy| &policy.named_digest))),
+            ("mcp_counted", Cow::Borrowed(self.counted.map_or("", ServiceOutcome::word))),
             ("mcp_approval", Cow::Borrowed(&*self.approval)),
             ("mcp_grant", Cow::Borrowed(&*self.grant)),
             ("mcp_identity", Cow::Owned(identity)),

@@ -147,6 +147,7 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     }
     let version = live::version(&all, arguments.switch).map_err(refused)?;
     let secrets = needs::secrets(&all.config);
+    needs::named(&mut all, name.as_str());
     let notes = match arguments.switch {
         // It needs nothing.
         Some(Switch::Off) => Notes::default(),
@@ -156,7 +157,12 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     };
     let wasm = module(arguments).map_err(refused)?;
     let policy = all.document;
-    let deployment = Deployment { arguments, policy, name, wasm, secrets, servers: all.servers };
+    let digests = all.config.policies();
+    let digests = digests
+        .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
+        .collect();
+    let servers = all.servers;
+    let deployment = Deployment { arguments, policy, name, wasm, secrets, servers, digests };
     let text = deployment.text(&version).map_err(refused)?;
     if let Some(folder) = &arguments.live {
         let filter = deployment.filter_file(&version).map_err(refused)?;

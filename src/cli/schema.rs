@@ -35,10 +35,10 @@ enum What {
     Policy,
     /// JSON Schema of what the filter is configured with: a policy, or policies by name.
     Plugin,
-    /// JSON Schema of an audit line.
-    Audit,
     /// JSON Schema of a gateway file, for `render`.
     Gateway,
+    /// JSON Schema of an audit line.
+    Audit,
     /// The reference page for authors, in Markdown.
     Reference,
 }
@@ -47,8 +47,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let text = match arguments.what {
         What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
         What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
-        What::Audit => include_str!("../../policies/schema/audit.schema.json").to_owned(),
         What::Gateway => print(&json_schema::gateway(), Syntax::Json, 0),
+        What::Audit => include_str!("../../policies/schema/audit.schema.json").to_owned(),
         What::Reference => reference::page(),
     };
     deliver(&text, arguments.output.as_deref())

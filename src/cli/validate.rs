@@ -69,7 +69,28 @@ struct FileReport {
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The policies of a file that can be used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<NamedPolicy>,
     problems: Vec<Finding>,
+}
+
+/// A policy by what logs, metrics and denials call it.
+#[derive(Serialize)]
+struct NamedPolicy {
+    name: String,
+    digest: String,
+}
+
+/// The policies of a file; none of a file that is no configuration.
+fn named(source: &SourceText) -> Vec<NamedPolicy> {
+    let config = source.compile().0;
+    let policies = config.iter().flat_map(Config::policies);
+    let named = policies.map(|policy| NamedPolicy {
+        name: policy.name.to_string(),
+        digest: policy.named_digest.to_string(),
+    });
+    named.collect()
 }
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
@@ -202,6 +223,7 @@ fn told(
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
+    let policies = if errors == 0 { named(source) } else { Vec::new() };
     if format == Format::Human {
         report::problems(source, problems);
         let counts = counts(errors, warnings);
@@ -210,13 +232,16 @@ fn told(
             (true, false) => out!("{name}: valid, with {counts}"),
             (false, _) => err!("{name}: not valid: {counts}"),
         }
+        for NamedPolicy { name, digest } in policies.iter().filter(|_| valid) {
+            out!("  {} {digest}", name.escape_debug());
+        }
     }
     let problems = match format {
         Format::Human => Vec::new(),
         Format::Json => report::findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
-    (FileReport { file: name, valid, error: None, problems }, exit)
+    (FileReport { file: name, valid, error: None, policies, problems }, exit)
 }
 
 /// What is wrong with a policy, by itself, beside a server's tools, and in the place of an old one.
@@ -261,7 +286,16 @@ fn unchosen(config: &Config, chosen: Option<&str>) -> Option<String> {
 
 fn unusable(file: String, line: String) -> (FileReport, Exit) {
     report::trouble(&line);
-    (FileReport { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
+    (
+        FileReport {
+            file,
+            valid: false,
+            error: Some(line),
+            policies: Vec::new(),
+            problems: Vec::new(),
+        },
+        Exit::Unusable,
+    )
 }
 
 /// What is wrong with a document of policy tests.

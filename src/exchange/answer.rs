@@ -46,7 +46,7 @@ impl Exchange {
                 !caller.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Waiting { waiting, .. } => {
-                !waiting.proven || self.policy().is_some_and(Policy::filters_any)
+                !waiting.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
@@ -65,7 +65,7 @@ impl Exchange {
             }
             State::Waiting { waiting, early } => {
                 early.refused = refuses;
-                Expected::early(waiting.to.framing(), filters)
+                Expected::early(waiting.framing(), filters)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };

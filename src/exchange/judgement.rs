@@ -1,7 +1,8 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
-use super::expected::{Asked, Expected, Lists};
-use super::judged::{Judged, Matter, Passage};
+use super::expected::{Asked, Lists};
+use super::going::{Going, GoingCall};
+use super::judged::{Judged, Matter};
 use crate::approval::call::Site;
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
@@ -44,7 +45,7 @@ pub(super) struct Judgement<'j, W: World> {
 struct BatchVerdict<'b, 'v> {
     /// One for each request.
     records: Vec<Record>,
-    permits: Vec<(&'b Request<'v>, Permit)>,
+    permits: Vec<(&'b Request<'v>, Option<Permit>)>,
     /// The answers to all of them, should one be denied.
     errors: Vec<String>,
     is_denied: bool,
@@ -103,8 +104,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     fn passes(&self, record: Record, lists: Lists) -> Judged {
-        let expected = Expected { lists, ..Expected::default() };
-        Judged::Forward(Passage { expected, records: vec![record], body: None })
+        Judged::Forward(Box::new(Going::passing(record, lists)))
     }
 
     pub(super) fn policy_record(&self, method: &str, decision: &'static str) -> Record {
@@ -163,9 +163,10 @@ impl<'j, W: World> Judgement<'j, W> {
         let record = Record { candidate, ..self.record(request, &outcome) };
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
-                let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                let (records, body) = (vec![record], self.released(request, body));
-                Judged::Forward(Passage { expected, records, body })
+                let (calls, records) = (vec![self.going(request, Some(permit))], vec![record]);
+                let (proven, body) = (self.caller.is_proven(), self.released(request, body));
+                let going = Going { calls, records, lists, proven, body, ..Going::default() };
+                Judged::Forward(Box::new(going))
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);
@@ -176,6 +177,13 @@ impl<'j, W: World> Judgement<'j, W> {
                 self.of_pending(Matter { request, body, pending, lists, denied })
             }
         })
+    }
+
+    /// A call that may go on.
+    pub(super) fn going(&self, request: &Request<'_>, permit: Option<Permit>) -> GoingCall {
+        let owes = permit.as_ref().is_some_and(Permit::owes_service);
+        let to = owes.then(|| Addressee::of(request, self.head));
+        GoingCall { id: request.id.map(str::to_owned), to, permit }
     }
 
     /// Every element is decided; one denial refuses them all.
@@ -197,9 +205,12 @@ impl<'j, W: World> Judgement<'j, W> {
             };
             batch.records.push(Record { candidate, ..record });
             let denial = match outcome {
-                None => None,
+                None => {
+                    batch.permits.push((request, None));
+                    None
+                }
                 Some(Outcome::Permitted(permit, _)) => {
-                    batch.permits.push((request, permit));
+                    batch.permits.push((request, Some(permit)));
                     None
                 }
                 Some(Outcome::Denied(denial)) => Some(denial),
@@ -219,14 +230,13 @@ impl<'j, W: World> Judgement<'j, W> {
     fn of_verdict(&self, batch: BatchVerdict<'_, '_>, lists: Lists) -> Judged {
         let BatchVerdict { mut records, permits, errors, is_denied } = batch;
         if is_denied {
-            for (_, permit) in permits {
+            for permit in permits.into_iter().filter_map(|(_, permit)| permit) {
                 permit.revoke(&self.limiter);
             }
             let refused = Reason::BatchRefused.label();
             for record in &mut records {
                 if matches!(record.decision, "allow" | "pass" | "would_deny" | "would_ask") {
-                    (record.decision, record.reason, record.rule) = ("deny", refused, None);
-                    record.fills.clear();
+                    record.refuse_with_batch();
                 }
             }
             // What answers is the first denial, and that is what access logs print: the last record.
@@ -236,14 +246,25 @@ impl<'j, W: World> Judgement<'j, W> {
             }
             return Judged::Answer(Reply::batch(&errors, self.head.framing), records);
         }
-        let mut expected = Expected { lists, ..Expected::default() };
         let governed = records.iter().any(|record| record.decision != "pass");
-        for (request, permit) in permits {
-            expected.add(request.id, permit, self.caller.is_proven());
-        }
+        let owes =
+            permits.iter().any(|(_, permit)| permit.as_ref().is_some_and(Permit::owes_service));
+        let calls = permits.into_iter().map(|(request, permit)| {
+            let to = owes.then(|| Addressee::of(request, self.head));
+            GoingCall { id: request.id.map(str::to_owned), to, permit }
+        });
+        let calls = calls.collect();
         let decision = if governed { "allow" } else { "pass" };
         records.push(Record { sums_up: true, ..self.policy_record("batch", decision) });
-        Judged::Forward(Passage { expected, records, body: None })
+        let (batch, proven) = (Some(self.head.framing), self.caller.is_proven());
+        Judged::Forward(Box::new(Going {
+            calls,
+            batch,
+            records,
+            lists,
+            proven,
+            ..Going::default()
+        }))
     }
 
     fn denial_object(&self, request: &Request<'_>, denial: &Denial) -> Option<String> {

@@ -11,6 +11,7 @@ mod limit;
 mod pattern;
 mod rule;
 mod sections;
+mod service;
 mod settings;
 mod telling;
 
@@ -56,6 +57,7 @@ pub(super) fn configuration(
         let settings = settings::read(&mut fields, bound, &mut reader);
         let approvals = approvals::read(&mut fields, &mut reader, namespace);
         let telling = telling::read(&mut fields, &mut reader);
+        service::exists(settings.as_ref(), &mut reader);
         reader.close(&fields);
         let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
             settings?;
@@ -181,6 +183,7 @@ fn policy(
     let default = fields.take("default");
     let default = default.map(|field| reader.word(&field, &DefaultAction::WORDS));
     let mode = mode(fields, reader);
+    reader.count_in = service::default(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
     let hide = sections::hide(fields, Kind::Tool, reader, &mut book);

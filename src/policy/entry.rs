@@ -150,6 +150,8 @@ pub struct Limit {
     pub amount: Amount,
     /// Whether an error of the server gives it back.
     pub refund: Refund,
+    /// How many are taken of the rate limit service at a time; `None` takes what each call needs.
+    pub lease: Option<u32>,
     /// Its number.
     pub rule: RuleId,
 }
@@ -160,6 +162,21 @@ impl Limit {
     pub fn ceiling(&self) -> Option<Micros> {
         self.burst.or(self.max)
     }
+}
+
+/// Where a count is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountIn {
+    /// In the shared data of this Envoy.
+    Envoy,
+    /// In the rate limit service, for all Envoys.
+    Service,
+}
+
+impl CountIn {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, CountIn); 2] =
+        [("envoy", CountIn::Envoy), ("service", CountIn::Service)];
 }
 
 /// How much a call counts.
@@ -195,6 +212,10 @@ pub struct NamedCounter {
     pub scope: Scope,
     /// What is counted.
     pub counter: Counter,
+    /// Where.
+    pub count_in: CountIn,
+    /// How the rate limit service knows it: by its name, or by the limit's pointer where it has none of its own.
+    pub service_name: Box<str>,
 }
 
 /// Who counts together.

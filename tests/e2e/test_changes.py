@@ -128,6 +128,16 @@ def pod_is_mounted() -> None:
     assert volume["configMap"]["name"] == "mcp-policy"
 
 
+def test_the_filter_in_an_envoy_of_your_own(tmp_path: Path) -> None:
+    """The page has what is rendered."""
+    [block] = [block for block in PAGE.read_text().split("```yaml\n")[1:] if "config_discovery" in block]
+    policy = write(tmp_path, "p.json")
+    done = cli.run("render", policy, "--for", "envoy", "--live", "live", "--live-out", tmp_path / "live")
+    config = yaml.safe_load(done.stdout)
+    assert [rig.hcm(config)["http_filters"][0]] == yaml.safe_load(block.split("```")[0])
+    assert config["node"] == {"id": "mcp-policy-p", "cluster": "mcp-policy-p"}
+
+
 def test_a_filter_that_is_missing_or_bad_at_the_start(tmp_path: Path, server: int) -> None:
     policy, folder = write(tmp_path, "p.json", tools={"search": {}}), tmp_path / "live"
     config = rendered(policy, folder, "--upstream", f"127.0.0.1:{server}")

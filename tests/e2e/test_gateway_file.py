@@ -239,6 +239,21 @@ def test_a_server_that_is_its_own_authorization_server(tmp_path: Path, having: s
         assert sorted(tools) == ["delete_account", "search"] and answer == "found x" and "No." in denied
 
 
+def test_a_server_that_names_another_address_as_its_own(tmp_path: Path) -> None:
+    """An agent that checks it does not log in through the gateway, and its call does not hang."""
+    [gateway] = [yaml.safe_load(each) for each in blocks("yaml") if "guarded:" in each and "pass: [discovery, oauth]" in each]
+    [port] = rig.free_ports(1)
+    server = gateway["servers"]["guarded"]
+    server["url"] = server["url"].replace("8000", str(port))
+    argv = [sys.executable, str(Path(__file__).with_name("oauth_server.py")), str(port), "https://elsewhere.test"]
+    with running(tmp_path, gateway, policies={"guarded.yaml": POLICY}) as envoy:
+        with rig.Process(argv, tmp_path, name="oauth", env=environment(tmp_path)) as process:
+            process.wait_until(lambda: rig.listens(port))
+            with pytest.raises(BaseException) as failed:
+                asyncio.run(asyncio.wait_for(visit(f"http://localhost:{envoy.port}/mcp"), 30))
+            assert not isinstance(failed.value, TimeoutError), failed.value
+
+
 ORIGIN = ("origin", "http://localhost:6274")
 
 

@@ -74,7 +74,7 @@ fn embedded(target: &str, text: &str) -> Value<'static> {
     read(json)
 }
 
-/// Two documents without regard to `requests.hold_headers`.
+/// Two documents without regard to `requests.hold_headers` and `name`.
 fn same(before: &Value<'_>, after: &Value<'_>) -> bool {
     let strip = |value: &Value<'_>| {
         let mut json: serde_json::Value = serde_json::from_str(&as_json(value)).unwrap();
@@ -86,6 +86,7 @@ fn same(before: &Value<'_>, after: &Value<'_>) -> bool {
         if json.get("requests").is_some_and(|requests| requests.as_object().unwrap().is_empty()) {
             json.as_object_mut().unwrap().shift_remove("requests");
         }
+        json.as_object_mut().unwrap().shift_remove("name");
         json
     };
     strip(before) == strip(after)

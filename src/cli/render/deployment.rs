@@ -21,6 +21,8 @@ pub(super) struct Deployment<'r> {
     pub(super) secrets: Vec<Box<str>>,
     /// The servers behind it, where there is more to say of them than `--upstream`.
     pub(super) servers: Vec<GatewayServer>,
+    /// The policies, each with its digest, by which logs and metrics know it.
+    pub(super) digests: Vec<String>,
 }
 
 impl Deployment<'_> {
@@ -35,9 +37,16 @@ impl Deployment<'_> {
         }
     }
 
+    /// What a file says of itself.
+    fn head(&self, how: &str) -> String {
+        let digests = self.digests.iter().map(|digest| format!("Policy {digest}"));
+        std::iter::once(how.to_owned()).chain(digests).collect::<Vec<_>>().join("\n")
+    }
+
     fn envoy(&self) -> Result<String, String> {
         let how = "mcp-policy before MCP servers, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
-        let mut template = Template::new(include_str!("../../../envoy/envoy.yaml"), how);
+        let mut template =
+            Template::new(include_str!("../../../envoy/envoy.yaml"), &self.head(how));
         let Arguments { listen, upstream, admin, .. } = self.arguments;
         let socket = |address: &str, port: &str| {
             format!("socket_address: {{ address: {address}, port_value: {port} }}")
@@ -129,7 +138,8 @@ impl Deployment<'_> {
 
     fn wasmplugin(&self) -> Result<String, String> {
         let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-wasmplugin` writes it.";
-        let mut template = Template::new(include_str!("../../../envoy/istio-wasmplugin.yaml"), how);
+        let mut template =
+            Template::new(include_str!("../../../envoy/istio-wasmplugin.yaml"), &self.head(how));
         if let Some(service) = &self.arguments.service {
             let reference = Node::list([Node::map([
                 ("group", Node::text("")),
@@ -160,7 +170,7 @@ impl Deployment<'_> {
         let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-envoyfilter` writes it.\n\
             Needs a proxy built on Envoy 1.35 or newer.";
         let shipped = include_str!("../../../envoy/istio-envoyfilter.yaml");
-        let mut template = Template::new(shipped, how);
+        let mut template = Template::new(shipped, &self.head(how));
         self.istio(&mut template)?;
         template.replace("portNumber: 8000", &format!("portNumber: {}", self.arguments.port))?;
         template.replace(&format!("uri: \"{MODULE}\""), &format!("uri: {}", self.wasm))?;

@@ -8,7 +8,7 @@ use mcp_policy::policy::sessions::Sessions;
 use super::{Arguments, RenderTarget};
 use crate::cli::gateway::Deployable;
 use crate::cli::output::Notes;
-use crate::cli::tree::{Map, Node};
+use crate::cli::tree::{Map, Node, TreeMember};
 
 /// Adds what the filter needs to know to the policy, and notes what the operator must see to.
 ///
@@ -51,6 +51,22 @@ pub(super) fn meet(all: &mut Deployable, arguments: &Arguments) -> Result<Notes,
         );
     }
     Ok(notes)
+}
+
+/// Gives a policy that stands alone the name of its deployment, unless it has one: by it replies, logs and metrics tell one from the other.
+pub(super) fn named(all: &mut Deployable, name: &str) {
+    let Some(members) = all.document.as_map_mut() else { return };
+    let has_names = members.get("policies").is_some() || members.get("name").is_some();
+    if has_names || name.is_empty() {
+        return;
+    }
+    let at = members.0.len().min(1);
+    let (comments, key) = (Vec::new(), "name".to_owned());
+    members.0.insert(at, TreeMember { comments, key, value: Node::text(name) });
+    let note = format!(
+        "is `{name}` in the result; write it into the policy, for `digest`, tests and logs to say the same"
+    );
+    all.notes.add("name", note);
 }
 
 /// Whether the listener around the filter is ours, which knows the client's address.

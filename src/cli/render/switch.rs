@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use mcp_policy::source::{SourceText, Syntax};
 
 use crate::cli::gateway::Deployable;
+use crate::cli::tree::Node;
 use crate::cli::tree::print::print;
-use crate::cli::tree::{Map, Node};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Switch {
@@ -52,18 +52,9 @@ fn compiled(text: String) -> Result<(Node, mcp_policy::policy::compiled::Config)
 
 /// Puts every policy into shadow.
 fn shadow(document: &mut Node) {
-    let Some(members) = document.as_map_mut() else { return };
-    match members.get_mut("policies") {
-        Some(Node::Map(policies)) => {
-            for policy in &mut policies.0 {
-                policy.value.as_map_mut().map(of_policy);
-            }
-        }
-        Some(_) | None => of_policy(members),
+    // Beside `policies` it is for all of them, and a policy that stands alone has one of its own.
+    if let Some(members) = document.as_map_mut() {
+        members.take("mode");
+        members.push("mode", Node::text("shadow"));
     }
-}
-
-fn of_policy(policy: &mut Map) {
-    policy.take("mode");
-    policy.push("mode", Node::text("shadow"));
 }

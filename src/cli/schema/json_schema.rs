@@ -36,7 +36,7 @@ pub(super) fn gateway() -> Node {
     schema.0.extend(object(&[section("gateway"), section(SETTINGS)]).0);
     let named = sections().chain(of_gateways());
     let named = named.filter(|section| {
-        !["policy", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
+        !["policy", "bare", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
     });
     let all = Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))));
     schema.push("$defs", all);

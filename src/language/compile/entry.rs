@@ -5,6 +5,7 @@ use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit;
 use super::pattern::pattern;
+use super::service::{self, LimitShape};
 use super::{approvals, mode, rule};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
@@ -14,7 +15,7 @@ use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::entry::{
-    Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
+    Action, Amount, Check, CheckKind, Condition, CountIn, Entry, Limit, Refund, Scope, Subject,
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
@@ -217,7 +218,18 @@ fn entry_rate_limit(
     book: &mut Book,
 ) -> Option<Limit> {
     let (max, window) = limit::shorthand(field, reader)?;
+    let count_in = reader.count_in.unwrap_or(CountIn::Envoy);
+    let amount = Amount::Fixed(limit::ONE);
+    let said = LimitShape {
+        window: Some(window),
+        max: Some(max),
+        amount: Some(&amount),
+        algorithm: Algorithm::Fixed,
+        refund: Refund::Never,
+    };
+    service::can_count(count_in, &said, &field.place, reader);
     let share = Share {
+        count_in,
         key: format!("rate_limit\0{}", owner.tool),
         name: "rate_limit".to_owned(),
         window,
@@ -228,6 +240,6 @@ fn entry_rate_limit(
     let counter = book.index(share, &field.place, reader)?;
     let row = owner.row(RuleKind::Limit, "rate_limit".to_owned(), &field.place, None);
     let rule = book.rules.add(row);
-    let amount = Amount::Fixed(limit::ONE);
-    Some(Limit { counter, max: Some(max), burst: None, amount, refund: Refund::Never, rule })
+    let (max, refund) = (Some(max), Refund::Never);
+    Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
 }

@@ -1,7 +1,10 @@
 //! A gateway file: which servers stand behind one Envoy.
 
+use mcp_policy::policy::binding::Unmatched;
+use mcp_policy::rate::limiter::Mode;
+
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field};
+use super::{FieldKind, KeyKind, ObjectSpec, PLAIN, field, words};
 
 /// The sections that policies do not have.
 pub(super) const SECTIONS: &[ObjectSpec] = &[
@@ -32,8 +35,15 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#"{"git": {"url": "http://127.0.0.1:8000/mcp", "policy": "git.yaml"}}"#,
             ),
             field(
+                "mode",
+                FieldKind::Words(&words(&Mode::WORDS)),
+                Default(r#""enforce""#),
+                "`shadow` puts all policies in shadow, whatever they say themselves.",
+                r#""shadow""#,
+            ),
+            field(
                 "unmatched",
-                FieldKind::Words(&["deny", "pass"]),
+                FieldKind::Words(&words(&Unmatched::WORDS)),
                 Default(r#""deny""#),
                 "What becomes of requests to no server's `path`. With `pass` they pass unread, where a `host` leads them to a server.",
                 r#""pass""#,

@@ -1,7 +1,7 @@
 //! A policy, its entries, and their conditions.
 
 use mcp_policy::policy::approvals::ApprovalWay;
-use mcp_policy::policy::entry::{Action, DefaultAction, Listing};
+use mcp_policy::policy::entry::{Action, CountIn, DefaultAction, Listing};
 use mcp_policy::rate::limiter::Mode;
 
 use super::Presence::{Default, Optional, Required};
@@ -85,7 +85,7 @@ const ENTRY: &[FieldSpec] = &[
 ];
 
 /// The fields of every policy.
-const POLICY: &[FieldSpec] = &[
+pub(super) const POLICY: &[FieldSpec] = &[
     field("version", FieldKind::Words(&["1"]), Required, "The version of the language.", r#""1""#),
     field(
         "description",
@@ -144,6 +144,13 @@ const POLICY: &[FieldSpec] = &[
         r#"{"tasks/*": {"action": "deny"}}"#,
     ),
     field(
+        "count_in",
+        FieldKind::Words(&words(&CountIn::WORDS)),
+        Default(r#""envoy""#),
+        "Where limits count that do not say so themselves.",
+        r#""envoy""#,
+    ),
+    field(
         "resources",
         FieldKind::Object("section"),
         Optional,
@@ -173,27 +180,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             r#"{"version": "1", "default": "deny"}"#,
         )],
         rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "candidate",
-        title: "The candidate",
-        about: "A policy that is tried beside the one in force: it decides the same calls and touches nothing. Its pointers are pointers into itself.",
-        fields: POLICY,
-        rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "bare",
-        title: "A policy that stands alone",
-        about: "What a policy has beside the other fields where it is the whole configuration. Where there are several, they are named by their keys.",
-        fields: &[field(
-            "name",
-            FieldKind::Text,
-            Default(r#""default""#),
-            "Its name in replies, logs and metrics, and a part of what its counts are kept under. 1 to 64 bytes.",
-            r#""billing""#,
-        )],
         ..PLAIN
     },
     ObjectSpec {
