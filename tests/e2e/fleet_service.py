@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import rig
+import yaml
 
 from fleet import Change, Fleet, Listener, answering, assert_healthy, silent, with_native_buffer
 
@@ -92,7 +93,9 @@ class Redis(rig.Process):
 class Service(rig.Process):
     """The rate limit service, with a door for each Envoy and a port on which it is told how to behave."""
 
-    def __init__(self, directory: Path, *, doors: int = ENVOYS, redis: str | None = None, manner: str = "exact", limits: Any = None) -> None:
+    def __init__(
+        self, directory: Path, *, doors: int = ENVOYS, redis: str | None = None, manner: str = "exact", limits: Any = None, overrides: bool = True
+    ) -> None:
         *self.doors, self._control = rig.free_ports(doors + 1)
         env = {
             **os.environ,
@@ -100,6 +103,8 @@ class Service(rig.Process):
             "RLS_CONTROL": str(self._control),
             "RLS_MANNER": manner,
         }
+        if not overrides:
+            env["RLS_OVERRIDES"] = "ignore"
         if redis is not None:
             env["RLS_REDIS"] = redis
         if limits is not None:
@@ -130,6 +135,10 @@ class Service(rig.Process):
     def reopen(self, door: int) -> None:
         """All is well again with this door."""
         self._say(f"open {self.doors[door]}")
+
+    def limit(self, limits: Any) -> None:
+        """The limits of its file, as Envoy's `ratelimit` reads them."""
+        self._say(f"limits {json.dumps(limits)}")
 
     def told(self) -> dict[str, Any]:
         """How many `questions`, `ok`, `over` and `faults` there were, and what was `granted` by key."""
@@ -175,20 +184,17 @@ def running(*, redis: bool = False, **settings: Any) -> Iterator[Service]:
 # --- Envoys -------------------------------------------------------------------------------------
 
 
-def service_cluster(port: int, name: str = CLUSTER) -> rig.Config:
-    """The cluster of a rate limit service, as envoy/FLEET.md prints it."""
-    options = {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
-    }
-    endpoint = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    return {
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "0.25s",
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
+PAGE = rig.ROOT / "envoy" / "FLEET.md"
+
+
+def service_cluster(port: int) -> rig.Config:
+    """The cluster of a rate limit service, as envoy/FLEET.md prints it, but for its address."""
+    text = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
+    [cluster] = yaml.safe_load(text)
+    cluster["type"] = "STATIC"
+    [endpoints] = cluster["load_assignment"]["endpoints"]
+    endpoints["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    return cluster
 
 
 class Envoys:

@@ -78,6 +78,13 @@ impl Answerer {
                 self.control.tell(|told| told.faults += 1);
                 return Err(Status::new(code.into(), "as the test wants it"));
             }
+            Behaviour::Unlimited => {
+                let statuses = question.descriptors.iter().map(|_| status(None)).collect();
+                let code = Code::Ok.into();
+                let answer =
+                    RateLimitResponse { overall_code: code, statuses, ..Default::default() };
+                return Ok(Response::new(answer.encode_to_vec().into()));
+            }
             Behaviour::Silent => return std::future::pending().await,
             Behaviour::ResetEarly => return reset(line).await,
             _ => {}
@@ -220,6 +227,7 @@ fn written(mut right: RateLimitResponse, behaviour: Behaviour) -> Bytes {
         | Behaviour::Slow(_)
         | Behaviour::Silent
         | Behaviour::Http
+        | Behaviour::Unlimited
         | Behaviour::Status(_)
         | Behaviour::Reset
         | Behaviour::ResetEarly => {}

@@ -2,6 +2,7 @@
 //!
 //! - `be BEHAVIOUR`: answers to questions are so from now on (see [`Behaviour`])
 //! - `shut PORT`, `mute PORT`, `open PORT`
+//! - `limits JSON`: the limits of its file are these from now on, as Envoy's `ratelimit` reads them
 //! - `told`: how many questions, answers and faults there were, and what was granted by key
 //! - `questions`: the last ones, as they were read
 //! - `forget`: begins both anew; counts stay
@@ -15,9 +16,11 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::configured;
 use crate::doors::{Door, Doors};
+use crate::engine::Engine;
 
-/// How questions are answered. Each but `ResetEarly`, `Silent` and `Status` counts first, as a service would whose answer goes astray.
+/// How questions are answered. Each but `ResetEarly`, `Silent`, `Status` and `Unlimited` counts first, as a service would whose answer goes astray.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// `ok`
@@ -39,6 +42,8 @@ pub enum Behaviour {
     Fewer,
     /// `contradiction`: the overall code is OK, each status OVER_LIMIT
     Contradiction,
+    /// `unlimited`: counts nothing, for it knows no limit, as Envoy's `ratelimit` does without a file for the domain
+    Unlimited,
     /// `huge`: a megabyte that is well formed
     Huge,
     /// `http`: no gRPC, but the page of a proxy that has no server
@@ -67,6 +72,7 @@ impl FromStr for Behaviour {
             "code" => Behaviour::Code(number()?),
             "fewer" => Behaviour::Fewer,
             "contradiction" => Behaviour::Contradiction,
+            "unlimited" => Behaviour::Unlimited,
             "huge" => Behaviour::Huge,
             "http" => Behaviour::Http,
             "status" => Behaviour::Status(number()?),
@@ -145,7 +151,7 @@ impl Control {
         questions.push_back(question);
     }
 
-    fn obey(&self, line: &str) -> Result<String, String> {
+    fn obey(&self, line: &str, engine: &Engine) -> Result<String, String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let door = |door: Door| {
             let port = rest.parse().map_err(|fault| format!("{line}: {fault}"))?;
@@ -163,6 +169,11 @@ impl Control {
             "shut" => door(Door::Shut),
             "mute" => door(Door::Muted),
             "open" => door(Door::Open),
+            "limits" => {
+                let limits = configured::read(rest).map_err(|fault| fault.to_string())?;
+                *engine.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+                Ok("true".to_owned())
+            }
             "told" => json(serde_json::to_string(&*lock(&self.told))),
             "questions" => json(serde_json::to_string(&*lock(&self.questions))),
             "forget" => {
@@ -176,22 +187,26 @@ impl Control {
 }
 
 /// Takes commands on this port.
-pub async fn serve(port: u16, control: Arc<Control>) -> io::Result<()> {
+pub async fn serve(port: u16, control: Arc<Control>, engine: Arc<Engine>) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(converse(stream, control.clone()));
+            tokio::spawn(converse(stream, control.clone(), engine.clone()));
         }
     });
     Ok(())
 }
 
-async fn converse(mut stream: TcpStream, control: Arc<Control>) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    control: Arc<Control>,
+    engine: Arc<Engine>,
+) -> io::Result<()> {
     let (from, mut into) = stream.split();
     let mut lines = BufReader::new(from).lines();
     while let Some(line) = lines.next_line().await? {
         let answer = control
-            .obey(&line)
+            .obey(&line, &engine)
             .unwrap_or_else(|problem| serde_json::json!({ "error": problem }).to_string());
         into.write_all(format!("{answer}\n").as_bytes()).await?;
     }

@@ -1,6 +1,7 @@
 //! Counting, by the `limitador` crate. What is here is in which order it is asked.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use limitador::counter::Counter;
@@ -129,7 +130,10 @@ pub struct Engine {
     manner: Manner,
     store: Store,
     limiter: Limiter,
-    limits: Limits,
+    /// Limits of a file, which may change.
+    pub limits: RwLock<Limits>,
+    /// Whether limits of the question count.
+    pub takes_limits: bool,
     /// Questions about one counter take turns, for between holding and counting it is too full by what is held twice.
     turns: Vec<Mutex<()>>,
 }
@@ -168,7 +172,8 @@ impl Engine {
             }
         }
         let turns = (0..256).map(|_| Mutex::default()).collect();
-        Ok(Engine { manner, store, limiter, limits, turns })
+        let limits = RwLock::new(limits);
+        Ok(Engine { manner, store, limiter, limits, takes_limits: true, turns })
     }
 
     /// Answers a question with `now`, which says in which window it falls, and counts it if it is granted.
@@ -234,7 +239,7 @@ impl Engine {
     }
 
     fn configured(&self, domain: &str, asked: &Asked) -> Option<Volume> {
-        match &self.limits {
+        match &*self.limits.read().unwrap_or_else(PoisonError::into_inner) {
             Limits::Tree(tree) => tree.limit(domain, &asked.entries),
             Limits::None | Limits::List(_) => None,
         }

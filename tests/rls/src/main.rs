@@ -12,7 +12,7 @@
 //!
 //! Environment: `RLS_PORTS` (where it answers, several with commas, so that one Envoy can be cut off), `RLS_CONTROL` (a port
 //! for tests, see `control`), `RLS_REDIS` (an address such as `redis://127.0.0.1:6379`; else in memory), `RLS_MANNER`,
-//! `RLS_LIMITS` (a file of limits, JSON: Limitador's list, or Envoy's `ratelimit` domain).
+//! `RLS_LIMITS` (a file of limits, JSON: Limitador's list, or Envoy's `ratelimit` domain), `RLS_OVERRIDES=ignore` (only those).
 
 #![allow(clippy::disallowed_methods, reason = "it is no part of the product, and has a clock")]
 
@@ -67,14 +67,16 @@ async fn main() -> Result<(), Trouble> {
         .split(',')
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    let engine = Engine::new(manner, redis.as_deref(), limits).await?;
+    let mut engine = Engine::new(manner, redis.as_deref(), limits).await?;
+    engine.takes_limits = env::var("RLS_OVERRIDES").as_deref() != Ok("ignore");
     let (doors, incoming) = Doors::open(&ports).await?;
     let control = Arc::new(Control::new(doors));
+    let engine = Arc::new(engine);
     if let Ok(port) = env::var("RLS_CONTROL") {
-        control::serve(port.parse()?, control.clone()).await?;
+        control::serve(port.parse()?, control.clone(), engine.clone()).await?;
     }
     tonic::transport::Server::builder()
-        .add_service(Answerer { engine: Arc::new(engine), control })
+        .add_service(Answerer { engine, control })
         .serve_with_incoming(ReceiverStream::new(incoming))
         .await?;
     Ok(())
