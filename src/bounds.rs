@@ -182,3 +182,6 @@ pub const MAX_SERVICE_MILLIS: u32 = 10_000;
 
 /// Most that is taken of the rate limit service at a time.
 pub const MAX_LEASE: u32 = 1_000_000;
+
+/// The longest that a look at the switch of the rate limit service may hold, in seconds: an emergency is not to wait longer.
+pub const MAX_SWITCH_SECONDS: u32 = 60;

@@ -333,7 +333,8 @@ impl Exchange {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         // Only counts and approvals need the second clock, and asking for it is a host call.
-        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks());
+        let looks = self.config.counters.service.is_some();
+        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks()) || looks;
         let now = if counts { world.moment() } else { world.now().map(Moment::from) };
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);

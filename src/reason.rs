@@ -121,6 +121,8 @@ pub enum Reason {
     TooManyCallers,
     /// A counter could not be read or changed.
     CountersUnavailable,
+    /// The operator has switched it off, by the rate limit service.
+    SwitchedOff,
     /// Another call of the same batch was denied.
     BatchRefused,
 }
@@ -262,6 +264,7 @@ impl Reason {
             LimitReached => ("limit_reached", 200, 429, ""),
             TooManyCallers => ("too_many_callers", 200, 429, "Too many different callers came from this address in this window, and new ones cannot be counted. Operator: name callers by something verified, raise counters.max_entries, or let Envoy see the clients' own addresses"),
             CountersUnavailable => ("counters_unavailable", 200, 429, "The call could not be counted; try again"),
+            SwitchedOff => ("switched_off", 200, 403, "Switched off by the operator. Do not repeat it"),
             BatchRefused => ("batch_refused", 200, 403, "Refused: another call of the same batch was denied"),
         };
         row

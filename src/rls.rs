@@ -3,6 +3,8 @@
 //!
 //! One question asks for all limits of a call. The policy stays the one place where limits are written: each descriptor carries its maximum.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::ask::{Ask, AskBody, AskId};
 use crate::mcp::call::Kind;
 use crate::policy::compiled::Policy;
@@ -11,7 +13,7 @@ use crate::policy::rules::RuleId;
 use crate::policy::settings::RateLimitService;
 use crate::proto::{Content, WireField, WireMessage, fields};
 use crate::rate::limiter::{Charge, Mode};
-use crate::rate::table::CallerId;
+use crate::rate::table::{Account, CallerId, CounterId};
 use crate::rate::window::Unit;
 
 const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -51,6 +53,52 @@ impl ServiceCharge {
     }
 }
 
+/// What of a call the operator may have switched off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchedCall {
+    /// What is called, with the kind of name that it is.
+    pub kind: Kind,
+    /// Its name, short enough for a descriptor.
+    pub name: String,
+    /// Who calls.
+    pub account: Account,
+}
+
+/// How many descriptors ask for one call whether it is switched off.
+pub const SWITCHES: usize = 3;
+
+impl SwitchedCall {
+    /// Under what it is noted that somebody has looked.
+    #[must_use]
+    pub fn id(&self, policy: &Policy) -> CounterId {
+        let mut hash = Sha256::new();
+        for part in ["switch", &policy.name, self.kind.word(), &self.name] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        CounterId(hash.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+    }
+
+    /// A descriptor each for the policy, for the name in it, and for the caller: none has a limit unless somebody configures one of zero.
+    fn descriptors(&self, policy: &Policy) -> [WireMessage; SWITCHES] {
+        let caller = format!("{:032x}", self.account.caller.0);
+        let entries = |entries: &[(&str, &str)]| {
+            entries.iter().fold(WireMessage::default(), |descriptor, (key, value)| {
+                descriptor.message(1, &WireMessage::default().text(1, key).text(2, value))
+            })
+        };
+        [
+            entries(&[("switch", "policy"), ("policy", &policy.name)]),
+            entries(&[
+                ("switch", self.kind.word()),
+                ("policy", &policy.name),
+                ("name", &self.name),
+            ]),
+            entries(&[("switch", "caller"), ("caller", &caller)]),
+        ]
+    }
+}
+
 /// What the service says of one descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorStatus {
@@ -68,18 +116,22 @@ pub fn question(
     service: &RateLimitService,
     policy: &Policy,
     asked: &[(&ServiceCharge, u64)],
+    switches: &[SwitchedCall],
 ) -> Ask {
     let first = asked.first().map_or(1, |(_, hits)| *hits);
-    let alike = asked.iter().all(|(_, hits)| *hits == first);
+    // A look counts one, whatever it is about.
+    let alike = asked.iter().all(|(_, hits)| *hits == first) && (switches.is_empty() || first == 1);
     // RateLimitRequest { domain = 1; descriptors = 2; hits_addend = 3; }
     let mut request = WireMessage::default().text(1, &service.domain);
     for (charge, hits) in asked {
         let own = (!alike).then_some(*hits);
         request = request.message(2, &descriptor(policy, charge, own));
     }
-    if alike {
-        request = request.number(3, first);
+    for switch in switches {
+        let descriptors = switch.descriptors(policy);
+        request = descriptors.iter().fold(request, |request, one| request.message(2, one));
     }
+    request = request.number(3, if alike { first } else { 1 });
     Ask {
         id: AskId(0),
         cluster: service.cluster.clone(),

@@ -212,7 +212,7 @@ impl<W: World> Judgement<'_, W> {
         let body = carried_on(matter.body, matter.request, &carries);
         let record = Record { approval: format!("{}:{id}", way.word()), ..self.allowed(&matter) };
         let chain = self.chain(call.digest, need);
-        let calls = vec![self.going(matter.request, Some(matter.pending.settle()))];
+        let calls = vec![self.going(matter.request, Some(matter.pending.settle()), false)];
         let (lists, proven) = (matter.lists, self.caller.is_proven());
         let (used, records) = (used.map(|used| used.id), vec![record]);
         let going = Going { calls, records, lists, proven, used, chain, body, ..Going::default() };

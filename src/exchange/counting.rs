@@ -9,6 +9,7 @@ use super::refunds::ids;
 use crate::ask::{Answer, Ask, AskId};
 use crate::denial::{Denial, Detail};
 use crate::enforce::{Fill, Permit};
+use crate::mcp::call::Kind;
 use crate::mcp::headers::Framing;
 use crate::metrics::ServiceOutcome;
 use crate::number::Micros;
@@ -21,7 +22,7 @@ use crate::rate::table::{Account, CounterId};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Reply};
-use crate::rls::{self, DescriptorStatus, ServiceCharge};
+use crate::rls::{self, DescriptorStatus, SWITCHES, ServiceCharge, SwitchedCall};
 use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
@@ -38,6 +39,8 @@ pub(super) struct Counting {
     asked: Vec<AskedCharge>,
     /// What was spent of leases.
     spent: Vec<ServiceCharge>,
+    /// What may be switched off, with the call that it is about.
+    switches: Vec<(usize, SwitchedCall)>,
     began: Moment,
 }
 
@@ -77,8 +80,14 @@ impl Counting {
         began: Moment,
     ) -> Begun {
         let limiter = Limiter::new(world.store(), config.counters.shards);
-        let (mut asked, mut spent) = (Vec::new(), Vec::new());
+        let (mut asked, mut spent, mut switches) = (Vec::new(), Vec::new(), Vec::new());
         for (at, call) in going.calls.iter_mut().enumerate() {
+            let switch = call.switch.take().zip(policy);
+            if let Some((switch, policy)) = switch
+                && !limiter.has_looked((switch.id(policy), switch.account), began)
+            {
+                switches.push((at, switch));
+            }
             let permit = call.permit.as_mut();
             for charge in permit.map(Permit::take_service).unwrap_or_default() {
                 let needed = charge.hits;
@@ -92,16 +101,18 @@ impl Counting {
                 }
             }
         }
-        if asked.is_empty() {
+        if asked.is_empty() && switches.is_empty() {
             return Begun::Goes(Box::new(going), !spent.is_empty());
         }
-        let counting = Box::new(Counting { going, asked, spent, began });
+        let counting = Box::new(Counting { going, asked, spent, switches, began });
         match config.counters.service.as_ref().zip(policy) {
             None => Begun::Fails(counting),
             Some((service, policy)) => {
                 let asked: Vec<(&ServiceCharge, u64)> =
                     counting.asked.iter().map(|asked| (&asked.charge, asked.hits)).collect();
-                let ask = Ask { id: ASK, ..rls::question(service, policy, &asked) };
+                let looks: Vec<SwitchedCall> =
+                    counting.switches.iter().map(|(_, switch)| switch.clone()).collect();
+                let ask = Ask { id: ASK, ..rls::question(service, policy, &asked, &looks) };
                 Begun::Waits(counting, ask)
             }
         }
@@ -143,13 +154,60 @@ impl Counting {
         ending: &Ending<'_, W>,
     ) -> (CountedEnd, ServiceOutcome) {
         let statuses = match answer {
-            Answer::Http { status: 200, body } => rls::read(body, self.asked.len()),
+            Answer::Http { status: 200, body } => {
+                rls::read(body, self.asked.len() + self.switches.len() * SWITCHES)
+            }
             Answer::Http { .. } | Answer::Failed => None,
         };
         match statuses {
-            Some(statuses) => self.told(&statuses, ending),
+            Some(mut statuses) => {
+                let looks = statuses.split_off(self.asked.len());
+                match self.switched_off(&looks, &statuses, ending) {
+                    Some(at) => self.off(at, ending),
+                    None => self.told(&statuses, ending),
+                }
+            }
             None => self.failed(ending),
         }
+    }
+
+    /// The call that is switched off, if one is. Else it is noted that somebody has looked.
+    fn switched_off<W: World>(
+        &self,
+        looks: &[DescriptorStatus],
+        statuses: &[DescriptorStatus],
+        ending: &Ending<'_, W>,
+    ) -> Option<usize> {
+        // A service that answers for all together says nothing of the switch alone, where limits were asked for too.
+        let told = looks.iter().chain(statuses).any(|status| status.remaining.is_some());
+        let limits_only = !told && !statuses.is_empty();
+        let of_each = self.switches.iter().zip(looks.chunks(SWITCHES));
+        let mut off = of_each.filter(|(_, looks)| looks.iter().any(|look| look.is_over));
+        if let Some(((at, _), _)) = off.next() {
+            return (!limits_only).then_some(*at);
+        }
+        let config = ending.config;
+        let holds = config.counters.service.as_ref().and_then(|service| service.switch);
+        let policy = ending.context.policy;
+        let limiter = Limiter::new(ending.world.store(), config.counters.shards);
+        let now = ending.world.moment().unwrap_or(self.began);
+        for (_, switch) in &self.switches {
+            let Some((seconds, policy)) = holds.zip(policy) else { continue };
+            let until = self.began.running.saturating_add(u64::from(seconds) * 1000);
+            limiter.looked((switch.id(policy), switch.account), until, now);
+        }
+        None
+    }
+
+    /// What the operator has switched off does not go on, whatever mode the policy is in. What the service has counted stays counted.
+    fn off<W: World>(self, at: usize, ending: &Ending<'_, W>) -> (CountedEnd, ServiceOutcome) {
+        let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
+        self.returned(&limiter, ending.world.moment().unwrap_or(self.began));
+        let kind = self.switches.iter().find(|(call, _)| *call == at);
+        let kind = kind.map_or(Kind::Method, |(_, switch)| switch.kind);
+        let denial = Denial::without_rule(kind, Reason::SwitchedOff);
+        let (reply, records) = self.going.denied(at, &denial, ending);
+        (CountedEnd::Answered(reply, records), ServiceOutcome::OverLimit)
     }
 
     /// Nobody waits for it any more.
@@ -214,8 +272,9 @@ impl Counting {
                 let denies = self.asked.iter().find(|asked| asked.charge.denies());
                 match denies.map(|asked| (asked.call, unavailable(&asked.charge))) {
                     Some((at, denial)) => return self.refused(at, &denial, &limiter, ending),
-                    // What is in shadow denies nothing.
-                    None => ServiceOutcome::FailedAllow,
+                    None if self.switches.is_empty() => ServiceOutcome::FailedAllow,
+                    // Nobody knows whether it is switched off.
+                    None => return self.lost(ending),
                 }
             }
             ServiceError::Allow => ServiceOutcome::FailedAllow,
@@ -249,7 +308,11 @@ impl Counting {
     /// Nothing could be counted anywhere.
     fn lost<W: World>(self, ending: &Ending<'_, W>) -> (CountedEnd, ServiceOutcome) {
         let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
-        match self.asked.first().map(|asked| (asked.call, unavailable(&asked.charge))) {
+        let asked = self.asked.first().map(|asked| (asked.call, unavailable(&asked.charge)));
+        let switch = self.switches.first().map(|(at, switch)| {
+            (*at, Denial::without_rule(switch.kind, Reason::CountersUnavailable))
+        });
+        match asked.or(switch) {
             Some((at, denial)) => self.refused(at, &denial, &limiter, ending),
             None => (CountedEnd::Goes(Box::new(self.going)), ServiceOutcome::Ok),
         }

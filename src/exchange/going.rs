@@ -11,6 +11,7 @@ use crate::once::UseId;
 use crate::rate::limiter::Limiter;
 use crate::record::Record;
 use crate::reply::{Addressee, Reply, batch_refused_object, denial_object};
+use crate::rls::SwitchedCall;
 use crate::world::World;
 
 /// A request that may go on, with all that its going on takes.
@@ -40,6 +41,8 @@ pub(super) struct GoingCall {
     pub(super) id: Option<String>,
     /// Whom a denial is for, where the rate limit service may still deny it, or another of its batch.
     pub(super) to: Option<Addressee>,
+    /// What of it may be switched off, where somebody looks.
+    pub(super) switch: Option<SwitchedCall>,
     /// None of what no policy has rules for.
     pub(super) permit: Option<Permit>,
 }

@@ -15,11 +15,13 @@ use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::Scope;
 use crate::policy::settings::Batch;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::{CallDetail, Record, traceparent};
-use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
+use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object, echoed};
+use crate::rls::SwitchedCall;
 use crate::time::Moment;
 use crate::world::World;
 
@@ -163,7 +165,8 @@ impl<'j, W: World> Judgement<'j, W> {
         let record = Record { candidate, ..self.record(request, &outcome) };
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
-                let (calls, records) = (vec![self.going(request, Some(permit))], vec![record]);
+                let (calls, records) =
+                    (vec![self.going(request, Some(permit), false)], vec![record]);
                 let (proven, body) = (self.caller.is_proven(), self.released(request, body));
                 let going = Going { calls, records, lists, proven, body, ..Going::default() };
                 Judged::Forward(Box::new(going))
@@ -179,11 +182,28 @@ impl<'j, W: World> Judgement<'j, W> {
         })
     }
 
-    /// A call that may go on.
-    pub(super) fn going(&self, request: &Request<'_>, permit: Option<Permit>) -> GoingCall {
-        let owes = permit.as_ref().is_some_and(Permit::owes_service);
-        let to = owes.then(|| Addressee::of(request, self.head));
-        GoingCall { id: request.id.map(str::to_owned), to, permit }
+    /// A call that may go on; `asks` says whether the rate limit service may still deny it, or another of its batch.
+    pub(super) fn going(
+        &self,
+        request: &Request<'_>,
+        permit: Option<Permit>,
+        asks: bool,
+    ) -> GoingCall {
+        let switch = permit.as_ref().and_then(|_| self.switch(request));
+        let asks = asks || switch.is_some() || permit.as_ref().is_some_and(Permit::owes_service);
+        let to = asks.then(|| Addressee::of(request, self.head));
+        GoingCall { id: request.id.map(str::to_owned), to, switch, permit }
+    }
+
+    /// What of a call may be switched off, where somebody looks.
+    pub(super) fn switch(&self, request: &Request<'_>) -> Option<SwitchedCall> {
+        self.config.counters.service.as_ref()?.switch?;
+        let account = self.caller.counted_as(Scope::Grant);
+        let (kind, name) = match &request.call {
+            Some(call) => (call.kind, call.exact.as_deref().unwrap_or(call.name)),
+            None => (Kind::Method, request.method),
+        };
+        Some(SwitchedCall { kind, name: echoed(name), account })
     }
 
     /// Every element is decided; one denial refuses them all.
@@ -247,13 +267,9 @@ impl<'j, W: World> Judgement<'j, W> {
             return Judged::Answer(Reply::batch(&errors, self.head.framing), records);
         }
         let governed = records.iter().any(|record| record.decision != "pass");
-        let owes =
-            permits.iter().any(|(_, permit)| permit.as_ref().is_some_and(Permit::owes_service));
-        let calls = permits.into_iter().map(|(request, permit)| {
-            let to = owes.then(|| Addressee::of(request, self.head));
-            GoingCall { id: request.id.map(str::to_owned), to, permit }
-        });
-        let calls = calls.collect();
+        let asks = self.config.counters.service.is_some();
+        let calls = permits.into_iter();
+        let calls = calls.map(|(request, permit)| self.going(request, permit, asks)).collect();
         let decision = if governed { "allow" } else { "pass" };
         records.push(Record { sums_up: true, ..self.policy_record("batch", decision) });
         let (batch, proven) = (Some(self.head.framing), self.caller.is_proven());

@@ -17,6 +17,7 @@ use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::reply::{Addressee, Reply};
+use crate::rls::SwitchedCall;
 use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
@@ -32,6 +33,8 @@ pub(super) struct Waiting {
     pub(super) began: UnixMillis,
     pub(super) until: UnixMillis,
     pub(super) to: Addressee,
+    /// What of it may be switched off, where somebody looks.
+    pub(super) switch: Option<SwitchedCall>,
     /// What goes on record, whichever way it goes.
     pub(super) allowed: Record,
     pub(super) denied: Record,
@@ -80,7 +83,7 @@ impl Waiting {
         let approval = format!("{}:{id}", ApprovalWay::Approver.word());
         let records = vec![Record { approval, ..self.allowed }];
         let (id, permit) = (self.to.id().map(str::to_owned), Some(self.pending.settle()));
-        let calls = vec![GoingCall { id, to: Some(self.to), permit }];
+        let calls = vec![GoingCall { id, to: Some(self.to), switch: self.switch, permit }];
         let (lists, proven, chain) = (self.lists, self.proven, self.chain);
         let going = Going { calls, records, lists, proven, used, chain, ..Going::default() };
         Left::Forwarded(Box::new(going))

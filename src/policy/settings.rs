@@ -99,6 +99,8 @@ pub struct RateLimitService {
     pub timeout_millis: u32,
     /// What becomes of a call of which no answer comes that can be understood.
     pub on_error: ServiceError,
+    /// How long a look at the switch holds, in seconds; `None` where nobody looks.
+    pub switch: Option<u32>,
 }
 
 /// What becomes of a call that the rate limit service does not count.

@@ -90,6 +90,18 @@ impl<S: SharedStore> Limiter<'_, S> {
         });
     }
 
+    /// Whether a look at the switch still holds.
+    pub fn has_looked(&self, (counter, account): (CounterId, Account), now: Moment) -> bool {
+        let looked = |lease: Lease| (lease, lease.until > now.running);
+        self.change_lease(counter, account, now, looked).unwrap_or(false)
+    }
+
+    /// Notes that a look at the switch found nothing, which holds until then.
+    pub fn looked(&self, (counter, account): (CounterId, Account), until: u64, now: Moment) {
+        let note = |lease: Lease| (Lease { until, ..lease }, ());
+        let _ = self.change_lease(counter, account, now, note);
+    }
+
     /// `None` where the store fails, or there is no room.
     fn change_lease<T: Copy>(
         &self,

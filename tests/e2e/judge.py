@@ -52,6 +52,7 @@ _DENIALS = {
     "limit_reached": (200, 429),
     "too_many_callers": (200, 429),
     "counters_unavailable": (200, 429),
+    "switched_off": (200, 403),
     "batch_refused": (200, 403),
     "resource_hidden": (200, -32602),
     "resource_not_allowed": (200, 403),

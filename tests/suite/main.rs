@@ -62,6 +62,10 @@ mod doors;
 #[cfg(test)]
 mod limits;
 
+/// Limits in the rate limit service.
+#[cfg(test)]
+mod service;
+
 /// Which counts an update starts anew.
 #[cfg(test)]
 mod renewal;

@@ -4,7 +4,7 @@ use super::doors;
 use crate::bounds::{
     DEFAULT_BODY_BYTES, DEFAULT_BODY_DEPTH, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES,
     DEFAULT_SERVICE_MILLIS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_ENTRIES, MAX_LIST_BYTES,
-    MAX_SERVICE_MILLIS,
+    MAX_SERVICE_MILLIS, MAX_SWITCH_SECONDS,
 };
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Reader};
@@ -218,9 +218,14 @@ fn service(field: &Field<'_>, reader: &mut Reader) -> Option<RateLimitService> {
         None => Some(ServiceError::Deny),
         Some(field) => reader.word(&field, &ServiceError::WORDS),
     };
+    let switch = match fields.take("switch") {
+        None => Some(None),
+        Some(field) => reader.whole(&field, 1, MAX_SWITCH_SECONDS).map(Some),
+    };
     reader.close(&fields);
     let (cluster, domain, timeout_millis) = (cluster?, domain?, timeout_millis?);
-    Some(RateLimitService { cluster, domain, timeout_millis, on_error: on_error? })
+    let (on_error, switch) = (on_error?, switch?);
+    Some(RateLimitService { cluster, domain, timeout_millis, on_error, switch })
 }
 
 fn name(field: &Field<'_>, reader: &mut Reader) -> Option<Box<str>> {

@@ -128,6 +128,13 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "What becomes of a call of which no answer comes that can be understood: it is denied, passes uncounted, or counts in this Envoy alone by the same maximum.",
                 r#""local""#,
             ),
+            field(
+                "switch",
+                FieldKind::Whole(1, 60),
+                Optional,
+                "Lets the service switch calls off: each caller's calls of each name ask it at least every so many seconds whether the policy, the name or the caller is.",
+                "5",
+            ),
         ],
         ..PLAIN
     },
