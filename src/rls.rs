@@ -174,8 +174,15 @@ fn descriptor(policy: &Policy, charge: &ServiceCharge, hits: Option<u64>) -> Wir
     }
 }
 
+/// Whether all callers count together.
+#[must_use]
+pub fn is_everybodys(scope: Scope) -> bool {
+    scope == Scope::Global
+}
+
 /// The word of a scope, where callers cannot choose it: a key of `identity.keys` is `key`, for its names are digests.
-fn scope_word(scope: Scope) -> &'static str {
+#[must_use]
+pub fn scope_word(scope: Scope) -> &'static str {
     let named = Scope::WORDS.iter().find(|(_, known)| *known == scope);
     named.map_or("key", |(word, _)| word)
 }

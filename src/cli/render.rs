@@ -7,6 +7,7 @@ mod deployment;
 mod live;
 mod needs;
 mod routes;
+mod services;
 mod switch;
 mod template;
 mod value;
@@ -24,6 +25,7 @@ use super::tree::print::quoted;
 use super::{Exit, Format, report};
 use deployment::Deployment;
 use live::Live;
+use services::Service;
 use switch::Switch;
 use value::{Address, KubernetesName, UpstreamArgument};
 
@@ -107,13 +109,34 @@ enum RenderTarget {
     IstioEnvoyfilter,
     /// The JSON text that belongs into the filter's configuration.
     Json,
+    /// The limits that count in the rate limit service, for Kuadrant's Limitador, which takes none from questions.
+    Limitador,
+    /// The same for Envoy's ratelimit, which needs a file for the domain.
+    Ratelimit,
 }
 
 impl RenderTarget {
     fn is_istio(self) -> bool {
         match self {
             RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter => true,
-            RenderTarget::Envoy | RenderTarget::EnvoyFilter | RenderTarget::Json => false,
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::Json
+            | RenderTarget::Limitador
+            | RenderTarget::Ratelimit => false,
+        }
+    }
+
+    /// The rate limit service that it is for.
+    fn service(self) -> Option<Service> {
+        match self {
+            RenderTarget::Limitador => Some(Service::Limitador),
+            RenderTarget::Ratelimit => Some(Service::Ratelimit),
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::IstioWasmplugin
+            | RenderTarget::IstioEnvoyfilter
+            | RenderTarget::Json => None,
         }
     }
 }
@@ -142,6 +165,12 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         Some(name) => name.clone(),
         None => KubernetesName::made(&all.name),
     };
+    if let Some(service) = arguments.target.service() {
+        let mut notes = std::mem::take(&mut all.notes);
+        let text =
+            services::text(service, &all.config, name.as_str(), &mut notes).map_err(refused)?;
+        return Ok(notes.deliver(&called, &text, arguments.output.as_deref(), format));
+    }
     if let Some(way) = arguments.switch {
         all = way.applied(all).map_err(refused)?;
     }
@@ -204,6 +233,9 @@ fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
                 .to_owned(),
         );
     }
+    if arguments.switch.is_some() && target.service().is_some() {
+        return Err("--switch is for what the filter is configured with".to_owned());
+    }
     if arguments.switch == Some(Switch::Off) && *target != RenderTarget::EnvoyFilter {
         return Err("--switch off is for `--for envoy-filter`: elsewhere, take the filter out of the deployment".to_owned());
     }
@@ -243,7 +275,7 @@ fn module(arguments: &Arguments) -> Result<String, String> {
             return Err(format!("--wasm {path}: Istio needs an address: oci://… or https://…"));
         }
         (_, Some(text)) => text,
-        (RenderTarget::Json, None) => "",
+        (RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit, None) => "",
     };
     Ok(quoted(text))
 }
