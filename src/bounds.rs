@@ -173,3 +173,9 @@ pub const CLOCK_NOISE_MILLIS: u64 = 1000;
 
 /// How long a table follows no step of the wall clock after it has followed one.
 pub const CLOCK_STEADY_MILLIS: u64 = 3_600_000;
+
+/// Tables of the tools of one server that are trusted as they are seen first, a power of two.
+pub const FIRST_USE_SHARDS: u8 = 64;
+
+/// Tools in one of them: all tables of a server take a third of a megabyte, and no server is known to have a tenth of their tools.
+pub const FIRST_USE_PER_SHARD: usize = 64;
