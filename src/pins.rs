@@ -43,11 +43,20 @@ impl Sighting {
 }
 
 /// What has been seen of one server's tools.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Sightings<'s, S> {
     store: &'s S,
     server: ServerId,
 }
+
+/// A reference to a store is copied, whatever the store is.
+impl<S> Clone for Sightings<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Sightings<'_, S> {}
 
 /// The packed format: a part of the keys, so builds that pack in another way keep away.
 const FORMAT: u8 = 1;

@@ -142,7 +142,13 @@ mod tests {
         );
         assert_eq!(digest(r#"{"name":"a"}"#).unwrap(), KNOWN);
         assert!(DefinitionDigest::read(KNOWN).is_some());
-        for text in ["", "sha-256:", &KNOWN[8..], &KNOWN[..50], &KNOWN.to_uppercase()] {
+        for text in [
+            "",
+            "sha-256:",
+            &KNOWN.replace("sha-256:", ""),
+            &KNOWN.replace('0', ""),
+            &KNOWN.to_uppercase(),
+        ] {
             assert_eq!(DefinitionDigest::read(text), None, "{text}");
         }
     }

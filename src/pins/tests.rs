@@ -13,7 +13,9 @@ fn what_was_seen_last_of_a_pinned_tool() {
     let (one, other) = (ServerId::of("n", "p", "1"), ServerId::of("n", "p", "2"));
     let (one, other) = (Sightings::new(&store, one), Sightings::new(&store, other));
     assert_eq!(one.last("t"), Ok(None));
-    for (seen, is_new) in [(A, true), (A, false), (B, true), (Sighting::Unreadable, true), (A, true)] {
+    for (seen, is_new) in
+        [(A, true), (A, false), (B, true), (Sighting::Unreadable, true), (A, true)]
+    {
         assert_eq!(one.note("t", seen), is_new);
         assert_eq!(one.last("t"), Ok(Some(seen)));
     }
