@@ -7,7 +7,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::bounds::{FIRST_USE_PER_SHARD, FIRST_USE_SHARDS, MAX_SWAPS};
-use crate::matcher::fold::folded;
+use crate::matcher::fold::look;
 use crate::mcp::definition::DefinitionDigest;
 use crate::rate::store::{SharedStore, Snapshot, StoreFailed, Swap};
 
@@ -189,11 +189,7 @@ impl<'s, S: SharedStore> Sightings<'s, S> {
 
 /// A tool by its name, however it is spelled: what a lenient reader could take for one name is one.
 fn tool_id(name: &str) -> [u8; 16] {
-    let mut hash = Sha256::new().chain_update("mcp-policy tool 1\0");
-    for character in folded(name) {
-        hash.update(u32::from(character).to_le_bytes());
-    }
-    short(hash)
+    short(Sha256::new().chain_update("mcp-policy tool 1\0").chain_update(look(name)))
 }
 
 fn short(hash: Sha256) -> [u8; 16] {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Cause;
 use crate::json::Object;
-use crate::matcher::fold::folded;
+use crate::matcher::fold::look;
 use crate::mcp::call::Call;
 use crate::mcp::definition::DefinitionDigest;
 use crate::pins::{Sighting, Sightings};
@@ -30,12 +30,12 @@ pub(super) struct Comparison<'c, S> {
     policy: &'c Policy,
     sightings: Sightings<'c, S>,
     /// By the name, as the pin goes by it. One text may define a tool twice: what is not as it was pinned is what was seen.
-    seen: HashMap<String, SeenTool>,
+    seen: Vec<SeenTool>,
+    places: HashMap<Box<str>, usize>,
     /// The first tool that nobody can remember.
     unremembered: Option<ChangedTool>,
 }
 
-#[derive(Clone)]
 struct SeenTool {
     name: String,
     pin: Pin,
@@ -45,7 +45,13 @@ struct SeenTool {
 
 impl<'c, S: SharedStore> Comparison<'c, S> {
     pub(super) fn new(policy: &'c Policy, sightings: Sightings<'c, S>) -> Comparison<'c, S> {
-        Comparison { policy, sightings, seen: HashMap::new(), unremembered: None }
+        Comparison {
+            policy,
+            sightings,
+            seen: Vec::new(),
+            places: HashMap::new(),
+            unremembered: None,
+        }
     }
 
     /// Whether a tool is shown by its definition.
@@ -61,7 +67,7 @@ impl<'c, S: SharedStore> Comparison<'c, S> {
         let sighting = DefinitionDigest::of(tool).map_or(Sighting::Unreadable, Sighting::Read);
         let (key, expected) = match pin {
             Pin::To(pinned, _) => (name.to_owned(), Some(Sighting::Read(pinned.digest))),
-            Pin::FirstUse(_) => (folded(name).collect(), self.sightings.first(name, sighting)),
+            Pin::FirstUse(_) => (look(name), self.sightings.first(name, sighting)),
         };
         let Some(expected) = expected else {
             let (rule, cause) = (pin.rule(), Cause::DefinitionsFull);
@@ -70,9 +76,11 @@ impl<'c, S: SharedStore> Comparison<'c, S> {
         };
         let holds = sighting == expected && sighting != Sighting::Unreadable;
         let seen = SeenTool { name: name.to_owned(), pin, sighting, holds };
-        let before = self.seen.entry(key).or_insert_with(|| seen.clone());
-        if before.holds {
-            *before = seen;
+        let at = *self.places.entry(key.into()).or_insert(self.seen.len());
+        match self.seen.get_mut(at) {
+            None => self.seen.push(seen),
+            Some(before) if before.holds => *before = seen,
+            Some(_) => {}
         }
         holds || pin.mode() == Mode::Shadow
     }
@@ -81,7 +89,7 @@ impl<'c, S: SharedStore> Comparison<'c, S> {
     pub(super) fn finish(self) -> Vec<ChangedTool> {
         let Comparison { sightings, seen, unremembered, .. } = self;
         let mut changed: Vec<ChangedTool> = unremembered.into_iter().collect();
-        for SeenTool { name, pin, sighting, holds } in seen.into_values() {
+        for SeenTool { name, pin, sighting, holds } in seen {
             let is_new = match pin {
                 Pin::To(..) => sightings.note(&name, sighting),
                 Pin::FirstUse(_) => sightings.note_again(&name, sighting),
@@ -94,7 +102,6 @@ impl<'c, S: SharedStore> Comparison<'c, S> {
                 changed.push(ChangedTool { name, rule: pin.rule(), cause });
             }
         }
-        changed.sort_by(|one, other| one.name.cmp(&other.name));
         changed
     }
 }

@@ -3,7 +3,7 @@
 use super::compiled::Policy;
 use super::entry::PinnedDefinition;
 use super::rules::RuleId;
-use crate::matcher::fold::folded;
+use crate::matcher::fold::look;
 use crate::matcher::name::Pattern;
 use crate::mcp::call::{Call, Kind};
 use crate::rate::limiter::Mode;
@@ -70,8 +70,10 @@ impl Policy {
         let Some(name) = call.exact.as_deref().filter(|_| call.kind == Kind::Tool) else {
             return false;
         };
-        let looks = || folded(call.relaxed.as_deref().unwrap_or(name));
-        let resembles = self.tools.resembled(name, call.relaxed.as_deref()).is_some();
-        resembles && self.pinned().any(|(pinned, _)| folded(pinned).eq(looks()))
+        if self.tools.resembled(name, call.relaxed.as_deref()).is_none() {
+            return false;
+        }
+        let looks = look(call.relaxed.as_deref().unwrap_or(name));
+        self.pinned().any(|(pinned, _)| look(pinned) == looks)
     }
 }
