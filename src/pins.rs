@@ -90,6 +90,7 @@ impl<'s, S: SharedStore> Sightings<'s, S> {
     }
 
     /// Takes note of what is seen of a tool that the policy pins; true where it is something else than before.
+    #[inline(never)]
     pub fn note(&self, tool: &str, seen: Sighting) -> bool {
         let mut is_new = false;
         for _ in 0..MAX_SWAPS {
@@ -106,6 +107,7 @@ impl<'s, S: SharedStore> Sightings<'s, S> {
         is_new
     }
 
+    #[inline(never)]
     fn pinned(&self, tool: &str) -> Result<(String, Snapshot), StoreFailed> {
         let ServerId(server) = self.server;
         let hash = Sha256::new().chain_update("mcp-policy pin 1\0").chain_update(server);
@@ -119,37 +121,38 @@ impl<'s, S: SharedStore> Sightings<'s, S> {
     /// is trusted as soon as it can be.
     pub fn first(&self, tool: &str, seen: Sighting) -> Option<Sighting> {
         let id = tool_id(tool);
-        let trusted = self.change(id, |slots| {
+        let mut trusted = None;
+        let changed = self.change(id, &mut |slots| {
             if let Some(slot) = slots.iter_mut().find(|slot| slot.tool == id) {
                 if slot.first == Sighting::Unreadable {
                     slot.first = seen;
                 }
-                return Some(slot.first);
+                trusted = Some(slot.first);
+                return;
             }
             let fits = slots.len() < FIRST_USE_PER_SHARD;
-            fits.then(|| {
-                slots.push(FirstUse { tool: id, first: seen, last: seen });
-                seen
-            })
+            trusted = fits.then_some(seen);
+            slots.extend(fits.then_some(FirstUse { tool: id, first: seen, last: seen }));
         });
-        trusted.ok().and_then(|(trusted, _)| trusted)
+        trusted.filter(|_| changed.is_ok())
     }
 
     /// Takes note of what is seen of a tool that was seen before; true where it is something else than last time.
     pub fn note_again(&self, tool: &str, seen: Sighting) -> bool {
         let id = tool_id(tool);
-        let noted = self.change(id, |slots| {
+        let noted = self.change(id, &mut |slots| {
             if let Some(slot) = slots.iter_mut().find(|slot| slot.tool == id) {
                 slot.last = seen;
             }
         });
-        noted.is_ok_and(|((), changed)| changed)
+        noted == Ok(true)
     }
 
     /// Whether a tool is defined as when it was seen first, as far as anybody has seen it.
     ///
     /// # Errors
     /// [`StoreFailed`] where nobody can tell.
+    #[inline(never)]
     pub fn is_as_at_first(&self, tool: &str) -> Result<bool, StoreFailed> {
         let id = tool_id(tool);
         let slots = slots(&self.store.get(&self.shard(id))?.value)?;
@@ -158,23 +161,23 @@ impl<'s, S: SharedStore> Sightings<'s, S> {
     }
 
     /// Changes a shard, and tells whether anything of it is another now.
-    fn change<T>(
+    #[inline(never)]
+    fn change(
         &self,
         id: [u8; 16],
-        change: impl Fn(&mut Vec<FirstUse>) -> T,
-    ) -> Result<(T, bool), StoreFailed> {
+        change: &mut dyn FnMut(&mut Vec<FirstUse>),
+    ) -> Result<bool, StoreFailed> {
         let key = self.shard(id);
         for _ in 0..MAX_SWAPS {
             let snapshot = self.store.get(&key)?;
-            let before = slots(&snapshot.value)?;
-            let mut after = before.clone();
-            let result = change(&mut after);
-            if after == before {
-                return Ok((result, false));
+            let mut slots = slots(&snapshot.value)?;
+            change(&mut slots);
+            let packed = packed_slots(&slots);
+            if packed == snapshot.value || slots.is_empty() {
+                return Ok(false);
             }
-            let packed = packed_slots(&after);
             if self.store.compare_and_set(&key, &packed, snapshot.version)? == Swap::Done {
-                return Ok((result, true));
+                return Ok(true);
             }
         }
         Err(StoreFailed)
@@ -192,6 +195,7 @@ fn tool_id(name: &str) -> [u8; 16] {
     short(Sha256::new().chain_update("mcp-policy tool 1\0").chain_update(look(name)))
 }
 
+#[inline(never)]
 fn short(hash: Sha256) -> [u8; 16] {
     hash.finalize().first_chunk().copied().unwrap_or_default()
 }

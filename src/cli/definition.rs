@@ -3,13 +3,24 @@
 use mcp_policy::json::{Bounds, Duplicates, Object, Value, parse_within};
 use mcp_policy::mcp::definition::DefinitionDigest;
 
-use super::server::tool::Tool;
+use super::server::tool::{Tool, one_line};
+use super::tree::{Map, Node};
 
-/// The digest of a tool's definition; `None` where it could be read in two ways.
-pub(super) fn digest(tool: &Tool) -> Option<DefinitionDigest> {
+/// Writes the digest of a tool's definition into its entry, or tells why it cannot.
+pub(super) fn pin(entry: &mut Map, tool: &Tool) -> Option<String> {
     let text = tool.raw.to_string();
-    let value = read(&text).ok()?;
-    DefinitionDigest::of(value.as_object()?)
+    let read = read(&text).ok();
+    let digest = read.as_ref().and_then(Value::as_object).and_then(DefinitionDigest::of);
+    match digest {
+        Some(digest) => {
+            entry.push("definition", Node::Text(digest.named()));
+            None
+        }
+        None => Some(format!(
+            "`{}` is not pinned: its definition could be read in two ways, so the filter would not show it",
+            one_line(&tool.name, 80)
+        )),
+    }
 }
 
 /// Reads a list of tools, of which a key that stands twice is kept twice.

@@ -54,6 +54,7 @@ impl DefinitionDigest {
 
 /// The canonical text of a tool's definition; `None` where it could be read in two ways.
 #[must_use]
+#[inline(never)]
 pub fn definition(tool: &Object<'_>) -> Option<String> {
     let doubtful = |key: &str| DEFINING.iter().any(|known| confusable(key, known));
     if tool.0.iter().any(|member| doubtful(&member.key)) {

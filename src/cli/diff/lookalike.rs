@@ -2,6 +2,7 @@
 
 use mcp_policy::matcher::fold::{folded, legible};
 use mcp_policy::matcher::name::Pattern;
+use mcp_policy::matcher::normal::nfc;
 use mcp_policy::policy::compiled::Policy;
 
 use super::speech::TextWarning;
@@ -56,7 +57,8 @@ pub(super) fn of(policy: &Policy, tools: &[ListedTool<'_>]) -> Vec<TextWarning> 
     known.sort();
     known.dedup();
     let mut found = Vec::new();
-    for tool in tools {
+    // What the policy has an entry for, somebody has looked at.
+    for tool in tools.iter().filter(|tool| policy.tools.exact(&nfc(tool.name)).is_none()) {
         let looks = look(tool.name);
         let first = known.partition_point(|(look, _)| *look < looks);
         let alike = known.iter().skip(first).take_while(|(look, _)| *look == looks);
