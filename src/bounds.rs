@@ -185,3 +185,8 @@ pub const MAX_LEASE: u32 = 1_000_000;
 
 /// The longest that a look at the switch of the rate limit service may hold, in seconds: an emergency is not to wait longer.
 pub const MAX_SWITCH_SECONDS: u32 = 60;
+/// Tables of the tools of one server that are trusted as they are seen first, a power of two.
+pub const FIRST_USE_SHARDS: u8 = 64;
+
+/// Tools in one of them: all tables of a server take a third of a megabyte, and no server is known to have a tenth of their tools.
+pub const FIRST_USE_PER_SHARD: usize = 64;

@@ -1,5 +1,6 @@
 //! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
 
+mod definitions;
 mod due;
 mod fill;
 mod permit;
@@ -15,6 +16,7 @@ use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::Micros;
+use crate::pins::Sightings;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::{Condition, CountIn, Entry, Limit, NamedCounter, Scope, Subject};
 use crate::policy::settings::OnError;
@@ -103,6 +105,8 @@ pub struct Enforcer<'e, S, W> {
     pub caller: &'e Caller,
     /// What counts.
     pub limiter: &'e Limiter<'e, S>,
+    /// What has been seen of the server's tools.
+    pub sightings: Sightings<'e, S>,
     /// When.
     pub now: Moment,
     /// What comparisons are paid with.
@@ -142,12 +146,15 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     fn listening<'o, V>(&'o self, witness: &'o V, work: &'o Work) -> Enforcer<'o, S, V> {
-        let Enforcer { config, policy, caller, limiter, now, .. } = *self;
-        Enforcer { config, policy, caller, limiter, now, work, witness }
+        let Enforcer { config, policy, caller, limiter, sightings, now, .. } = *self;
+        Enforcer { config, policy, caller, limiter, sightings, now, work, witness }
     }
 
     fn outcome(&self, governed: &Governed<'_, '_>) -> Outcome {
         let mut decision = self.decision(governed);
+        if decision.denial.is_none() {
+            self.compare_definitions(governed, &mut decision);
+        }
         if decision.denial.is_none() {
             self.read_counters(governed, &mut decision);
         }
@@ -174,6 +181,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             // It meets no rule, so there is nothing behind.
             return;
         }
+        self.compare_definitions(governed, &mut decision);
         self.read_counters(governed, &mut decision);
         for due in self.dues(governed, &mut decision) {
             let weighed = self.limiter.weigh(&due.charge, self.now);

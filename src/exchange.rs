@@ -37,6 +37,7 @@ use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::pins::ServerId;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
@@ -68,6 +69,8 @@ pub struct Exchange {
     waits: bool,
     /// The policy that governs the request, by its index; `None` where no binding matches.
     policy: Option<usize>,
+    /// The server that it goes to.
+    server: ServerId,
     /// To whom session ids in the response are sealed.
     sealed_to: Option<CallerId>,
     /// Whether bytes of the response's body have come.
@@ -88,6 +91,7 @@ impl Exchange {
             hold: Hold::new(holds),
             waits: false,
             policy: Some(0),
+            server: ServerId::default(),
             sealed_to: None,
             speaking: false,
             is_traced: false,
@@ -154,7 +158,10 @@ impl Exchange {
         self.policy = config.bindings.is_none().then_some(0);
         let (route, known) = route(&config, headers, &facts, world)?;
         self.policy = match route {
-            Route::Governed(at) => Some(at),
+            Route::Governed(at, server) => {
+                self.server = server;
+                Some(at)
+            }
             Route::Unmatched | Route::Unread => None,
         };
         let away = detours(headers, config.bindings.is_some());
@@ -211,14 +218,6 @@ impl Exchange {
         let (early, sought) = (Early::default(), None);
         self.state = State::Collecting { head, site, caller, buffered: 0, early, sought };
         if wait == Wait::No { Flow::Continue } else { Flow::Pause }
-    }
-
-    /// Where the request goes, where an approval has to be bound to it.
-    fn site(&self, facts: &Facts<'_>) -> Option<Box<Site>> {
-        self.policy().filter(|policy| policy.asks())?;
-        let [host, path] =
-            [facts.authority, facts.path].map(|part| part.unwrap_or_default().to_vec());
-        Some(Box::new(Site { host, path }))
     }
 
     /// Lets a request go that cannot carry a call.
@@ -341,7 +340,7 @@ impl Exchange {
         };
         let judged = Judgement::new(
             &self.config,
-            self.policy(),
+            (self.policy(), self.server),
             (&head, site.as_deref()),
             *caller,
             world,

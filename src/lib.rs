@@ -18,7 +18,8 @@
 //!    sealed ([`seal`]); an approval is used [`once`].
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`], from which filter state, [`metrics`] and the [`audit`] line
 //!    are made. A candidate policy decides beside, and touches nothing.
-//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
+//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`], which also looks whether tools are
+//!    defined as they were ([`pins`]); where a limit counts
 //!    successes only, [`mcp::outcome`] looks for an error.
 //!
 //! [`exchange`] drives 2 to 7 as a state machine without input or output of its own: an event goes in, a step comes out. What it needs
@@ -50,6 +51,7 @@ pub mod matcher;
 pub mod mcp;
 pub mod notes;
 pub mod once;
+pub mod pins;
 pub mod rate;
 pub mod seal;
 pub mod session;

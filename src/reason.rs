@@ -99,6 +99,8 @@ pub enum Reason {
     ValueUndecidable,
     /// The argument that a limit counts is not a number that can be counted.
     InvalidIncrement,
+    /// The tool is not defined as the policy pins it.
+    DefinitionChanged,
     /// The tool requires approval.
     ApprovalRequired,
     /// Somebody was asked for approval and has not answered yet.
@@ -253,6 +255,7 @@ impl Reason {
             DeniedByCondition => ("denied_by_condition", 200, 403, ""),
             ValueUndecidable => ("value_undecidable", 200, 403, ""),
             InvalidIncrement => ("invalid_increment", 200, 403, ""),
+            DefinitionChanged => ("definition_changed", 200, 403, ""),
             ApprovalRequired => ("approval_required", 200, 428, ""),
             ApprovalPending => ("approval_pending", 200, 428, ""),
             ApprovalGiven => ("approval_given", 200, 428, "Approved. Call again with the same arguments"),

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use crate::denial::{Denial, Detail};
 use crate::enforce::Fill;
 use crate::identity::Caller;
-use crate::listing::Cause;
+use crate::listing::{Cause, ChangedTool};
 use crate::matcher::fold::legible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
@@ -105,6 +105,22 @@ impl Record {
         );
         let policy = policy.map(|policy| policy.index);
         Record { decision: "withheld", reason, cause: word, policy, warning, ..Record::default() }
+    }
+
+    /// The record of a tool that a list does not show because it is not defined as the policy pins it.
+    #[must_use]
+    pub fn of_definition(changed: &ChangedTool, policy: Option<&Policy>) -> Record {
+        let ChangedTool { name, rule, cause } = changed;
+        let reason = Reason::DefinitionChanged.label();
+        let (tool, word, text) = (echoed(name), cause.word(), cause.text());
+        let of = policy.map_or("", |policy| &policy.name);
+        let warning = format!(
+            "mcp_policy: withheld the tool `{}` of a list under policy `{}`: {text} [{reason}, {word}]",
+            legible(&tool),
+            echoed(of)
+        );
+        let name = Some((Kind::Tool, tool));
+        Record { name, rule: Some(*rule), reason, warning, ..Record::withheld(cause, policy) }
     }
 
     /// The record of a message that the policy has no rules for.

@@ -61,6 +61,9 @@ pub(super) struct Arguments {
     /// [default: policy; with --config: table; with --format json: the inventory in JSON]
     #[arg(long = "as", value_enum, value_name = "WHAT")]
     what: Option<ReportForm>,
+    /// Writes into each entry the digest of the tool's definition: the tool is shown and called only as long as it has this one.
+    #[arg(long)]
+    pin: bool,
     #[command(flatten)]
     access: Access,
     /// With --config: writes a policy for each server into this folder.
@@ -223,7 +226,7 @@ fn print(servers: &[Server], what: ReportForm, arguments: &Arguments, format: Fo
     let output = arguments.output.as_deref();
     let text = match (what, of_first) {
         (ReportForm::Policy, Some((name, tools))) => {
-            let draft = policy::draft(name, tools, arguments.profile);
+            let draft = policy::draft(name, tools, (arguments.profile, arguments.pin));
             let notes = Notes::on("tools", draft.notes);
             return notes.deliver(&one_line(name, 100), &draft.text, output, format);
         }
@@ -262,7 +265,7 @@ fn write_policies(
         if !arguments.force {
             unused(&path)?;
         }
-        let draft = policy::draft(&server.name, tools, arguments.profile);
+        let draft = policy::draft(&server.name, tools, (arguments.profile, arguments.pin));
         let called = one_line(&server.name, 100);
         let notes = Notes::on("tools", draft.notes);
         if notes.deliver(&called, &draft.text, Some(&path), Format::Human) != Exit::Ok {

@@ -38,6 +38,7 @@ impl<W: World> Judgement<'_, W> {
                     policy: candidate,
                     caller: &self.caller,
                     limiter: &limiter,
+                    sightings: self.sightings(),
                     now: self.now,
                     work: &self.work_beside,
                     witness: &(),

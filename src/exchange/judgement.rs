@@ -13,6 +13,7 @@ use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
+use crate::pins::{ServerId, Sightings};
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::Scope;
@@ -29,6 +30,7 @@ use crate::world::World;
 pub(super) struct Judgement<'j, W: World> {
     pub(super) config: &'j Config,
     pub(super) policy: Option<&'j Policy>,
+    pub(super) server: ServerId,
     pub(super) head: &'j Head,
     pub(super) site: Option<&'j Site>,
     pub(super) caller: Caller,
@@ -56,7 +58,7 @@ struct BatchVerdict<'b, 'v> {
 impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
-        policy: Option<&'j Policy>,
+        (policy, server): (Option<&'j Policy>, ServerId),
         head: (&'j Head, Option<&'j Site>),
         caller: Caller,
         world: &'j W,
@@ -68,6 +70,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Judgement {
             config,
             policy,
+            server,
             head,
             site,
             caller,
@@ -137,9 +140,14 @@ impl<'j, W: World> Judgement<'j, W> {
         }
         let (config, policy, now) = (self.config, self.policy?, self.now);
         let (caller, limiter, work) = (&self.caller, &self.limiter, &self.work);
-        let witness = self.witness;
-        let enforcer = Enforcer { config, policy, caller, limiter, now, work, witness };
+        let (witness, sightings) = (self.witness, self.sightings());
+        let enforcer = Enforcer { config, policy, caller, limiter, sightings, now, work, witness };
         Some(enforcer.enforce(governed?))
+    }
+
+    /// What has been seen of the server's tools.
+    pub(super) fn sightings(&self) -> Sightings<'j, W::Store> {
+        Sightings::new(self.world.store(), self.server)
     }
 
     /// A body that only answers the server calls nothing, so it passes. A rejected caller does not get to answer either.

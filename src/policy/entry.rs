@@ -6,6 +6,7 @@ use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
 use crate::matcher::value::{Matcher, Side};
+use crate::mcp::definition::DefinitionDigest;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Mode};
 
@@ -66,6 +67,17 @@ pub struct Entry {
     pub decode: Decode,
     /// Every argument path that the entry names.
     pub paths: Box<[Path]>,
+    /// The definition that the tool must have.
+    pub definition: Option<PinnedDefinition>,
+}
+
+/// The definition that somebody has read, in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedDefinition {
+    /// Its digest.
+    pub digest: DefinitionDigest,
+    /// Its number.
+    pub rule: RuleId,
 }
 
 /// What an entry does with a call.

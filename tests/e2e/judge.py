@@ -48,6 +48,7 @@ _DENIALS = {
     "denied_by_condition": (200, 403),
     "value_undecidable": (200, 403),
     "invalid_increment": (200, 403),
+    "definition_changed": (200, 403),
     "approval_required": (200, 428),
     "limit_reached": (200, 429),
     "too_many_callers": (200, 429),

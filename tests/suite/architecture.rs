@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["ask", "bounds", "digest", "reason", "time"],
     &["json", "number", "proto"],
     &["matcher"],
-    &["mcp", "notes", "once", "rate", "seal", "session"],
+    &["mcp", "notes", "once", "pins", "rate", "seal", "session"],
     &["policy", "yaml"],
     &["denial", "language", "live", "rls"],
     &["lint"],

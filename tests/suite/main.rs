@@ -42,6 +42,10 @@ mod suggest;
 #[cfg(test)]
 mod lists;
 
+/// Tools that are pinned to a definition.
+#[cfg(test)]
+mod pins;
+
 /// One exchange, under every way in which its bytes can arrive.
 #[cfg(test)]
 mod exchanges;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::classify::{Classification, ToolClass};
 use super::profile::Profile;
+use crate::cli::definition::pin;
 use crate::cli::key::{argument_path, can_be_key};
 use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::tree::print::print;
@@ -31,7 +32,7 @@ const MOST_OF_ONE_ADDRESS: u32 = 600;
 pub(super) fn draft(
     server: &str,
     tools: &[(Tool, Classification)],
-    profile: Profile,
+    (profile, pins): (Profile, bool),
 ) -> PolicyDraft {
     let mut notes = Vec::new();
     let mut entries = Map::default();
@@ -47,11 +48,10 @@ pub(super) fn draft(
             continue;
         }
         let comments = comments(tool, judgement);
-        entries.0.push(TreeMember {
-            comments,
-            key: tool.name.clone(),
-            value: Node::Map(profile.entry(judgement)),
-        });
+        let mut entry = profile.entry(judgement);
+        notes.extend(if pins { pin(&mut entry, tool) } else { None });
+        let (key, value) = (tool.name.clone(), Node::Map(entry));
+        entries.0.push(TreeMember { comments, key, value });
     }
     let mut policy = Map::default();
     policy.push("version", Node::text("1"));
@@ -244,7 +244,7 @@ mod tests {
             {"name": "x: {}\n# y"},
             {"name": "write", "inputSchema": {"properties": {"mode": {"enum": ["a\n", "b: c", "#d", "\u{202e}e"]}, "a\nb": {"type": "number", "maximum": 3}}}}
         ]));
-        let draft = draft("server\nname", &tools, Profile::Cautious);
+        let draft = draft("server\nname", &tools, (Profile::Cautious, false));
         let config = loads(&draft.text);
         let names: Vec<String> =
             config.policy.entries().map(|entry| format!("{:?}", entry.pattern)).collect();
@@ -302,7 +302,10 @@ mod tests {
             ]
         );
         for profile in [Profile::Cautious, Profile::Balanced, Profile::Open] {
-            assert_eq!(loads(&draft("s", &tools, profile).text).policy.entries().count(), 5);
+            assert_eq!(
+                loads(&draft("s", &tools, (profile, true)).text).policy.entries().count(),
+                5
+            );
         }
     }
 }

@@ -152,6 +152,7 @@ fn description(field: &FieldSpec) -> String {
 fn kind(kind: &FieldKind) -> Map {
     let node = match kind {
         FieldKind::Text => json(r#"{"type":"string"}"#),
+        FieldKind::Digest => json(r#"{"type":"string","pattern":"^sha-256:[A-Za-z0-9_-]{43}$"}"#),
         FieldKind::Flag => json(r#"{"type":"boolean"}"#),
         FieldKind::Amount => json(r#"{"type":"number","minimum":0}"#),
         FieldKind::Increment => json(r#"{"type":"number","exclusiveMinimum":0}"#),

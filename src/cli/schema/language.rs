@@ -60,6 +60,8 @@ pub(super) enum Presence {
 pub(super) enum FieldKind {
     Text,
     Flag,
+    /// `sha-256:…`
+    Digest,
     /// Zero or more, at most six decimals.
     Amount,
     /// More than zero, at most six decimals.

@@ -73,6 +73,7 @@ fn line(page: &mut String, text: &str) {
 fn kind(kind: &FieldKind) -> String {
     match kind {
         FieldKind::Text => "text".to_owned(),
+        FieldKind::Digest => "digest, `\"sha-256:…\"`".to_owned(),
         FieldKind::Flag => "`true` or `false`".to_owned(),
         FieldKind::Amount => "number, 0 or more, at most six decimals".to_owned(),
         FieldKind::Increment => "number, more than 0, at most six decimals".to_owned(),

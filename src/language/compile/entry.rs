@@ -6,7 +6,7 @@ use super::condition;
 use super::limit;
 use super::pattern::pattern;
 use super::service::{self, LimitShape};
-use super::{approvals, mode, rule};
+use super::{approvals, definition, mode, rule};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -50,12 +50,7 @@ pub(super) fn limits<'v>(
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
     let mode = mode(&mut fields, reader);
-    let decode = match fields.take("decode_json_strings") {
-        None => Some(Decode::Unsaid),
-        Some(field) => reader
-            .flag(&field)
-            .map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never }),
-    };
+    let decode = decode(&mut fields, reader);
     let mut list =
         |field: Option<Field<'v>>| field.map(|field| reader.list(&field)).unwrap_or_default();
     let (require, deny_if) = (list(fields.take("require")), list(fields.take("deny_if")));
@@ -65,8 +60,11 @@ pub(super) fn limits<'v>(
         Kind::Resource | Kind::Prompt | Kind::Method => None,
     };
     let (rules, native) = (list(rules), list(fields.take("limits")));
+    let pinned = definition::field(kind, &mut fields);
 
     let (owner, rule, action_rule) = owner((kind, key), &field.place, (action, reason), book);
+    let definition =
+        pinned.and_then(|field| definition::read(&field, pattern.as_ref()?, &owner, reader, book));
     let native = native.iter().enumerate();
     let mut limits: Vec<Limit> =
         native.filter_map(|field| limit::native(field, &owner, reader, book)).collect();
@@ -94,6 +92,7 @@ pub(super) fn limits<'v>(
         limits: limits.into(),
         decode: decode?,
         paths: Box::default(),
+        definition,
     };
     Some(EntryDraft { entry, owner, require, deny_if, ask_if, rules: kept })
 }
@@ -124,6 +123,14 @@ fn owner(
         }
     };
     (owner, rule, action_rule)
+}
+
+fn decode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Decode> {
+    let Some(field) = fields.take("decode_json_strings") else {
+        return Some(Decode::Unsaid);
+    };
+    let decodes = reader.flag(&field);
+    decodes.map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never })
 }
 
 fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {

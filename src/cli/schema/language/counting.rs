@@ -8,6 +8,19 @@ use super::{FieldKind, ObjectSpec, PLAIN, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
     ObjectSpec {
+        id: "all_tools",
+        title: "What holds for all tools",
+        about: "For every call, whatever its tool.",
+        fields: &[field(
+            "limits",
+            FieldKind::Objects("limit"),
+            Optional,
+            "Limits that every call counts against.",
+            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
+        )],
+        ..PLAIN
+    },
+    ObjectSpec {
         id: "limit",
         title: "A limit",
         about: "A call is admitted if the count and its increment are not more than `max`. All limits of a call are counted, or none.",

@@ -2,6 +2,7 @@
 
 use mcp_policy::policy::approvals::ApprovalWay;
 use mcp_policy::policy::entry::{Action, CountIn, DefaultAction, Listing};
+use mcp_policy::policy::pinning::PINS;
 use mcp_policy::rate::limiter::Mode;
 
 use super::Presence::{Default, Optional, Required};
@@ -87,13 +88,7 @@ const ENTRY: &[FieldSpec] = &[
 /// The fields of every policy.
 pub(super) const POLICY: &[FieldSpec] = &[
     field("version", FieldKind::Words(&["1"]), Required, "The version of the language.", r#""1""#),
-    field(
-        "description",
-        FieldKind::Text,
-        Optional,
-        "Free text.",
-        r#""What the billing agents may do.""#,
-    ),
+    field("description", FieldKind::Text, Optional, "Free text.", r#""For billing agents.""#),
     field(
         "default",
         FieldKind::Words(&words(&DefaultAction::WORDS)),
@@ -121,6 +116,13 @@ pub(super) const POLICY: &[FieldSpec] = &[
         Default(r#""listed""#),
         "What `tools/list`, and the lists of the other sections, show: `listed` what is listed, also if it is denied whatever the arguments are; `callable` without the latter; `all` everything that is not hidden.",
         r#""callable""#,
+    ),
+    field(
+        "pins",
+        FieldKind::Words(&words(&PINS)),
+        Optional,
+        "`first_use`: a tool whose entry has no `definition` is shown and called only as long as a server defines it as it did when a list was seen first.",
+        r#""first_use""#,
     ),
     field(
         "all_tools",
@@ -187,13 +189,22 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         title: "A tool entry",
         about: "What holds for calls of one tool. `{}` lists the tool, and allows it.",
         fields: ENTRY,
-        more: &[field(
-            "rules",
-            FieldKind::Objects("rule"),
-            Optional,
-            "The same in the rules dialect: a list in which the order of checks is free.",
-            r#"[{"rate_limit": "5/hour"}]"#,
-        )],
+        more: &[
+            field(
+                "rules",
+                FieldKind::Objects("rule"),
+                Optional,
+                "The same in the rules dialect: a list in which the order of checks is free.",
+                r#"[{"rate_limit": "5/hour"}]"#,
+            ),
+            field(
+                "definition",
+                FieldKind::Digest,
+                Optional,
+                "The digest of the definition that somebody has read. The tool is on lists only with this definition, and its calls are denied once a list has shown another. `mcp-policy scan --pin` writes it. Not for globs.",
+                r#""sha-256:7dlFKRqZxDBRCTR1z5ceUjRS0oVpKxFPlxQtVt8LStU""#,
+            ),
+        ],
         ..PLAIN
     },
     ObjectSpec {
@@ -365,19 +376,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "10000",
             ),
         ],
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "all_tools",
-        title: "What holds for all tools",
-        about: "For every call, whatever its tool.",
-        fields: &[field(
-            "limits",
-            FieldKind::Objects("limit"),
-            Optional,
-            "Limits that every call counts against.",
-            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
-        )],
         ..PLAIN
     },
 ];
