@@ -1,0 +1,15 @@
+//! What a scan of a server came to.
+
+use super::classify::Judged;
+
+/// A server with its tools, or why there are none.
+pub(super) struct ScannedServer {
+    pub(super) name: String,
+    /// What it calls itself, where it has another name here.
+    pub(super) calls_itself: Option<String>,
+    /// The configuration that it is of.
+    pub(super) configuration: Option<String>,
+    pub(super) outcome: Result<Judged, String>,
+    /// What is missing of it, each in one line.
+    pub(super) left_out: Vec<String>,
+}
