@@ -10,7 +10,7 @@ mod texts;
 mod words;
 
 use self::kinds::{
-    ArgumentFlag, ClassProposal, Classification, Confidence, Mark, Severity, ToolClass,
+    ArgumentFlag, ClassProposal, Classification, Confidence, ToolClass, ToolMark, ToolSeverity,
 };
 use self::rules::{OwnWord, RuleBook};
 use self::texts::ServerHabits;
@@ -26,7 +26,7 @@ pub(super) struct Classifier {
 
 /// The tools of a server with what they were taken for, and what is worth saying of all of them.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
+pub(super) struct JudgedTools {
     pub(super) tools: Vec<(Tool, Classification)>,
     pub(super) remarks: Vec<String>,
 }
@@ -51,14 +51,14 @@ impl Classifier {
     }
 
     /// Judges all tools of a server: each by itself, and beside the others.
-    pub(super) fn judge_all(&self, tools: Vec<Tool>) -> Judged {
+    pub(super) fn judge_all(&self, tools: Vec<Tool>) -> JudgedTools {
         let habits = ServerHabits::of(&tools, &self.rules);
         let remarks = habits.remarks(&tools);
         let judged = tools.into_iter().map(|tool| {
             let judgement = self.judge(&tool, &habits);
             (tool, judgement)
         });
-        Judged { tools: judged.collect(), remarks }
+        JudgedTools { tools: judged.collect(), remarks }
     }
 
     /// Its name gives the class; nearly everything else can only raise it.
@@ -111,11 +111,11 @@ impl Classifier {
         let mut fitting = self.rules.own.iter().filter(|rule| fits(&rule.pattern, &tool.name));
         let found = fitting.find_map(|rule| match rule.said {
             OwnWord::Class(class) => Some((class, rule)),
-            OwnWord::Mark(_) => None,
+            OwnWord::ToolMark(_) => None,
         });
         if let Some((class, rule)) = found {
             judgement.class = class;
-            judgement.severity = Severity::Low;
+            judgement.severity = ToolSeverity::Low;
             judgement.confidence = Confidence::High;
             judgement.evidence = vec![format!("your rule for `{}`: {}", rule.pattern, rule.why)];
         }
@@ -123,7 +123,7 @@ impl Classifier {
 
     fn own_marks(&self, tool: &Tool, judgement: &mut Classification) {
         for rule in self.rules.own.iter().filter(|rule| fits(&rule.pattern, &tool.name)) {
-            if let OwnWord::Mark(mark) = rule.said {
+            if let OwnWord::ToolMark(mark) = rule.said {
                 judgement.mark(mark, format!("your rule for `{}`: {}", rule.pattern, rule.why));
             }
         }
@@ -132,21 +132,30 @@ impl Classifier {
 
 /// Makes the severity what class, marks and flags come to.
 fn weigh(judgement: &mut Classification) {
-    let open = judgement.is_marked(Mark::OpenWorld);
-    let private = judgement.is_marked(Mark::PrivateData);
-    if open && private && judgement.class <= ToolClass::Unknown {
-        judgement.aggravate(Severity::High, "it reaches out, and returns what is private");
-    } else if open {
-        judgement.aggravate(Severity::Medium, "it reaches out");
-    } else if private {
-        judgement.aggravate(Severity::Medium, "it returns what is private");
+    let of = |mark: ToolMark, judgement: &Classification| {
+        judgement
+            .marks
+            .iter()
+            .find(|found| found.mark == mark)
+            .map(|found| format!("{mark}: {}", found.evidence))
+    };
+    let open = of(ToolMark::OpenWorld, judgement);
+    let private = of(ToolMark::PrivateData, judgement);
+    match (open, private) {
+        (Some(open), Some(private)) if judgement.class <= ToolClass::Unknown => {
+            judgement.aggravate(ToolSeverity::High, &format!("{open}; {private}"));
+        }
+        (Some(evidence), _) | (None, Some(evidence)) => {
+            judgement.aggravate(ToolSeverity::Medium, &evidence)
+        }
+        (None, None) => {}
     }
     if judgement.takes(ArgumentFlag::Code) {
-        judgement.aggravate(Severity::Medium, "it takes code");
+        judgement.aggravate(ToolSeverity::Medium, "it takes code");
     }
     if judgement.proposal.as_ref().is_some_and(|proposal| proposal.class >= ToolClass::Destructive)
     {
-        judgement.aggravate(Severity::High, "");
+        judgement.aggravate(ToolSeverity::High, "");
     }
 }
 

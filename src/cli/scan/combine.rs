@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::classify::kinds::{Classification, Mark, ToolClass};
+use super::classify::kinds::{Classification, ToolClass, ToolMark};
 use super::scanned::ScannedServer;
 use crate::cli::server::tool::one_line;
 
@@ -25,10 +25,11 @@ struct CombinedPart<'s> {
 
 type Fits = fn(&Classification) -> bool;
 
-const PRIVATE: (&str, Fits) = ("private_data", |judgement| judgement.is_marked(Mark::PrivateData));
+const PRIVATE: (&str, Fits) =
+    ("private_data", |judgement| judgement.is_marked(ToolMark::PrivateData));
 const UNTRUSTED: (&str, Fits) =
-    ("untrusted_content", |judgement| judgement.is_marked(Mark::UntrustedContent));
-const WAY_OUT: (&str, Fits) = ("way_out", |judgement| judgement.is_marked(Mark::OpenWorld));
+    ("untrusted_content", |judgement| judgement.is_marked(ToolMark::UntrustedContent));
+const WAY_OUT: (&str, Fits) = ("way_out", |judgement| judgement.is_marked(ToolMark::OpenWorld));
 const RUNS: (&str, Fits) = ("execute", |judgement| judgement.class == ToolClass::Execute);
 const PAYS: (&str, Fits) = ("financial", |judgement| judgement.class == ToolClass::Financial);
 

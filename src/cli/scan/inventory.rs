@@ -181,12 +181,12 @@ pub(super) fn class(judgement: &Classification) -> String {
     }
 }
 
-/// The flagged arguments: `query sql, file path`.
+/// The flagged arguments: `query (sql), file (path)`.
 pub(super) fn flags(judgement: &Classification) -> String {
     let flags: Vec<String> = judgement
         .flags
         .iter()
-        .map(|flagged| format!("{} {}", flagged.name, flagged.flag))
+        .map(|flagged| format!("{} ({})", flagged.name, flagged.flag))
         .collect();
     flags.join(", ")
 }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::classify::kinds::{Classification, Severity, ToolClass};
+use super::classify::kinds::{Classification, ToolClass, ToolSeverity};
 use crate::cli::tree::{Map, Node};
 
 /// How much a first policy lets through.
@@ -56,7 +56,7 @@ impl Profile {
 
     /// What becomes of a tool: what its class says, unless reading it is itself a high risk.
     fn of(self, judgement: &Classification) -> Treatment {
-        let secret = judgement.class == ToolClass::Read && judgement.severity >= Severity::High;
+        let secret = judgement.class == ToolClass::Read && judgement.severity >= ToolSeverity::High;
         match self {
             Profile::Cautious if secret => Treatment::Deny,
             Profile::Balanced if secret => Treatment::Approve,

@@ -1,6 +1,6 @@
 //! What a scan of a server came to.
 
-use super::classify::Judged;
+use super::classify::JudgedTools;
 
 /// A server with its tools, or why there are none.
 pub(super) struct ScannedServer {
@@ -9,7 +9,7 @@ pub(super) struct ScannedServer {
     pub(super) calls_itself: Option<String>,
     /// The configuration that it is of.
     pub(super) configuration: Option<String>,
-    pub(super) outcome: Result<Judged, String>,
+    pub(super) outcome: Result<JudgedTools, String>,
     /// What is missing of it, each in one line.
     pub(super) left_out: Vec<String>,
 }

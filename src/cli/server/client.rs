@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const MOST_ERROR: usize = 300;
 
 /// What has been read so far, and who hears how much it is.
-struct Reading<'r> {
+struct ToolsReading<'r> {
     read: RefCell<ToolsRead>,
     progress: &'r dyn Fn(usize),
 }
@@ -46,7 +46,7 @@ pub(super) async fn tools(
     within: Duration,
     progress: &dyn Fn(usize),
 ) -> Result<ToolsRead, String> {
-    let reading = Reading { read: RefCell::default(), progress };
+    let reading = ToolsReading { read: RefCell::default(), progress };
     let done = match target {
         Target::Process(process) => {
             let (started, transport) = Started::new(process)?;
@@ -82,7 +82,7 @@ fn late(within: Duration) -> String {
 }
 
 /// Over Streamable HTTP; a server that has none is asked again over HTTP with SSE, as the first revision had it.
-async fn read_remote(remote: &Remote, reading: &Reading<'_>) -> Result<(), String> {
+async fn read_remote(remote: &Remote, reading: &ToolsReading<'_>) -> Result<(), String> {
     let client = http_client(remote)?;
     if remote.sse {
         return read(SseTransport::connect(client, &remote.url).await?, reading).await;
@@ -134,7 +134,7 @@ fn http_client(remote: &Remote) -> Result<reqwest::Client, String> {
         .map_err(|error| cause(&error))
 }
 
-async fn read<T, E, A>(transport: T, reading: &Reading<'_>) -> Result<(), String>
+async fn read<T, E, A>(transport: T, reading: &ToolsReading<'_>) -> Result<(), String>
 where
     T: IntoTransport<RoleClient, E, A>,
     E: Error + Send + Sync + 'static,
@@ -162,7 +162,7 @@ where
 
 async fn pages(
     server: &RunningService<RoleClient, ClientConfig>,
-    reading: &Reading<'_>,
+    reading: &ToolsReading<'_>,
 ) -> Result<(), String> {
     let mut cursor: Option<String> = None;
     loop {

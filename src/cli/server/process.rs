@@ -30,7 +30,7 @@ pub(super) struct Started {
 }
 
 /// Its standard output, as a transport reads it.
-pub(super) struct Overheard {
+pub(super) struct ProcessOutput {
     stdout: ChildStdout,
     noise: Arc<Mutex<Noise>>,
 }
@@ -56,7 +56,7 @@ impl Noise {
     }
 }
 
-impl AsyncRead for Overheard {
+impl AsyncRead for ProcessOutput {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl Started {
     ///
     /// # Errors
     /// Where there is no such command, or it may not be started.
-    pub(super) fn new(process: &Process) -> Result<(Started, (Overheard, ChildStdin)), String> {
+    pub(super) fn new(process: &Process) -> Result<(Started, (ProcessOutput, ChildStdin)), String> {
         let mut command = Command::new(&process.command);
         command.args(&process.arguments).envs(&process.environment);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -91,19 +91,22 @@ impl Started {
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else { return Err(named()) };
         let errors = tokio::spawn(kept(child.stderr().take()));
         let output = Arc::new(Mutex::new(Noise::default()));
-        let overheard = Overheard { stdout, noise: Arc::clone(&output) };
+        let overheard = ProcessOutput { stdout, noise: Arc::clone(&output) };
         Ok((Started { child, errors, output }, (overheard, stdin)))
     }
 
     /// Lets it end, ends it, and returns what it wrote that says why it ended.
     pub(super) async fn end(mut self) -> Option<String> {
-        let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
         // The whole group: what it started may still hold its standard error open.
         let _ = self.child.start_kill();
         let errors = tokio::time::timeout(GRACE, self.errors).await.ok().and_then(Result::ok);
         let output =
             self.output.lock().map(|noise| String::from_utf8_lossy(&noise.kept).into_owned());
-        said::why(&errors.unwrap_or_default(), &output.unwrap_or_default())
+        said::why(&errors.unwrap_or_default(), &output.unwrap_or_default()).or_else(|| {
+            let status = ended.ok().and_then(Result::ok).filter(|status| !status.success())?;
+            Some(format!("nothing, and ended with {status}"))
+        })
     }
 }
 

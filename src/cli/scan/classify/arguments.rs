@@ -1,7 +1,7 @@
 //! The arguments of a tool, those within others too, and what they make of it.
 
 use super::kinds::{
-    ArgumentFlag, Classification, Confidence, FlaggedArgument, Mark, Severity, ToolClass,
+    ArgumentFlag, Classification, Confidence, FlaggedArgument, ToolClass, ToolMark, ToolSeverity,
 };
 use super::rules::{Meaning, RuleBook, longest};
 use super::schema::ArgumentSeen;
@@ -112,7 +112,7 @@ impl RuleBook {
             }
             Meaning::Runs if argument.is_free() && argument.aside => {
                 flag(judgement, argument, ArgumentFlag::Code, why);
-                judgement.aggravate(Severity::High, &evidence);
+                judgement.aggravate(ToolSeverity::High, &evidence);
             }
             Meaning::Runs if argument.is_free() => {
                 flag(judgement, argument, ArgumentFlag::Code, why);
@@ -123,7 +123,7 @@ impl RuleBook {
                 if argument.required {
                     judgement.raise(ToolClass::Write, Confidence::Medium, evidence);
                 } else {
-                    judgement.aggravate(Severity::Medium, &evidence);
+                    judgement.aggravate(ToolSeverity::Medium, &evidence);
                 }
             }
             Meaning::Stages if argument.is_array() || says(said, "aggregation") => {
@@ -157,7 +157,7 @@ impl RuleBook {
             .is_some_and(|verb| matches!(verb.as_str(), "read" | "select" | "explain"));
         if reads && says(&text, "select") && !writes.iter().any(|word| says(&text, word)) {
             judgement.aggravate(
-                Severity::Medium,
+                ToolSeverity::Medium,
                 &format!("{evidence}, of which its name and description allow only SELECT"),
             );
             return;
@@ -223,7 +223,7 @@ fn flag(
     }
     if flag == ArgumentFlag::Credential {
         judgement.aggravate(
-            Severity::Medium,
+            ToolSeverity::Medium,
             &argument.evidence("an agent would have to know a credential"),
         );
     }
@@ -268,27 +268,28 @@ pub(super) fn mark(judgement: &mut Classification, returns: bool) {
             .map(|flagged| one_line(&flagged.name, 60))
     };
     if let Some(name) = of(ArgumentFlag::Url, judgement) {
-        judgement.mark(Mark::OpenWorld, format!("argument `{name}`: any address"));
-        judgement.mark(Mark::UntrustedContent, format!("argument `{name}`: what is at an address"));
+        judgement.mark(ToolMark::OpenWorld, format!("argument `{name}`: any address"));
+        judgement
+            .mark(ToolMark::UntrustedContent, format!("argument `{name}`: what is at an address"));
     }
     let code = of(ArgumentFlag::Code, judgement).filter(|_| judgement.class == ToolClass::Execute);
     if let Some(name) = code {
         judgement.mark(
-            Mark::OpenWorld,
+            ToolMark::OpenWorld,
             format!("argument `{name}`: what it runs can send anything anywhere"),
         );
         judgement.mark(
-            Mark::PrivateData,
+            ToolMark::PrivateData,
             format!("argument `{name}`: what it runs can read whatever the server can"),
         );
     }
     if let Some(name) = of(ArgumentFlag::Sql, judgement) {
         judgement
-            .mark(Mark::PrivateData, format!("argument `{name}`: whatever the database holds"));
+            .mark(ToolMark::PrivateData, format!("argument `{name}`: whatever the database holds"));
     }
     // Beside an address, a path is a part of it.
     let local = returns && !judgement.takes(ArgumentFlag::Url);
     if let Some(name) = of(ArgumentFlag::Path, judgement).filter(|_| local) {
-        judgement.mark(Mark::PrivateData, format!("argument `{name}`: files"));
+        judgement.mark(ToolMark::PrivateData, format!("argument `{name}`: files"));
     }
 }

@@ -18,7 +18,7 @@ pub(in crate::cli::scan) enum ToolClass {
 
 /// How much harm a call can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli::scan) enum Severity {
+pub(in crate::cli::scan) enum ToolSeverity {
     Low,
     Medium,
     High,
@@ -36,7 +36,7 @@ pub(in crate::cli::scan) enum Confidence {
 /// What a tool touches, whatever its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(in crate::cli::scan) enum Mark {
+pub(in crate::cli::scan) enum ToolMark {
     /// It reaches any address, or sends something to people: a way out.
     OpenWorld,
     /// It returns what is somebody's own: mail, files, pages, secrets.
@@ -68,7 +68,7 @@ pub(in crate::cli::scan) struct FlaggedArgument {
 /// A mark, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli::scan) struct MarkFound {
-    pub(in crate::cli::scan) mark: Mark,
+    pub(in crate::cli::scan) mark: ToolMark,
     pub(in crate::cli::scan) evidence: String,
 }
 
@@ -83,7 +83,7 @@ pub(in crate::cli::scan) struct ClassProposal {
 #[derive(Clone, Debug)]
 pub(in crate::cli::scan) struct Classification {
     pub(in crate::cli::scan) class: ToolClass,
-    pub(in crate::cli::scan) severity: Severity,
+    pub(in crate::cli::scan) severity: ToolSeverity,
     pub(in crate::cli::scan) confidence: Confidence,
     pub(in crate::cli::scan) marks: Vec<MarkFound>,
     pub(in crate::cli::scan) flags: Vec<FlaggedArgument>,
@@ -100,7 +100,7 @@ impl Classification {
     ) -> Classification {
         Classification {
             class,
-            severity: Severity::Low,
+            severity: ToolSeverity::Low,
             confidence,
             marks: Vec::new(),
             flags: Vec::new(),
@@ -124,7 +124,7 @@ impl Classification {
     }
 
     /// Makes the severity at least that, and says why if it was less.
-    pub(in crate::cli::scan) fn aggravate(&mut self, severity: Severity, evidence: &str) {
+    pub(in crate::cli::scan) fn aggravate(&mut self, severity: ToolSeverity, evidence: &str) {
         if severity > self.severity {
             self.severity = severity;
             if !evidence.is_empty() {
@@ -133,20 +133,20 @@ impl Classification {
         }
     }
 
-    pub(in crate::cli::scan) fn mark(&mut self, mark: Mark, evidence: String) {
+    pub(in crate::cli::scan) fn mark(&mut self, mark: ToolMark, evidence: String) {
         if !self.is_marked(mark) {
             self.marks.push(MarkFound { mark, evidence });
             self.marks.sort_by_key(|found| found.mark);
         }
     }
 
-    pub(in crate::cli::scan) fn is_marked(&self, mark: Mark) -> bool {
+    pub(in crate::cli::scan) fn is_marked(&self, mark: ToolMark) -> bool {
         self.marks.iter().any(|found| found.mark == mark)
     }
 
     /// The marks that are shown beside a tool.
     pub(in crate::cli::scan) fn shown_marks(&self) -> impl Iterator<Item = &MarkFound> {
-        self.marks.iter().filter(|found| found.mark != Mark::UntrustedContent)
+        self.marks.iter().filter(|found| found.mark != ToolMark::UntrustedContent)
     }
 
     pub(in crate::cli::scan) fn takes(&self, flag: ArgumentFlag) -> bool {
@@ -166,12 +166,12 @@ impl ToolClass {
         }
     }
 
-    pub(in crate::cli::scan) fn severity(self) -> Severity {
+    pub(in crate::cli::scan) fn severity(self) -> ToolSeverity {
         match self {
-            ToolClass::Read => Severity::Low,
-            ToolClass::Unknown | ToolClass::Write => Severity::Medium,
-            ToolClass::Destructive => Severity::High,
-            ToolClass::Execute | ToolClass::Financial => Severity::Critical,
+            ToolClass::Read => ToolSeverity::Low,
+            ToolClass::Unknown | ToolClass::Write => ToolSeverity::Medium,
+            ToolClass::Destructive => ToolSeverity::High,
+            ToolClass::Execute | ToolClass::Financial => ToolSeverity::Critical,
         }
     }
 }
@@ -182,13 +182,13 @@ impl fmt::Display for ToolClass {
     }
 }
 
-impl fmt::Display for Severity {
+impl fmt::Display for ToolSeverity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-            Severity::Critical => "critical",
+            ToolSeverity::Low => "low",
+            ToolSeverity::Medium => "medium",
+            ToolSeverity::High => "high",
+            ToolSeverity::Critical => "critical",
         })
     }
 }
@@ -203,12 +203,12 @@ impl fmt::Display for Confidence {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for ToolMark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
-            Mark::OpenWorld => "open_world",
-            Mark::PrivateData => "private_data",
-            Mark::UntrustedContent => "untrusted_content",
+            ToolMark::OpenWorld => "open_world",
+            ToolMark::PrivateData => "private_data",
+            ToolMark::UntrustedContent => "untrusted_content",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use clap::ValueEnum;
 
-use super::kinds::{ArgumentFlag, Mark, ToolClass};
+use super::kinds::{ArgumentFlag, ToolClass, ToolMark};
 use super::words::words;
 
 /// A class, and why.
@@ -50,7 +50,7 @@ pub(super) struct OwnRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnWord {
     Class(ToolClass),
-    Mark(Mark),
+    ToolMark(ToolMark),
 }
 
 /// All rules.
@@ -86,11 +86,11 @@ pub(super) struct RuleBook {
     /// Names that mean something only if a text says so.
     pub(super) maybe: Vec<ArgumentRule>,
     pub(super) hints: Vec<(ArgumentFlag, String)>,
-    pub(super) mark_words: Vec<(Mark, String, String)>,
+    pub(super) mark_words: Vec<(ToolMark, String, String)>,
     /// Those of tools that write.
-    pub(super) sends: Vec<(Mark, String, String)>,
-    pub(super) mark_texts: Vec<(Mark, String, String)>,
-    pub(super) unmarked: Vec<(Mark, String)>,
+    pub(super) sends: Vec<(ToolMark, String, String)>,
+    pub(super) mark_texts: Vec<(ToolMark, String, String)>,
+    pub(super) unmarked: Vec<(ToolMark, String)>,
     pub(super) own: Vec<OwnRule>,
 }
 
@@ -136,7 +136,7 @@ impl RuleBook {
             "tool" => {
                 let said = match (class(value), mark(value)) {
                     (Ok(class), _) => OwnWord::Class(class),
-                    (_, Ok(mark)) => OwnWord::Mark(mark),
+                    (_, Ok(mark)) => OwnWord::ToolMark(mark),
                     (Err(problem), Err(_)) => return Err(problem),
                 };
                 let pattern = text.to_owned();
@@ -257,8 +257,8 @@ fn class(word: &str) -> Result<ToolClass, String> {
     ToolClass::from_str(word, false).map_err(|_| format!("`{word}` is no class of tools"))
 }
 
-fn mark(word: &str) -> Result<Mark, String> {
-    Mark::from_str(word, false).map_err(|_| format!("`{word}` is no mark"))
+fn mark(word: &str) -> Result<ToolMark, String> {
+    ToolMark::from_str(word, false).map_err(|_| format!("`{word}` is no mark"))
 }
 
 /// The longest rule for an argument of this name: one whose words are the last of it.

@@ -72,8 +72,8 @@ fn a_users_rules_hold_before_the_others() {
     );
     let found: Vec<ToolClass> = judged.tools.iter().map(|(_, judgement)| judgement.class).collect();
     assert_eq!(found, [ToolClass::Read, ToolClass::Financial, ToolClass::Read]);
-    assert!(judged.tools[2].1.is_marked(Mark::OpenWorld));
-    assert_eq!(judged.tools[1].1.severity, Severity::Critical);
+    assert!(judged.tools[2].1.is_marked(ToolMark::OpenWorld));
+    assert_eq!(judged.tools[1].1.severity, ToolSeverity::Critical);
 }
 
 /// The table of real tools. A fourth column is what the classifier says of a name that it takes for worse than it is, or that it
@@ -112,72 +112,73 @@ fn judge_one(classifier: &Classifier, tool: Value) -> Classification {
     judged.tools[0].1.clone()
 }
 
-fn judge(tool: Value) -> (ToolClass, Severity) {
+fn judge(tool: Value) -> (ToolClass, ToolSeverity) {
     let judgement = judge_one(&Classifier::new(), tool);
     (judgement.class, judgement.severity)
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_a_server_says_can_raise_but_never_lower() {
     for (tool, class, risk) in [
-        (json!({"name": "get_x"}), ToolClass::Read, Severity::Low),
-        (json!({"name": "obliterate_logs"}), ToolClass::Unknown, Severity::Medium),
-        (json!({"name": "pod_logs"}), ToolClass::Read, Severity::Low),
-        (json!({"name": "frobnicate"}), ToolClass::Unknown, Severity::Medium),
+        (json!({"name": "get_x"}), ToolClass::Read, ToolSeverity::Low),
+        (json!({"name": "obliterate_logs"}), ToolClass::Unknown, ToolSeverity::Medium),
+        (json!({"name": "pod_logs"}), ToolClass::Read, ToolSeverity::Low),
+        (json!({"name": "frobnicate"}), ToolClass::Unknown, ToolSeverity::Medium),
         (
             json!({"name": "frobnicate", "annotations": {"readOnlyHint": true}}),
             ToolClass::Unknown,
-            Severity::Medium,
+            ToolSeverity::Medium,
         ),
         (
             json!({"name": "delete_x", "annotations": {"readOnlyHint": true, "destructiveHint": false}, "description": "Only reads."}),
             ToolClass::Destructive,
-            Severity::High,
+            ToolSeverity::High,
         ),
         (
             json!({"name": "get_x", "annotations": {"readOnlyHint": false}}),
             ToolClass::Write,
-            Severity::Medium,
+            ToolSeverity::Medium,
         ),
         (
             json!({"name": "get_x", "annotations": {"destructiveHint": true}}),
             ToolClass::Destructive,
-            Severity::High,
+            ToolSeverity::High,
         ),
         (
             json!({"name": "get_x", "annotations": {"destructiveHint": true, "readOnlyHint": true}}),
             ToolClass::Read,
-            Severity::Low,
+            ToolSeverity::Low,
         ),
         (
             json!({"name": "get_x", "description": "Deletes x."}),
             ToolClass::Destructive,
-            Severity::High,
+            ToolSeverity::High,
         ),
         (
             json!({"name": "get_x", "description": "Get x. This CANNOT be undone!"}),
             ToolClass::Destructive,
-            Severity::High,
+            ToolSeverity::High,
         ),
         (
             json!({"name": "query", "inputSchema": {"properties": {"sql": {}}}}),
             ToolClass::Execute,
-            Severity::Critical,
+            ToolSeverity::Critical,
         ),
         (
             json!({"name": "query", "inputSchema": {"properties": {"text": {}}}}),
             ToolClass::Read,
-            Severity::Low,
+            ToolSeverity::Low,
         ),
         (
             json!({"name": "query", "inputSchema": {"properties": "sql"}}),
             ToolClass::Read,
-            Severity::Low,
+            ToolSeverity::Low,
         ),
-        (json!({"name": "get_secret"}), ToolClass::Read, Severity::High),
-        (json!({"name": "create_refund"}), ToolClass::Financial, Severity::Critical),
-        (json!({"name": "list_refunds"}), ToolClass::Read, Severity::Low),
-        (json!({"name": "get_or_create_refund"}), ToolClass::Financial, Severity::Critical),
+        (json!({"name": "get_secret"}), ToolClass::Read, ToolSeverity::High),
+        (json!({"name": "create_refund"}), ToolClass::Financial, ToolSeverity::Critical),
+        (json!({"name": "list_refunds"}), ToolClass::Read, ToolSeverity::Low),
+        (json!({"name": "get_or_create_refund"}), ToolClass::Financial, ToolSeverity::Critical),
     ] {
         assert_eq!(judge(tool.clone()), (class, risk), "{tool}");
     }

@@ -2,7 +2,7 @@
 //! proposal; and a query language that only reads is the one thing that they lower a class by.
 
 use super::kinds::{
-    ArgumentFlag, ClassProposal, Classification, Confidence, Mark, Severity, ToolClass,
+    ArgumentFlag, ClassProposal, Classification, Confidence, ToolClass, ToolMark, ToolSeverity,
 };
 use super::rules::{ClassRule, RuleBook};
 use super::schema::ArgumentSeen;
@@ -147,7 +147,7 @@ impl RuleBook {
         }
         if tool.open_world == Some(true) && !server.calls_all_open {
             judgement.mark(
-                Mark::OpenWorld,
+                ToolMark::OpenWorld,
                 "annotation `openWorldHint`: the server says that it reaches out".to_owned(),
             );
         }
@@ -158,9 +158,9 @@ impl RuleBook {
         let name = words(&tool.name);
         let text = flat(&tool.description);
         let first = first_sentence(&text);
-        for mark in [Mark::OpenWorld, Mark::PrivateData, Mark::UntrustedContent] {
+        for mark in [ToolMark::OpenWorld, ToolMark::PrivateData, ToolMark::UntrustedContent] {
             // What only adds or removes something returns nothing of anybody.
-            if mark != Mark::OpenWorld && !returns {
+            if mark != ToolMark::OpenWorld && !returns {
                 continue;
             }
             if self
@@ -199,9 +199,9 @@ impl RuleBook {
             name.iter().find_map(|word| Some((word, self.sensitive.get(word)?)))
         {
             let evidence = format!("`{word}` in its name: {}", rule.why);
-            judgement.aggravate(Severity::High, &evidence);
+            judgement.aggravate(ToolSeverity::High, &evidence);
             if judgement.class <= ToolClass::Unknown {
-                judgement.mark(Mark::PrivateData, evidence);
+                judgement.mark(ToolMark::PrivateData, evidence);
             }
             return;
         }
@@ -215,8 +215,8 @@ impl RuleBook {
             .filter_map(|argument| Some((argument, argument.names_any_of(&self.stores, &said)?)))
         {
             let evidence = argument.evidence(&place.1);
-            judgement.aggravate(Severity::High, &evidence);
-            judgement.mark(Mark::PrivateData, evidence);
+            judgement.aggravate(ToolSeverity::High, &evidence);
+            judgement.mark(ToolMark::PrivateData, evidence);
         }
     }
 }

@@ -35,6 +35,7 @@ fn remote(url: &str, headers: &[(&str, &str)], sse: bool) -> Result<Target, Stri
 
 /// `CARGO_PKG_NAME` is the one variable that cargo sets to what we know.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_client_is_read_as_it_reads_itself() {
     let error = |text: &str| Err(text.to_owned());
     for (path, text, expected) in [
