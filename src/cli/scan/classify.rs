@@ -67,7 +67,11 @@ impl Classifier {
         let mut judgement = Classification::new(name.class, name.confidence, name.evidence);
         judgement.proposal =
             name.proposal.map(|class| ClassProposal { class, evidence: Vec::new() });
-        let arguments = schema::seen(tool);
+        let (arguments, whole) = schema::seen(tool);
+        if !whole {
+            let evidence = "it has more arguments, or deeper ones, than are looked at";
+            judgement.raise(ToolClass::Unknown, Confidence::Low, evidence.to_owned());
+        }
         self.rules.by_arguments(tool, &arguments, &mut judgement);
         self.rules.by_language(tool, &arguments, &mut judgement);
         self.rules.by_description(tool, &mut judgement);

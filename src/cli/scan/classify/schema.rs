@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::words::{flat, says, words};
 use crate::cli::server::tool::{Tool, one_line};
 
-/// How deep arguments within arguments are looked at, and how many of them.
-const DEEPEST: usize = 5;
+/// How deep arguments within arguments are looked at, how many of them, and at how many schemas: a schema can name itself.
+const DEEPEST: usize = 6;
 const MOST_ARGUMENTS: usize = 500;
+const MOST_SCHEMAS: usize = 5_000;
+const MOST_PARTS: usize = 100;
 
 /// An argument as its schema has it.
 pub(super) struct ArgumentSeen<'t> {
@@ -21,68 +23,76 @@ pub(super) struct ArgumentSeen<'t> {
     pub(super) text: String,
 }
 
-/// All arguments of a tool.
-pub(super) fn seen(tool: &Tool) -> Vec<ArgumentSeen<'_>> {
-    let mut found = Vec::new();
-    collect(&tool.input, &tool.input, ("", false), 0, &mut found);
-    found
+/// All arguments of a tool, and whether these are really all.
+pub(super) fn seen(tool: &Tool) -> (Vec<ArgumentSeen<'_>>, bool) {
+    let mut walk = SchemaWalk { root: &tool.input, found: Vec::new(), looked: 0, whole: true };
+    walk.look(&tool.input, "", false, 0);
+    (walk.found, walk.whole)
 }
 
-/// A schema and those that it is made of: `$ref`, `anyOf`, `oneOf`, `allOf`.
-fn parts<'t>(schema: &'t Value, root: &'t Value, depth: usize) -> Vec<&'t Value> {
-    let mut found = vec![schema];
-    if depth >= DEEPEST {
-        return found;
-    }
-    let named = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|name| root.pointer(name.strip_prefix('#')?));
-    let choices =
-        ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
-    for part in named.into_iter().chain(choices.flatten()) {
-        found.extend(parts(part, root, depth + 1));
-    }
-    found.truncate(MOST_ARGUMENTS);
-    found
-}
-
-fn collect<'t>(
-    schema: &'t Value,
+struct SchemaWalk<'t> {
     root: &'t Value,
-    (within, aside): (&str, bool),
-    depth: usize,
-    found: &mut Vec<ArgumentSeen<'t>>,
-) {
-    if depth > DEEPEST {
-        return;
-    }
-    for part in parts(schema, root, depth) {
-        let required = part.get("required").and_then(Value::as_array);
-        for (name, schema) in
-            part.get("properties").and_then(Value::as_object).into_iter().flatten()
-        {
-            if found.len() >= MOST_ARGUMENTS {
-                return;
+    found: Vec<ArgumentSeen<'t>>,
+    looked: usize,
+    whole: bool,
+}
+
+impl<'t> SchemaWalk<'t> {
+    fn look(&mut self, schema: &'t Value, within: &str, aside: bool, depth: usize) {
+        for part in self.parts(schema) {
+            let required = part.get("required").and_then(Value::as_array);
+            let members = part.get("properties").and_then(Value::as_object);
+            let items = part.get("items").filter(|items| items.is_object());
+            if depth > DEEPEST || self.looked > MOST_SCHEMAS || self.found.len() > MOST_ARGUMENTS {
+                self.whole &= members.is_none_or(serde_json::Map::is_empty) && items.is_none();
+                continue;
             }
-            let full = if within.is_empty() { name.clone() } else { format!("{within}.{name}") };
-            let schemas = parts(schema, root, 0);
-            let texts = schemas.iter().filter_map(|part| part.get("description")?.as_str());
-            let required =
-                required.is_some_and(|names| names.iter().any(|each| each == name.as_str()));
-            found.push(ArgumentSeen {
-                name: full.clone(),
-                words: words(name),
-                text: flat(&texts.collect::<Vec<_>>().join("\n")),
-                schema: schemas,
-                required,
-                aside,
-            });
-            collect(schema, root, (&full, aside || !required), depth + 1, found);
+            self.looked += 1;
+            for (name, schema) in members.into_iter().flatten() {
+                let full =
+                    if within.is_empty() { name.clone() } else { format!("{within}.{name}") };
+                let needed =
+                    required.is_some_and(|names| names.iter().any(|each| each == name.as_str()));
+                let schemas = self.parts(schema);
+                let texts = schemas.iter().filter_map(|part| part.get("description")?.as_str());
+                self.found.push(ArgumentSeen {
+                    name: full.clone(),
+                    words: words(name),
+                    text: flat(&texts.collect::<Vec<_>>().join("\n")),
+                    schema: schemas,
+                    required: needed,
+                    aside,
+                });
+                self.look(schema, &full, aside || !needed, depth + 1);
+            }
+            if let Some(items) = items {
+                self.look(items, within, aside, depth + 1);
+            }
         }
-        if let Some(items) = part.get("items") {
-            collect(items, root, (within, aside), depth + 1, found);
+    }
+
+    /// A schema and those that it is made of: `$ref`, `anyOf`, `oneOf`, `allOf`. Each once.
+    fn parts(&mut self, schema: &'t Value) -> Vec<&'t Value> {
+        let mut found = vec![schema];
+        let mut at = 0;
+        while let Some(part) = found.get(at).copied() {
+            at += 1;
+            let named = part.get("$ref").and_then(Value::as_str);
+            let named = named.and_then(|name| self.root.pointer(name.strip_prefix('#')?));
+            let choices =
+                ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|key| part.get(key)?.as_array());
+            for part in named.into_iter().chain(choices.flatten()) {
+                if found.iter().any(|known| std::ptr::eq(*known, part)) {
+                    continue;
+                }
+                if found.len() >= MOST_PARTS {
+                    self.whole = false;
+                    return found;
+                }
+                found.push(part);
+            }
         }
+        found
     }
 }
 

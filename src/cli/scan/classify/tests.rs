@@ -241,3 +241,16 @@ fn definitions_get_their_class_severity_and_marks() {
     assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(checked >= 60, "{checked}");
 }
+
+/// A schema that names itself, many times over, is looked at for a bounded time; what was not looked at makes a read unknown.
+#[test]
+fn no_schema_takes_for_ever() {
+    let many: Vec<Value> = (0..90).map(|_| json!({"$ref": "#/$defs/a"})).collect();
+    let itself = json!({"anyOf": many, "properties": {"x": {"$ref": "#/$defs/a"}, "y": {"items": {"$ref": "#/$defs/a"}}}});
+    let deep = json!({"name": "get_x", "inputSchema": {"$defs": {"a": itself}, "properties": {"z": {"$ref": "#/$defs/a"}}}});
+    assert_eq!(judge(deep).0, ToolClass::Unknown);
+    let wide: serde_json::Map<String, Value> =
+        (0..2000).map(|at| (format!("a{at}"), json!({"type": "string"}))).collect();
+    let wide = json!({"name": "get_x", "inputSchema": {"properties": {"x": {"properties": wide}, "y": {"properties": {"sql": {"type": "string"}}}}}});
+    assert_eq!(judge(wide).0, ToolClass::Unknown);
+}
