@@ -138,7 +138,7 @@ fn found(arguments: &Arguments) -> Result<(String, String), CliError> {
     let tools = connected(server::tools(&target, &name, within, &|_| ()))
         .and_then(|tools| tools)
         .map_err(|problem| CliError::Line(format!("{name}: {problem}")))?;
-    let tools: Vec<&serde_json::Value> = tools.iter().map(|tool| &tool.raw).collect();
+    let tools: Vec<&serde_json::Value> = tools.tools.iter().map(|tool| &tool.raw).collect();
     Ok((name, serde_json::json!({ "tools": tools }).to_string()))
 }
 

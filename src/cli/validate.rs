@@ -138,11 +138,15 @@ fn tools(arguments: &Arguments) -> Result<Option<SourceText>, CliError> {
 /// Asks a server for its tools.
 fn listed(url: &str, access: &Access) -> Result<SourceText, String> {
     let target = Target::Remote(access.remote(url)?);
-    let tools = connected(server::tools(&target, url, access.within(), &|_| ()))?
-        .map_err(|problem| format!("{url}: {problem}"))?;
-    let tools: Vec<&serde_json::Value> = tools.iter().map(|tool| &tool.raw).collect();
+    let name = target.shown();
+    let read = connected(server::tools(&target, &name, access.within(), &|_| ()))?
+        .map_err(|problem| format!("{name}: {problem}"))?;
+    for line in &read.left_out {
+        report::warning(&format!("{name}: {line}"));
+    }
+    let tools: Vec<&serde_json::Value> = read.tools.iter().map(|tool| &tool.raw).collect();
     let text = serde_json::json!({ "tools": tools }).to_string();
-    Ok(SourceText { name: url.to_owned(), text, syntax: Syntax::Json })
+    Ok(SourceText { name, text, syntax: Syntax::Json })
 }
 
 fn check_all(
