@@ -29,7 +29,9 @@ impl Deployment<'_> {
     /// The file that is asked for.
     pub(super) fn text(&self, version: &str) -> Result<String, String> {
         match self.arguments.target {
-            RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit => Ok(print(&self.policy, Syntax::Json, 0)),
+            RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit => {
+                Ok(print(&self.policy, Syntax::Json, 0))
+            }
             RenderTarget::Envoy => self.envoy(),
             RenderTarget::EnvoyFilter => self.filter_file(version),
             RenderTarget::IstioWasmplugin => self.wasmplugin(),

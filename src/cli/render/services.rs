@@ -131,9 +131,9 @@ fn ratelimit(settings: &RateLimitService, counted: &[Counted<'_>], notes: &mut N
             None => policies.push((each.name, vec![node])),
         }
     }
-    let policies = policies.into_iter().map(|(name, nodes)| {
-        level(("policy", Some(name)), ("descriptors", Node::list(nodes)))
-    });
+    let policies = policies
+        .into_iter()
+        .map(|(name, nodes)| level(("policy", Some(name)), ("descriptors", Node::list(nodes))));
     let document = Node::map([
         ("domain", Node::text(&*settings.domain)),
         ("descriptors", Node::list(policies)),
@@ -180,7 +180,10 @@ fn limitador(
         let note = "needs \"deny\" for Limitador: it finds a limit once in a question, and a batch may have more calls";
         notes.add("requests.batch", note);
     }
-    notes.add("windows", "begin with the first call there, and not with the calendar; denials tell of the calendar");
+    notes.add(
+        "windows",
+        "begin with the first call there, and not with the calendar; denials tell of the calendar",
+    );
     let limits = counted.iter().map(|each| {
         let positions = counted.iter().filter(|other| other.name == each.name).count();
         limit_of(settings, each, positions)
