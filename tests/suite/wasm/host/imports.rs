@@ -403,9 +403,8 @@ impl<'g> Guest<'g> {
         let headers = unpack(&self.read(headers, headers_size));
         let body = String::from_utf8_lossy(&self.read(body, body_size)).into_owned();
         let has = |name: &str| headers.iter().any(|(known, _)| known == name.as_bytes());
-        if !["approver", "ratelimit"].contains(&&*cluster)
-            || !(has(":method") && has(":path") && has(":authority"))
-        {
+        let is_known = ["approver", "ratelimit"].contains(&&*cluster);
+        if !(is_known && has(":method") && has(":path") && has(":authority")) {
             return BAD_ARGUMENT;
         }
         let host = self.host();
