@@ -195,10 +195,10 @@ fn framed(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What the service answers to a question with so many descriptors: the status of each. Some services give an answer for all together; then
+/// What the service answers to a question with so many limits, and so many looks at the switch: the status of each. Some services give an answer for all together; then
 /// each has it. `None` where it is no answer to that question.
 #[must_use]
-pub fn read(body: &[u8], descriptors: usize) -> Option<Vec<DescriptorStatus>> {
+pub fn read(body: &[u8], limits: usize, looks: usize) -> Option<Vec<DescriptorStatus>> {
     let (0, rest) = body.split_first().map(|(flag, rest)| (*flag, rest))? else { return None };
     let (length, message) = rest.split_first_chunk::<4>()?;
     if usize::try_from(u32::from_be_bytes(*length)).ok()? != message.len() {
@@ -210,9 +210,14 @@ pub fn read(body: &[u8], descriptors: usize) -> Option<Vec<DescriptorStatus>> {
     let statuses = found.iter().filter(|field| field.number == 2);
     let statuses: Vec<DescriptorStatus> =
         statuses.map(|field| status(field.bytes()?)).collect::<Option<_>>()?;
+    let descriptors = limits + looks;
     if statuses.is_empty() {
         let status = DescriptorStatus { is_over: over, remaining: None, reset_millis: None };
         return Some(vec![status; descriptors]);
+    }
+    // Who names no limit has counted nothing: Envoy's service has no file for the domain, and takes no notice of the limit that came along.
+    if statuses.iter().take(limits).any(|status| !status.is_over && status.remaining.is_none()) {
+        return None;
     }
     let some_over = statuses.iter().any(|status| status.is_over);
     (statuses.len() == descriptors && some_over == over).then_some(statuses)
@@ -298,14 +303,18 @@ mod tests {
             ([&[1][..], answer(1, &[]).get(1..).unwrap()].concat(), 1, None),
             ([answer(1, &[]), vec![0]].concat(), 1, None),
         ] {
-            assert_eq!(read(&body, descriptors), expected, "{body:?}");
+            assert_eq!(read(&body, descriptors, 0), expected, "{body:?}");
         }
+        let unlimited = WireMessage::default().number(1, 1);
+        let body = answer(1, &[status(1, 9), unlimited]);
+        assert_eq!(read(&body, 2, 0), None, "a limit that the service does not know");
+        assert_eq!(read(&body, 1, 1), Some(vec![told(false, 9), plain(false)]));
         let body = answer(2, &[status(1, 9), status(2, 0)]);
         for at in 0..body.len() {
             let mut broken = body.clone();
             broken[at] ^= 0x15;
-            let _ = read(&broken, 2);
-            let _ = read(&body[..at], 2);
+            let _ = read(&broken, 2, 0);
+            let _ = read(&body[..at], 2, 0);
         }
     }
 }

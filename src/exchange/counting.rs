@@ -155,7 +155,7 @@ impl Counting {
     ) -> (CountedEnd, ServiceOutcome) {
         let statuses = match answer {
             Answer::Http { status: 200, body } => {
-                rls::read(body, self.asked.len() + self.switches.len() * SWITCHES)
+                rls::read(body, self.asked.len(), self.switches.len() * SWITCHES)
             }
             Answer::Http { .. } | Answer::Failed => None,
         };
@@ -230,11 +230,13 @@ impl Counting {
         let now = ending.world.moment().unwrap_or(self.began);
         let both = || self.asked.iter().zip(statuses);
         let over = both().find(|(asked, status)| status.is_over && asked.charge.denies());
+        // Some services count nothing of a question of which they refuse a part, so no lease comes of it.
+        let all_counted = statuses.iter().all(|status| !status.is_over);
         for (asked, status) in both() {
-            let needed = if over.is_some() { 0 } else { asked.charge.hits };
+            let needed = asked.charge.hits;
             let until = self.until(asked, status);
             let lease = asked.charge.lease.is_some();
-            if !status.is_over && lease && asked.hits > needed {
+            if all_counted && lease && asked.hits > needed {
                 limiter.fill_lease(place(&asked.charge), asked.hits - needed, until, now);
             } else if status.is_over && lease && asked.hits > asked.charge.hits {
                 limiter.end_lease(place(&asked.charge), until, now);
@@ -341,9 +343,13 @@ impl Counting {
     /// that is when the time begins that it tells.
     fn until(&self, asked: &AskedCharge, status: &DescriptorStatus) -> u64 {
         let window = asked.charge.charge.counter.window;
-        let left = status
-            .reset_millis
-            .unwrap_or_else(|| window.span_at(self.began.wall).millis_left(self.began.wall));
+        // Told in whole seconds, it is rounded up.
+        let told = status.reset_millis.map(|left| match left % 1000 {
+            0 => left.saturating_sub(999),
+            _ => left,
+        });
+        let left =
+            told.unwrap_or_else(|| window.span_at(self.began.wall).millis_left(self.began.wall));
         self.began.running.saturating_add(left)
     }
 

@@ -30,7 +30,8 @@ from fleet_service import CLUSTER, DOMAIN, Service, natively_limited, running, s
 
 RESULTS = Path(__file__).with_name("results-service.md")
 CALLER = {"request_headers": {"header_name": "authorization", "descriptor_key": "caller"}}
-NAMES = [{"generic_key": {"descriptor_key": key, "descriptor_value": value}} for key, value in [("policy", "p"), ("counter", "calls"), ("scope", "grant"), ("window", "day")]]
+ENTRIES = {"policy": "p", "counter": "calls", "scope": "grant", "window": "day"}
+NAMES = [{"generic_key": {"descriptor_key": key, "descriptor_value": value}} for key, value in ENTRIES.items()]
 
 
 def variants(port: int) -> list[Variant]:
@@ -145,7 +146,8 @@ def table(subjects: list[Subject]) -> list[str]:
             beside = [own[at] - base[at][column] for at in range(len(own))]
             nothing = subject is subjects[0] or column in (1, 2)
             cells.append(f"{statistics.median(own):.1f}" if nothing else f"{statistics.median(beside):+.1f}")
-        lines.append("| " + " | ".join([subject.variant.name, *cells, f"{subject.questions / subject.calls:.3f}", str(subject.errors)]) + " |")
+        cells = [subject.variant.name, *cells, f"{subject.questions / subject.calls:.3f}", str(subject.errors)]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
@@ -163,7 +165,8 @@ def memory(callers: int) -> str:
         calls = (post_bytes("{}", [("authorization", f"{digest}{at:016x}")]) for at in range(callers))
         crowd(envoys.ports("m"), calls, [b'"ran"'], connections=16)
         more = int(redis.info("memory")["used_memory"]) - before
-    return f"Redis: {more / callers:.0f} bytes for each caller of a limit ({callers:,} callers), with the names that limitador gives counters."
+    each = f"Redis: {more / callers:.0f} bytes for each caller of a limit ({callers:,} callers)"
+    return f"{each}, with the names that limitador gives counters."
 
 
 def main() -> None:
@@ -180,8 +183,9 @@ def main() -> None:
     if any(subject.errors for subject in subjects):
         raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")
     if options.keep:
-        heading = "# What a limit in the rate limit service costs\n\nBeside no filter in the same round; [service.py](service.py) says how it is measured."
-        RESULTS.write_text("\n".join([heading, "", *lines, ""]))
+        heading = "# What a limit in the rate limit service costs"
+        how = "Beside no filter in the same round; [service.py](service.py) says how it is measured."
+        RESULTS.write_text("\n".join([heading, "", how, "", *lines, ""]))
 
 
 if __name__ == "__main__":

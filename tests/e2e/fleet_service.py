@@ -48,7 +48,8 @@ class Redis(rig.Process):
         program = shutil.which("redis-server") or str(rig.TOOLS / "redis" / "redis-server")
         if not Path(program).is_file():
             raise rig.RigError("no redis-server: put it on PATH, or run `envoy/tools.sh redis`")
-        argv = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(directory)]
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory)]
+        argv = [program, *where, "--save", "", "--appendonly", "no"]
         super().__init__(argv, directory, name="redis")
 
     @property
@@ -198,7 +199,7 @@ def service_cluster(port: int) -> rig.Config:
 
 
 class Envoys:
-    """Envoys with the same listeners, each on ports of its own and with a door of its own to the service. What passes is answered by Envoy."""
+    """Envoys with the same listeners, each with a door of its own to the service. What passes is answered by Envoy."""
 
     def __init__(
         self, service: Service, listeners: Mapping[str, Listener], *, count: int = ENVOYS, workers: int = WORKERS
@@ -267,7 +268,7 @@ class Envoys:
 
 
 def natively_limited(
-    *actions: dict[str, Any], weight: int | None = None, limit: tuple[int, str] | None = None, deny: bool = True, timeout: str = "2s"
+    *actions: dict[str, Any], weight: int | None = None, limit: tuple[int, str] | None = None, deny: bool = True, timeout: str = "10s"
 ) -> Change:
     """Envoy's own `ratelimit` filter, with these actions. `limit` goes with each question, as ours does."""
 
