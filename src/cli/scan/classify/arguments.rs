@@ -22,8 +22,11 @@ impl RuleBook {
             if let Some((meaning, why)) = meaning {
                 self.mean(meaning, argument, &why, tool, &said, judgement);
             }
-            let many = longest(&self.bulk, &argument.words);
-            if let Some(rule) = many.filter(|_| argument.is_array() || argument.is_of("boolean")) {
+            let many = longest(&self.bulk, &argument.words).filter(|rule| {
+                // A switch is one only by its whole name: `recursive`.
+                argument.is_array() || (argument.is_of("boolean") && rule.words == argument.words)
+            });
+            if let Some(rule) = many {
                 flag(judgement, argument, ArgumentFlag::Bulk, &rule.why);
             }
             self.by_switch(argument, judgement);
