@@ -339,10 +339,7 @@ fn write_policies(
         if server.outcome.is_err() {
             continue;
         }
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-        let name = server.name.chars().map(plain).take(60).collect::<String>();
-        let name = name.trim_matches('-');
-        let base = if name.is_empty() { "server" } else { name };
+        let base = policy::policy_name(&server.name).unwrap_or_else(|| "server".to_owned());
         let numbered =
             std::iter::once(base.to_owned()).chain((2..).map(|number| format!("{base}-{number}")));
         let name = numbered.into_iter().find(|name| taken.insert(name.clone())).unwrap_or_default();

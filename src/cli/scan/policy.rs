@@ -55,6 +55,9 @@ pub(super) fn draft(server: &ScannedServer, (profile, pins): (Profile, bool)) ->
     }
     let mut policy = Map::default();
     policy.push("version", Node::text("1"));
+    if let Some(name) = policy_name(&server.name) {
+        policy.push("name", Node::Text(name));
+    }
     policy.push(
         "description",
         Node::Text(format!("A first policy for {}", one_line(&server.name, 80))),
@@ -228,6 +231,14 @@ fn condition(name: &str, schema: &Value, class: ToolClass) -> Option<(&'static s
         }
         _ => None,
     }
+}
+
+/// What a policy is called after its server; none where nothing is left of the name.
+pub(super) fn policy_name(server: &str) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = server.chars().map(plain).take(60).collect();
+    let name = name.trim_matches('-');
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 #[cfg(test)]
