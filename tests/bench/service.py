@@ -77,8 +77,8 @@ class Subject:
 
     def round(self, calls: int) -> None:
         """One round."""
-        self.errors += self.load.run(bench.CALLERS)
         asked = self.service.told()["questions"]
+        self.errors += self.load.run(bench.CALLERS)
         before = self._cpu_ns()
         self.errors += self.load.run(calls)
         spent = [(after - own) / 1000 / calls for own, after in zip(before, self._cpu_ns(), strict=True)]
@@ -88,7 +88,7 @@ class Subject:
             self.errors += self._one()
             waits.append((time.perf_counter_ns() - began) / 1000)
         self.questions += self.service.told()["questions"] - asked
-        self.calls += calls + calls // 4
+        self.calls += bench.CALLERS + calls + calls // 4
         self.rounds.append([*spent, statistics.median(waits), statistics.mean(waits)])
 
     def _one(self) -> int:
