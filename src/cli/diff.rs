@@ -68,7 +68,7 @@ pub(super) struct Arguments {
 
 /// The answer, as `--format json` has it.
 #[derive(Serialize)]
-struct Difference {
+struct ToolsDifference {
     changes: Vec<ToolChange>,
     warnings: Vec<TextWarning>,
     /// How many tools are defined as they are pinned.
@@ -107,7 +107,7 @@ fn difference(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         }
         _ => Vec::new(),
     };
-    let found = Difference::of(&config, policy, &tools, &before);
+    let found = ToolsDifference::of(&config, policy, &tools, &before);
     match format {
         Format::Json => report::json(&found),
         Format::Human => found.print(),
@@ -156,13 +156,13 @@ fn chosen<'c>(arguments: &Arguments, config: &'c Config) -> Result<&'c Policy, S
     }
 }
 
-impl Difference {
+impl ToolsDifference {
     fn of(
         config: &Config,
         policy: &Policy,
         tools: &[ListedTool<'_>],
         before: &[ListedTool<'_>],
-    ) -> Difference {
+    ) -> ToolsDifference {
         let compared = compare(policy, tools, before);
         let count = |wanted| compared.iter().filter(|change| change.standing == wanted).count();
         let (pinned, unpinned) = (count(Standing::Same), count(Standing::Unpinned));
@@ -175,7 +175,7 @@ impl Difference {
         let changed =
             |change: &ToolChange| !matches!(change.standing, Standing::Same | Standing::Unpinned);
         let changes = compared.into_iter().filter(changed).collect();
-        Difference { changes, warnings, pinned, unpinned }
+        ToolsDifference { changes, warnings, pinned, unpinned }
     }
 
     fn print(&self) {

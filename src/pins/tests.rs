@@ -2,7 +2,7 @@ use super::{ServerId, Sighting, Sightings};
 use crate::bounds::{FIRST_USE_PER_SHARD, FIRST_USE_SHARDS};
 use crate::mcp::definition::DefinitionDigest;
 use crate::rate::memory::MemoryStore;
-use crate::rate::store::{SharedStore as _, StoreFailed};
+use crate::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 
 const A: Sighting = Sighting::Read(DefinitionDigest([1; 32]));
 const B: Sighting = Sighting::Read(DefinitionDigest([2; 32]));
@@ -74,4 +74,27 @@ fn what_cannot_be_read_is_told() {
     store.compare_and_set(&key, b"\x01junk", version).unwrap();
     assert_eq!(seen.is_as_at_first("t"), Err(StoreFailed));
     assert_eq!(seen.first("t", A), None);
+}
+
+/// A host that does not hand anything over.
+struct Broken;
+
+impl SharedStore for Broken {
+    fn get(&self, _: &str) -> Result<Snapshot, StoreFailed> {
+        Err(StoreFailed)
+    }
+
+    fn compare_and_set(&self, _: &str, _: &[u8], _: Version) -> Result<Swap, StoreFailed> {
+        Err(StoreFailed)
+    }
+}
+
+#[test]
+fn a_store_that_fails_trusts_nothing() {
+    let seen = Sightings::new(&Broken, ServerId::default());
+    assert_eq!((seen.last("t"), seen.is_as_at_first("t")), (Err(StoreFailed), Err(StoreFailed)));
+    assert_eq!(
+        (seen.first("t", A), seen.note("t", B), seen.note_again("t", B)),
+        (None, false, false)
+    );
 }

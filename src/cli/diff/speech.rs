@@ -14,7 +14,7 @@ use crate::cli::definition::ListedTool;
 const PHRASES: &str = include_str!("phrases.tsv");
 
 /// Marks by which texts pass for something that is above a description, in lower case.
-const MARKS: [(&str, &str); 14] = [
+const MARKS: [(&str, &str); 18] = [
     ("<important", "marks a part as above the rest"),
     ("<system", "marks a part as above the rest"),
     ("<instruction", "marks a part as above the rest"),
@@ -24,11 +24,15 @@ const MARKS: [(&str, &str); 14] = [
     ("[system]", "marks a part as above the rest"),
     ("<|im_start|>", "has a mark of model templates"),
     ("[inst]", "has a mark of model templates"),
-    ("~/.", "names a place of secrets"),
+    ("~/.ssh", "names a place of secrets"),
+    ("~/.aws", "names a place of secrets"),
+    ("~/.kube", "names a place of secrets"),
+    ("~/.gnupg", "names a place of secrets"),
+    ("~/.cursor", "names a place of secrets"),
     ("id_rsa", "names a place of secrets"),
     (".aws/credentials", "names a place of secrets"),
     ("/etc/passwd", "names a place of secrets"),
-    ("](http", "has a link, by which a client could send what it was told"),
+    ("![", "shows a picture from elsewhere, by which a client could send what it was told"),
 ];
 
 /// How much of a text is shown around what is found, in characters.
@@ -60,7 +64,9 @@ pub(super) fn of(tool: &ListedTool<'_>) -> Vec<TextWarning> {
             tell("has characters that people do not see", shown(&text, at));
         }
         for (mark, warning) in MARKS {
-            if let Some(at) = text.to_ascii_lowercase().find(mark) {
+            let at = text.to_ascii_lowercase().find(mark);
+            // A picture is one only with its address.
+            if let Some(at) = at.filter(|_| mark != "![" || text.contains("](http")) {
                 tell(warning, shown(&text, at));
             }
         }
