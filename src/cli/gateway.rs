@@ -12,7 +12,7 @@ use mcp_policy::source::SourceText;
 use super::input::{self, ByFile, CliError};
 use super::output::Notes;
 use super::tree::Node;
-use combine::Combination;
+use combine::CombinedFiles;
 
 /// A configuration, from whatever files.
 pub(super) struct Deployable {
@@ -75,7 +75,7 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
             name,
         });
     }
-    Combination::of(None, Path::new(""), servers)?.finish("gateway".to_owned())
+    CombinedFiles::of(None, Path::new(""), servers)?.finish("gateway".to_owned())
 }
 
 /// A policy, or a whole configuration, by itself.
@@ -100,7 +100,7 @@ fn of_gateway(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let document = Node::from(&value);
     drop(value);
-    Combination::of(Some((source, document)), folder, gateway.servers)?.finish(name)
+    CombinedFiles::of(Some((source, document)), folder, gateway.servers)?.finish(name)
 }
 
 /// What is wrong with a gateway file and the policies that it names, by file; nothing where it is none.

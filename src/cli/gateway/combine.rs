@@ -13,7 +13,7 @@ use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node};
 
 /// A configuration in the making.
-pub(super) struct Combination {
+pub(super) struct CombinedFiles {
     /// The gateway file first, if there is one; then the policies' files.
     sources: Vec<SourceText>,
     has_gateway: bool,
@@ -29,14 +29,14 @@ pub(super) struct Combination {
     notes: Notes,
 }
 
-impl Combination {
+impl CombinedFiles {
     /// Combines the policies of these servers, whose files are in a folder.
     pub(super) fn of(
         gateway: Option<(SourceText, Node)>,
         folder: &Path,
         servers: Vec<GatewayServer>,
-    ) -> Result<Combination, CliError> {
-        let mut combination = Combination {
+    ) -> Result<CombinedFiles, CliError> {
+        let mut combination = CombinedFiles {
             sources: Vec::new(),
             has_gateway: gateway.is_some(),
             servers: Vec::new(),
