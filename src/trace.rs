@@ -15,7 +15,7 @@ use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::{Action, Check, Entry, Limit, Scope, Subject};
+use crate::policy::entry::{Action, Check, Entry, Limit, Subject};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::limiter::{Charge, Mode, Refused, Weighed};
 use crate::reason::Reason;
@@ -23,7 +23,7 @@ use crate::rehearsal::body::asked;
 use crate::rehearsal::{SimulatedRequest, Simulator, Verdict};
 use crate::time::UnixMillis;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use words::{found, shown_or_nothing};
+use words::{found, scope, section, shown_or_nothing};
 
 /// The rules that a call meets, in the order in which they are asked.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,7 +45,7 @@ pub struct TracedRule {
     /// The key of its entry; none for rules of the whole policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// `hide`, `default`, `action`, `require`, `deny_if`, `ask_if`, `rule`, or `limit`.
+    /// `hide`, `default`, `action`, `require`, `deny_if`, `ask_if`, `rule`, `definition`, or `limit`.
     pub kind: &'static str,
     /// Whether it denies.
     pub denies: bool,
@@ -161,6 +161,7 @@ impl Witness for Listener<'_> {
                 heard.compared.push(compared);
             }
             Told::Checked(entry, check, denial) => heard.checked(entry, check, *denial),
+            Told::Pinned(rule, entry, denial) => heard.pinned(*rule, *entry, *denial),
             Told::Due(due) => heard.due(self.config, self.at, due),
             Told::Weighed(charge, limit, weighed) => heard.weighed(charge, limit, weighed),
         }
@@ -246,6 +247,15 @@ impl<'c> Heard<'c> {
                 self.rules.push(rule);
             }
         }
+    }
+
+    fn pinned(&mut self, rule: RuleId, entry: Option<&Entry>, denial: Option<&Denial>) {
+        let rule = denied(self.rule(rule, "definition"), denial);
+        let rule = match entry {
+            Some(entry) => self.of_entry(entry, rule),
+            None => rule,
+        };
+        self.rules.push(rule);
     }
 
     fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> TracedCondition {
@@ -367,26 +377,4 @@ impl<'c> Heard<'c> {
 fn denied(rule: TracedRule, denial: Option<&Denial>) -> TracedRule {
     let reason = denial.map(|denial| denial.reason.label());
     TracedRule { denies: denial.is_some(), reason, ..rule }
-}
-
-fn scope(config: &Config, scope: Scope) -> String {
-    let word = match scope {
-        Scope::Grant => "grant",
-        Scope::Session => "session",
-        Scope::Global => "global",
-        Scope::Address => "address",
-        Scope::Key(at) => config.callers.keys.get(at).map_or("", |key| &*key.name),
-    };
-    word.to_owned()
-}
-
-/// The member of the policy in which a rule stands.
-fn section(subject: Kind, entry: Option<RuleId>, kind: RuleKind) -> &'static str {
-    match subject {
-        Kind::Tool if entry.is_none() && kind == RuleKind::Limit => "all_tools",
-        Kind::Tool => "tools",
-        Kind::Resource => "resources",
-        Kind::Prompt => "prompts",
-        Kind::Method => "methods",
-    }
 }

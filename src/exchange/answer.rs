@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::arrival::seal_session;
 use super::expected::Expected;
-use super::response::{Response, ResponseHead};
+use super::response::{ListAudience, Response, ResponseHead};
 use super::state::State;
 use super::{Chunk, Exchange, Flow, Level, Line, Step};
 use crate::mcp::headers::Follows;
@@ -46,7 +46,7 @@ impl Exchange {
                 !caller.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Waiting { waiting, .. } => {
-                !waiting.proven || self.policy().is_some_and(Policy::filters_any)
+                !waiting.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
@@ -65,7 +65,7 @@ impl Exchange {
             }
             State::Waiting { waiting, early } => {
                 early.refused = refuses;
-                Expected::early(waiting.to.framing(), filters)
+                Expected::early(waiting.framing(), filters)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };
@@ -73,14 +73,18 @@ impl Exchange {
             step.edits.push(seal_session(&self.config.sessions, grant, id));
         }
         let started = {
-            let shown = (self.policy, self.viewer.clone());
-            Response::start(&self.config, shown, world, expected, head)
+            let audience = ListAudience {
+                policy: self.policy,
+                server: self.server,
+                viewer: self.viewer.clone(),
+            };
+            Response::start(&self.config, audience, world, expected, head)
         };
         let next = match started {
             None => State::Passing,
             Some((mut response, edits)) => {
                 step.edits.extend(edits);
-                withhold(step, response.take_record(&self.config));
+                withhold(step, response.take_records(&self.config));
                 State::Responding(Box::new(response))
             }
         };
@@ -104,7 +108,7 @@ impl Exchange {
         let (policy, outcome, cause) = (self.policy, ListOutcome::Filtered, "");
         let series = Series::Lists { policy, outcome, cause };
         step.samples.extend((value > 0).then_some(Sample { series, value }));
-        withhold(step, response.take_record(&config));
+        withhold(step, response.take_records(&config));
         if response.is_over() {
             self.respond(State::Passing);
         }
@@ -117,7 +121,7 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         if let Some(response) = self.state.response() {
             response.trailers(&config, world);
-            withhold(step, response.take_record(&config));
+            withhold(step, response.take_records(&config));
         }
         Flow::Continue
     }
@@ -137,9 +141,10 @@ impl Exchange {
 }
 
 /// Puts on record, and tells the operator, what is withheld.
-fn withhold(step: &mut Step, record: Option<Record>) {
-    let Some(mut record) = record else { return };
-    let text = std::mem::take(&mut record.warning);
-    step.log.push(Line { level: Level::Warn, text: text.into() });
-    step.records.push(record);
+fn withhold(step: &mut Step, records: Vec<Record>) {
+    for mut record in records {
+        let text = std::mem::take(&mut record.warning);
+        step.log.push(Line { level: Level::Warn, text: text.into() });
+        step.records.push(record);
+    }
 }

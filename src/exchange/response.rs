@@ -4,6 +4,7 @@
 //! looked at, whatever was asked. It is skimmed as it streams by: what is not a list passes byte for byte, and only what may be one waits.
 
 mod head;
+mod screen;
 mod sieve;
 mod text;
 
@@ -16,21 +17,34 @@ use super::refunds::{give_back, ids};
 use super::{Chunk, HeaderEdit};
 use crate::bounds::MAX_UNJUDGED_BYTES;
 use crate::identity::Caller;
-use crate::listing::Cause;
+use crate::listing::{Cause, ChangedTool};
 use crate::mcp::headers::{Follows, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::mcp::sse::EventStream;
+use crate::pins::ServerId;
 use crate::policy::compiled::{Config, Policy};
 use crate::record::Record;
 use crate::reply::{framed_body, list_unreadable_object};
 use crate::world::World;
 
 pub(super) use head::ResponseHead;
+use screen::Screen;
 use sieve::{Reading, Sieve};
 use text::TextBody;
 
 /// A body that changes has another length than its header says.
 const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"));
+
+/// What decides over the lists of a response.
+#[derive(Clone, Debug)]
+pub(super) struct ListAudience {
+    /// The policy, by its index; `None` where no binding matches.
+    pub(super) policy: Option<usize>,
+    /// The server that answers.
+    pub(super) server: ServerId,
+    /// Who asks, where what lists show depends on him.
+    pub(super) viewer: Option<Rc<Caller>>,
+}
 
 /// A response on its way through.
 #[derive(Debug)]
@@ -38,8 +52,7 @@ pub(super) struct Response {
     observer: Option<Observer>,
     refunds: Refunds,
     form: ResponseForm,
-    policy: Option<usize>,
-    viewer: Option<Rc<Caller>>,
+    audience: ListAudience,
     noted: Option<Cause>,
 }
 
@@ -72,7 +85,7 @@ impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<W: World>(
         config: &Rc<Config>,
-        (policy, viewer): (Option<usize>, Option<Rc<Caller>>),
+        audience: ListAudience,
         world: &W,
         expected: Expected,
         head: ResponseHead<'_>,
@@ -101,7 +114,7 @@ impl Response {
             Plan::Untouched => (ResponseForm::Untouched, Vec::new()),
             Plan::Empty => (ResponseForm::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => {
-                (read(config, (policy, viewer.as_ref()), (lists, chain), reading), vec![UNMEASURED])
+                (read(config, audience.clone(), (lists, chain), reading), vec![UNMEASURED])
             }
             Plan::Guess => (ResponseForm::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
@@ -114,7 +127,7 @@ impl Response {
         if observer.is_none() && matches!(form, ResponseForm::Untouched) {
             return None;
         }
-        Some((Response { observer, refunds, form, policy, viewer, noted }, edits))
+        Some((Response { observer, refunds, form, audience, noted }, edits))
     }
 
     /// The next bytes of the body that are passing, so many: what passes in their place, if anything else does.
@@ -134,12 +147,13 @@ impl Response {
             (ResponseForm::Guess(..), Some(_)) => return Some(Vec::new()),
             (ResponseForm::Withheld(instead), _) => return Some(std::mem::take(instead)),
             (ResponseForm::Text(text, sieve), Some(bytes)) => {
-                (text.push(bytes, last, sieve), sieve)
+                (text.push(bytes, last, sieve, world.store()), sieve)
             }
             (ResponseForm::Events(stream, sieve), Some(bytes)) => {
-                let mut out = stream.push_through(bytes, sieve);
+                let mut screen = Screen { sieve, store: world.store() };
+                let mut out = stream.push_through(bytes, &mut screen);
                 if last {
-                    out.extend(stream.finish_through(sieve));
+                    out.extend(stream.finish_through(&mut screen));
                 }
                 (out, sieve)
             }
@@ -167,8 +181,7 @@ impl Response {
         let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
         *bytes = std::mem::take(kept);
         let reading = if page { Reading::Page } else { Reading::Events };
-        let shown = (self.policy, self.viewer.as_ref());
-        self.form = read(config, shown, (std::mem::take(lists), None), reading);
+        self.form = read(config, self.audience.clone(), (std::mem::take(lists), None), reading);
         true
     }
 
@@ -196,11 +209,24 @@ impl Response {
         }
     }
 
-    /// The record of what is withheld, as soon as there is one.
-    pub(super) fn take_record(&mut self, config: &Config) -> Option<Record> {
-        let policy: Option<&Policy> = self.policy.and_then(|at| config.policy_at(at));
-        let cause = self.noted.take()?;
-        Some(Record::withheld(&cause, policy))
+    /// The records of what is withheld, as soon as there are any.
+    pub(super) fn take_records(&mut self, config: &Config) -> Vec<Record> {
+        let policy: Option<&Policy> = self.audience.policy.and_then(|at| config.policy_at(at));
+        let changed = self.take_changed();
+        let tools = changed.iter().map(|changed| Record::of_definition(changed, policy));
+        let cause = self.noted.take();
+        tools.chain(cause.map(|cause| Record::withheld(&cause, policy))).collect()
+    }
+
+    fn take_changed(&mut self) -> Vec<ChangedTool> {
+        match &mut self.form {
+            ResponseForm::Text(_, sieve) | ResponseForm::Events(_, sieve) => {
+                std::mem::take(&mut sieve.changed)
+            }
+            ResponseForm::Untouched | ResponseForm::Guess(..) | ResponseForm::Withheld(_) => {
+                Vec::new()
+            }
+        }
     }
 
     /// How many lists were changed, of which that is not counted yet.
@@ -229,13 +255,12 @@ impl Response {
 /// The form of a body that is read; what nobody governs is withheld.
 fn read(
     config: &Rc<Config>,
-    (policy, viewer): (Option<usize>, Option<&Rc<Caller>>),
+    audience: ListAudience,
     (lists, chain): (Lists, Option<Box<Chain>>),
     reading: Reading,
 ) -> ResponseForm {
     let most = config.max_list_bytes;
-    let sieve = policy
-        .and_then(|policy| Sieve::new(config, (policy, viewer.cloned()), lists, chain, reading));
+    let sieve = Sieve::new(config, audience, lists, chain, reading);
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => ResponseForm::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {

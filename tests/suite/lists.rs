@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use mcp_policy::exchange::{Chunk, Event, Exchange, Flow};
 use mcp_policy::identity::Caller;
-use mcp_policy::listing::{Filtered, filter};
+use mcp_policy::listing::{Filtered, ShownTo, filter};
 use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::mcp::outcome::Origin;
+use mcp_policy::pins::Sightings;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
@@ -39,9 +40,14 @@ fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
     placed
 }
 
+fn screened(engine: &Engine, viewer: Option<&Caller>, bytes: &[u8]) -> Filtered {
+    let sightings = Sightings::new(&engine.store, engine.config.policy.server);
+    filter(ShownTo { policy: &engine.config.policy, viewer }, bytes, sightings).0
+}
+
 /// The answer to a list of one kind, and what is left of it; none if nothing is taken away.
 fn filtered(engine: &Engine, text: &str) -> Option<String> {
-    match filter(&engine.config.policy, Some(&named(&engine.config, "")), text.as_bytes()) {
+    match screened(engine, Some(&named(&engine.config, "")), text.as_bytes()) {
         Filtered::Unchanged => None,
         Filtered::Changed(text) => Some(text),
         Filtered::Unreadable(cause) => panic!("unreadable: {text}: {cause:?}"),
@@ -100,7 +106,7 @@ fn a_list_shows_what_its_reader_can_call() {
         let world = World::new(&engine.store);
         let caller = Caller::read(&engine.config, &facts, &world).unwrap();
         for (viewer, more) in [(Some(&caller), more), (None, &[])] {
-            let shown = match filter(&engine.config.policy, viewer, list.as_bytes()) {
+            let shown = match screened(&engine, viewer, list.as_bytes()) {
                 Filtered::Unchanged => list.clone(),
                 Filtered::Changed(text) => text,
                 Filtered::Unreadable(cause) => panic!("{cause:?}"),
@@ -183,7 +189,7 @@ proptest! {
             text.splice(at..(at + remove).min(text.len()), insert.iter().copied());
         }
         for bytes in [&text, &bytes] {
-            let shown = match filter(&engine.config.policy, None, bytes) {
+            let shown = match screened(&engine, None, bytes) {
                 Filtered::Unreadable(_) => continue,
                 Filtered::Unchanged => bytes.clone(),
                 Filtered::Changed(text) => text.into_bytes(),

@@ -4,6 +4,7 @@
 mod callers;
 mod condition;
 mod counting;
+mod gateway;
 mod policy;
 mod settings;
 mod telling;
@@ -60,6 +61,8 @@ pub(super) enum Presence {
 pub(super) enum FieldKind {
     Text,
     Flag,
+    /// `sha-256:…`
+    Digest,
     /// Zero or more, at most six decimals.
     Amount,
     /// More than zero, at most six decimals.
@@ -100,6 +103,8 @@ pub(super) enum FieldKind {
 pub(super) enum KeyKind {
     Tools,
     Policies,
+    /// Names in lower case, for a gateway file.
+    Servers,
     /// Keys of `identity.keys`.
     Identity,
     /// Namespaces and keys of metadata.
@@ -111,7 +116,12 @@ pub(super) const SETTINGS: &str = "settings";
 
 /// The object of this name.
 pub(super) fn section(id: &str) -> Option<&'static ObjectSpec> {
-    sections().find(|section| section.id == id)
+    sections().chain(of_gateways()).find(|section| section.id == id)
+}
+
+/// What gateway files have beside.
+pub(super) fn of_gateways() -> impl Iterator<Item = &'static ObjectSpec> {
+    gateway::SECTIONS.iter()
 }
 
 /// The words of a table, without what they mean.

@@ -14,6 +14,8 @@ pub(in crate::cli) struct Tool {
     pub(in crate::cli) read_only: Option<bool>,
     /// `destructiveHint`, where the server says it.
     pub(in crate::cli) destructive: Option<bool>,
+    /// `openWorldHint`, where the server says it.
+    pub(in crate::cli) open_world: Option<bool>,
     /// As it came.
     pub(in crate::cli) raw: Value,
 }
@@ -29,8 +31,20 @@ impl Tool {
             input: raw.get("inputSchema").cloned().unwrap_or(Value::Null),
             read_only: hint("readOnlyHint"),
             destructive: hint("destructiveHint"),
+            open_world: hint("openWorldHint"),
             raw,
         })
+    }
+
+    /// What is not as the protocol has it, where that hides what it takes.
+    pub(in crate::cli) fn oddity(&self) -> Option<&'static str> {
+        match &self.input {
+            Value::Object(_) => None,
+            Value::Null => Some("it has no `inputSchema`"),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Some("its `inputSchema` is no object")
+            }
+        }
     }
 
     /// Reads a list of tools from a file: an answer to `tools/list`, its result, the list alone, or a list of these, such as

@@ -3,15 +3,17 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::ListAudience;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::chain::Chain;
 use crate::exchange::expected::Lists;
-use crate::identity::Caller;
-use crate::listing::{Cause, Filtered, filter, wanted};
+use crate::listing::{Cause, ChangedTool, Filtered, ShownTo, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
-use crate::mcp::sse::{EventVerdict, Gate, Look};
+use crate::mcp::sse::{EventVerdict, Look};
 use crate::mcp::unread::is_id;
+use crate::pins::Sightings;
 use crate::policy::compiled::{Config, Policy};
+use crate::rate::store::SharedStore;
 use crate::reply::list_unreadable_object;
 
 /// How texts are read.
@@ -31,9 +33,7 @@ pub(super) enum Reading {
 #[derive(Debug)]
 pub(super) struct Sieve {
     config: Rc<Config>,
-    policy: usize,
-    /// Who asks, where what lists show depends on him.
-    viewer: Option<Rc<Caller>>,
+    audience: ListAudience,
     pub(super) lists: Lists,
     /// What the server's state is sealed with, until it is.
     chain: Option<Box<Chain>>,
@@ -49,25 +49,26 @@ pub(super) struct Sieve {
     pub(super) noted: Option<Cause>,
     /// How many lists were changed, until that is counted.
     pub(super) filtered: u64,
+    /// Which tools were not shown because they are defined otherwise, until that is on record.
+    pub(super) changed: Vec<ChangedTool>,
 }
 
 impl Sieve {
     pub(super) fn new(
         config: &Rc<Config>,
-        (policy, viewer): (usize, Option<Rc<Caller>>),
+        audience: ListAudience,
         lists: Lists,
         chain: Option<Box<Chain>>,
         reading: Reading,
     ) -> Option<Sieve> {
-        let wanted = wanted(config.policy_at(policy)?);
+        let wanted = wanted(config.policy_at(audience.policy?)?);
         let skim = skim(reading, wanted);
         let tally = HeldBytes { own: 0, all: Rc::clone(&config.held) };
         let config = Rc::clone(config);
         let (passing, spoiled, noted) = (false, None, None);
         Some(Sieve {
             config,
-            policy,
-            viewer,
+            audience,
             lists,
             chain,
             reading,
@@ -78,11 +79,12 @@ impl Sieve {
             tally,
             noted,
             filtered: 0,
+            changed: Vec::new(),
         })
     }
 
     fn policy(&self) -> Option<&Policy> {
-        self.config.policy_at(self.policy)
+        self.config.policy_at(self.audience.policy?)
     }
 
     fn most(&self) -> usize {
@@ -104,12 +106,19 @@ impl Sieve {
     }
 
     /// What becomes of a whole text: other text in its place, where that is needed.
-    pub(super) fn sift(&mut self, text: &[u8]) -> Result<Option<String>, Cause> {
+    pub(super) fn sift<S: SharedStore>(
+        &mut self,
+        text: &[u8],
+        store: &S,
+    ) -> Result<Option<String>, Cause> {
         if !self.is_suspicious() {
             return Ok(self.chained(text));
         }
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
-        match filter(policy, self.viewer.as_deref(), text) {
+        let shown = ShownTo { policy, viewer: self.audience.viewer.as_deref() };
+        let (filtered, changed) = filter(shown, text, Sightings::new(store, self.audience.server));
+        self.changed.extend(changed);
+        match filtered {
             Filtered::Unchanged => Ok(self.chained(text)),
             Filtered::Changed(text) => {
                 self.filtered += 1;
@@ -175,10 +184,9 @@ impl Sieve {
         }
         if self.tally.hold(held) { Ok(()) } else { Err(Cause::Memory) }
     }
-}
 
-impl Gate for Sieve {
-    fn patience(&self) -> usize {
+    /// How many bytes may wait before it is asked whether they can pass.
+    pub(super) fn patience(&self) -> usize {
         match self.reading {
             // It is expected to be one.
             Reading::List => self.most(),
@@ -186,7 +194,8 @@ impl Gate for Sieve {
         }
     }
 
-    fn look(&mut self, data: &[u8], held: usize) -> Look {
+    /// Looks at the next bytes of a text, of which so many would wait.
+    pub(super) fn look(&mut self, data: &[u8], held: usize) -> Look {
         let turned = match (self.reading, data) {
             (Reading::Events, b"\n") => self.skim.line_break(),
             _ => self.skim.push(data),
@@ -216,15 +225,13 @@ impl Gate for Sieve {
         Look::Hold
     }
 
-    fn doubt(&mut self) {
+    /// A line could be read in two ways.
+    pub(super) fn doubt(&mut self) {
         self.spoil(Cause::DoubtfulLine);
     }
 
-    fn judge(&mut self, data: Option<&[u8]>) -> EventVerdict {
-        let sifted = match data {
-            Some(data) => self.sift(data),
-            None => Err(self.cause()),
-        };
+    /// What becomes of an event of which this is what passes, or why it does not.
+    pub(super) fn verdict(&mut self, sifted: Result<Option<String>, Cause>) -> EventVerdict {
         match sifted {
             Ok(None) => EventVerdict::Pass,
             Ok(Some(text)) => EventVerdict::Replace(text),
@@ -235,14 +242,11 @@ impl Gate for Sieve {
         }
     }
 
-    fn end_cut(&mut self) -> Option<String> {
+    /// The data of an event that tells that one was cut, where there is any.
+    pub(super) fn end_cut(&mut self) -> Option<String> {
         let cause = self.cause();
         self.note(&cause);
         self.error(&cause)
-    }
-
-    fn over(&mut self) {
-        self.restart(false);
     }
 }
 
