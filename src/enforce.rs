@@ -25,7 +25,7 @@ use crate::rate::store::SharedStore;
 use crate::reason::Reason;
 use crate::time::Moment;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use due::{DueCharge, amount, join};
+use due::{DueCharge, account, amount, join};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -257,7 +257,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         });
         let mut dues: Vec<DueCharge<'d>> = Vec::new();
         let terms = |decode| Terms { decode, work: self.work, now: self.now.wall };
-        for (call, entry, limit) in of_entries.chain(of_all) {
+        let due = |limit: &Limit| limit.holds_at(self.now.wall);
+        for (call, entry, limit) in of_entries.chain(of_all).filter(|(.., limit)| due(limit)) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
             };
@@ -266,15 +267,18 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let kind = call.kind;
             let amount = amount(&limit.amount, call.arguments, terms(decode));
             self.hear_due(entry, limit, named, &amount);
-            match amount {
-                Ok(amount) => {
-                    let account = self.caller.counted_as(named.scope);
+            let account = account(named, self.caller, call);
+            match amount.and_then(|amount| Ok((amount, account?))) {
+                Ok((amount, account)) => {
                     let (counter, max) = (named.counter, limit.ceiling());
                     let charge = Charge { counter, account, amount, max, mode };
                     join(&mut dues, DueCharge { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {
-                    let reason = Reason::InvalidIncrement;
+                    let reason = match detail {
+                        Detail::Inexact => Reason::ValueUndecidable,
+                        _ => Reason::InvalidIncrement,
+                    };
                     let denial = Denial { detail, ..Denial::by(limit.rule, kind, reason) };
                     if decision.note(mode, Some(denial)) && !W::HEARS_ALL {
                         return Vec::new();

@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod terms;
 pub mod value;
 pub mod work;
+pub mod zone;
 
 /// The result of a comparison: never a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

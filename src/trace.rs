@@ -216,6 +216,10 @@ impl<'c> Heard<'c> {
     }
 
     fn acted(&mut self, entry: &Entry, denial: Option<&Denial>) {
+        if self.policy.is_some_and(|policy| policy.is_timed(entry)) {
+            // Its times say what it does.
+            return;
+        }
         let mut rule = self.rule(entry.action_rule, "action");
         rule.label = match entry.action {
             Action::Allow => "action: allow",
@@ -233,6 +237,7 @@ impl<'c> Heard<'c> {
             Some(RuleKind::Require) => "require",
             Some(RuleKind::DenyIf) => "deny_if",
             Some(RuleKind::AskIf) => "ask_if",
+            Some(RuleKind::Times | RuleKind::Action) => "times",
             Some(_) | None => "rule",
         };
         let conditions = std::mem::take(&mut self.compared);

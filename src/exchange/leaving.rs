@@ -138,7 +138,8 @@ impl Exchange {
     }
 
     fn gone<W: World>(&mut self, world: &W, going: Going, early: Early, step: &mut Step) -> Flow {
-        let (expected, records, body) = going.into_parts();
+        let (mut expected, records, body) = going.into_parts();
+        self.depart(world, std::mem::take(&mut expected.in_flight));
         step.records = records;
         step.body = body;
         self.forward(world, expected, early, step)

@@ -90,7 +90,7 @@ impl Response {
         expected: Expected,
         head: ResponseHead<'_>,
     ) -> Option<(Response, Vec<HeaderEdit>)> {
-        let Expected { mut refunds, unproven, lists, used, chain } = expected;
+        let Expected { mut refunds, unproven, lists, used, chain, in_flight: _ } = expected;
         let body = BodyForm::of(head.content_type, head.encoded);
         if let Some(used) = used.filter(|_| head.never_sent) {
             ids(config, world).give_back(used);

@@ -10,12 +10,15 @@ mod entry;
 mod hours;
 mod identity;
 mod limit;
+mod loops;
 mod pattern;
+mod places;
 mod rule;
 mod sections;
 mod service;
 mod settings;
 mod telling;
+mod times;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::reader::{Field, Fields, Place, Reader};

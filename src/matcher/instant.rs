@@ -198,7 +198,7 @@ pub(super) fn offset_minutes(offset: &[u8]) -> Option<i64> {
     }
 }
 
-fn number(digits: &[u8]) -> Option<i64> {
+pub(super) fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |number, digit| {
         digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
     })
@@ -226,7 +226,7 @@ fn days_of(year: i64, month: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to a day. Years are counted from March, so that a leap day is the last day of its year.
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     // From March on, every five months have 153 days.

@@ -113,7 +113,13 @@ pub static OPERATORS: &[Operator] = &[
         Takes::Time(Ordering::is_lt),
         "the argument is an earlier instant; `now` is the time of the call",
     ),
+    not("not_before", Takes::Time(Ordering::is_lt), "the argument is that instant, or a later one"),
     row("after", Takes::Time(Ordering::is_gt), "the argument is a later instant"),
+    not(
+        "not_after",
+        Takes::Time(Ordering::is_gt),
+        "the argument is that instant, or an earlier one",
+    ),
     row(
         "length_lte",
         Takes::Length(Ordering::is_le),
@@ -133,9 +139,9 @@ pub static OPERATORS: &[Operator] = &[
     row("cidr", Takes::Ranges, "the address lies in a network of the list"),
     not("not_cidr", Takes::Ranges, "it lies in none of them"),
     row("path_under", Takes::Folder, "the path is this folder, or lies below it"),
+    not("not_path_under", Takes::Folder, "it is neither"),
     row("during", Takes::Schedule, "the time lies in these hours of these days"),
     not("not_during", Takes::Schedule, "it lies outside of them"),
-    not("not_path_under", Takes::Folder, "it is neither"),
 ];
 
 /// A row of the table. In the filter its prose is read by nobody, and left out.
@@ -169,8 +175,7 @@ impl Takes {
             Takes::Time(order) => Some(Pairing::Time(order)),
             Takes::Folder => Some(Pairing::Below),
             // Nobody but the author writes patterns and lists of hosts.
-            Takes::Regex | Takes::Glob | Takes::Hosts | Takes::Ranges => None,
-            Takes::Schedule => None,
+            Takes::Regex | Takes::Glob | Takes::Hosts | Takes::Ranges | Takes::Schedule => None,
             Takes::Length(_) | Takes::Count(_) | Takes::Presence => None,
         }
     }
@@ -189,8 +194,8 @@ impl Takes {
             // A list may hold numbers, but nobody needs to be told of that.
             Takes::OneOf | Takes::Regex | Takes::Glob | Takes::Contained => false,
             Takes::Text(_) | Takes::Time(_) | Takes::Presence => false,
-            Takes::Length(_) | Takes::Count(_) => false,
-            Takes::Hosts | Takes::Ranges | Takes::Folder | Takes::Schedule => false,
+            Takes::Length(_) | Takes::Count(_) | Takes::Schedule => false,
+            Takes::Hosts | Takes::Ranges | Takes::Folder => false,
         }
     }
 }
@@ -241,8 +246,8 @@ impl Test {
             Test::OneOf(members) => members.scalars(),
             Test::Number(..) | Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
             Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => &[],
-            Test::Length(..) | Test::Count(..) => &[],
-            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) | Test::During(_) => &[],
+            Test::Length(..) | Test::Count(..) | Test::During(_) => &[],
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => &[],
         }
     }
 

@@ -1,9 +1,8 @@
-//! Hours of days of the week, by a clock that is a fixed offset ahead of UTC.
-//!
-//! Zones with rules of their own are not here: their tables would be most of what the filter has to carry, they change by law and with no word to
-//! a filter that is loaded, and one hour of each year they have twice.
+//! Hours of days of the week, by the clock of a place.
 
-use super::instant::{Instant, offset_minutes};
+use super::instant::Instant;
+use super::zone::Zone;
+use crate::time::UnixMillis;
 
 /// Minutes of a day.
 const DAY: i64 = 1440;
@@ -18,17 +17,17 @@ pub struct Schedule {
     days: [bool; 7],
     /// First minute of a day, and first minute after; without any, all of it.
     hours: Box<[(i64, i64)]>,
-    /// How many minutes the clock is ahead of UTC.
-    ahead: i64,
+    /// By which clock.
+    zone: Zone,
     /// As JSON, as the policy writes it.
     text: Box<str>,
 }
 
 impl Schedule {
-    /// Makes one; `ahead` is how many minutes the clock is ahead of UTC.
+    /// Makes one.
     #[must_use]
-    pub fn new(days: [bool; 7], hours: Box<[(i64, i64)]>, ahead: i64, text: Box<str>) -> Schedule {
-        Schedule { days, hours, ahead, text }
+    pub fn new(days: [bool; 7], hours: Box<[(i64, i64)]>, zone: Zone, text: Box<str>) -> Schedule {
+        Schedule { days, hours, zone, text }
     }
 
     /// As JSON, as the policy writes it.
@@ -39,7 +38,8 @@ impl Schedule {
 
     /// Whether an instant lies in these hours.
     pub(super) fn holds(&self, instant: Instant<'_>) -> bool {
-        let minute = instant.seconds.div_euclid(60).saturating_add(self.ahead);
+        let local = instant.seconds.saturating_add(self.zone.ahead(instant.seconds));
+        let minute = local.div_euclid(60);
         // 1970-01-01 was a Thursday.
         let day = (minute.div_euclid(DAY) + 3).rem_euclid(7);
         let minute = minute.rem_euclid(DAY);
@@ -47,6 +47,29 @@ impl Schedule {
         let within = |(start, end): &(i64, i64)| (*start..*end).contains(&minute);
         is_day.is_some_and(|is_day| *is_day)
             && (self.hours.is_empty() || self.hours.iter().any(within))
+    }
+}
+
+/// The times at which a rule holds: all that are said must agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The hours of the week.
+    pub during: Option<Schedule>,
+    /// The first instant, in milliseconds since the epoch.
+    pub not_before: Option<UnixMillis>,
+    /// The last one.
+    pub not_after: Option<UnixMillis>,
+}
+
+impl Times {
+    /// Whether a rule with these times holds now.
+    #[must_use]
+    pub fn hold(&self, now: UnixMillis) -> bool {
+        let seconds = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
+        let instant = Instant { seconds, fraction: &[] };
+        self.not_before.is_none_or(|first| first <= now)
+            && self.not_after.is_none_or(|last| now <= last)
+            && self.during.as_ref().is_none_or(|schedule| schedule.holds(instant))
     }
 }
 
@@ -80,15 +103,4 @@ fn minute(text: &str) -> Option<i64> {
     let (hour, minute) = (number(h1, h2)?, number(m1, m2)?);
     let exists = (hour < 24 && minute < 60) || (hour == 24 && minute == 0);
     exists.then_some(hour * 60 + minute)
-}
-
-/// `UTC`, or an offset such as `+01:00`: how many minutes the clock is ahead.
-#[must_use]
-pub fn timezone(text: &str) -> Option<i64> {
-    match text {
-        "UTC" => Some(0),
-        // `Z` and its like are for times.
-        _ if text.len() != 6 => None,
-        _ => offset_minutes(text.as_bytes()).filter(|ahead| ahead.abs() <= 14 * 60),
-    }
 }

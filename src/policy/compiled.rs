@@ -8,7 +8,7 @@ use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
 use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
-use super::rules::{RuleId, Rules};
+use super::rules::{RuleId, RuleKind, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
 use super::settings::{Counters, Denials, Requests, Telling};
@@ -117,6 +117,13 @@ impl Policy {
     /// The entries of every section.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.sections().flat_map(|section| section.entries())
+    }
+
+    /// Whether the action of an entry holds at some times only, so that a check says what it does.
+    #[must_use]
+    pub fn is_timed(&self, entry: &Entry) -> bool {
+        let first = entry.checks.first().and_then(|check| self.rules.get(check.rule));
+        first.is_some_and(|row| matches!(row.kind, RuleKind::Times | RuleKind::Action))
     }
 
     /// The limits of every entry, and then of every tool call.

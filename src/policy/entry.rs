@@ -2,6 +2,7 @@
 
 use super::approvals::{Need, Shown};
 use super::rules::RuleId;
+use crate::matcher::Truth;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
@@ -9,6 +10,8 @@ use crate::matcher::value::{Matcher, Side};
 use crate::mcp::definition::DefinitionDigest;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Mode};
+use crate::rate::table::Part;
+use crate::time::UnixMillis;
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,11 +206,19 @@ pub struct Limit {
     pub refund: Refund,
     /// How many are taken of the rate limit service at a time; `None` takes what each call needs.
     pub lease: Option<u32>,
+    /// What the time of a call must meet that it counts; nothing where it counts all.
+    pub when: Box<[Condition]>,
     /// Its number.
     pub rule: RuleId,
 }
 
 impl Limit {
+    /// Whether calls count on it now.
+    #[must_use]
+    pub fn holds_at(&self, now: UnixMillis) -> bool {
+        self.when.iter().all(|condition| condition.matcher.test_now(now) == Truth::True)
+    }
+
     /// The most that the count may come to; `None` only counts.
     #[must_use]
     pub fn ceiling(&self) -> Option<Micros> {
@@ -246,6 +257,8 @@ pub enum Refund {
     Never,
     /// Successes count.
     OnError,
+    /// What is in flight counts.
+    AtEnd,
 }
 
 impl Refund {
@@ -265,6 +278,8 @@ pub struct NamedCounter {
     pub counter: Counter,
     /// Where.
     pub count_in: CountIn,
+    /// What of a caller it counts.
+    pub part: Part,
     /// How the rate limit service knows it: by its name, or by the limit's pointer where it has none of its own.
     pub service_name: Box<str>,
 }

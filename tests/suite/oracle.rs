@@ -6,6 +6,7 @@
 //! Not here: the strict front door, responses (`successes` counts as `attempts`), messages.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
@@ -176,7 +177,7 @@ impl Oracle {
                 self.check(entry, call, Phase::Arguments, &mut owed)?;
             }
             for entry in enforced() {
-                if entry.body["action"] == "require_approval" {
+                if entry.body["action"] == "require_approval" && in_time(entry.body, call) {
                     self.owe(entry, format!("{}/action", entry.pointer), &mut owed)?;
                 }
                 self.questions(entry, call, Phase::Arguments, &mut owed)?;
@@ -328,8 +329,19 @@ impl Oracle {
         owed: &mut Option<Denial>,
     ) -> Result<(), Denial> {
         let pointer = &entry.pointer;
-        if phase == Phase::Arguments && entry.body["action"] == "deny" {
-            return deny(reason(entry.kind, "denied"), format!("{pointer}/action"));
+        let timed = first_time_word(entry.body);
+        let action = entry.body["action"].as_str().unwrap_or("allow");
+        match (phase, action, timed, in_time(entry.body, call)) {
+            (Phase::Arguments, "deny", None, _) => {
+                return deny(reason(entry.kind, "denied"), format!("{pointer}/action"));
+            }
+            (Phase::Arguments, "deny", Some(_), true) => {
+                return deny("denied_by_condition", format!("{pointer}/action"));
+            }
+            (Phase::Arguments, "allow", Some(word), false) => {
+                return deny("requirement_not_met", format!("{pointer}/{word}"));
+            }
+            _ => {}
         }
         let read = |condition, site| self.truth(condition, site, entry, call);
         for (i, item) in list(&entry.body["require"]).iter().enumerate() {
@@ -383,12 +395,17 @@ impl Oracle {
                 unpadded(&format!("{:03}", time(call).rem_euclid(1000))),
             );
             return match op {
-                "before" | "after" => {
-                    let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
-                    Truth::of(at.cmp(&instants(text(wanted)).unwrap().remove(0)) == order)
-                }
                 "during" => Truth::of(scheduled(at.0, wanted)),
-                _ => Truth::of(!scheduled(at.0, wanted)),
+                "not_during" => Truth::of(!scheduled(at.0, wanted)),
+                _ => {
+                    let order = at.cmp(&instants(text(wanted)).unwrap().remove(0));
+                    Truth::of(match op {
+                        "before" => order == Ordering::Less,
+                        "not_before" => order != Ordering::Less,
+                        "after" => order == Ordering::Greater,
+                        _ => order != Ordering::Greater,
+                    })
+                }
             };
         }
         let now = call.at_ms.into();
@@ -532,7 +549,7 @@ fn entries<'p>(subject: &Subject<'p>, name: &str) -> Vec<Entry<'p>> {
 /// Denials that come whatever the arguments are.
 fn denied_whatever(entry: &Entry<'_>) -> Result<(), Denial> {
     let (kind, pointer) = (entry.kind, &entry.pointer);
-    if entry.body["action"] == "deny" {
+    if entry.body["action"] == "deny" && first_time_word(entry.body).is_none() {
         return deny(reason(kind, "denied"), format!("{pointer}/action"));
     }
     let empty = |item: &Value| list(&item["conditions"]).is_empty();
@@ -767,6 +784,8 @@ struct Limit<'p> {
     increment: &'p Value,
     increment_from: &'p Value,
     pointer: String,
+    /// The limit as it stands in `limits`; nothing where it is another's short form.
+    written: &'p Value,
 }
 
 impl Oracle {
@@ -784,9 +803,16 @@ impl Oracle {
             limits.extend(mine.map(|limit| (limit, &entry.arguments, entry.shadow)));
         }
         limits.extend(for_all.into_iter().map(|limit| (limit, called, false)));
+        // What is in flight when a call comes is over here: calls come one after the other.
+        limits.retain(|(limit, ..)| {
+            in_time(limit.written, call) && limit.written["concurrent"].is_null()
+        });
         let mut priced = Vec::new();
         for (limit, arguments, shadow) in limits {
+            let doubtful = limit.written["per"] == "call" && unequal(arguments).is_none();
             match limit.amount(arguments) {
+                _ if doubtful && shadow => {}
+                _ if doubtful => return deny("value_undecidable", limit.pointer),
                 Some(millionths) => priced.push((limit, millionths, shadow)),
                 None if shadow => {}
                 None => return deny("invalid_increment", limit.pointer),
@@ -807,7 +833,7 @@ impl Oracle {
             if counted && !known {
                 charges.push(Charge {
                     counter: limit.counter.clone(),
-                    caller: self.counted(limit.scope, call),
+                    caller: self.whose(limit, call),
                     at: time(call),
                     millionths,
                 });
@@ -834,7 +860,7 @@ impl Oracle {
         let sum = |(start, end): (i64, i64)| -> u128 {
             let all = self.charges.iter();
             let counted = all.filter(|charge| charge.counter == limit.counter);
-            let caller = self.counted(limit.scope, call);
+            let caller = self.whose(limit, call);
             let mine = counted.filter(|charge| charge.caller == caller);
             let within = mine.filter(|charge| (start..end).contains(&charge.at));
             within.fold(0, |sum, charge| sum.saturating_add(charge.millionths))
@@ -844,6 +870,16 @@ impl Oracle {
         if limit.algorithm == "bucket" {
             return self.in_bucket(limit, call, u128::from((end - start).unsigned_abs()));
         }
+        if limit.written["per"] == "name" {
+            // As many names as there are beside this one.
+            let caller = format!("{} called ", self.counted(limit.scope, call));
+            let own = self.whose(limit, call);
+            let charges = self.charges.iter().filter(|charge| charge.counter == limit.counter);
+            let within = charges.filter(|charge| (start..end).contains(&charge.at));
+            let others = within.map(|charge| &charge.caller).filter(|name| **name != own);
+            let names: BTreeSet<_> = others.filter(|name| name.starts_with(&caller)).collect();
+            return names.len() as u128 * 1_000_000;
+        }
         let mut used = sum((start, end));
         if limit.algorithm == "sliding" && start > 0 {
             let previous = sum(window(&limit.window, start - 1));
@@ -852,6 +888,20 @@ impl Oracle {
             used = used.saturating_add(share);
         }
         used
+    }
+
+    /// Whose count a call goes to: a caller's, or a part of it.
+    fn whose(&self, limit: &Limit<'_>, call: &Call<'_>) -> String {
+        let caller = self.counted(limit.scope, call);
+        let name = composed(text(&call.params["name"]));
+        match limit.written["per"].as_str() {
+            None => caller,
+            Some("name") => format!("{caller} called {name}"),
+            Some(_) => {
+                let arguments = unequal(&call.params["arguments"]).unwrap_or_default();
+                format!("{caller} called {name} with {arguments}")
+            }
+        }
     }
 
     /// What is missing in a bucket, to which `max` comes back in the length of a window, bit by bit: in millionths, rounded up.
@@ -898,6 +948,35 @@ impl Limit<'_> {
     }
 }
 
+/// A text that is another for each other value, however values are written; none where a number stands for several. No arguments are as
+/// an empty object.
+fn unequal(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => "{}".to_owned(),
+        other => unequal_within(other)?,
+    })
+}
+
+fn unequal_within(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Number(_) => {
+            let number = Decimal::of(value)?;
+            let Decimal { negative, digits, exponent } = &number;
+            number.is_exact().then(|| format!("{negative}/{digits}/{exponent}"))?
+        }
+        Value::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(unequal_within).collect();
+            format!("{:?}", items?)
+        }
+        Value::Object(members) => {
+            let members = members.iter().map(|(key, value)| Some((key, unequal_within(value)?)));
+            let members: Option<BTreeMap<&String, String>> = members.collect();
+            format!("{:?}", members?)
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string(),
+    })
+}
+
 fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
     let mut limits = native_limits(&body["limits"], pointer);
     let own = format!("{pointer}/rate_limit");
@@ -926,6 +1005,7 @@ fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
             increment: &state["increment"],
             increment_from: &state["increment_from"],
             pointer: pointer.clone(),
+            written: &Value::Null,
         }));
     }
     limits
@@ -938,12 +1018,13 @@ fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
         window: limit["window"].clone(),
         scope: limit["scope"].as_str().unwrap_or("grant"),
         algorithm: limit["algorithm"].as_str().unwrap_or("fixed"),
-        refill: Decimal::of(&limit["max"]).unwrap().millionths(),
+        refill: Decimal::of(&limit["max"]).map_or(0, |max| max.millionths()),
         // A bucket holds `burst`, or `max` where that is not said.
         max: bound(if limit["burst"].is_null() { &limit["max"] } else { &limit["burst"] }, true),
         increment: &limit["increment"],
         increment_from: &limit["increment_from"],
         pointer: format!("{pointer}/limits/{i}"),
+        written: limit,
     };
     list(limits).iter().enumerate().map(limit).collect()
 }
@@ -965,11 +1046,12 @@ fn rate_limit<'p>(spec: &Value, pointer: String, scope: &'p str) -> Option<Limit
         increment: &Value::Null,
         increment_from: &Value::Null,
         pointer,
+        written: &Value::Null,
     })
 }
 
 fn bound(value: &Value, inclusive: bool) -> Option<(Decimal, bool)> {
-    Some((Decimal::of(value).unwrap(), inclusive))
+    Some((Decimal::of(value)?, inclusive))
 }
 
 /// A `lt` or `lte` condition on the rule's own counter.
@@ -1217,14 +1299,43 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
     }
 }
 
+/// The first of the words that say when an entry or a limit holds.
+fn first_time_word(body: &Value) -> Option<&'static str> {
+    ["during", "not_before", "not_after"].into_iter().find(|word| !body[word].is_null())
+}
+
+/// The page's section "When": whether an entry or a limit holds at the time of the call.
+fn in_time(body: &Value, call: &Call<'_>) -> bool {
+    let millis = |written: &Value| {
+        let (seconds, fraction) = instants(text(written)).unwrap().remove(0);
+        // Finer than a millisecond nobody looks.
+        (seconds, format!("{fraction:0<3}"))
+    };
+    let now = (time(call).div_euclid(1000), format!("{:03}", time(call).rem_euclid(1000)));
+    (body["during"].is_null() || scheduled(now.0, &body["during"]))
+        && (body["not_before"].is_null() || millis(&body["not_before"]) <= now)
+        && (body["not_after"].is_null() || now <= millis(&body["not_after"]))
+}
+
+/// Minutes that a clock is ahead of UTC: as it is written, or as another reader of the time zone database says (`tests/zones.py`).
+fn ahead(zone: &str, second: i64) -> i64 {
+    let written = Regex::new("^([+-])([0-9]{2}):([0-9]{2})$").unwrap();
+    if let Some(found) = written.captures(zone) {
+        let minutes = found[2].parse::<i64>().unwrap() * 60 + found[3].parse::<i64>().unwrap();
+        return if &found[1] == "-" { -minutes } else { minutes };
+    }
+    if zone == "UTC" {
+        return 0;
+    }
+    let rows = include_str!("../data/zones.tsv").lines().map(|row| row.split('\t').collect());
+    let rows = rows.filter(|row: &Vec<&str>| row[0] == zone);
+    let before = rows.filter(|row| row[1].parse::<i64>().unwrap() <= second);
+    before.last().expect("a zone and a time of tests/data/zones.tsv")[2].parse().unwrap()
+}
+
 /// Whether a second since 1970 lies in these hours, minute by minute of the week.
 fn scheduled(second: i64, wanted: &Value) -> bool {
-    let zone = wanted["timezone"].as_str().unwrap_or("UTC");
-    let offset =
-        Regex::new("^([+-])([0-9]{2}):([0-9]{2})$").unwrap().captures(zone).map_or(0, |found| {
-            let minutes = found[2].parse::<i64>().unwrap() * 60 + found[3].parse::<i64>().unwrap();
-            if &found[1] == "-" { -minutes } else { minutes }
-        });
+    let offset = ahead(wanted["timezone"].as_str().unwrap_or("UTC"), second);
     // Weeks begin with the Monday before 1970, three days earlier.
     let minute = (second + offset * 60 + 3 * 86_400).div_euclid(60).rem_euclid(7 * 1440);
     let (day, minute) = (minute / 1440, minute % 1440);
@@ -1541,7 +1652,7 @@ fn same(one: &Value, other: &Value) -> Truth {
 }
 
 fn is_about_time(op: &str) -> bool {
-    ["before", "after"].contains(&op)
+    ["before", "after", "not_before", "not_after"].contains(&op)
 }
 
 /// Seconds since 1970, and the digits of the fraction.

@@ -56,7 +56,7 @@ fn operand(
             text
         ),
         (
-            prop::sample::select(vec!["before", "after"]),
+            prop::sample::select(vec!["before", "after", "not_before", "not_after"]),
             prop::sample::select(vec![
                 json!("now"),
                 json!("1970-01-01T00:00:00.5Z"),
@@ -142,6 +142,8 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
     let now = prop::sample::select(vec![
         ("before", json!("1970-01-01T00:01:00Z")),
         ("after", json!("1970-01-01T00:00:59.998Z")),
+        ("not_before", json!("1970-01-01T00:01:00Z")),
+        ("not_after", json!("1970-01-01T00:01:00Z")),
         ("during", json!({"days": ["thu"], "hours": ["00:01-01:00"]})),
         ("not_during", json!({"days": ["wed"], "timezone": "-01:00"})),
     ]);
@@ -156,12 +158,37 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
     ]
 }
 
+/// When an entry or a limit holds: around the minute in which calls come.
+fn times() -> impl Strategy<Value = serde_json::Map<String, serde_json::Value>> {
+    let times = vec![
+        json!({"during": {"days": ["thu"], "hours": ["00:01-01:00"]}}),
+        json!({"during": {"days": ["wed"], "timezone": "-01:00"}}),
+        json!({"during": {"hours": ["00:00-12:00"]}, "not_before": "1970-01-01T00:01:00.001Z"}),
+        json!({"not_before": "1970-01-01T00:01:00Z"}),
+        json!({"not_before": "1970-01-01T00:00:00Z", "not_after": "1970-01-01T00:01:00Z"}),
+        json!({"not_after": "1970-01-01T00:00:59.999Z"}),
+    ];
+    prop::sample::select(times).prop_map(|times| times.as_object().unwrap().clone())
+}
+
 fn entry() -> impl Strategy<Value = serde_json::Value> {
     let conditions = || proptest::collection::vec(condition(), 1..3);
-    let limit = (1u32..4, prop::sample::select(vec!["minute", "hour"]), prop::sample::select(vec!["grant", "global"]), 0u32..3)
-        .prop_map(|(max, window, scope, name)| {
-            json!({"counter": format!("c{name}{window}{scope}"), "window": window, "max": max, "scope": scope})
-        });
+    let windows = prop::sample::select(vec!["minute", "hour"]);
+    let scopes = prop::sample::select(vec!["grant", "global"]);
+    let parts = prop::sample::select(vec![None, None, None, Some("call"), Some("name")]);
+    let limit = (1u32..4, windows, scopes, 0u32..3, parts, prop::option::of(times())).prop_map(
+        |(max, window, scope, name, per, times)| {
+            let counter = format!("c{name}{window}{scope}{}", per.unwrap_or_default());
+            let mut limit =
+                json!({"counter": counter, "window": window, "max": max, "scope": scope});
+            if let Some(per) = per {
+                limit["per"] = per.into();
+            }
+            let times = times.filter(|_| name == 0);
+            limit.as_object_mut().unwrap().extend(times.unwrap_or_default());
+            limit
+        },
+    );
     (
         prop::sample::select(vec!["allow", "allow", "allow", "deny", "require_approval"]),
         proptest::collection::vec(
@@ -179,10 +206,12 @@ fn entry() -> impl Strategy<Value = serde_json::Value> {
         proptest::collection::vec(limit, 0..2),
         any::<Option<bool>>(),
         any::<bool>(),
+        prop::option::weighted(0.2, times()),
     )
-        .prop_map(|(action, require, deny_if, ask_if, limits, decode, approved)| {
+        .prop_map(|(action, require, deny_if, ask_if, limits, decode, approved, times)| {
             let mut entry =
                 json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits});
+            entry.as_object_mut().unwrap().extend(times.unwrap_or_default());
             if approved && (action == "require_approval" || !ask_if.is_empty()) {
                 entry["approval"] = "token".into();
             }

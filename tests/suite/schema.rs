@@ -313,6 +313,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
                 if field == "burst" { ("algorithm", "bucket") } else { ("count_in", "service") };
             json!({"counter": "a", "window": "day", "max": 1, key: word})
         }
+        "limit" if field == "concurrent" => json!({"counter": "a"}),
         "limit" => json!({"counter": "a", "window": "day", "max": 1}),
         "service" => json!({"cluster": "ratelimit"}),
         "rate_limit" => json!({"max": 1, "window": 1}),

@@ -3,12 +3,11 @@
 use super::book::Book;
 use super::hours;
 use super::limit::argument_path;
+use super::places::{HOSTS, RANGES, folder, hosts};
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Place, Reader, describe};
-use crate::matcher::folder::Folder;
-use crate::matcher::host::Hosts;
 use crate::matcher::instant::TimeOperand;
 use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
@@ -65,21 +64,27 @@ pub(super) fn read(
         }
         Subject::Now if !matcher.operator.takes.fits_times() => {
             let message = "`now` is a time; this operator needs something else".to_owned();
-            let help = "use before, after, during or not_during".to_owned();
+            let help = "use before, after, not_before, not_after, during or not_during".to_owned();
             reader.error_with_help(Code::BadOperand, &field.place, message, help);
             return None;
         }
-        Subject::Now if matcher.test.depends_on_time() => {
-            let message = "the time of the call is neither before nor after itself".to_owned();
-            let help = "compare it with a time, such as `2026-12-01T00:00:00Z`".to_owned();
-            reader.error_with_help(Code::NoEffect, &field.place, message, help);
-            return None;
-        }
+        Subject::Now => is_a_time(&matcher, &field.place, reader)?,
         Subject::Counter(_) | Subject::Argument(_) | Subject::Identity(_) => {}
-        Subject::Name | Subject::Now | Subject::Header(_) => {}
+        Subject::Name | Subject::Header(_) => {}
     }
     let condition = Condition { subject, matcher, from: None, every: every? };
     elements(field, condition, side, reader)
+}
+
+/// Refuses to compare the time of the call with itself.
+pub(super) fn is_a_time(matcher: &Matcher, place: &Place, reader: &mut Reader) -> Option<()> {
+    if matcher.test.depends_on_time() {
+        let message = "the time of the call is neither before nor after itself".to_owned();
+        let help = "compare it with a time, such as `2026-12-01T00:00:00Z`".to_owned();
+        reader.error_with_help(Code::NoEffect, place, message, help);
+        return None;
+    }
+    Some(())
 }
 
 /// What goes with `[*]`, and what needs it.
@@ -253,7 +258,11 @@ fn unknown_counter(text: &str, place: &Place, reader: &mut Reader, book: &Book) 
     reader.error_with_help(Code::UnknownCounter, place, message, help);
 }
 
-fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) -> Option<Matcher> {
+pub(super) fn matcher(
+    operator: &'static Operator,
+    value: &Field<'_>,
+    reader: &mut Reader,
+) -> Option<Matcher> {
     let test = match operator.takes {
         Takes::Equal => Test::Equal(scalar(value, reader)?),
         Takes::Contained => Test::Contains(scalar(value, reader)?),
@@ -290,53 +299,6 @@ fn matcher(operator: &'static Operator, value: &Field<'_>, reader: &mut Reader) 
         }
     };
     Some(Matcher::new(operator, test, operator.negated))
-}
-
-/// A kind of lists: its reader, what an element is not where that fails, and what is meant.
-type HostKind = (fn(&[&str]) -> Result<Hosts, usize>, &'static str, &'static str);
-
-const HOSTS: HostKind = (
-    Hosts::of_urls,
-    "not a host",
-    "`example.com`, `*.example.com`, `192.0.2.1`, `[2001:db8::1]`, `private`, `loopback` or `link_local`, in ASCII, without scheme and port",
-);
-
-const RANGES: HostKind = (
-    Hosts::of_ranges,
-    "not a network",
-    "`10.0.0.0/8`, `2001:db8::/32`, one address, `private`, `loopback` or `link_local`; no bits behind the length, no mapped addresses",
-);
-
-fn hosts(field: &Field<'_>, (read, what, help): HostKind, reader: &mut Reader) -> Option<Hosts> {
-    let items = reader.list(field);
-    if items.is_empty() && matches!(field.value, Value::Array(_)) {
-        let help = "name at least one".to_owned();
-        reader.error_with_help(Code::NoEffect, &field.place, "the list is empty".to_owned(), help);
-        return None;
-    }
-    let texts: Vec<&str> = items.iter().filter_map(|item| reader.text(item)).collect();
-    if texts.is_empty() || texts.len() < items.len() {
-        return None;
-    }
-    match read(&texts) {
-        Ok(hosts) => Some(hosts),
-        Err(at) => {
-            let item = items.get(at)?;
-            let message = format!("{what}: {}", describe(item.value));
-            reader.error_with_help(Code::BadOperand, &item.place, message, help.to_owned());
-            None
-        }
-    }
-}
-
-fn folder(field: &Field<'_>, reader: &mut Reader) -> Option<Folder> {
-    let folder = Folder::new(&nfc(reader.text(field)?));
-    if folder.is_none() {
-        let message = format!("not a folder: {}", describe(field.value));
-        let help = "an absolute path without dots, escapes or backslashes, such as `/data`";
-        reader.error_with_help(Code::BadOperand, &field.place, message, help.to_owned());
-    }
-    folder
 }
 
 fn scalar(field: &Field<'_>, reader: &mut Reader) -> Option<Scalar> {

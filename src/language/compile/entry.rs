@@ -6,7 +6,7 @@ use super::condition;
 use super::limit;
 use super::pattern::pattern;
 use super::service::{self, LimitShape};
-use super::{approvals, definition, mode, rule};
+use super::{approvals, definition, mode, rule, times};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -19,11 +19,13 @@ use crate::policy::entry::{
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
+use crate::rate::table::Part;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct EntryDraft<'v> {
     entry: Entry,
     owner: Owner,
+    timed: Option<Check>,
     require: Vec<Field<'v>>,
     deny_if: Vec<Field<'v>>,
     ask_if: Vec<Field<'v>>,
@@ -42,10 +44,12 @@ pub(super) fn limits<'v>(
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
+    let times = times::read(&mut fields, reader);
+    let is_timed = !matches!(times, Some(None));
     let asks = action == Some(Action::RequireApproval) || fields.has("ask_if");
     let (approval, shown) = approvals::need(&mut fields, asks, reader).unzip();
-    if reason.is_some() && action == Some(Action::Allow) {
-        let message = "`reason` is read only when `action` denies or asks for approval".to_owned();
+    if reason.is_some() && action == Some(Action::Allow) && !is_timed {
+        let message = "`reason` is read only when `action` denies or asks for approval, or the entry holds at some times only".to_owned();
         let help = "for conditions and limits the text is `on_deny`".to_owned();
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
@@ -62,7 +66,11 @@ pub(super) fn limits<'v>(
     let (rules, native) = (list(rules), list(fields.take("limits")));
     let pinned = definition::field(kind, &mut fields);
 
-    let (owner, rule, action_rule) = owner((kind, key), &field.place, (action, reason), book);
+    let (owner, rule, action_rule) =
+        owner((kind, key), &field.place, (action, reason.clone()), book);
+    let timed = times.zip(action).and_then(|(times, action)| {
+        Some(times::check(times?, (action, action_rule), reason, &owner, book))
+    });
     let definition =
         pinned.and_then(|field| definition::read(&field, pattern.as_ref()?, &owner, reader, book));
     let native = native.iter().enumerate();
@@ -83,7 +91,8 @@ pub(super) fn limits<'v>(
     let entry = Entry {
         rule,
         pattern: pattern?,
-        action: action?,
+        // At some times only: what it does then is a check.
+        action: if is_timed { Action::Allow } else { action? },
         action_rule,
         approval,
         shown,
@@ -94,7 +103,7 @@ pub(super) fn limits<'v>(
         paths: Box::default(),
         definition,
     };
-    Some(EntryDraft { entry, owner, require, deny_if, ask_if, rules: kept })
+    Some(EntryDraft { entry, owner, timed, require, deny_if, ask_if, rules: kept })
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.
@@ -142,8 +151,8 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 
 /// Second pass: requirements, denials and rules, in this order.
 pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
-    let EntryDraft { mut entry, owner, require, deny_if, ask_if, rules } = draft;
-    let mut checks = Vec::new();
+    let EntryDraft { mut entry, owner, timed, require, deny_if, ask_if, rules } = draft;
+    let mut checks: Vec<Check> = timed.into_iter().collect();
     for field in require.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::Require, reader, book));
     }
@@ -233,6 +242,7 @@ fn entry_rate_limit(
     service::can_count(count_in, &said, &field.place, reader);
     let share = Share {
         count_in,
+        part: Part::Whole,
         key: format!("rate_limit\0{}", owner.tool),
         name: "rate_limit".to_owned(),
         window,
@@ -244,5 +254,14 @@ fn entry_rate_limit(
     let row = owner.row(RuleKind::Limit, "rate_limit".to_owned(), &field.place, None);
     let rule = book.rules.add(row);
     let (max, refund) = (Some(max), Refund::Never);
-    Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
+    Some(Limit {
+        counter,
+        max,
+        burst: None,
+        amount,
+        refund,
+        lease: None,
+        when: Box::default(),
+        rule,
+    })
 }

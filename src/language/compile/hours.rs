@@ -3,7 +3,9 @@
 use crate::json::{Value, written};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Reader, describe};
-use crate::matcher::schedule::{Schedule, days, hours, timezone};
+use crate::language::suggest::nearest;
+use crate::matcher::schedule::{Schedule, days, hours};
+use crate::matcher::zone::Zone;
 
 /// Reads them. Each of the three may be left out, but not days and hours both.
 pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Schedule> {
@@ -33,11 +35,11 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader) -> Option<Schedule> {
         None => Some(Vec::new()),
         Some(at) => each(&at, HOURS, reader),
     };
-    let ahead = match zone {
-        None => Some(0),
-        Some(zone) => ahead(&zone, reader),
+    let zone = match zone {
+        None => Some(Zone::Fixed(0)),
+        Some(field) => zone_of(&field, reader),
     };
-    Some(Schedule::new(on?, at?.into(), ahead?, written(field.value).into()))
+    Some(Schedule::new(on?, at?.into(), zone?, written(field.value).into()))
 }
 
 /// How an element of a list is read, what it is not where that fails, and what is meant.
@@ -77,12 +79,16 @@ fn each<T>(
     (!items.is_empty() && found.len() == items.len()).then_some(found)
 }
 
-fn ahead(field: &Field<'_>, reader: &mut Reader) -> Option<i64> {
-    let ahead = timezone(reader.text(field)?);
-    if ahead.is_none() {
-        let message = format!("not an offset: {}", describe(field.value));
-        let help = "`UTC`, or how far the clock is ahead of it, such as `+01:00`: the filter knows no zones by name, whose offset changes with the season";
-        reader.error_with_help(Code::BadOperand, &field.place, message, help.to_owned());
+fn zone_of(field: &Field<'_>, reader: &mut Reader) -> Option<Zone> {
+    let text = reader.text(field)?;
+    let zone = Zone::new(text);
+    if zone.is_none() {
+        let message = format!("not a time zone: {}", describe(field.value));
+        let help = match nearest(text, Zone::names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "a zone of the IANA database such as `Europe/Berlin`, `UTC`, or an offset such as `+01:00`; zones whose clocks change by yearly decree have to be written as an offset".to_owned(),
+        };
+        reader.error_with_help(Code::BadOperand, &field.place, message, help);
     }
-    ahead
+    zone
 }

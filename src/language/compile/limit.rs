@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use super::book::{Book, Owner, Share};
 use super::service::{self, LimitShape};
+use super::{loops, times};
 use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
 use crate::language::diagnostic::Code;
@@ -14,6 +15,7 @@ use crate::number::Micros;
 use crate::policy::entry::{Amount, CountIn, Limit, Refund, Scope};
 use crate::policy::rules::RuleKind;
 use crate::rate::algorithm::Algorithm;
+use crate::rate::table::Part;
 use crate::rate::window::{self, Window};
 
 pub(super) const ONE: Micros = Micros(1_000_000);
@@ -27,36 +29,21 @@ pub(super) fn native(
 ) -> Option<Limit> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("counter", reader).and_then(|field| counter_name(&field, reader));
-    let window_field = fields.require("window", reader);
-    let window = window_field.as_ref().and_then(|field| window(field, reader));
-    let max_field = fields.require("max", reader);
-    let max = max_field.as_ref().and_then(|field| reader.amount(field));
-    let scope = scope(&mut fields, reader, Scope::Grant);
-    let amount = amount(&mut fields, reader);
-    let refund = refund(&mut fields, reader);
-    let algorithm = algorithm(&mut fields, max, reader);
-    let burst = burst(&mut fields, algorithm, max, reader);
-    if let Some(Algorithm::Bucket { .. }) = algorithm {
-        let places = [window_field, max_field].map(|field| field.map(|field| field.place));
-        can_be_bucket((window, max), places, reader)?;
-    }
-    let counted = service::of_limit(&mut fields, reader);
+    let counts = match fields.take("concurrent") {
+        None => windowed(&mut fields, &field.place, reader),
+        Some(most) => loops::in_flight(&most, &mut fields, reader),
+    };
     let on_deny = text(&mut fields, "on_deny", reader);
+    let times = times::read(&mut fields, reader);
     reader.close(&fields);
-    let (count_in, lease) = counted.unwrap_or((CountIn::Envoy, None));
-    if let Some((algorithm, refund)) = algorithm.zip(refund) {
-        let said = LimitShape { window, max, amount: amount.as_ref(), algorithm, refund };
-        service::can_count(count_in, &said, &field.place, reader);
-    }
-    let share = name.clone().zip(window).zip(scope.zip(algorithm));
-    let share = share.filter(|_| counted.is_some());
-    let share = share.map(|((name, window), (scope, algorithm))| Share {
+    let share = name.clone().zip(counts.as_ref()).map(|(name, counts)| Share {
         key: format!("limit\0{name}"),
         name,
-        window,
-        scope,
-        algorithm,
-        count_in,
+        window: counts.window,
+        scope: counts.scope,
+        algorithm: counts.algorithm,
+        count_in: counts.count_in,
+        part: counts.part,
         tool: owner.tool.clone(),
     });
     let Some(counter) = share.and_then(|share| book.index(share, &field.place, reader)) else {
@@ -65,8 +52,53 @@ pub(super) fn native(
     };
     let label = format!("limits[{at}]");
     let rule = book.rules.add(owner.row(RuleKind::Limit, label, &field.place, on_deny));
-    let (max, refund) = (Some(max?), refund?);
-    Some(Limit { counter, max, burst: burst?, amount: amount?, refund, lease, rule })
+    let LimitCount { max, burst, amount, refund, lease, .. } = counts?;
+    let when = times?.map(|said| said.conditions).unwrap_or_default();
+    Some(Limit { counter, max: Some(max), burst, amount, refund, lease, when, rule })
+}
+
+/// What a limit counts, and how.
+pub(super) struct LimitCount {
+    pub(super) window: Window,
+    pub(super) max: Micros,
+    pub(super) scope: Scope,
+    pub(super) amount: Amount,
+    pub(super) refund: Refund,
+    pub(super) algorithm: Algorithm,
+    pub(super) burst: Option<Micros>,
+    pub(super) count_in: CountIn,
+    pub(super) lease: Option<u32>,
+    pub(super) part: Part,
+}
+
+/// A limit with a window.
+fn windowed(fields: &mut Fields<'_>, place: &Place, reader: &mut Reader) -> Option<LimitCount> {
+    let window_field = fields.require("window", reader);
+    let window = window_field.as_ref().and_then(|field| window(field, reader));
+    let max_field = fields.require("max", reader);
+    let max = max_field.as_ref().and_then(|field| reader.amount(field));
+    let scope = scope(fields, reader, Scope::Grant);
+    let amount = amount(fields, reader);
+    let refund = refund(fields, reader);
+    let algorithm = algorithm(fields, max, reader);
+    let burst = burst(fields, algorithm, max, reader);
+    if let Some(Algorithm::Bucket { .. }) = algorithm {
+        let places = [window_field, max_field].map(|field| field.map(|field| field.place));
+        can_be_bucket((window, max), places, reader)?;
+    }
+    let counted = service::of_limit(fields, reader);
+    let part = loops::part(fields, reader);
+    let (count_in, lease) = counted.unwrap_or((CountIn::Envoy, None));
+    if let Some((algorithm, refund)) = algorithm.zip(refund) {
+        let said = LimitShape { window, max, amount: amount.as_ref(), algorithm, refund };
+        service::can_count(count_in, &said, place, reader);
+    }
+    counted?;
+    let (window, max, scope) = (window?, max?, scope?);
+    let (amount, refund, algorithm, burst, part) = (amount?, refund?, algorithm?, burst?, part?);
+    let count =
+        LimitCount { window, max, scope, amount, refund, algorithm, burst, count_in, lease, part };
+    loops::can_be_part(&count, place, reader).then_some(count)
 }
 
 /// `algorithm`. A bucket is refilled by `max` in each window.
@@ -92,8 +124,8 @@ fn burst(
 ) -> Option<Option<Micros>> {
     let field = fields.take("burst");
     match (algorithm?, field) {
-        (Algorithm::Fixed | Algorithm::Sliding, None) => Some(None),
-        (Algorithm::Fixed | Algorithm::Sliding, Some(field)) => {
+        (Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight, None) => Some(None),
+        (Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight, Some(field)) => {
             let message = "`burst` is the size of a bucket, and this limit is none".to_owned();
             let help = "add `\"algorithm\": \"bucket\"`, or leave `burst` out".to_owned();
             reader.error_with_help(Code::Contradiction, &field.place, message, help);

@@ -14,6 +14,7 @@ use crate::number::Micros;
 use crate::policy::entry::{Amount, Check, CheckKind, CountIn, Limit, RULE_ACTIONS, Scope};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
+use crate::rate::table::Part;
 
 /// What a rule counts: its `rate_limit`, or its `state` with the bounds that its own conditions put on it.
 pub(super) fn limits(
@@ -29,7 +30,16 @@ pub(super) fn limits(
     let refund = limit::refund(&mut fields, reader);
     let counted = refund.and_then(|refund| {
         let (counter, max, amount) = count(&owner.tool, field.value, &mut fields, reader, book)?;
-        Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
+        Some(Limit {
+            counter,
+            max,
+            burst: None,
+            amount,
+            refund,
+            lease: None,
+            when: Box::default(),
+            rule,
+        })
     });
     Some((rule, counted.into_iter().collect()))
 }
@@ -53,6 +63,7 @@ fn count(
             scope: Scope::Global,
             algorithm: Algorithm::Fixed,
             count_in: CountIn::Envoy,
+            part: Part::Whole,
             tool: tool.to_owned(),
         };
         let counter = book.index(share, &rate.place, reader)?;
@@ -88,6 +99,7 @@ fn state(
         scope,
         algorithm: Algorithm::Fixed,
         count_in: CountIn::Envoy,
+        part: Part::Whole,
         tool: tool.to_owned(),
     });
     let counter = share.and_then(|share| book.index(share, &field.place, reader));

@@ -68,11 +68,11 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "timezone",
                 FieldKind::Text,
                 Default(r#""UTC""#),
-                "`UTC`, or how far the clock is ahead of it. Not a zone by its name, whose offset changes with the season.",
-                r#""+01:00""#,
+                "A zone of the IANA database by its name, `UTC`, or how far the clock is ahead of it.",
+                r#""Europe/Berlin""#,
             ),
         ],
-        rules: r#"{"anyOf":[{"required":["days"]},{"required":["hours"]}],"properties":{"days":{"minItems":1,"items":{"pattern":"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$"}},"hours":{"minItems":1,"items":{"pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"}},"timezone":{"pattern":"^(UTC|[+-](0[0-9]|1[0-4]):[0-5][0-9])$"}}}"#,
+        rules: r#"{"anyOf":[{"required":["days"]},{"required":["hours"]}],"properties":{"days":{"minItems":1,"items":{"pattern":"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$"}},"hours":{"minItems":1,"items":{"pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"}},"timezone":{"pattern":"^([A-Z][A-Za-z0-9_+/-]*|[+-](0[0-9]|1[0-4]):[0-5][0-9])$"}}}"#,
         ..PLAIN
     },
 ];
