@@ -22,6 +22,7 @@ use crate::policy::entry::{Condition, CountIn, Entry, Limit, NamedCounter, Scope
 use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;
+use crate::rate::table::Account;
 use crate::reason::Reason;
 use crate::time::Moment;
 use crate::witness::{self, CounterUnread, Told, Witness};
@@ -266,19 +267,17 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let decode = entry.map_or(Decode::Unsaid, |entry| entry.decode);
             let kind = call.kind;
             let amount = amount(&limit.amount, call.arguments, terms(decode));
-            self.hear_due(entry, limit, named, &amount);
-            let account = account(named, self.caller, call);
-            match amount.and_then(|amount| Ok((amount, account?))) {
+            let counted =
+                amount.and_then(|amount| Ok((amount, account(named, self.caller, call)?)));
+            self.hear_due(entry, limit, named, &counted);
+            match counted {
                 Ok((amount, account)) => {
                     let (counter, max) = (named.counter, limit.ceiling());
                     let charge = Charge { counter, account, amount, max, mode };
                     join(&mut dues, DueCharge { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {
-                    let reason = match detail {
-                        Detail::Inexact => Reason::ValueUndecidable,
-                        _ => Reason::InvalidIncrement,
-                    };
+                    let reason = detail.uncounted();
                     let denial = Denial { detail, ..Denial::by(limit.rule, kind, reason) };
                     if decision.note(mode, Some(denial)) && !W::HEARS_ALL {
                         return Vec::new();
@@ -294,8 +293,9 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         entry: Option<&Entry>,
         limit: &Limit,
         named: &NamedCounter,
-        amount: &Result<Micros, Detail>,
+        counted: &Result<(Micros, Account), Detail>,
     ) {
+        let amount = counted.as_ref().map(|(amount, _)| *amount);
         self.witness.hear(&Told::Due(&witness::DueLimit { entry, limit, named, amount }));
     }
 

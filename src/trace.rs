@@ -345,8 +345,13 @@ impl<'c> Heard<'c> {
                 if let Detail::Mismatch(path, Mismatch { expected, found }) = detail {
                     counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
                 }
+                if let Detail::Inexact = detail {
+                    let problem =
+                        "a number among the arguments has more digits than all readers keep apart";
+                    counted.problem = Some(problem.to_owned());
+                }
                 rule.denies = true;
-                rule.reason = Some(Reason::InvalidIncrement.label());
+                rule.reason = Some(detail.uncounted().label());
             }
         }
         rule.count = Some(counted);

@@ -87,7 +87,7 @@ pub struct DueLimit<'t> {
     /// Its counter.
     pub named: &'t NamedCounter,
     /// How much the call counts, or why it cannot be counted.
-    pub amount: &'t Result<Micros, Detail>,
+    pub amount: Result<Micros, &'t Detail>,
 }
 
 impl Witness for () {

@@ -14,7 +14,7 @@ use crate::number::{Decimal, Micros};
 use crate::policy::entry::{Amount, Limit, NamedCounter, Refund, Scope};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause, Reservation};
-use crate::rate::table::{Account, Part};
+use crate::rate::table::{Account, Per};
 use crate::reason::Reason;
 use crate::rls::ServiceCharge;
 
@@ -112,10 +112,10 @@ pub(super) fn account(
 ) -> Result<Account, Detail> {
     let whole = caller.counted_as(named.scope);
     let (kind, name) = (call.kind.word(), call.exact.as_deref().unwrap_or(call.name));
-    let what = match named.part {
-        Part::Whole => return Ok(whole),
-        Part::Name => digest(&[b"name", kind.as_bytes(), name.as_bytes()]),
-        Part::Call => {
+    let what = match named.per {
+        Per::Caller => return Ok(whole),
+        Per::Name => digest(&[b"name", kind.as_bytes(), name.as_bytes()]),
+        Per::Call => {
             let arguments = match call.arguments {
                 Some(arguments) => canonical(arguments),
                 None => canonical_members(std::iter::empty()),
@@ -127,7 +127,7 @@ pub(super) fn account(
             digest(&[b"call", &whose, kind.as_bytes(), name.as_bytes(), text.as_bytes()])
         }
     };
-    Ok(whole.part(named.part, what, caller.counted_as(Scope::Grant)))
+    Ok(whole.per(named.per, what, caller.counted_as(Scope::Grant)))
 }
 
 fn digest(parts: &[&[u8]]) -> u128 {

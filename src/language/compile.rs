@@ -4,6 +4,7 @@ mod approvals;
 mod bindings;
 mod book;
 mod condition;
+mod counted;
 mod definition;
 mod doors;
 mod entry;

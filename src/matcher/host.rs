@@ -73,10 +73,12 @@ impl Hosts {
     /// The first that is none, by its place.
     pub fn of_urls(texts: &[&str]) -> Result<Hosts, usize> {
         Hosts::read(texts, |text| match text.parse::<Ipv4Addr>() {
-            Ok(address) => Some(Part::Range(AddressRange { address: address.into(), bits: 32 })),
+            Ok(address) => {
+                Some(HostItem::Range(AddressRange { address: address.into(), bits: 32 }))
+            }
             Err(_) => match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-                Some(address) => Some(Part::Range(AddressRange::of(address)?)),
-                None => Part::name(text),
+                Some(address) => Some(HostItem::Range(AddressRange::of(address)?)),
+                None => HostItem::name(text),
             },
         })
     }
@@ -86,18 +88,18 @@ impl Hosts {
     /// # Errors
     /// The first that is none, by its place.
     pub fn of_ranges(texts: &[&str]) -> Result<Hosts, usize> {
-        Hosts::read(texts, |text| AddressRange::of(text).map(Part::Range))
+        Hosts::read(texts, |text| AddressRange::of(text).map(HostItem::Range))
     }
 
-    fn read(texts: &[&str], part: impl Fn(&str) -> Option<Part>) -> Result<Hosts, usize> {
+    fn read(texts: &[&str], part: impl Fn(&str) -> Option<HostItem>) -> Result<Hosts, usize> {
         let (mut names, mut suffixes, mut ranges, mut words) = (vec![], vec![], vec![], vec![]);
         for (at, text) in texts.iter().enumerate() {
             let word = AddressWord::WORDS.iter().find(|(word, _)| word == text);
-            match word.map(|(_, word)| Part::Word(*word)).or_else(|| part(text)).ok_or(at)? {
-                Part::Name(name) => names.push(name),
-                Part::Suffix(suffix) => suffixes.push(suffix),
-                Part::Range(range) => ranges.push(range),
-                Part::Word(word) => words.push(word),
+            match word.map(|(_, word)| HostItem::Word(*word)).or_else(|| part(text)).ok_or(at)? {
+                HostItem::Name(name) => names.push(name),
+                HostItem::Suffix(suffix) => suffixes.push(suffix),
+                HostItem::Range(range) => ranges.push(range),
+                HostItem::Word(word) => words.push(word),
             }
         }
         names.sort_unstable();
@@ -169,22 +171,22 @@ impl Hosts {
 }
 
 /// An element of a list.
-enum Part {
+enum HostItem {
     Name(Box<str>),
     Suffix(Box<str>),
     Range(AddressRange),
     Word(AddressWord),
 }
 
-impl Part {
-    fn name(text: &str) -> Option<Part> {
+impl HostItem {
+    fn name(text: &str) -> Option<HostItem> {
         let suffix = text.strip_prefix("*.");
         let name = suffix.unwrap_or(text);
         is_name(name).then_some(())?;
         let lower = text.to_ascii_lowercase();
         Some(match suffix {
-            Some(_) => Part::Suffix(lower.get(1..)?.into()),
-            None => Part::Name(lower.into()),
+            Some(_) => HostItem::Suffix(lower.get(1..)?.into()),
+            None => HostItem::Name(lower.into()),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::matcher::value::{Matcher, Side};
 use crate::mcp::definition::DefinitionDigest;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Mode};
-use crate::rate::table::Part;
+use crate::rate::table::Per;
 use crate::time::UnixMillis;
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
@@ -279,7 +279,7 @@ pub struct NamedCounter {
     /// Where.
     pub count_in: CountIn,
     /// What of a caller it counts.
-    pub part: Part,
+    pub per: Per,
     /// How the rate limit service knows it: by its name, or by the limit's pointer where it has none of its own.
     pub service_name: Box<str>,
 }

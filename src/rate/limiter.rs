@@ -4,7 +4,7 @@ mod slots;
 
 use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Part, Slot, Table};
+use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Per, Slot, Table};
 use super::window::Window;
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
@@ -180,13 +180,13 @@ impl Shards {
     /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
     fn key(self, space: &str, counter: CounterId, account: Account) -> String {
         let class = account.class.word();
-        let class = match account.part {
-            Part::Whole if account.class == Class::Global => {
+        let class = match account.per {
+            Per::Caller if account.class == Class::Global => {
                 return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
             }
-            Part::Whole => class.to_owned(),
+            Per::Caller => class.to_owned(),
             // A caller makes as many of them as he likes, so they have tables of their own.
-            Part::Call | Part::Name => format!("{class}.parts"),
+            Per::Call | Per::Name => format!("{class}.parts"),
         };
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();

@@ -33,10 +33,10 @@ impl CallerId {
 
     /// The same name on the floor.
     #[must_use]
-    pub fn on_floor(self, part: Part) -> CallerId {
-        match part {
-            Part::Whole | Part::Call => CallerId::EVERYBODY,
-            Part::Name => CallerId::EVERYBODY.of_name(self.0 >> 64),
+    pub fn on_floor(self, per: Per) -> CallerId {
+        match per {
+            Per::Caller | Per::Call => CallerId::EVERYBODY,
+            Per::Name => CallerId::EVERYBODY.of_name(self.0 >> 64),
         }
     }
 }
@@ -82,18 +82,18 @@ impl Maker {
 
 /// What of a caller a slot counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum Per {
     /// All that he calls.
-    Whole,
+    Caller,
     /// Calls that are equal.
     Call,
     /// Calls of one name. A limit is on how many names there are.
     Name,
 }
 
-impl Part {
+impl Per {
     /// The words of policies; without one it is all.
-    pub const WORDS: [(&'static str, Part); 2] = [("call", Part::Call), ("name", Part::Name)];
+    pub const WORDS: [(&'static str, Per); 2] = [("call", Per::Call), ("name", Per::Name)];
 }
 
 /// Whose count a call goes to.
@@ -106,7 +106,7 @@ pub struct Account {
     /// Who brought the name.
     pub maker: Maker,
     /// What of him is counted.
-    pub part: Part,
+    pub per: Per,
 }
 
 impl Account {
@@ -115,21 +115,21 @@ impl Account {
         caller: CallerId::EVERYBODY,
         class: Class::Global,
         maker: Maker::NOBODY,
-        part: Part::Whole,
+        per: Per::Caller,
     };
 
     /// The part of it that counts what has this digest. There are as many as the caller likes, whose own account is `by`, so he is their maker.
     #[must_use]
-    pub fn part(self, part: Part, what: u128, by: Account) -> Account {
-        let caller = match part {
-            Part::Whole => return self,
-            Part::Call => CallerId(what),
-            Part::Name => CallerId::of_name(self.caller, what),
+    pub fn per(self, per: Per, what: u128, by: Account) -> Account {
+        let caller = match per {
+            Per::Caller => return self,
+            Per::Call => CallerId(what),
+            Per::Name => CallerId::of_name(self.caller, what),
         };
         let [first, second, third, fourth, ..] = by.caller.0.to_le_bytes();
         let own = u32::from_le_bytes([first, second, third, fourth]).max(1);
         let maker = if by.maker == Maker::NOBODY { Maker(own) } else { by.maker };
-        Account { caller, maker, part, ..self }
+        Account { caller, maker, per, ..self }
     }
 }
 
@@ -222,8 +222,8 @@ impl Table {
 
     /// The count of a caller. One without a slot has the counter's floor.
     #[must_use]
-    pub fn state(&self, counter: CounterId, caller: CallerId, part: Part) -> Option<&CountState> {
-        let floor = || self.find(counter, caller.on_floor(part));
+    pub fn state(&self, counter: CounterId, caller: CallerId, per: Per) -> Option<&CountState> {
+        let floor = || self.find(counter, caller.on_floor(per));
         let slot = self.find(counter, caller).or_else(floor);
         slot.map(|slot| &slot.state)
     }

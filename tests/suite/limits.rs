@@ -11,7 +11,7 @@ use mcp_policy::rate::limiter::{
 };
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
-use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker, Part};
+use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker, Per};
 use mcp_policy::rate::window::Window;
 use mcp_policy::time::{Moment, UnixMillis};
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ fn of(caller: u128, maker: u32) -> Account {
         caller: CallerId(caller),
         class: Class::Claimed,
         maker: Maker(maker),
-        part: Part::Whole,
+        per: Per::Caller,
     };
     if caller == 0 { Account::EVERYBODY } else { account }
 }
@@ -525,7 +525,7 @@ fn names_that_can_be_invented_fill_no_table_of_others() {
     let verified = |name: u128| {
         let caller = CallerId(name.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) | 1);
         let account =
-            Account { caller, class: Class::Verified, maker: Maker::NOBODY, part: Part::Whole };
+            Account { caller, class: Class::Verified, maker: Maker::NOBODY, per: Per::Caller };
         let call = Charge { account, ..charge(1, name, 1, 5, Algorithm::Fixed) };
         (0..5)
             .filter(|_| {

@@ -14,7 +14,7 @@ use mcp_policy::rate::limiter::{
     Charge, Counter, Limiter, Mode, OverrunCause, Refused, Reservation, Shards,
 };
 use mcp_policy::rate::memory::MemoryStore;
-use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker, Part};
+use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker, Per};
 use mcp_policy::rate::window::Window;
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
@@ -159,7 +159,7 @@ proptest! {
             let own = called.iter().filter(|(who, _, then, _)| (*who, *then) == (caller, minute));
             let names: BTreeSet<u128> = own.map(|(_, name, ..)| *name).collect();
             let admits = names.contains(&name) || (names.len() as u64) < max;
-            let charge = charge(part(account(caller + 1), Part::Name, name), max * 1_000_000);
+            let charge = charge(per(account(caller + 1), Per::Name, name), max * 1_000_000);
             match limiter.reserve(&[charge], UnixMillis(now)) {
                 Ok(granted) => {
                     prop_assert!(admits, "{names:?} and {name}");
@@ -180,12 +180,13 @@ proptest! {
 fn account(caller: u128) -> Account {
     // Names are digests.
     let caller = CallerId(caller.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) | 1);
-    Account { caller, class: Class::Verified, maker: Maker::NOBODY, part: Part::Whole }
+    Account { caller, class: Class::Verified, maker: Maker::NOBODY, per: Per::Caller }
 }
 
-fn part(account: Account, part: Part, what: u128) -> Account {
+fn per(account: Account, per: Per, what: u128) -> Account {
+    // They are digests too: every bit differs, also the low ones, which choose the table.
     let what = what.wrapping_mul(0xd6e8_feb8_6659_fd93_c4ce_b9fe_1a85_ec53) | 1;
-    account.part(part, what ^ account.caller.0 << 1, account)
+    account.per(per, what.rotate_left(17) ^ account.caller.0 << 1, account)
 }
 
 fn charge(account: Account, max: u64) -> Charge {
@@ -206,7 +207,7 @@ fn ever_new_calls_take_nothing_from_others() {
     let limiter = Limiter::new(&store, Shards::for_entries(256));
     let reserve = |account| limiter.reserve(&[charge(account, 1_000_000)], UnixMillis(START));
     let denied = (0..20_000).filter(|call| {
-        let refused = reserve(part(account(1), Part::Call, *call)).err();
+        let refused = reserve(per(account(1), Per::Call, *call)).err();
         let crowded = |cause| cause == OverrunCause::Crowded;
         refused.is_some_and(|refused| match refused {
             Refused::Exceeded(overrun) => crowded(overrun.cause),
@@ -216,7 +217,7 @@ fn ever_new_calls_take_nothing_from_others() {
     assert_eq!(20_000 - denied.count(), 512, "half of 16 tables with 64 slots");
     for caller in 2..200 {
         for call in 0..2 {
-            assert!(reserve(part(account(caller), Part::Call, call)).is_ok(), "{caller}");
+            assert!(reserve(per(account(caller), Per::Call, call)).is_ok(), "{caller}");
         }
         assert!(reserve(account(caller)).is_ok());
     }

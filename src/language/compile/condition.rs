@@ -2,7 +2,6 @@
 
 use super::book::Book;
 use super::hours;
-use super::limit::argument_path;
 use super::places::{HOSTS, RANGES, folder, hosts};
 use crate::bounds::MAX_PATTERN_BYTES;
 use crate::json::Value;
@@ -13,6 +12,7 @@ use crate::matcher::members::Members;
 use crate::matcher::name::Pattern;
 use crate::matcher::normal::nfc;
 use crate::matcher::operator::{OPERATORS, Operator, Takes, Test};
+use crate::matcher::path::Path;
 use crate::matcher::path::keys;
 use crate::matcher::regex::{Regex, UnsupportedRegex};
 use crate::matcher::scalar::Scalar;
@@ -352,4 +352,15 @@ fn regex(field: &Field<'_>, reader: &mut Reader) -> Option<Regex> {
             None
         }
     }
+}
+
+/// A path to an argument.
+pub(super) fn argument_path(text: &str, place: &Place, reader: &mut Reader) -> Option<Path> {
+    let path = Path::new(text);
+    if path.is_none() {
+        let message = format!("not a path to an argument: `{}`", text.escape_debug());
+        let help = "args.<name>, then .name, [0], [*] or [\"odd.key\"]".to_owned();
+        reader.error_with_help(Code::BadPath, place, message, help);
+    }
+    path
 }

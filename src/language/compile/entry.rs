@@ -3,10 +3,10 @@
 use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit;
 use super::pattern::pattern;
 use super::service::{self, LimitShape};
 use super::{approvals, definition, mode, rule, times};
+use super::{counted, limit};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -19,7 +19,7 @@ use crate::policy::entry::{
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
-use crate::rate::table::Part;
+use crate::rate::table::Per;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct EntryDraft<'v> {
@@ -231,7 +231,7 @@ fn entry_rate_limit(
 ) -> Option<Limit> {
     let (max, window) = limit::shorthand(field, reader)?;
     let count_in = reader.count_in.unwrap_or(CountIn::Envoy);
-    let amount = Amount::Fixed(limit::ONE);
+    let amount = Amount::Fixed(counted::ONE);
     let said = LimitShape {
         window: Some(window),
         max: Some(max),
@@ -242,7 +242,7 @@ fn entry_rate_limit(
     service::can_count(count_in, &said, &field.place, reader);
     let share = Share {
         count_in,
-        part: Part::Whole,
+        per: Per::Caller,
         key: format!("rate_limit\0{}", owner.tool),
         name: "rate_limit".to_owned(),
         window,

@@ -3,8 +3,8 @@
 use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit;
 use super::service;
+use super::{counted, limit};
 use crate::json::{Object, Value};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -14,7 +14,7 @@ use crate::number::Micros;
 use crate::policy::entry::{Amount, Check, CheckKind, CountIn, Limit, RULE_ACTIONS, Scope};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
-use crate::rate::table::Part;
+use crate::rate::table::Per;
 
 /// What a rule counts: its `rate_limit`, or its `state` with the bounds that its own conditions put on it.
 pub(super) fn limits(
@@ -63,11 +63,11 @@ fn count(
             scope: Scope::Global,
             algorithm: Algorithm::Fixed,
             count_in: CountIn::Envoy,
-            part: Part::Whole,
+            per: Per::Caller,
             tool: tool.to_owned(),
         };
         let counter = book.index(share, &rate.place, reader)?;
-        return Some((counter, Some(max), Amount::Fixed(limit::ONE)));
+        return Some((counter, Some(max), Amount::Fixed(counted::ONE)));
     }
     let written = fields.take("state")?;
     service::cannot_hold("the counts of rules", &written.place, reader);
@@ -88,7 +88,7 @@ fn state(
     let name =
         fields.require("counter", reader).and_then(|field| limit::counter_name(&field, reader));
     let window = fields.require("window", reader).and_then(|field| limit::window(&field, reader));
-    let scope = limit::scope(&mut fields, reader, Scope::Global);
+    let scope = counted::scope(&mut fields, reader, Scope::Global);
     let amount = limit::amount(&mut fields, reader);
     reader.close(&fields);
     let share = name.clone().zip(window).zip(scope);
@@ -99,7 +99,7 @@ fn state(
         scope,
         algorithm: Algorithm::Fixed,
         count_in: CountIn::Envoy,
-        part: Part::Whole,
+        per: Per::Caller,
         tool: tool.to_owned(),
     });
     let counter = share.and_then(|share| book.index(share, &field.place, reader));

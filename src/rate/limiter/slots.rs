@@ -5,28 +5,28 @@ use std::collections::BTreeSet;
 use super::{Charge, Counter, Overrun, OverrunCause, Reservation};
 use crate::number::Micros;
 use crate::rate::algorithm::{Admitted, Demand, Full};
-use crate::rate::table::{Account, CountPlace, Maker, Part, Slot, Table};
+use crate::rate::table::{Account, CountPlace, Maker, Per, Slot, Table};
 use crate::time::Moment;
 
 impl Charge {
     pub(super) fn count_in(&self, table: &mut Table, now: Moment) -> Result<Reservation, Overrun> {
         let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
         let max = self.max.unwrap_or(Micros(u64::MAX));
-        let ask = match account.part {
-            Part::Whole | Part::Call => Demand { amount: self.amount, max },
-            Part::Name => {
+        let ask = match account.per {
+            Per::Caller | Per::Call => Demand { amount: self.amount, max },
+            Per::Name => {
                 self.admit_name(table, max, now)?;
                 Demand { amount: self.amount, max: Micros(u64::MAX) }
             }
         };
         // His own count, or the floor; whoever gets a slot now starts at it.
-        let state = table.state(id, account.caller, account.part);
+        let state = table.state(id, account.caller, account.per);
         let admitted = algorithm
             .admit(window, state, now, ask)
             .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
         let slot = match table.place(id, account) {
             CountPlace::Own => account.caller,
-            CountPlace::Floor => account.caller.on_floor(account.part),
+            CountPlace::Floor => account.caller.on_floor(account.per),
             CountPlace::Crowded => {
                 let full = algorithm.full(window, state, now, ask);
                 return Err(Overrun::of(OverrunCause::Crowded, full));
@@ -75,11 +75,11 @@ fn called(table: &Table, counter: Counter, account: Account, now: Moment) -> BTr
 
 /// What a caller has used of a counter, in his slot or on the floor.
 pub(super) fn used_in(table: &Table, counter: Counter, account: Account, now: Moment) -> Micros {
-    match account.part {
-        Part::Whole | Part::Call => {
-            let state = table.state(counter.id, account.caller, account.part);
+    match account.per {
+        Per::Caller | Per::Call => {
+            let state = table.state(counter.id, account.caller, account.per);
             counter.algorithm.used(counter.window, state, now)
         }
-        Part::Name => names_of(called(table, counter, account, now).len()),
+        Per::Name => names_of(called(table, counter, account, now).len()),
     }
 }

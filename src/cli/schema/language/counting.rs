@@ -2,7 +2,7 @@
 
 use mcp_policy::policy::entry::{CountIn, RULE_ACTIONS, Refund};
 use mcp_policy::rate::algorithm::Algorithm;
-use mcp_policy::rate::table::Part;
+use mcp_policy::rate::table::Per;
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field, words};
@@ -56,7 +56,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
             field(
                 "per",
-                FieldKind::Words(&words(&Part::WORDS)),
+                FieldKind::Words(&words(&Per::WORDS)),
                 Optional,
                 "What is counted apart. `call`: each call with the same name and arguments, so that the limit breaks a loop. `name`: how many different names are called, at most 32.",
                 r#""call""#,
