@@ -13,6 +13,8 @@ from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo, reset_tzpath
 
+import tzdata
+
 ROOT = Path(__file__).resolve().parent.parent
 # Zones that the corpus of decisions names.
 KNOWN = ["Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata"]
@@ -40,7 +42,8 @@ def main():
         found = rule(name)
         if found:
             rules.setdefault(found, []).append(name)
-    table = "".join(f"{found}\t{' '.join(of)}\n" for found, of in sorted(rules.items()))
+    version = f"# IANA time zone database {tzdata.IANA_VERSION}\n"
+    table = version + "".join(f"{found}\t{' '.join(of)}\n" for found, of in sorted(rules.items()))
     (ROOT / "src/matcher/zones.tsv").write_text(table)
 
     rows = ["# zone, seconds since 1970, minutes ahead of UTC: written by tests/zones.py\n"]

@@ -190,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn the_version_of_the_database_is_told() {
+        let version =
+            super::ZONES.lines().next().and_then(|line| line.strip_prefix("# IANA time zone "));
+        let told = include_str!("../../policies/README.md").contains(version.unwrap());
+        assert!(told, "policies/README.md says otherwise than {version:?}");
+        assert!(super::ZONES.len() < 12_000, "it stays small");
+    }
+
+    #[test]
     fn what_is_no_zone_is_none() {
         for text in [
             "",

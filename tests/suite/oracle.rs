@@ -951,10 +951,7 @@ impl Limit<'_> {
 /// A text that is another for each other value, however values are written; none where a number stands for several. No arguments are as
 /// an empty object.
 fn unequal(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => "{}".to_owned(),
-        other => unequal_within(other)?,
-    })
+    if value.is_null() { Some("{}".to_owned()) } else { unequal_within(value) }
 }
 
 fn unequal_within(value: &Value) -> Option<String> {
@@ -1329,8 +1326,8 @@ fn ahead(zone: &str, second: i64) -> i64 {
     }
     let rows = include_str!("../data/zones.tsv").lines().map(|row| row.split('\t').collect());
     let rows = rows.filter(|row: &Vec<&str>| row[0] == zone);
-    let before = rows.filter(|row| row[1].parse::<i64>().unwrap() <= second);
-    before.last().expect("a zone and a time of tests/data/zones.tsv")[2].parse().unwrap()
+    let mut before = rows.filter(|row| row[1].parse::<i64>().unwrap() <= second);
+    before.next_back().expect("a zone and a time of tests/data/zones.tsv")[2].parse().unwrap()
 }
 
 /// Whether a second since 1970 lies in these hours, minute by minute of the week.

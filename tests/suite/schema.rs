@@ -291,8 +291,8 @@ const OBJECTS: [&str; 33] = [
     "approver",
 ];
 
-/// A document with this field of this object, and what the object needs beside it.
-fn place(id: &str, field: &str, example: &Value) -> Value {
+/// An object with this field, and what it needs beside it.
+fn holding(id: &str, field: &str, example: &Value) -> Value {
     let condition = json!({"path": "args.a", "op": "lte", "value": 1});
     let counted = json!({"counter": "spend", "window": "day"});
     let mut object = match id {
@@ -319,7 +319,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "rate_limit" => json!({"max": 1, "window": 1}),
         "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
         "rule" if field == "count" => json!({"rate_limit": "5/hour"}),
-        "state" => counted.clone(),
+        "state" => counted,
         "plugin" => {
             json!({"policies": {"billing": {"version": "1", "default": "deny"}}, "bindings": [{"match": {}, "policy": "billing"}]})
         }
@@ -332,6 +332,13 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         _ => json!({}),
     };
     object[field] = example.clone();
+    object
+}
+
+/// A document with this field of this object, and what the object needs beside it.
+fn place(id: &str, field: &str, example: &Value) -> Value {
+    let object = holding(id, field, example);
+    let counted = json!({"counter": "spend", "window": "day"});
     let bound = |binding: Value| json!({"policies": {"payments": {"version": "1", "default": "deny"}}, "bindings": [binding], "identity": {"keys": {"team": {"header": "x-team"}}}});
     let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}, "counters": {"service": {"cluster": "ratelimit"}}});
     let settings =

@@ -49,9 +49,7 @@ pub(super) fn limits<'v>(
     let asks = action == Some(Action::RequireApproval) || fields.has("ask_if");
     let (approval, shown) = approvals::need(&mut fields, asks, reader).unzip();
     if reason.is_some() && action == Some(Action::Allow) && !is_timed {
-        let message = "`reason` is read only when `action` denies or asks for approval, or the entry holds at some times only".to_owned();
-        let help = "for conditions and limits the text is `on_deny`".to_owned();
-        reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
+        reason_is_idle(&field.place, reader);
     }
     let mode = mode(&mut fields, reader);
     let decode = decode(&mut fields, reader);
@@ -104,6 +102,12 @@ pub(super) fn limits<'v>(
         definition,
     };
     Some(EntryDraft { entry, owner, timed, require, deny_if, ask_if, rules: kept })
+}
+
+fn reason_is_idle(place: &Place, reader: &mut Reader) {
+    let message = "`reason` is read only when `action` denies or asks for approval, or the entry holds at some times only";
+    let help = "for conditions and limits the text is `on_deny`".to_owned();
+    reader.error_with_help(Code::NoEffect, &place.key("reason"), message.to_owned(), help);
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.

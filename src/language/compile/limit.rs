@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::book::{Book, Owner, Share};
 use super::condition::argument_path;
-use super::counted::{Counted, LimitShare, ONE, scope};
+use super::counted::{LimitShare, ONE, SharedCount, scope};
 use super::service::{self, LimitShape};
 use super::{loops, times};
 use crate::bounds::MAX_WINDOW_SECONDS;
@@ -56,7 +56,7 @@ pub(super) fn native(
 }
 
 /// A limit with a window.
-fn windowed(fields: &mut Fields<'_>, place: &Place, reader: &mut Reader) -> Option<Counted> {
+fn windowed(fields: &mut Fields<'_>, place: &Place, reader: &mut Reader) -> Option<SharedCount> {
     let window_field = fields.require("window", reader);
     let window = window_field.as_ref().and_then(|field| window(field, reader));
     let max_field = fields.require("max", reader);
@@ -87,7 +87,7 @@ fn windowed(fields: &mut Fields<'_>, place: &Place, reader: &mut Reader) -> Opti
     });
     counted?;
     let (window, scope, algorithm, per) = (window?, scope?, algorithm?, per?);
-    let mut counted = Counted { window, scope, algorithm, count_in, per, share };
+    let mut counted = SharedCount { window, scope, algorithm, count_in, per, share };
     if !loops::go_together(&counted, place, reader) {
         // What it is known by, others are still held against.
         counted.share = None;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::counted::{Counted, LimitShare, ONE, scope};
+use super::counted::{LimitShare, ONE, SharedCount, scope};
 use super::service;
 use crate::bounds::{IN_FLIGHT_SECONDS, MAX_CONCURRENT, MAX_NAMES};
 use crate::language::diagnostic::Code;
@@ -23,7 +23,7 @@ pub(super) fn in_flight(
     fields: &mut Fields<'_>,
     place: &Place,
     reader: &mut Reader,
-) -> Option<Counted> {
+) -> Option<SharedCount> {
     let others: Vec<Field<'_>> =
         OF_WINDOWS.into_iter().filter_map(|word| fields.take(word)).collect();
     for other in &others {
@@ -49,7 +49,7 @@ pub(super) fn in_flight(
         refund: Refund::AtEnd,
         lease: None,
     };
-    let counted = Counted {
+    let counted = SharedCount {
         window,
         scope: scope?,
         algorithm: Algorithm::InFlight,
@@ -69,7 +69,7 @@ pub(super) fn per(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Per> {
 }
 
 /// Refuses what does not go with `per`.
-pub(super) fn go_together(counted: &Counted, place: &Place, reader: &mut Reader) -> bool {
+pub(super) fn go_together(counted: &SharedCount, place: &Place, reader: &mut Reader) -> bool {
     let mut cannot = Vec::new();
     if counted.per != Per::Caller && counted.count_in == CountIn::Service {
         cannot.push("the rate limit service counts callers alone: `count_in` has to be `envoy`");

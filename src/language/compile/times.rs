@@ -71,9 +71,12 @@ fn of_now(word: &str, field: &Field<'_>, reader: &mut Reader) -> Option<Conditio
 }
 
 fn is_never(conditions: &[Condition]) -> bool {
-    let times = conditions.iter().filter_map(|condition| match &condition.matcher.test {
-        Test::Time(_, TimeOperand::At { seconds, fraction, .. }) => Some((*seconds, &**fraction)),
-        _ => None,
+    let times = conditions.iter().filter_map(|condition| {
+        if let Test::Time(_, TimeOperand::At { seconds, fraction, .. }) = &condition.matcher.test {
+            Some((*seconds, &**fraction))
+        } else {
+            None
+        }
     });
     let times: Vec<(i64, &[u8])> = times.collect();
     matches!(times.as_slice(), [first, last] if first.cmp(last) == Ordering::Greater)

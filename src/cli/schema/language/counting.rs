@@ -140,7 +140,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#""Twenty refunds a day are enough.""#,
             ),
         ],
-        rules: r#"{"anyOf":[{"required":["window","max"]},{"required":["concurrent"],"properties":{"window":false,"max":false,"increment":false,"increment_from":false,"count":false,"algorithm":false,"burst":false,"count_in":false,"lease":false,"per":false}}],"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
+        rules: r#"{"anyOf":[{"required":["window","max"]},{"required":["concurrent"],"properties":{"window":false,"max":false,"increment":false,"increment_from":false,"count":false,"algorithm":false,"burst":false,"count_in":{"const":"envoy"},"lease":false,"per":false}}],"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
         ..PLAIN
     },
     ObjectSpec {
