@@ -153,7 +153,7 @@ def test_a_place_comes_back_however_a_stream_ends(gateway: Gateway, ending: str)
             await reply.json(RESULT)
 
     gateway.upstream.answer(path, held)
-    credential = ("authorization", f"Bearer {ending}")
+    credential = ("authorization", f"Bearer {path[1:]}")
     before = gateway.upstream.count()
 
     def fresh() -> str | None:
@@ -173,8 +173,7 @@ def test_a_place_comes_back_however_a_stream_ends(gateway: Gateway, ending: str)
             asked = gateway.call(listener, tool="asks", authorization="Bearer another")
             assert reason(asked) == "approval_required"
         if ending == "client resets":
-            for connection in connections:
-                connection.close()
+            open_connections.close()
         elif ending != "time-out":
             gate.open()
             for connection in connections:
