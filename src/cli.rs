@@ -4,6 +4,7 @@ mod activity;
 mod audit;
 mod audit_log;
 mod audited;
+mod catalogue;
 mod completions;
 mod convert;
 mod definition;
@@ -16,6 +17,7 @@ mod key;
 mod lines;
 mod out;
 mod output;
+mod policy;
 mod recorded;
 mod render;
 mod replay;
@@ -69,6 +71,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Scan(Box<scan::Arguments>),
+    Policy(policy::Arguments),
     Validate(validate::Arguments),
     Diff(Box<diff::Arguments>),
     Explain(Box<explain::Arguments>),
@@ -90,6 +93,7 @@ pub(crate) fn run() -> ExitCode {
     let format = arguments.format;
     let exit = match arguments.command {
         Command::Scan(arguments) => scan::run(&arguments, format),
+        Command::Policy(arguments) => policy::run(&arguments, format),
         Command::Validate(arguments) => validate::run(&arguments, format),
         Command::Diff(arguments) => diff::run(&arguments, format),
         Command::Explain(arguments) => explain::run(&arguments, format),
