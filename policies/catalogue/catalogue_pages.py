@@ -34,6 +34,9 @@ ATTACKS = {
     ("together", "exfiltration"): ["injection-to-a-way-out", "blind-copies"],
 }
 
+# What an argument with these flags can reach is a matter of its value, so a rule has to look at it, or a reason has to say why none does.
+LOOKED_AT = {"path", "url", "sql", "code"}
+
 Data = dict[str, Any]
 
 
@@ -46,6 +49,8 @@ def pages() -> dict[Path, str]:
         HERE / "known.tsv": "".join(_known(server) for server in by_name),
         HERE / "catalogue.json": _data(by_name),
         HERE / "index.html": _index(riskiest),
+        HERE / "style.css": STYLE.lstrip(),
+        **{HERE / server["name"] / "judged.json": _judged(server) for server in by_name},
         ROOT / "src" / "cli" / "catalogue" / "policies.rs": _policies(by_name),
         **{HERE / server["name"] / "index.html": _page(server) for server in by_name},
     }
@@ -75,6 +80,7 @@ def _server(name: str, listed: Data) -> Data:
         "policy": text,
         "says": policy["description"],
         "attacks": listed.get("attacks", []),
+        "unchecked": _unchecked(name, policy, tools, listed.get("unchecked", {})),
     }
 
 
@@ -87,17 +93,41 @@ def _treatment(policy: Data, tool: str, arguments: set[str]) -> str:
     entry = entries[keys[0]]
     if entry.get("action") in ("deny", "require_approval"):
         return {"deny": "denied", "require_approval": "a person approves"}[entry["action"]]
-    conditions = any(key in entry for key in ("require", "deny_if")) or bool(arguments & _looked_at(entries.get("*", {})))
+    conditions = any(key in entry for key in ("require", "deny_if")) or bool(arguments & {each.split(".")[0] for each in _looked_at(entries.get("*", {}))})
     limits = any(key in entry for key in ("limits", "rate_limit"))
     said = [word for word, holds in (("conditions", conditions), ("limits", limits)) if holds]
     return f"allowed, with {' and '.join(said)}" if said else "allowed"
 
 
+def _unchecked(name: str, policy: Data, tools: list[Data], reasons: dict[str, str]) -> list[tuple[str, str]]:
+    """Arguments that can reach far and that no rule looks at, each with the reason of servers.yaml. Raises `ValueError` without one."""
+    found = []
+    for tool in tools:
+        if tool["policy"] in ("denied", "not listed"):
+            continue
+        entries = [entry for key, entry in policy["tools"].items() if fnmatch.fnmatchcase(tool["tool"], key)]
+        looked_at = {argument for entry in entries for argument in _looked_at(entry)}
+        for each in tool["flags"]:
+            if each["flag"] in LOOKED_AT and not _covers(looked_at, each["argument"]):
+                found.append(f"{tool['tool']} {each['argument']}")
+    reasoned = [(each, next((reason for pattern, reason in reasons.items() if fnmatch.fnmatchcase(each, pattern)), None)) for each in found]
+    if missing := [each for each, reason in reasoned if reason is None]:
+        raise ValueError(f"{name}: no rule looks at {', '.join(missing)}: write one, or the reason under `unchecked` of servers.yaml")
+    if idle := [pattern for pattern in reasons if not any(fnmatch.fnmatchcase(each, pattern) for each in found)]:
+        raise ValueError(f"{name}: `unchecked` has {', '.join(idle)}, which is no such argument")
+    return [(each, str(reason)) for each, reason in reasoned]
+
+
+def _covers(looked_at: set[str], argument: str) -> bool:
+    """Whether a rule looks at this argument, at what it is in, or at something in it."""
+    return any(each == argument or argument.startswith(f"{each}.") or each.startswith(f"{argument}.") for each in looked_at)
+
+
 def _looked_at(entry: Data) -> set[str]:
-    """The arguments that an entry has conditions on."""
+    """The arguments that an entry has conditions on, as `name.member`, without their elements' places."""
     checks = [*entry.get("require", []), *entry.get("deny_if", [])]
     paths = [condition["path"] for check in checks for condition in check["conditions"]]
-    return {re.split(r"[.\[]", path.removeprefix("args."))[0] for path in paths if path.startswith("args.")}
+    return {re.sub(r"\[[^\]]*\]", "", path.removeprefix("args.")) for path in paths if path.startswith("args.")}
 
 
 # --- For the command --------------------------------------------------------------------------
@@ -123,15 +153,24 @@ def _broken(name: str) -> str:
 
 
 def _data(servers: list[Data]) -> str:
-    """All tools, with class, marks and evidence: a line for each."""
-    kept = ["class", "severity", "confidence", "marks", "flags", "evidence", "mark_evidence", "proposal", "policy"]
-    written = []
-    for server in servers:
-        head = {key: server[key] for key in ("name", "package", "version", "scanned", "calls_itself", "about", "severities")}
-        tools = [{"name": tool["tool"], **{key: tool[key] for key in kept if tool.get(key)}} for tool in server["tools"]]
-        lines = ",\n".join(f"        {json.dumps(tool, ensure_ascii=False)}" for tool in tools)
-        written.append(f"    {json.dumps(head, ensure_ascii=False)[:-1]},\n      \"tools\": [\n{lines}\n      ]}}")
-    return '{"servers": [\n' + ",\n".join(written) + "\n]}\n"
+    """All servers, a line for each."""
+    kept = ("name", "package", "version", "scanned", "calls_itself", "about", "severities")
+    lines = [_line({**{key: server[key] for key in kept}, "tools": len(server["tools"])}) for server in servers]
+    return '{"servers": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def _judged(server: Data) -> str:
+    """The tools of a server with class, marks and evidence, and what the policy does with each: a line for each."""
+    kept = ("class", "severity", "confidence", "marks", "flags", "mark_evidence", "proposal", "policy")
+    lines = []
+    for tool in server["tools"]:
+        evidence = [each for each in tool["evidence"] if not each.startswith(tuple(f"{mark}: " for mark in tool.get("mark_evidence", {})))]
+        lines.append(_line({"name": tool["tool"], "evidence": evidence, **{key: tool[key] for key in kept if tool.get(key)}}))
+    return '{"tools": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def _line(value: Data) -> str:
+    return f"  {json.dumps(value, ensure_ascii=False)}"
 
 
 # --- For people -------------------------------------------------------------------------------
@@ -177,12 +216,12 @@ show();
 """
 
 
-def _document(title: str, body: str, script: str = "") -> str:
+def _document(title: str, body: str, style: str, script: str = "") -> str:
     scripts = f"<script>{script}</script>\n" if script else ""
     return (
         "<!-- Written by policies/pages.py. -->\n<!doctype html>\n"
         f'<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{html.escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n{scripts}</body>\n</html>\n"
+        f'<link rel="stylesheet" href="{style}">\n</head>\n<body>\n{body}\n{scripts}</body>\n</html>\n'
     )
 
 
@@ -203,7 +242,7 @@ A policy that somebody has read through stands beside each, with tests that cove
 </tbody>
 </table></div>
 </main>"""
-    return _document("Servers, and a policy for each", body, SEARCH)
+    return _document("Servers, and a policy for each", body, "style.css", SEARCH)
 
 
 def _row(server: Data) -> str:
@@ -221,6 +260,7 @@ def _page(server: Data) -> str:
     together = "".join(f"<li>{html.escape(each['meaning'])}</li>" for each in server["together"])
     attacks = "".join(f'<li><a href="../../attacks/{each}.md">{html.escape(each.replace("-", " "))}</a></li>' for each in _attacks(server))
     rows = "\n".join(_tool(tool) for tool in server["tools"])
+    unchecked = "".join(f"<li><code>{html.escape(each)}</code>: {html.escape(reason)}</li>" for each, reason in server["unchecked"])
     numbers = ", ".join(f'<span class="{each}">{server["severities"][each]} {each}</span>' for each in SEVERITIES if server["severities"][each])
     body = f"""<main>
 <p><a href="../index.html">All servers</a></p>
@@ -236,6 +276,7 @@ def _page(server: Data) -> str:
 mcp-policy diff policy.yaml --was policies/catalogue/{name}/tools.json -- COMMAND   # what your server has that this one had not</pre>
 <pre>{html.escape(server["policy"])}</pre>
 <p class="soft"><a href="policy.yaml">policy.yaml</a> · <a href="policy.test.yaml">its tests</a> · <a href="tools.json">the tools as the server lists them</a></p>
+{f'<h2>What no rule looks at, and why</h2><ul>{unchecked}</ul>' if unchecked else ""}
 <h2>Its tools</h2>
 <div class="wide"><table>
 <thead><tr><th scope="col">tool</th><th scope="col">severity, class</th><th scope="col">marks</th><th scope="col">evidence</th><th scope="col">by the policy</th></tr></thead>
@@ -244,7 +285,7 @@ mcp-policy diff policy.yaml --was policies/catalogue/{name}/tools.json -- COMMAN
 </tbody>
 </table></div>
 </main>"""
-    return _document(f"{server['name']}: tools, risk and a policy", body)
+    return _document(f"{server['name']}: tools, risk and a policy", body, "../style.css")
 
 
 def _tool(tool: Data) -> str:

@@ -184,8 +184,13 @@ def scan(server: CatalogueServer, sts: str) -> dict[str, Any]:
         "version": version,
         "scanned": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "calls_itself": json.loads(named)["servers"][0]["name"],
-        "tools": sorted(json.loads(tools)["tools"], key=lambda tool: tool["name"]),
+        "tools": sorted(map(defined, json.loads(tools)["tools"]), key=lambda tool: tool["name"]),
     }
+
+
+def defined(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool without `_meta`, which is no part of its definition."""
+    return {key: value for key, value in tool.items() if key != "_meta"}
 
 
 class _Identity(BaseHTTPRequestHandler):

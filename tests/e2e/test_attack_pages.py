@@ -16,6 +16,7 @@ from test_sessions import secrets
 from upstream import Upstream
 
 CASES = cases()
+EACH_LINE = [(case, line) for case in CASES if len(case.lines) > 1 for line in case.lines]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 SECRETS = secrets(SESSIONS, APPROVALS, variables=("MCP_POLICY_SESSION_SECRET", "MCP_POLICY_APPROVAL_SECRET"))
 
@@ -29,11 +30,13 @@ def server(upstream: Upstream) -> AttackedServer:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream, server: AttackedServer) -> Iterator[Gateway]:
-    """One Envoy with two listeners for each attack: with its policy, and with that policy without its lines."""
+    """One Envoy with these listeners for each attack: with its policy, with that policy without its lines, and without each of them."""
     listeners = {f"{case}/governed": Listener(case.governed, SECRETS) for case in CASES}
     for case in CASES:
-        without = case.without_its_lines
+        without = case.without(*case.lines)
         listeners[f"{case}/without"] = Listener(without) if without is None else Listener(without, SECRETS)
+    for case, line in EACH_LINE:
+        listeners[f"{case}/without {line}"] = Listener(case.without(line), SECRETS)
     with serving(upstream, listeners) as gateway:
         yield gateway
 
@@ -73,3 +76,12 @@ def test_without_its_lines_it_goes_through(gateway: Gateway, server: AttackedSer
     attacker = Attacker(gateway, f"{case}/without", server)
     for step in case.steps:
         check(step, attacker.play(step), RUNS)
+
+
+@pytest.mark.parametrize(("case", "line"), EACH_LINE, ids=str)
+def test_each_line_is_needed(gateway: Gateway, server: AttackedServer, case: AttackCase, line: str) -> None:
+    """Without this one line alone, some step that the policy stops goes through."""
+    attacker = Attacker(gateway, f"{case}/without {line}", server)
+    happened = [(step, attacker.play(step)) for step in case.steps]
+    stopped = [(step, each) for step, each in happened if step["becomes"] == STOPPED]
+    assert any(seen(step, each) != step.get("shows", []) if "list" in step else each.arrivals for step, each in stopped), line

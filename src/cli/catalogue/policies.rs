@@ -51,7 +51,6 @@ pub(super) const POLICIES: &[(&str, &str)] = &[
     ("grafana", include_str!("../../../policies/catalogue/grafana/policy.yaml")),
     ("hubspot", include_str!("../../../policies/catalogue/hubspot/policy.yaml")),
     ("kubernetes", include_str!("../../../policies/catalogue/kubernetes/policy.yaml")),
-    ("linear", include_str!("../../../policies/catalogue/linear/policy.yaml")),
     ("markitdown", include_str!("../../../policies/catalogue/markitdown/policy.yaml")),
     ("meilisearch", include_str!("../../../policies/catalogue/meilisearch/policy.yaml")),
     ("memory", include_str!("../../../policies/catalogue/memory/policy.yaml")),
