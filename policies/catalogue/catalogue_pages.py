@@ -49,7 +49,6 @@ def pages() -> dict[Path, str]:
         HERE / "known.tsv": "".join(_known(server) for server in by_name),
         HERE / "catalogue.json": _data(by_name),
         HERE / "index.html": _index(riskiest),
-        HERE / "style.css": STYLE.lstrip(),
         **{HERE / server["name"] / "judged.json": _judged(server) for server in by_name},
         ROOT / "src" / "cli" / "catalogue" / "policies.rs": _policies(by_name),
         **{HERE / server["name"] / "index.html": _page(server) for server in by_name},
@@ -174,29 +173,6 @@ def _line(value: Data) -> str:
 
 
 # --- For people -------------------------------------------------------------------------------
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #57606a; --line: #d0d7de; --band: #f6f8fa; --link: #0550ae;
-  --critical: #a40e26; --high: #953800; --medium: #6f5200; --low: #116329; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --soft: #9ea7b3; --line: #30363d; --band: #161b22; --link: #79c0ff;
-  --critical: #ff9492; --high: #ffb77c; --medium: #f0d264; --low: #7ce38b; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-a { color: var(--link); }
-h1 { margin: 0.2rem 0; } h2 { margin-top: 2.2rem; }
-p.soft, .soft { color: var(--soft); }
-code, pre { font: 13px/1.45 ui-monospace, monospace; }
-pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 6px; background: var(--band); }
-table { width: 100%; min-width: 46rem; border-collapse: collapse; }
-th, td { padding: 0.45rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
-th { background: var(--band); white-space: nowrap; }
-td.date, td.severity { white-space: nowrap; }
-.wide { overflow-x: auto; }
-.critical { color: var(--critical); font-weight: 600; } .high { color: var(--high); font-weight: 600; } .medium { color: var(--medium); } .low { color: var(--low); }
-td.number { text-align: right; white-space: nowrap; }
-input { width: 100%; padding: 0.6rem 0.8rem; font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--soft); border-radius: 6px; }
-td.name { min-width: 11rem; }
-"""
 
 SEARCH = """
 const field = document.getElementById("search"), count = document.getElementById("count");

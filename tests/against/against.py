@@ -8,6 +8,7 @@ others through. Then each row of tests/e2e/data/bypass.yaml that calls the denie
     stopped   nothing of it reached the server, or no reading of what reached it names the tool
     arrived   the server got it in a form in which a lenient reader finds the denied call
     ran       the server, which reads JSON as the SDKs do, ran the denied tool
+    shut      after this row honest calls did not get through either, so it says nothing
 
 `--header` adds a header (a credential), `--list` prints the rows that were not stopped, `--only` chooses classes.
 gateways.py starts some gateways from the registries by itself and keeps the table.
@@ -38,7 +39,6 @@ from client import H1, Response, post_bytes  # noqa: E402
 from upstream import Arrival, Reply, Upstream  # noqa: E402
 
 DENIED, ALLOWED = "delete_account", "search"
-VERDICTS = ["stopped", "arrived", "ran"]
 PATIENCE = 3.0
 _TOOLS = [{"name": name, "description": name, "inputSchema": {"type": "object"}} for name in (ALLOWED, DENIED)]
 
@@ -71,7 +71,7 @@ def _answer(message: dict[str, Any]) -> dict[str, Any]:
         "prompts/list": {"prompts": []},
     }
     method = message.get("method")
-    if method in results:
+    if isinstance(method, str) and method in results:
         return {"jsonrpc": "2.0", "id": message["id"], "result": results[method]}
     return {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}}
 
@@ -183,7 +183,7 @@ def attempts(only: list[str]) -> list[Attempt]:
     rows = [each for each in load().attempts if each.policy == "guarded" and each.over == "h1" and each.control == "reaches"]
     rows = [each for each in rows if each.expect.get("upstream", "none") == "none" and each.request.pipelined is None]
     rows = [each for each in rows if each.listener in ("shipped", "bare") and not only or each.kind in only]
-    return [each for each in rows if each.request.raw is None and names(each.request.body, DENIED)]
+    return [each for each in rows if each.kind != "honest" and each.request.raw is None and names(each.request.body, DENIED)]
 
 
 @dataclass
@@ -216,17 +216,25 @@ def measure(gateway: MeasuredGateway, upstream: Upstream, only: list[str], denie
             if attempt.request.half_close:
                 connection.finish()
             connection.receive(attempt.request.method)
-        # What is behind the answer of an honest call has arrived.
-        answer = gateway.call(ALLOWED)
-        if answer.status != 200:
-            gateway.shake_hands()
-            gateway.call(ALLOWED)
-        upstream.settle()
-        verdict = _verdict(upstream.arrivals(before))
+        # What is behind the answer of an honest call has arrived; and a gateway that lets nobody through stops nothing.
+        served = _serves(gateway, upstream)
+        verdict = _verdict(upstream.arrivals(before)) if served else "shut"
         verdicts.setdefault(attempt.kind, Counter())[verdict] += 1
         if verdict != "stopped":
             through.append((verdict, str(attempt)))
     return Measured(verdicts, through)
+
+
+def _serves(gateway: MeasuredGateway, upstream: Upstream) -> bool:
+    """Whether an honest call still gets through, if need be in a new session."""
+    for _ in range(2):
+        before = upstream.count()
+        gateway.call(ALLOWED)
+        upstream.settle()
+        if any(ran(each, ALLOWED) for each in upstream.arrivals(before)):
+            return True
+        gateway.shake_hands()
+    return False
 
 
 def _verdict(arrivals: list[Arrival]) -> str:
@@ -263,7 +271,7 @@ def table(measured: dict[str, Measured]) -> str:
 
 
 def _cell(counted: Counter[str]) -> str:
-    parts = [f"{counted[verdict]} {verdict}" for verdict in ("ran", "arrived") if counted[verdict]]
+    parts = [f"{counted[verdict]} {verdict}" for verdict in ("ran", "arrived", "shut") if counted[verdict]]
     return ", ".join(parts) or "0"
 
 

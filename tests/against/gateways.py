@@ -31,7 +31,8 @@ from upstream import Upstream  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PLACE = rig.TOOLS / "against"
-CONTEXTFORGE = "mcp-contextforge-gateway==1.1.0"
+CONTEXTFORGE = "mcp-contextforge-gateway==1.0.7.post20260921"
+ADMIN, SECRET = "admin@example.com", "a secret of this measurement, long enough for anybody"
 Started = Iterator[MeasuredGateway]
 
 FASTMCP = f'''
@@ -121,34 +122,35 @@ def contextforge(upstream: Upstream) -> Started:
             **os.environ,
             "HOME": directory,
             "DATABASE_URL": f"sqlite:///{directory}/mcp.db",
-            "AUTH_REQUIRED": "false",
-            "MCP_CLIENT_AUTH_ENABLED": "false",
-            "MCP_REQUIRE_AUTH": "false",
-            "TRUST_PROXY_AUTH": "true",
-            "TRUST_PROXY_AUTH_DANGEROUSLY": "true",
+            "PLATFORM_ADMIN_EMAIL": ADMIN,
             "MCPGATEWAY_UI_ENABLED": "false",
             "MCPGATEWAY_ADMIN_API_ENABLED": "true",
             "SSRF_ALLOW_LOCALHOST": "true",
             "SSRF_ALLOW_PRIVATE_NETWORKS": "true",
-            "JWT_SECRET_KEY": "a secret of this measurement, long enough for anybody",
+            "JWT_SECRET_KEY": SECRET,
             "AUTH_ENCRYPTION_SECRET": "another secret of this measurement, long enough",
             "REQUIRE_STRONG_SECRETS": "false",
             "CACHE_TYPE": "memory",
+            # Else it shuts the measurement out after its first hundred calls, and everything looks stopped.
+            "RATE_LIMITING_ENABLED": "false",
         }
+        make = [str(python), "-m", "mcpgateway.utils.create_jwt_token", "--username", ADMIN, "--admin", "--exp", "60", "--secret", SECRET]
+        token = subprocess.run(make, cwd=directory, env=env, check=True, capture_output=True, text=True).stdout.split()[-1]
         argv = [str(python.parent / "mcpgateway"), "--host", "127.0.0.1", "--port", str(port)]
         with rig.Process(argv, Path(directory), name="contextforge", env=env) as process:
             process.wait_until(lambda: rig.listens(port), seconds=180)
-            until(lambda: _asked(port, "GET", "/health") is not None, "the gateway to be healthy", 120)
-            added = _asked(port, "POST", "/gateways", {"name": "rec", "url": f"http://127.0.0.1:{upstream.port}/mcp", "transport": "STREAMABLEHTTP"})
+            until(lambda: _asked(port, token, "GET", "/health") is not None, "the gateway to be healthy", 120)
+            added = _asked(port, token, "POST", "/gateways", {"name": "rec", "url": f"http://127.0.0.1:{upstream.port}/mcp", "transport": "STREAMABLEHTTP"})
             assert added, process.log_tail()
-            tools = {tool["originalName"]: tool for tool in _asked(port, "GET", "/tools") or []}
-            _asked(port, "POST", f"/tools/{tools[DENIED]['id']}/state?activate=false", {})
-            yield MeasuredGateway(f"http://127.0.0.1:{port}/mcp", renamed={name: tools[name]["name"] for name in (ALLOWED, DENIED)})
+            tools = {tool["originalName"]: tool for tool in _asked(port, token, "GET", "/tools") or []}
+            _asked(port, token, "POST", f"/tools/{tools[DENIED]['id']}/state?activate=false", {})
+            yield MeasuredGateway(f"http://127.0.0.1:{port}/mcp", [("authorization", f"Bearer {token}")], renamed={name: tools[name]["name"] for name in (ALLOWED, DENIED)})
 
 
-def _asked(port: int, method: str, path: str, body: Any = None) -> Any:
+def _asked(port: int, token: str, method: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"content-type": "application/json"}, method=method)
+    headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
@@ -179,7 +181,9 @@ INSTALLED: dict[str, Callable[[Upstream], Any]] = {CONTEXTFORGE.replace("==", " 
 
 def main() -> int:
     """Measures them all, and writes results.md."""
-    chosen = {**GATEWAYS, **(INSTALLED if "--all" in sys.argv[1:] else {})}
+    everything = {**GATEWAYS, **INSTALLED}
+    asked = [name for name in everything if any(word in name for word in sys.argv[1:] if not word.startswith("-"))]
+    chosen = {name: everything[name] for name in asked} or {**GATEWAYS, **(INSTALLED if "--all" in sys.argv[1:] else {})}
     measured: dict[str, Measured] = {}
     notes = []
     for name, start in chosen.items():
@@ -193,7 +197,7 @@ def main() -> int:
                     continue
         print(f"{name}: {dict(measured[name].total)}", flush=True)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    through = [f"### {name}\n\n" + "\n".join(f"- {verdict}: {row}" for verdict, row in each.through[:60]) for name, each in measured.items() if each.through and start_of(name) is not no_filter]
+    through = [f"### {name}\n\n" + "\n".join(f"- {verdict}: {row}" for verdict, row in sorted(each.through, key=lambda row: row[0], reverse=True)) for name, each in measured.items() if each.through and start_of(name) is not no_filter]
     head = (HERE / "results.md").read_text().split("<!-- Written by gateways.py. -->")[0] if (HERE / "results.md").exists() else ""
     parts = [f"{head}<!-- Written by gateways.py. -->", f"Measured on {day}.", table(measured), *notes, *through]
     (HERE / "results.md").write_text("\n\n".join(parts) + "\n")
