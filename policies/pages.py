@@ -37,8 +37,9 @@ def main() -> int:
         print(*(f"{path} is not fresh: policies/pages.py writes it" for path in found), sep="\n")
         return int(bool(found))
     for path, text in pages().items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        # What is as it was keeps its time, so that nothing is built anew.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
     return 0
 
 
