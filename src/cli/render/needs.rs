@@ -123,7 +123,7 @@ fn approvals(config: &Config, notes: &mut Notes) {
 }
 
 /// The environment variables that the filter reads.
-pub(super) fn secrets(config: &Config) -> Vec<Box<str>> {
+pub(in crate::cli) fn secrets(config: &Config) -> Vec<Box<str>> {
     let mut found = match &config.sessions {
         Sessions::Pinned(pins) => pins.variables.clone(),
         Sessions::Trusted | Sessions::Untrusted => Vec::new(),
