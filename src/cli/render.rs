@@ -174,7 +174,8 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         all = way.applied(all).map_err(refused)?;
     }
     let version = live::version(&all, arguments.switch).map_err(refused)?;
-    let secrets = needs::secrets(&all.config);
+    let secrets: Vec<Box<str>> =
+        needs::secrets(&all.config).into_iter().map(|secret| secret.name).collect();
     needs::named(&mut all, name.as_str());
     let notes = match arguments.switch {
         // It needs nothing.

@@ -180,7 +180,7 @@ fn named(arguments: &Arguments) -> Result<Vec<PathBuf>, CliError> {
         named.extend(tested);
     }
     if arguments.tests.is_some() && named.len() > 1 {
-        return Err(CliError::Line("--tests are those of one policy".to_owned()));
+        return Err(CliError::Line("--tests goes with one policy: name that one alone".to_owned()));
     }
     Ok(named)
 }

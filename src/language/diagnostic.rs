@@ -146,7 +146,7 @@ codes! {
     FilterOrder = "P406",
     /// Claims that the policy reads are not there.
     TokensUnread = "P407",
-    /// Preflights of browsers do not get through.
+    /// Browsers do not get to see what the filter answers.
     CorsOrder = "P408",
     /// Envoy refuses bodies before the policy does.
     BufferTooSmall = "P409",

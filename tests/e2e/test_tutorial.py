@@ -31,7 +31,7 @@ def run(tmp_path: Path, registry: Registry) -> None:
     programs.mkdir()
     (programs / "skopeo").symlink_to(program("skopeo"))
     page = Page(rig.ROOT / "policies" / "TUTORIAL.md", ready={"python shop.py": 8000, "envoy -c": 10000}, programs=programs)
-    where = "--listen 127.0.0.1:{listen} --upstream 127.0.0.1:{server} --admin 127.0.0.1:{admin}"
+    where = f"--listen 127.0.0.1:{listen} --upstream 127.0.0.1:{server} --admin 127.0.0.1:{admin}"
     # What is pushed goes to the registry here, which speaks plain HTTP and whose images are not signed.
     here = "--dest-tls-verify=false --insecure-policy"
     ports["docker://registry.example.com/mcp-policy:1"] = registry.reference("mcp-policy:1")

@@ -387,13 +387,33 @@ fn the_schema_of_tests_and_their_reader_agree() {
             let reads = Suite::read(&value, None).is_ok();
             let instance: Value = serde_json::from_str(&json_text(&value)).unwrap();
             let valid = validator.is_valid(&instance);
-            assert_eq!(reads, valid, "{}: {:?}", path.display(), validator.validate(&instance).err());
+            assert_eq!(
+                reads,
+                valid,
+                "{}: {:?}",
+                path.display(),
+                validator.validate(&instance).err()
+            );
         }
     }
     assert!(seen >= 10);
     // One fault at a time, of all kinds of fields.
     let sound = json!({"tests": [{"name": "a", "call": {"tool": "x"}, "expect": "allow"}]});
-    let edits: &[(&str, Value, bool)] = &[
+    for (pointer, value, holds) in &edits_of_a_suite() {
+        let mut edited = sound.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let object = edited.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+        object.insert((*key).to_owned(), value.clone());
+        let text = edited.to_string();
+        let read = mcp_policy::json::parse(&text, Duplicates::Refuse).unwrap();
+        let reads = Suite::read(&read, None).is_ok();
+        assert_eq!((reads, validator.is_valid(&edited)), (*holds, *holds), "{pointer} {value}");
+    }
+}
+
+/// Edits of a sound suite, and whether it stays sound.
+fn edits_of_a_suite() -> Vec<(&'static str, Value, bool)> {
+    vec![
         ("/policy", json!("a.yaml"), true),
         ("/policy", json!(1), false),
         ("/polcy", json!("a.yaml"), false),
@@ -425,16 +445,11 @@ fn the_schema_of_tests_and_their_reader_agree() {
         ("/tests/0/call", json!({"tol": "x"}), false),
         ("/tests/0/call", json!({"tool": "x", "args": {}}), false),
         ("/tests/0/expect", json!("allowed"), false),
-        ("/tests/0/expect", json!({"decision": "deny", "reason": "a", "rule": "/b", "policy": "c", "message": "d"}), true),
+        (
+            "/tests/0/expect",
+            json!({"decision": "deny", "reason": "a", "rule": "/b", "policy": "c", "message": "d"}),
+            true,
+        ),
         ("/tests/0/expect", json!({"reason": "a"}), false),
-    ];
-    for (pointer, value, holds) in edits {
-        let mut edited = sound.clone();
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        edited.pointer_mut(parent).unwrap()[*key] = value.clone();
-        let text = edited.to_string();
-        let read = mcp_policy::json::parse(&text, Duplicates::Refuse).unwrap();
-        let reads = Suite::read(&read, None).is_ok();
-        assert_eq!((reads, validator.is_valid(&edited)), (*holds, *holds), "{pointer} {value}");
-    }
+    ]
 }

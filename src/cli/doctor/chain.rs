@@ -44,7 +44,7 @@ const NEIGHBOURS: &[Neighbour] = &[
         side: NeighbourSide::After,
         code: Code::CorsOrder,
         is_error: true,
-        trouble: "preflights of browsers are refused before they get to this filter",
+        trouble: "denials have no CORS headers: a browser hides them from its page, as a network error",
         cure: "put envoy.filters.http.cors before this filter",
     },
     Neighbour {

@@ -7,7 +7,7 @@ use mcp_policy::policy::settings::HoldHeaders;
 
 use super::findings::Findings;
 use super::layout::{ConfiguredPolicy, Layout, Placed};
-use crate::cli::render::needs::secrets;
+use crate::cli::render::needs::{NeededSecret, secrets};
 
 const FLAG: &str = "allow_on_headers_stop_iteration";
 
@@ -126,7 +126,7 @@ fn environment(filter: &Placed<'_>, config: &Config, findings: &mut Findings) {
     let passed: Vec<&str> =
         keys.iter().flat_map(|keys| keys.children()).filter_map(|key| key.value.as_str()).collect();
     let written = vm.path(&["environment_variables", "key_values"]);
-    for name in secrets(config) {
+    for NeededSecret { name, is_required } in secrets(config) {
         let inline = written.as_ref().and_then(|written| written.at(&name));
         if let Some(inline) = inline {
             findings.warning(
@@ -135,7 +135,7 @@ fn environment(filter: &Placed<'_>, config: &Config, findings: &mut Findings) {
                 &format!("the secret `{name}` stands in this file"),
                 "let Envoy's own environment have it, from a Secret, and name it in `host_env_keys`",
             );
-        } else if !passed.contains(&&*name) {
+        } else if is_required && !passed.contains(&&*name) {
             findings.error(
                 &vm,
                 Code::SecretMissing,
