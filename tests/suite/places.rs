@@ -106,6 +106,16 @@ fn every_warning_has_a_document_that_draws_it() {
     }
 }
 
+/// A code is looked up by its number: one table or the other explains it.
+#[test]
+fn every_warning_is_explained() {
+    let read = |file| fs::read_to_string(root().join(file)).unwrap();
+    let pages = read("policies/README.md") + &read("envoy/README.md");
+    for code in Code::ALL.iter().map(|code| code.text()).filter(|code| *code > "P100") {
+        assert!(pages.contains(&format!("| {code} |")), "{code} is in no table of codes");
+    }
+}
+
 /// Nested collections are broken over lines, with an indentation for each level.
 fn block_yaml(out: &mut String, value: &Value<'_>, indent: usize) {
     let pad = "  ".repeat(indent);
