@@ -230,10 +230,16 @@ fn subject(
     }
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());
-        let help = format!(
-            "a path starts with `args.`, `state.`, `identity.` or `header.`; the name itself is `{}`, the time `now`",
-            kind.word()
-        );
+        let name = kind.word();
+        let help = match text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            true => format!(
+                "an argument is `args.{}`; other paths start with `state.`, `identity.` or `header.`; the name itself is `{name}`, the time `now`",
+                text.escape_debug()
+            ),
+            false => format!(
+                "a path starts with `args.`, `state.`, `identity.` or `header.`; the name itself is `{name}`, the time `now`"
+            ),
+        };
         reader.error_with_help(Code::BadPath, place, message, help);
         return None;
     }

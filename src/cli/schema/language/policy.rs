@@ -376,17 +376,4 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         rules: r#"{"properties":{"by":{"minItems":1}}}"#,
         ..PLAIN
     },
-    ObjectSpec {
-        id: "all_tools",
-        title: "What holds for all tools",
-        about: "For every call, whatever its tool.",
-        fields: &[field(
-            "limits",
-            FieldKind::Objects("limit"),
-            Optional,
-            "Limits that every call counts against.",
-            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
-        )],
-        ..PLAIN
-    },
 ];
