@@ -1,0 +1,228 @@
+//! Values that stand for all values: for the operators that compare with values, one for each that they tell apart; for others, samples.
+
+use mcp_policy::json::{Duplicates, Value as Read, parse};
+use mcp_policy::matcher::Truth;
+use mcp_policy::matcher::terms::{Decode, Terms};
+use mcp_policy::matcher::value::{Matcher, Side};
+use mcp_policy::matcher::work::Work;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::time::UnixMillis;
+use regex_syntax::hir::{Class, Hir, HirKind};
+use serde_json::{Value, json};
+
+/// A text that no policy has.
+const OTHER: &str = "some other text";
+
+/// The operators whose values fall into regions: points and what lies between them, texts and any other text.
+pub(super) const EXACT: [&str; 9] =
+    ["eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "exists"];
+
+/// Whether all values of a field are known by a few, as far as this condition is concerned.
+pub(super) fn is_exact(condition: &Value) -> bool {
+    let op = condition["op"].as_str().unwrap_or_default();
+    let plain = condition.get("from").is_none() && condition.get("every").is_none();
+    // Texts of other scripts have several spellings, which are compared in two ways.
+    let ascii =
+        scalars(&condition["value"]).iter().all(|value| value.as_str().is_none_or(str::is_ascii));
+    plain && ascii && EXACT.contains(&op)
+}
+
+/// The values of an operand.
+fn scalars(operand: &Value) -> Vec<&Value> {
+    match operand {
+        Value::Array(items) => items.iter().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            vec![operand]
+        }
+    }
+}
+
+/// One value for each region that these conditions tell apart.
+pub(super) fn regions(conditions: &[&Value]) -> Vec<Value> {
+    let operands = || conditions.iter().flat_map(|condition| scalars(&condition["value"]));
+    let mut found =
+        vec![json!(OTHER), json!(true), json!(false), json!([]), json!({}), json!("[]")];
+    found.push(json!(0.123_456_789_012_345_68));
+    found.extend(operands().filter(|value| value.is_string()).cloned());
+    let mut points: Vec<f64> = operands().filter_map(Value::as_f64).collect();
+    points.sort_by(f64::total_cmp);
+    points.dedup();
+    found.extend(operands().filter(|value| value.is_number()).cloned());
+    match (points.first(), points.last()) {
+        (Some(first), Some(last)) => {
+            found.extend(
+                [*first, *last].iter().zip([-1.0, 1.0]).map(|(point, by)| beyond(*point, by)),
+            );
+        }
+        _ => found.push(json!(1)),
+    }
+    let pairs = points.iter().zip(points.iter().skip(1));
+    found.extend(pairs.flat_map(|(low, high)| between(*low, *high)));
+    found
+}
+
+/// A number beyond the last one, on the side of the sign.
+fn beyond(point: f64, sign: f64) -> Value {
+    number(point + sign * point.abs().max(1.0))
+}
+
+/// A number between two, with as few digits as all readers keep apart; none where there is none.
+fn between(low: f64, high: f64) -> Option<Value> {
+    let rounded = format!("{:.13e}", low + (high - low) / 2.0).parse().unwrap_or(low);
+    let next = low.floor() + 1.0;
+    [next, rounded].into_iter().find(|middle| low < *middle && *middle < high).map(number)
+}
+
+/// A whole number is written as one.
+fn number(value: f64) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or_else(|_| json!(value))
+}
+
+/// Values that may meet a condition, or just not.
+pub(super) fn samples(condition: &Value) -> Vec<Value> {
+    let op = condition["op"].as_str().unwrap_or_default();
+    let operand = &condition["value"];
+    let op = op.strip_prefix("not_").unwrap_or(op);
+    let texts = scalars(operand).into_iter().filter_map(Value::as_str);
+    let mut found = match op {
+        "regex" => texts.flat_map(sample).map(Value::from).collect(),
+        "glob" => texts
+            .flat_map(|text| {
+                [text.replace('*', "").replace('?', "x"), text.replace(['*', '?'], "x")]
+            })
+            .map(Value::from)
+            .collect(),
+        "contains" | "starts_with" | "ends_with" => {
+            let whole =
+                scalars(operand).into_iter().flat_map(|value| [value.clone(), json!([value])]);
+            whole
+                .chain(
+                    texts.flat_map(|text| [json!(format!("{text}x")), json!(format!("x{text}"))]),
+                )
+                .collect()
+        }
+        "before" | "after" => {
+            vec![json!("1971-01-01T00:00:00Z"), json!("2999-01-01T00:00:00Z"), operand.clone()]
+        }
+        "during" => (0..14)
+            .map(|half| {
+                json!(format!("2027-03-{:02}T{:02}:30:00Z", 1 + half / 2, 10 + 12 * (half % 2)))
+            })
+            .collect(),
+        "length_lte" | "length_gte" | "length_eq" => {
+            let length = usize::try_from(operand.as_u64().unwrap_or(0)).unwrap_or(0).min(10_000);
+            [length.saturating_sub(1), length, length + 1]
+                .map(|length| json!("x".repeat(length)))
+                .into()
+        }
+        "host_in" => texts.flat_map(hosts).collect(),
+        "cidr" => texts.flat_map(addresses).collect(),
+        "path_under" => {
+            let below = texts
+                .flat_map(|text| [json!(text), json!(format!("{}/x", text.trim_end_matches('/')))]);
+            below.chain([json!("/")]).collect()
+        }
+        _ => scalars(operand).into_iter().cloned().collect::<Vec<_>>(),
+    };
+    if let Some(inner) = condition.get("value").filter(|_| EXACT.contains(&op)) {
+        found.extend(regions(&[&json!({"op": op, "value": inner})]));
+    }
+    found
+}
+
+fn hosts(host: &str) -> Vec<Value> {
+    let url = |host: &str| json!(format!("https://{host}/"));
+    match host {
+        "private" => vec![url("10.0.0.1")],
+        "loopback" => vec![url("127.0.0.1")],
+        "link_local" => vec![url("169.254.169.254")],
+        _ => vec![url(&host.replace("*.", "a.")), url("elsewhere.example.net"), url("192.0.2.1")],
+    }
+}
+
+fn addresses(network: &str) -> Vec<Value> {
+    let address = match network {
+        "private" => "10.0.0.1",
+        "loopback" => "127.0.0.1",
+        "link_local" => "169.254.169.254",
+        _ => network.split_once('/').map_or(network, |(address, _)| address),
+    };
+    vec![json!(address), json!("192.0.2.1"), json!("2001:db8::1")]
+}
+
+/// Texts that an expression finds something in.
+fn sample(pattern: &str) -> Vec<String> {
+    let Ok(hir) = regex_syntax::Parser::new().parse(pattern) else { return Vec::new() };
+    [0, 1].into_iter().map(|more| text_of(&hir, more)).collect()
+}
+
+fn text_of(hir: &Hir, more: u32) -> String {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => String::new(),
+        HirKind::Literal(literal) => String::from_utf8_lossy(&literal.0).into_owned(),
+        HirKind::Class(Class::Unicode(class)) => {
+            let first = class.iter().map(|range| range.start().max('0').min(range.end()));
+            first.last().map_or(String::new(), String::from)
+        }
+        HirKind::Class(Class::Bytes(_)) => "x".to_owned(),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.min.max(more).min(repetition.max.unwrap_or(u32::MAX)).min(64);
+            text_of(&repetition.sub, more).repeat(times as usize)
+        }
+        HirKind::Capture(capture) => text_of(&capture.sub, more),
+        HirKind::Concat(parts) => parts.iter().map(|part| text_of(part, more)).collect(),
+        HirKind::Alternation(parts) => {
+            let part = if more == 0 { parts.first() } else { parts.last() };
+            part.map_or(String::new(), |part| text_of(part, more))
+        }
+    }
+}
+
+/// Of values that no condition tells apart, the first.
+pub(super) fn told_apart(values: Vec<Value>, conditions: &[(&Value, Option<bool>)]) -> Vec<Value> {
+    let matchers: Vec<(Matcher, Decode)> =
+        conditions.iter().flat_map(|(condition, decode)| matcher(condition, *decode)).collect();
+    let mut seen = std::collections::HashSet::new();
+    let differs = |value: &Value| {
+        let text = value.to_string();
+        let Ok(read) = parse(&text, Duplicates::Refuse) else { return false };
+        seen.insert(
+            matchers
+                .iter()
+                .map(|(matcher, decode)| outcome(matcher, &read, *decode))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let mut values = values;
+    values.retain(differs);
+    values
+}
+
+fn outcome(matcher: &Matcher, value: &Read<'_>, decode: Decode) -> u8 {
+    let work = Work::of(1 << 20);
+    match matcher.test(
+        Some(value),
+        Side::Require,
+        Terms { decode, work: &work, now: UnixMillis(0) },
+    ) {
+        Truth::True => 0,
+        Truth::False => 1,
+        Truth::Undecidable(_) => 2,
+    }
+}
+
+/// The condition as the engine compiles it.
+fn matcher(condition: &Value, decode: Option<bool>) -> Option<(Matcher, Decode)> {
+    let mut alone = condition.clone();
+    alone["path"] = json!("args.a");
+    alone.as_object_mut()?.remove("every");
+    let mut entry = json!({"require": [{"conditions": [alone]}]});
+    if let Some(decode) = decode {
+        entry["decode_json_strings"] = decode.into();
+    }
+    let policy = json!({"version": "1", "default": "deny", "tools": {"t": entry}});
+    let config = Config::load(policy.to_string().as_bytes(), "").ok()?.config;
+    let entry = config.policy.entries().next()?;
+    let condition = entry.checks.first()?.conditions.first()?;
+    Some((condition.matcher.clone(), entry.decode))
+}

@@ -1,0 +1,309 @@
+//! Is there a call of which policies decide so and so? Looked for among values that stand for all values, by the engine itself.
+
+use mcp_policy::json::Value as Read;
+use mcp_policy::policy::compiled::Config;
+use mcp_policy::rehearsal::{SimulatedRequest, Simulator, Verdict};
+use mcp_policy::time::UnixMillis;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::abstraction::{Abstraction, MetCondition};
+use super::candidates::{EXACT, regions, samples, told_apart};
+use super::place::{CallField, FieldValue, put};
+
+/// Most calls that are tried for one name.
+const MOST_CALLS: usize = 20_000;
+
+/// What becomes of a call: the more, the more is let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Passage {
+    Denied,
+    /// Somebody is asked.
+    Asked,
+    Passes,
+}
+
+impl Passage {
+    fn of(verdict: &Verdict) -> Passage {
+        match &*verdict.decision {
+            "ask" => Passage::Asked,
+            "deny" if !verdict.approval_by.is_empty() => Passage::Asked,
+            _ if verdict.is_forwarded() => Passage::Passes,
+            _ => Passage::Denied,
+        }
+    }
+}
+
+/// A call that was tried, and what the policies make of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Example {
+    pub(super) tool: String,
+    pub(super) arguments: Value,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) identity: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) headers: Map<String, Value>,
+    /// Milliseconds since 1970.
+    pub(super) at: u64,
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// There is one.
+    Yes(Box<Example>),
+    /// There is none.
+    No,
+    /// Nobody knows, for this reason.
+    Unknown(String),
+}
+
+/// What may stand at a place.
+struct Dimension {
+    place: CallField,
+    values: Vec<FieldValue>,
+}
+
+/// Looks for a call of a tool of which the policies decide as is wanted.
+pub(super) fn find(policies: &[Value], name: &str, wanted: &dyn Fn(&[Passage]) -> bool) -> Found {
+    let abstraction = Abstraction::new(policies, name);
+    let space = with_callers(concrete(&abstraction), policies);
+    let (example, whole) = match search(policies, name, &space, wanted) {
+        Ok(found) => found,
+        Err(problem) => return Found::Unknown(problem),
+    };
+    if let Some(example) = example {
+        return Found::Yes(Box::new(example));
+    }
+    let space = with_callers(abstracted(&abstraction), policies);
+    match search(&abstraction.policies, name, &space, wanted) {
+        Ok((None, true)) => Found::No,
+        Ok((None, false)) => Found::Unknown("there are too many combinations of values".to_owned()),
+        Ok((Some(_), _)) if whole && abstraction.atoms.is_empty() => Found::Unknown(
+            "it depends on what has been counted, or on a server's definitions".to_owned(),
+        ),
+        Ok((Some(_), _)) => Found::Unknown(undecided(&abstraction)),
+        Err(problem) => Found::Unknown(problem),
+    }
+}
+
+/// Which conditions keep the answer open.
+fn undecided(abstraction: &Abstraction) -> String {
+    let mut open: Vec<String> = Vec::new();
+    for MetCondition { condition, place, .. } in &abstraction.met {
+        if !abstraction.exact.contains(place) && *place != CallField::Name {
+            let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+            let line = format!("`{}` on `{}`", text("op"), text("path"));
+            if !open.contains(&line) {
+                open.push(line);
+            }
+        }
+    }
+    if !abstraction.times.is_empty() {
+        open.push("the hours of entries".to_owned());
+    }
+    format!("no call was found, and these have more values than can be tried: {}", open.join(", "))
+}
+
+/// Callers who have a name, where none is asked for: some policies turn others away.
+fn with_callers(mut space: Vec<Dimension>, policies: &[Value]) -> Vec<Dimension> {
+    let place = CallField::Identity("grant".to_owned());
+    let names = policies.iter().any(|policy| policy.get("identity").is_some());
+    if names && space.iter().all(|known| known.place != place) {
+        let values = vec![FieldValue::One(json!("somebody")), FieldValue::Absent];
+        space.push(Dimension { place, values });
+    }
+    space
+}
+
+/// Values of real calls.
+fn concrete(abstraction: &Abstraction) -> Vec<Dimension> {
+    let mut found: Vec<Dimension> = Vec::new();
+    let compared = abstraction.met.iter().filter_map(|met| met.condition["from"].as_str());
+    let places: Vec<CallField> = abstraction
+        .met
+        .iter()
+        .map(|met| met.place.clone())
+        .chain(compared.map(CallField::new))
+        .collect();
+    for place in places {
+        let is_new = found.iter().all(|known| known.place != place);
+        let is_said = !matches!(place, CallField::Name | CallField::Count);
+        if is_new && is_said && (place != CallField::Now) {
+            found.push(Dimension { values: values(abstraction, &place), place });
+        }
+    }
+    let on_time = abstraction
+        .met
+        .iter()
+        .filter(|met| met.place == CallField::Now || met.condition["value"] == json!("now"));
+    let said: Vec<Value> = on_time
+        .map(|met| met.condition["value"].clone())
+        .chain(abstraction.times.iter().cloned())
+        .collect();
+    if !said.is_empty() {
+        found.push(Dimension { place: CallField::Now, values: instants(&said) });
+    }
+    found
+}
+
+/// Values of calls of abstracted policies.
+fn abstracted(abstraction: &Abstraction) -> Vec<Dimension> {
+    let exact = abstraction.exact.iter();
+    let mut found: Vec<Dimension> = exact
+        .map(|place| Dimension { values: values(abstraction, place), place: place.clone() })
+        .collect();
+    // True, false, and what cannot be compared.
+    let outcomes = || -> Vec<FieldValue> {
+        [json!(true), json!(false), json!("")].map(FieldValue::One).into()
+    };
+    found.extend(
+        abstraction
+            .atoms
+            .values()
+            .map(|path| Dimension { place: CallField::new(path), values: outcomes() }),
+    );
+    found
+}
+
+fn values(abstraction: &Abstraction, place: &CallField) -> Vec<FieldValue> {
+    let here = || abstraction.met.iter().filter(|met| met.place == *place);
+    let conditions: Vec<&Value> = here().map(|met| &met.condition).collect();
+    let is_exact = abstraction.exact.contains(place);
+    let mut found: Vec<Value> = if is_exact {
+        regions(&conditions)
+    } else {
+        conditions.iter().flat_map(|condition| samples(condition)).collect()
+    };
+    if !is_exact {
+        found.extend([json!("x"), json!(1), json!(true), json!(["x"])]);
+    }
+    if let CallField::Header(_) = place {
+        found.retain(Value::is_string);
+    }
+    let paired = conditions.iter().any(|condition| condition.get("from").is_some());
+    if !paired && !conditions.is_empty() {
+        let by: Vec<(&Value, Option<bool>)> =
+            here().map(|met| (&met.condition, met.decode)).collect();
+        found = told_apart(found, &by);
+    }
+    let counts = conditions.iter().any(|condition| {
+        let op = condition["op"].as_str().unwrap_or_default();
+        op.starts_with("count_") || !EXACT.contains(&op)
+    });
+    let many = found.first().filter(|_| counts && !place.is_keys()).cloned();
+    let mut standing = vec![FieldValue::Absent];
+    standing.extend(found.into_iter().map(FieldValue::One));
+    standing.extend(many.map(|one| FieldValue::Many(vec![one.clone(), one.clone(), one])));
+    if matches!(place, CallField::Argument(steps) if steps.len() > 1) {
+        standing.push(FieldValue::Blocked);
+    }
+    standing
+}
+
+/// Times around those that are named, and those of a week.
+fn instants(said: &[Value]) -> Vec<FieldValue> {
+    let named = said.iter().filter_map(Value::as_str).filter_map(|text| text.parse().ok());
+    let around = named.flat_map(|at: jiff::Timestamp| {
+        let at = at.as_millisecond();
+        [at - 1000, at, at + 1000]
+    });
+    // From Monday, 2027-03-01, every three hours, past the half.
+    let week = (0..56).map(|part| 1_803_861_000_000 + part * 3 * 3_600_000);
+    around.chain(week).filter(|at| *at >= 0).map(|at| FieldValue::One(json!(at))).collect()
+}
+
+/// Tries the calls of a space: what was found, and whether all were tried.
+fn search(
+    policies: &[Value],
+    name: &str,
+    space: &[Dimension],
+    wanted: &dyn Fn(&[Passage]) -> bool,
+) -> Result<(Option<Example>, bool), String> {
+    let mut stages = Vec::new();
+    for policy in policies {
+        match Config::load(policy.to_string().as_bytes(), "") {
+            Ok(loaded) => stages.push(Simulator::new(loaded.config)),
+            Err(problems) => {
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                return Err(format!("the question cannot be put to the engine: {first}"));
+            }
+        }
+    }
+    let size = space.iter().try_fold(1usize, |size, part| size.checked_mul(part.values.len()));
+    let whole = size.is_some_and(|size| size <= MOST_CALLS);
+    let mut draw = 0x9e37_79b9_7f4a_7c15_u64;
+    for at in 0..size.unwrap_or(usize::MAX).min(MOST_CALLS) {
+        let mut rest = at;
+        let chosen: Vec<(&CallField, &FieldValue)> = space
+            .iter()
+            .filter_map(|part| {
+                let pick = if whole {
+                    let pick = rest % part.values.len();
+                    rest /= part.values.len();
+                    pick
+                } else {
+                    draw = draw
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    usize::try_from(draw >> 33).unwrap_or(0) % part.values.len()
+                };
+                Some((&part.place, part.values.get(pick)?))
+            })
+            .collect();
+        let example = tried(&stages, name, &chosen);
+        let passages: Vec<Passage> = example.verdicts.iter().map(Passage::of).collect();
+        if wanted(&passages) {
+            return Ok((Some(example), whole));
+        }
+    }
+    Ok((None, whole))
+}
+
+/// Makes a call, and sends it.
+fn tried(stages: &[Simulator], name: &str, chosen: &[(&CallField, &FieldValue)]) -> Example {
+    let mut example = Example {
+        tool: name.to_owned(),
+        arguments: json!({}),
+        identity: Map::new(),
+        headers: Map::new(),
+        at: 1_803_861_000_000,
+        verdicts: Vec::new(),
+    };
+    for (place, standing) in chosen {
+        match (place, standing) {
+            (CallField::Argument(steps), standing) => put(&mut example.arguments, steps, standing),
+            (CallField::Header(header), FieldValue::One(value)) => {
+                example.headers.insert(header.clone(), value.clone());
+            }
+            (CallField::Identity(key), FieldValue::One(value)) => {
+                example.identity.insert(key.clone(), value.clone());
+            }
+            (CallField::Now, FieldValue::One(value)) => {
+                example.at = value.as_u64().unwrap_or_default()
+            }
+            (_, _) => {}
+        }
+    }
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": example.arguments}});
+    let mut request = SimulatedRequest::new(body.to_string(), UnixMillis(example.at));
+    let headers = example.headers.iter();
+    request.headers = headers
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let names = example.identity.iter();
+    request.names = names.filter_map(|(key, value)| Some((key.clone(), claim(value)?))).collect();
+    example.verdicts = stages.iter().map(|stage| stage.afresh().send(&request)).collect();
+    example
+}
+
+fn claim(value: &Value) -> Option<Read<'static>> {
+    Some(match value {
+        Value::Bool(flag) => Read::Bool(*flag),
+        Value::Number(number) => Read::Number(number.to_string().into()),
+        Value::String(text) => Read::String(text.clone().into()),
+        Value::Array(items) => Read::Array(items.iter().filter_map(claim).collect()),
+        Value::Null | Value::Object(_) => return None,
+    })
+}
