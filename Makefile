@@ -15,14 +15,13 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench catalogue against size bless clean cargo wasm-target venv prometheus redis chromium clients rmcp-client rls
+.PHONY: help wasm cli image dist check test fuzz fuzz-readers soak e2e demo bench catalogue against size bless clean cargo wasm-target venv prometheus redis registry chromium clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
-	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-		cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
+	.ci/dist/build.sh wasm
 	@mkdir -p target
 	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
@@ -31,6 +30,12 @@ cli: cargo ## Build the command: target/release/mcp-policy
 	cargo build --release --bin mcp-policy
 	@mkdir -p $(dir $(CLI))
 	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
+
+image: wasm ## The filter as an image for `oci://`: target/image, an OCI image layout
+	@python3 .ci/dist/dist.py image
+
+dist: cargo wasm-target ## Everything of a release: target/dist
+	@python3 .ci/dist/dist.py all
 
 check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo fmt --check
@@ -41,7 +46,7 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm cargo venv prometheus redis registry chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -99,6 +104,9 @@ prometheus:
 
 redis:
 	@envoy/tools.sh redis
+
+registry:
+	@envoy/tools.sh registry
 
 chromium:
 	@envoy/tools.sh chromium

@@ -58,6 +58,9 @@ mod approvals;
 #[cfg(test)]
 mod holds;
 
+/// What is missing around the filter in Envoy's configuration.
+#[cfg(test)]
+mod doctor;
 /// What reaches a server at all, by every method and path.
 #[cfg(test)]
 mod doors;
