@@ -6,6 +6,7 @@ SHELL := bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WASM       := target/mcp_policy.wasm
 CLI        := target/release/mcp-policy
+PAGE       := target/page
 VENV_PY    := .tools/venv/bin/python
 # The filter may not grow beyond this unnoticed: a larger number here is a decision. The last ones: the proxy-wasm SDK is 67 kB, most of it
 # methods of its contexts that the filter does not call, but the linker keeps; serde, by which answers are written, 20 kB; times and the token bucket some 10 kB; approvals some 180 kB,
@@ -15,7 +16,7 @@ SIZE_LIMIT := 1700000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus chromium clients rmcp-client
+.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus chromium clients rmcp-client
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,11 @@ cli: cargo ## Build the command: target/release/mcp-policy
 	cargo build --release --bin mcp-policy
 	@mkdir -p $(dir $(CLI))
 	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
+
+page: cargo wasm-target clients ## Build the page: target/page/index.html, which runs the engine in a browser
+	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=s \
+		cargo rustc --lib --release --target wasm32-unknown-unknown --crate-type cdylib
+	@src/page/build.sh $(TARGET_DIR)/wasm32-unknown-unknown/release/mcp_policy.wasm $(PAGE)
 
 check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo fmt --check

@@ -3,7 +3,6 @@
 //! Whatever a server says is untrusted: it is shown on one line, it can make a tool look more dangerous but never less, and it
 //! never becomes a part of the policy.
 
-mod classify;
 mod config;
 mod inventory;
 mod policy;
@@ -20,13 +19,13 @@ use mcp_policy::source::Syntax;
 
 use super::output::{Notes, deliver};
 use super::server::target::{Process, Target};
-use super::server::tool::{Tool, one_line};
 use super::server::{Access, connected, tools};
 use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
-use classify::{Classification, Classifier};
 use config::Configured;
 use inventory::Server;
+use mcp_policy::tools::classify::{Classification, Classifier};
+use mcp_policy::tools::{Tool, one_line};
 use profile::Profile;
 
 /// Write a first policy from a server's tools, or an inventory of everything that agents can call.

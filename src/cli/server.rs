@@ -3,7 +3,6 @@
 pub(super) mod client;
 mod sse;
 pub(super) mod target;
-pub(super) mod tool;
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::report;
+use mcp_policy::tools::{Tool, one_line};
 use target::{Remote, Target};
-use tool::{Tool, one_line};
 
 /// More bytes than any list of tools has.
 const MOST_BYTES: usize = 64 << 20;

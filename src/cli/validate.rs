@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use mcp_policy::lint::fit::{self, ToolSchema};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rehearsal::suite::Suite;
+use mcp_policy::source::finding::{Finding, findings};
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
 use super::input::{self, CliError};
-use super::report::{self, Finding};
+use super::report;
 use super::server::target::Target;
 use super::server::{self, Access, connected};
 use super::{Exit, Format};
@@ -180,7 +181,7 @@ fn check(
     }
     let problems = match format {
         Format::Human => Vec::new(),
-        Format::Json => report::findings(&source, &problems),
+        Format::Json => findings(&source, &problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (FileReport { file: name, valid, error: None, problems }, exit)

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use mcp_policy::source::Syntax;
 use serde_json::json;
 
-use super::classify::Classification;
 use crate::cli::report::counted;
-use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::table::{self, First};
 use crate::cli::tree::print::escaped;
+use mcp_policy::tools::classify::Classification;
+use mcp_policy::tools::{Tool, one_line};
 
 /// What a scan of a server came to.
 pub(super) struct Server {

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::classify::{Classification, ToolClass};
 use super::profile::Profile;
 use crate::cli::key::{argument_path, can_be_key};
-use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::source::Syntax;
+use mcp_policy::tools::classify::{Classification, ToolClass};
+use mcp_policy::tools::{Tool, one_line};
 
 /// Longest line of a comment, in characters.
 const MOST_COMMENT: usize = 140;
@@ -215,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::scan::classify::Classifier;
+    use mcp_policy::tools::classify::Classifier;
 
     fn judged(tools: Value) -> Vec<(Tool, Classification)> {
         let classifier = Classifier::new();

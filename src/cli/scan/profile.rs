@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::classify::{Classification, Risk, ToolClass};
 use crate::cli::tree::{Map, Node};
+use mcp_policy::tools::classify::{Classification, Risk, ToolClass};
 
 /// How much a first policy lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

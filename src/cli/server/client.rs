@@ -23,7 +23,7 @@ use tokio::process::{ChildStderr, Command};
 use super::MOST_BYTES;
 use super::sse::SseTransport;
 use super::target::{Process, Remote, Target};
-use super::tool::{Tool, one_line};
+use mcp_policy::tools::{Tool, one_line};
 
 /// More tools than any server has; a list that goes on is one that never ends.
 const MOST_TOOLS: usize = 10_000;

@@ -43,7 +43,7 @@ fn every_rule_is_read() {
         let columns: Vec<&str> = line.split('\t').collect();
         let [kind, class, words, why] = *columns else { panic!("not four columns: {line}") };
         assert!(
-            kinds.contains(&kind) && !why.is_empty() && ToolClass::from_str(class, false).is_ok(),
+            kinds.contains(&kind) && !why.is_empty() && ToolClass::of(class).is_some(),
             "{line}"
         );
         if !matches!(kind, "thing" | "phrase" | "description") {
@@ -62,17 +62,16 @@ fn every_rule_is_read() {
 #[test]
 fn real_tools_get_their_class() {
     let classifier = Classifier::new();
-    let table = include_str!("../../../../tests/data/scan/tools.tsv");
+    let table = include_str!("../../../tests/data/scan/tools.tsv");
     let (mut wrong, mut rows, mut exact) = (Vec::new(), 0, 0);
     let mut servers: BTreeMap<&str, usize> = BTreeMap::new();
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let (name, server, class) =
-            (columns[0], columns[1], ToolClass::from_str(columns[2], false).unwrap());
+        let (name, server, class) = (columns[0], columns[1], ToolClass::of(columns[2]).unwrap());
         rows += 1;
         *servers.entry(server).or_default() += 1;
         let (found, evidence) = classifier.by_name(name);
-        let cautious = columns.get(3).map(|class| ToolClass::from_str(class, false).unwrap());
+        let cautious = columns.get(3).map(|class| ToolClass::of(class).unwrap());
         exact += usize::from(found == class);
         assert!(cautious.is_none_or(|cautious| cautious > class), "{line}");
         if found != cautious.unwrap_or(class) {
@@ -155,7 +154,7 @@ fn what_a_server_says_can_raise_but_never_lower() {
 #[test]
 fn no_addition_lowers_a_risk() {
     let classifier = Classifier::new();
-    let names = include_str!("../../../../tests/data/scan/tools.tsv")
+    let names = include_str!("../../../tests/data/scan/tools.tsv")
         .lines()
         .filter(|line| !line.starts_with('#'));
     for name in names.filter_map(|line| line.split('\t').next()) {

@@ -3,39 +3,66 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use clap::ValueEnum;
-
-use crate::cli::server::tool::{Tool, one_line};
+use super::{Tool, one_line};
 
 /// What a tool does at worst, from the least to the most dangerous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub(super) enum ToolClass {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ToolClass {
+    /// It only reads.
     Read,
+    /// It changes something.
     Write,
+    /// It can destroy something.
     Destructive,
+    /// It runs code or commands.
     Execute,
+    /// It moves money.
     Financial,
 }
 
 /// How much harm a call can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Risk {
+pub enum Risk {
+    /// Little.
     Low,
+    /// Some.
     Medium,
+    /// Much.
     High,
+    /// As much as can be.
     Critical,
 }
 
 /// What a tool was taken for, and why.
 #[derive(Clone, Debug)]
-pub(super) struct Classification {
-    pub(super) class: ToolClass,
-    pub(super) risk: Risk,
-    pub(super) evidence: Vec<String>,
+pub struct Classification {
+    /// What it does at worst.
+    pub class: ToolClass,
+    /// How much harm it can do.
+    pub risk: Risk,
+    /// Why, in words.
+    pub evidence: Vec<String>,
 }
 
 impl ToolClass {
-    pub(super) fn word(self) -> &'static str {
+    /// Every class, from the least to the most dangerous.
+    pub const ALL: [ToolClass; 5] = [
+        ToolClass::Read,
+        ToolClass::Write,
+        ToolClass::Destructive,
+        ToolClass::Execute,
+        ToolClass::Financial,
+    ];
+
+    /// The class of a word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<ToolClass> {
+        ToolClass::ALL.into_iter().find(|class| class.word() == word)
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             ToolClass::Read => "read",
             ToolClass::Write => "write",
@@ -81,7 +108,7 @@ struct ClassifierRule {
 
 /// The table.
 #[derive(Debug, Default)]
-pub(super) struct Classifier {
+pub struct Classifier {
     verbs: HashMap<&'static str, ClassifierRule>,
     nouns: HashMap<&'static str, ClassifierRule>,
     money: HashMap<&'static str, ClassifierRule>,
@@ -96,7 +123,8 @@ pub(super) struct Classifier {
 
 impl Classifier {
     /// The table that the command is built with.
-    pub(super) fn new() -> Classifier {
+    #[must_use]
+    pub fn new() -> Classifier {
         let mut classifier = Classifier::default();
         for line in include_str!("rules.tsv").lines() {
             let mut columns = line.split('\t');
@@ -105,7 +133,7 @@ impl Classifier {
             else {
                 continue;
             };
-            let Ok(class) = ToolClass::from_str(class, false) else { continue };
+            let Some(class) = ToolClass::of(class) else { continue };
             let rule = ClassifierRule { class, why };
             match kind {
                 "thing" => classifier.things.push(words),
@@ -130,7 +158,8 @@ impl Classifier {
     }
 
     /// Judges a tool. Its name gives the class; everything else can only raise it.
-    pub(super) fn judge(&self, tool: &Tool) -> Classification {
+    #[must_use]
+    pub fn judge(&self, tool: &Tool) -> Classification {
         let (class, evidence) = self.by_name(&tool.name);
         let mut judgement = Classification { class, risk: Risk::Low, evidence: vec![evidence] };
         self.by_arguments(tool, &mut judgement);
@@ -149,7 +178,8 @@ impl Classifier {
     }
 
     /// The class of a name, and why.
-    pub(super) fn by_name(&self, name: &str) -> (ToolClass, String) {
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> (ToolClass, String) {
         let words = words(name);
         let parts = words.split(|word| matches!(word.as_str(), "and" | "or" | "then"));
         let unknown = || (ToolClass::Write, "its name does not say what it does".to_owned());

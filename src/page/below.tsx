@@ -1,0 +1,182 @@
+// Below the policy: its tests, attacks on it, what a change of it changes, and taking it away.
+
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { JSX } from 'preact'
+import { attacks, type Attacked } from './attacks'
+import { compared, type Comparison } from './compare'
+import { syntaxOf, valueOf } from './document'
+import { TextEditor } from './editor'
+import { kindOf } from './try'
+import { get, runTests, say, set, use, withEnding } from './store'
+
+const TABS = [['tests', 'Tests'], ['attacks', 'Attacks'], ['compare', 'Compare'], ['deploy', 'Deploy']] as const
+
+export function Below(): JSX.Element {
+  const below = use((state) => state.below)
+  const pick = (at: number) => {
+    const next = TABS[(at + TABS.length) % TABS.length]
+    if (next) {
+      set({ below: next[0] })
+      document.getElementById(`tab-${next[0]}`)?.focus()
+    }
+  }
+  return (
+    <section class="pane below" id="more" aria-label="Tests, attacks, comparison, deployment">
+      <div class="tabs" role="tablist" aria-label="What to do with the policy">
+        {TABS.map(([id, word], number) => (
+          <button key={id} id={`tab-${id}`} role="tab" aria-selected={below === id} aria-controls="below-panel" tabIndex={below === id ? 0 : -1} onClick={() => set({ below: id })}
+            onKeyDown={(event) => {
+              if (event.key === 'ArrowRight') pick(number + 1)
+              if (event.key === 'ArrowLeft') pick(number - 1)
+            }}>{word}</button>
+        ))}
+      </div>
+      <div id="below-panel" role="tabpanel" aria-labelledby={`tab-${below}`} tabIndex={0}>
+        {below === 'tests' && <Tests />}
+        {below === 'attacks' && <Attacks />}
+        {below === 'compare' && <Compare />}
+        {below === 'deploy' && <Deploy />}
+      </div>
+    </section>
+  )
+}
+
+function Tests(): JSX.Element {
+  const host = useRef<HTMLDivElement>(null)
+  const editor = useRef<TextEditor | null>(null)
+  const tests = use((state) => state.tests)
+  const tested = use((state) => state.tested)
+  useEffect(() => {
+    if (!host.current) return
+    const made = new TextEditor(host.current, get().tests, { label: 'Tests of the policy', changed: (text) => set({ tests: text }) })
+    editor.current = made
+    return () => made.destroy()
+  }, [])
+  useEffect(() => editor.current?.show(tests), [tests])
+  useEffect(() => {
+    editor.current?.diagnose((tested?.problems ?? []).map((problem) => ({
+      from: problem.at?.[0] ?? 0, to: problem.at?.[1] ?? 0, severity: problem.severity, message: `${problem.message}${problem.help ? `; ${problem.help}` : ''}`,
+    })))
+  }, [tested])
+  const answer = tested?.answer
+  const failed = answer?.tests.filter((test) => !test.passed) ?? []
+  return (
+    <div class="split">
+      <div class="editor-host" ref={host} />
+      <div class="results">
+        <div class="row">
+          <button class="main" disabled={tests.trim() === ''} onClick={runTests}>Run the tests</button>
+          <button class="quiet" disabled={tests.trim() === ''} onClick={() => download(beside(), tests)}>Save {beside()}</button>
+        </div>
+        {tests.trim() === '' && <p class="hint">A test is a call and what must become of it. Try a call, then “Keep as a test”: the policy can be changed without fear afterwards. <code>mcp-policy test</code> runs the same file.</p>}
+        {tested && !answer && <p class="problem">{tested.problems.length} problems in the tests: {tested.problems[0]?.message}</p>}
+        {answer && (
+          <>
+            <p class={`verdict ${failed.length === 0 ? 'allow' : 'deny'}`} data-tests={answer.tests.length} data-failed={failed.length}><b>{failed.length === 0 ? `${answer.tests.length} passed` : `${failed.length} of ${answer.tests.length} failed`}</b></p>
+            <p>{answer.coverage.covered} of {answer.coverage.rules} rules covered ({answer.coverage.percent} %)
+              <progress max={100} value={answer.coverage.percent} aria-label="Rules that tests cover" /></p>
+            {failed.map((test) => test.failures.map((failure, number) => (
+              <p key={`${test.name}${number}`} class="problem"><b>{test.name}</b>: expected {failure.expected}; found {failure.found}</p>
+            )))}
+            {answer.coverage.missing.length > 0 && <details><summary>{answer.coverage.missing.length} rules without a test (○ in the text)</summary>
+              <ul>{answer.coverage.missing.slice(0, 100).map((missing) => <li key={`${missing.policy}${missing.rule}`}><code>{missing.rule}</code>{missing.line !== null && `, line ${missing.line}`}</li>)}</ul></details>}
+          </>
+        )}
+      </div>
+    </div>
+  )
+}
+
+function beside(): string {
+  const { name, text, tests } = get()
+  return withEnding(name, text).replace(/\.\w+$/, `.test.${tests.trim() === '' ? 'yaml' : syntaxOf(tests)}`)
+}
+
+function Attacks(): JSX.Element {
+  const text = use((state) => state.text)
+  const call = use((state) => state.call)
+  const [found, setFound] = useState<Attacked[]>([])
+  useEffect(() => setFound(attacks()), [text, call])
+  if (found.length === 0) return <p class="hint">Attacks are made out of the call that is tried: name a tool in “Try it”, with arguments. Each is sent through the engine as an agent would send it.</p>
+  const through = found.filter((each) => each.through)
+  return (
+    <>
+      <p class={`verdict ${through.length === 0 ? 'allow' : 'deny'}`}><b>{through.length === 0 ? `${found.length} attacks, none gets further than the call itself` : `${through.length} of ${found.length} attacks get further than the call itself`}</b></p>
+      <ul class="attacks">
+        {found.map((each) => (
+          <li key={each.name} class={each.through ? 'deny' : 'allow'}>
+            <span class="mark">{each.through ? 'gets through' : 'stopped'}</span> {each.name}: <code>{each.decision}{each.reason && ` ${each.reason}`}</code>
+            <details><summary>the message</summary><code>{each.body}</code></details>
+          </li>
+        ))}
+      </ul>
+    </>
+  )
+}
+
+function Compare(): JSX.Element {
+  const old = use((state) => state.old)
+  const text = use((state) => state.text)
+  const [found, setFound] = useState<Comparison | string | null>(null)
+  useEffect(() => setFound(old.trim() === '' ? null : compared(old)), [old, text])
+  return (
+    <div class="split">
+      <label>The old policy
+        <textarea rows={8} spellcheck={false} value={old} placeholder="Paste it, or take the present one and then change it" onInput={(event) => set({ old: event.currentTarget.value })} />
+        <span class="row"><button onClick={() => set({ old: get().text })}>Take the present one</button></span>
+      </label>
+      <div class="results">
+        {found === null && <p class="hint">Every call of the tests, and one call of each tool, goes through both policies. What is decided otherwise is shown.</p>}
+        {typeof found === 'string' && <p class="problem">{found}</p>}
+        {found !== null && typeof found !== 'string' && (
+          <>
+            <p class={`verdict ${found.rows.length === 0 ? 'allow' : 'ask'}`} data-differences={found.rows.length}><b>{found.rows.length} of {found.calls} calls are decided otherwise</b></p>
+            <ul class="attacks">{found.rows.slice(0, 300).map((row, number) => (
+              <li key={number} class={kindOf(row.new)}><b>{row.call}</b> {row.by && `by ${row.by}`}: <code>{row.old}</code> → <code>{row.new}</code> {row.reason}</li>
+            ))}</ul>
+          </>
+        )}
+      </div>
+    </div>
+  )
+}
+
+function Deploy(): JSX.Element {
+  const text = use((state) => state.text)
+  const valid = use((state) => state.checked?.valid ?? false)
+  const [target, setTarget] = useState('envoy')
+  const file = withEnding(get().name, text || '{}')
+  const json = valid ? `${JSON.stringify(valueOf(text), null, 2)}\n` : ''
+  const lines: Record<string, string> = {
+    envoy: `mcp-policy render ${file} --for envoy --upstream 127.0.0.1:8000 --output envoy.yaml`,
+    'istio-envoyfilter': `mcp-policy render ${file} --for istio-envoyfilter --namespace mcp --app my-server --port 8000 | kubectl apply -f -`,
+    'istio-wasmplugin': `mcp-policy render ${file} --for istio-wasmplugin --namespace mcp --app my-server --port 8000 | kubectl apply -f -`,
+    json: `mcp-policy render ${file} --for json`,
+  }
+  return (
+    <div class="split">
+      <div>
+        <p class="row"><button class="main" disabled={!valid} onClick={() => download(file, text)}>Save {file}</button>
+          <button disabled={!valid} onClick={() => download(file.replace(/\.\w+$/, '.json'), json)}>Save as JSON, for the filter</button></p>
+        <p class="hint">The filter reads JSON. Comments stay in the YAML.</p>
+      </div>
+      <div>
+        <label>Where it shall run
+          <select value={target} onChange={(event) => setTarget(event.currentTarget.value)}><option value="envoy">Envoy</option><option value="istio-envoyfilter">Istio, as an EnvoyFilter</option><option value="istio-wasmplugin">Istio, as a WasmPlugin</option><option value="json">the JSON alone</option></select>
+        </label>
+        <p>The command writes the whole file around it:</p>
+        <pre class="command" tabIndex={0}>{lines[target]}</pre>
+        <button class="quiet" onClick={() => void navigator.clipboard.writeText(lines[target] ?? '').then(() => say('copied'))}>Copy</button>
+      </div>
+    </div>
+  )
+}
+
+/// Hands a file to the browser.
+export function download(name: string, text: string): void {
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain' }))
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+}

@@ -1,0 +1,299 @@
+// Changes of a document that leave everything else as it was: comments, order, spaces. The text is the only truth; whoever changes
+// a value changes the few characters that say it.
+
+import { applyEdits, getLocation, modify, parse as parseJson, parseTree, findNodeAtLocation, type ParseError } from 'jsonc-parser'
+import { Document, LineCounter, Pair, Scalar, YAMLMap, YAMLSeq, isCollection, isMap, isPair, isScalar, isSeq, parseDocument, visit, type Node } from 'yaml'
+
+export type Path = readonly (string | number)[]
+export type Syntax = 'json' | 'yaml'
+export interface Change { from: number; to: number; insert: string }
+
+/// As the engine tells them apart.
+export function syntaxOf(text: string): Syntax {
+  const first = text.trimStart()[0]
+  return first === undefined || first === '{' ? 'json' : 'yaml'
+}
+
+/// What the document says, or nothing where it cannot be read.
+export function valueOf(text: string): unknown {
+  if (text.trim() === '') return undefined
+  if (syntaxOf(text) === 'json') {
+    const errors: ParseError[] = []
+    const value: unknown = parseJson(text, errors, { disallowComments: true })
+    return errors.length > 0 ? undefined : value
+  }
+  const document = parseDocument(text)
+  return document.errors.length > 0 ? undefined : (document.toJS() as unknown)
+}
+
+export function at(value: unknown, path: Path): unknown {
+  let found = value
+  for (const key of path) {
+    if (typeof found !== 'object' || found === null) return undefined
+    found = (found as Record<string | number, unknown>)[key]
+  }
+  return found
+}
+
+/// The same value with another one in it.
+function withValue(value: unknown, path: Path, inner: unknown): unknown {
+  const [key, ...rest] = path
+  if (key === undefined) return inner
+  const copy: Record<string | number, unknown> | unknown[] = Array.isArray(value)
+    ? [...(value as unknown[])]
+    : { ...((value ?? (typeof key === 'number' ? [] : {})) as Record<string, unknown>) }
+  const held = copy as Record<string | number, unknown>
+  if (rest.length === 0 && inner === undefined) {
+    if (Array.isArray(copy)) copy.splice(key as number, 1)
+    else delete held[key]
+  } else held[key] = withValue(held[key], rest, inner)
+  return copy
+}
+
+function same(left: unknown, right: unknown): boolean {
+  return JSON.stringify(left) === JSON.stringify(right)
+}
+
+/// The text in which a value stands at a place; nothing as a value takes it out.
+export function edited(text: string, path: Path, value: unknown): string {
+  const before = valueOf(text)
+  if (before === undefined && text.trim() !== '') throw new Error('the text cannot be read; mend it first')
+  if (syntaxOf(text) === 'json') {
+    const indent = /\n(\t| +)\S/.exec(text)?.[1] ?? '  '
+    const formattingOptions = { insertSpaces: indent !== '\t', tabSize: indent.length, eol: '\n' }
+    return applyEdits(text, modify(text, [...path], value, { formattingOptions }))
+  }
+  const expected = withValue(before, path, value)
+  const document = parseDocument(text)
+  const changed = narrowly(text, document, path, value)
+  if (changed !== undefined && same(valueOf(changed), expected)) return changed
+  // A shape that is not known here: the document is written anew, with its comments.
+  if (value === undefined) document.deleteIn(path)
+  else document.setIn(path, document.createNode(value))
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false })
+}
+
+/// The text with another key in the place of one.
+export function renamed(text: string, path: Path, name: string): string {
+  const key = path.at(-1)
+  if (syntaxOf(text) === 'json') {
+    const tree = parseTree(text)
+    const node = tree && findNodeAtLocation(tree, [...path])?.parent?.children?.[0]
+    return node ? text.slice(0, node.offset) + JSON.stringify(name) + text.slice(node.offset + node.length) : text
+  }
+  const map = parseDocument(text).getIn(path.slice(0, -1), true)
+  const pair = isMap(map) ? pairOf(map, String(key)) : undefined
+  const range = pair && (pair.key as Node).range
+  return range ? text.slice(0, range[0]) + scalar(name) + text.slice(range[1]) : text
+}
+
+/// The smallest change that makes one text of another.
+export function difference(before: string, after: string): Change {
+  let from = 0
+  const most = Math.min(before.length, after.length)
+  while (from < most && before[from] === after[from]) from += 1
+  let end = 0
+  while (end < most - from && before[before.length - 1 - end] === after[after.length - 1 - end]) end += 1
+  return { from, to: before.length - end, insert: after.slice(from, after.length - end) }
+}
+
+/// The path of what stands at a place of the text.
+export function pathAt(text: string, offset: number): Path {
+  if (syntaxOf(text) === 'json') return getLocation(text, offset + 1).path
+  const found: (string | number)[] = []
+  let node: unknown = parseDocument(text).contents
+  for (;;) {
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isPair(item) && covers(item, offset)) as Pair | undefined
+      if (!pair) return found
+      found.push(String((pair.key as Scalar).value))
+      node = pair.value
+    } else if (isSeq(node)) {
+      const index = node.items.findIndex((item) => inRange(item as Node, offset))
+      if (index < 0) return found
+      found.push(index)
+      node = node.items[index]
+    } else return found
+  }
+}
+
+/// Where a value is, with its key.
+export function rangeOf(text: string, path: Path): [number, number] | undefined {
+  if (syntaxOf(text) === 'json') {
+    const tree = parseTree(text)
+    const node = tree && findNodeAtLocation(tree, [...path])
+    const shown = node?.parent?.type === 'property' ? node.parent : node
+    return shown && [shown.offset, shown.offset + shown.length]
+  }
+  const document = parseDocument(text)
+  const parent = path.length > 1 ? document.getIn(path.slice(0, -1), true) : document.contents
+  const key = path.at(-1)
+  if (isMap(parent)) {
+    const pair = pairOf(parent, String(key))
+    const range = pair && (pair.key as Node).range
+    return range ? [range[0], (pair.value as Node | null)?.range?.[1] ?? range[1]] : undefined
+  }
+  const range = (document.getIn(path, true) as Node | undefined)?.range
+  return range ? [range[0], range[1]] : undefined
+}
+
+/// Line and column of a place, from 1.
+export function lineAt(text: string, offset: number): number {
+  const counter = new LineCounter()
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) counter.addNewLine(end + 1)
+  counter.lineStarts.unshift(0)
+  return counter.linePos(offset).line
+}
+
+function inRange(node: Node | null, offset: number): boolean {
+  const range = node?.range
+  return !!range && offset >= range[0] && offset <= range[1]
+}
+
+function covers(pair: Pair, offset: number): boolean {
+  const start = (pair.key as Node).range?.[0] ?? 0
+  const end = (pair.value as Node | null)?.range?.[1] ?? (pair.key as Node).range?.[1] ?? 0
+  return offset >= start && offset <= end
+}
+
+function pairOf(map: YAMLMap, key: string): Pair | undefined {
+  return map.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
+}
+
+// --- YAML: one change, in the style of what is around it ---
+
+function narrowly(text: string, document: Document, path: Path, value: unknown): string | undefined {
+  const splice = (from: number, to: number, insert: string) => text.slice(0, from) + insert + text.slice(to)
+  let node: unknown = document.contents
+  let depth = 0
+  for (; depth < path.length; depth += 1) {
+    const inner = isCollection(node) ? node.get(path[depth], true) : undefined
+    if (inner === undefined) break
+    node = inner
+  }
+  if (depth === path.length) return value === undefined ? removed(text, document, path) : replaced(text, document, path, node as Node, value)
+  if (value === undefined) return text
+  const key = path[depth]!
+  const inner = path.slice(depth + 1).reduceRight<unknown>((held, name) => (typeof name === 'number' ? [held] : { [name]: held }), value)
+  if (isScalar(node) && node.value === null) return replaced(text, document, path.slice(0, depth), node, typeof key === 'number' ? [inner] : { [key]: inner })
+  if (!isCollection(node) || !node.range) return undefined
+  const member = (indent: number) => (isSeq(node) ? item(inner, indent) : pair(String(key), inner, indent))
+  if (node.flow || node.items.length === 0) {
+    const close = node.range[1] - 1
+    const piece = isSeq(node) ? flow(inner) : `${scalar(String(key))}: ${flow(inner)}`
+    const before = text.slice(node.range[0] + 1, close).trimEnd()
+    const end = node.range[0] + 1 + before.length
+    return splice(end, close, `${before.trim() === '' ? '' : before.endsWith(',') ? ' ' : ', '}${piece}${text.slice(end, close).includes('\n') ? text.slice(end, close) : ''}`)
+  }
+  const indent = columnOf(text, node.range[0])
+  const end = lineEnd(text, lastEnd(node))
+  return splice(end, end, `\n${' '.repeat(indent)}${member(indent)}`)
+}
+
+function replaced(text: string, document: Document, path: Path, node: Node, value: unknown): string | undefined {
+  const range = node.range
+  if (!range) return undefined
+  const parent = (path.length > 1 ? document.getIn(path.slice(0, -1), true) : document.contents) as YAMLMap | YAMLSeq
+  const held = typeof value === 'object' && value !== null
+  const own = path.length === 0 ? undefined : isMap(parent) ? pairOf(parent, String(path.at(-1))) : undefined
+  if (!held || parent.flow || (isCollection(node) && node.flow && short(value))) {
+    const from = isCollection(node) && !node.flow && own ? lineEndOfKey(text, own) : range[0]
+    const piece = held ? flow(value) : scalar(value)
+    const gap = /[\s[{]/.test(text[from - 1] ?? ' ') ? '' : ' '
+    return text.slice(0, from) + gap + piece + text.slice(isCollection(node) && !node.flow ? trimmed(text, from, range[1]) : range[1])
+  }
+  if (!own) return undefined
+  const indent = columnOf(text, (own.key as Node).range?.[0] ?? 0)
+  const from = lineEndOfKey(text, own)
+  const to = isCollection(node) && !node.flow ? trimmed(text, from, lastEnd(node)) : range[1]
+  return text.slice(0, from) + below(value, indent) + text.slice(to)
+}
+
+function removed(text: string, document: Document, path: Path): string | undefined {
+  const parent = (path.length > 1 ? document.getIn(path.slice(0, -1), true) : document.contents) as YAMLMap | YAMLSeq
+  if (!isCollection(parent)) return undefined
+  if (parent.items.length === 1 && path.length > 1) return replaced(text, document, path.slice(0, -1), parent, isSeq(parent) ? [] : {})
+  const index = isMap(parent) ? parent.items.findIndex((item) => isScalar(item.key) && String(item.key.value) === String(path.at(-1))) : Number(path.at(-1))
+  const member: unknown = parent.items[index]
+  const start = isPair(member) ? (member.key as Node).range?.[0] : (member as Node).range?.[0]
+  const last = isPair(member) ? ((member.value as Node | null) ?? (member.key as Node)) : (member as Node)
+  if (start === undefined || !last.range) return undefined
+  const end = isCollection(last) && !last.flow ? lastEnd(last) : last.range[1]
+  if (parent.flow) {
+    const after = /^\s*,\s*/.exec(text.slice(end))
+    if (after) return text.slice(0, start) + text.slice(end + after[0].length)
+    const before = /,\s*$/.exec(text.slice(0, start))
+    return text.slice(0, before ? before.index : start) + text.slice(end)
+  }
+  const from = text.lastIndexOf('\n', start - 1) + 1
+  return text.slice(0, from) + text.slice(Math.min(lineEnd(text, end) + 1, text.length))
+}
+
+function lastEnd(node: YAMLMap | YAMLSeq): number {
+  const last: unknown = node.items.at(-1)
+  const inner = isPair(last) ? ((last.value as Node | null) ?? (last.key as Node)) : (last as Node | undefined)
+  if (!inner?.range) return node.range?.[1] ?? 0
+  return isCollection(inner) && !inner.flow && inner.items.length > 0 ? lastEnd(inner) : inner.range[1]
+}
+
+function lineEndOfKey(text: string, own: Pair): number {
+  const end = (own.key as Node).range?.[1] ?? 0
+  return text.indexOf(':', end) + 1
+}
+
+function trimmed(text: string, from: number, to: number): number {
+  return from + text.slice(from, to).trimEnd().length
+}
+
+function lineEnd(text: string, offset: number): number {
+  const end = text.indexOf('\n', offset > 0 && text[offset - 1] === '\n' ? offset - 1 : offset)
+  return end < 0 ? text.length : end
+}
+
+function columnOf(text: string, offset: number): number {
+  return offset - (text.lastIndexOf('\n', offset - 1) + 1)
+}
+
+function short(value: unknown): boolean {
+  return JSON.stringify(value).length <= 72
+}
+
+/// A scalar as YAML writes it.
+export function scalar(value: unknown): string {
+  return new Document(value).toString({ lineWidth: 0 }).trimEnd()
+}
+
+function flow(value: unknown): string {
+  return written(value, true).replace(/\s*\n\s*/g, ' ')
+}
+
+/// A document in YAML; what is short stands on one line.
+export function written(value: unknown, inline = false): string {
+  const document = new Document(value)
+  visit(document, {
+    Collection: (_, node) => {
+      if (inline || short((node as YAMLMap).toJSON())) node.flow = true
+    },
+  })
+  if (!inline && isCollection(document.contents)) document.contents.flow = false
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false }).trimEnd()
+}
+
+function indented(text: string, indent: number): string {
+  return text.split('\n').join(`\n${' '.repeat(indent)}`)
+}
+
+/// What follows a key.
+function below(value: unknown, indent: number): string {
+  if (typeof value !== 'object' || value === null) return ` ${scalar(value)}`
+  if (short(value)) return ` ${flow(value)}`
+  return `\n${' '.repeat(indent + 2)}${indented(written(value), indent + 2)}`
+}
+
+function pair(key: string, value: unknown, indent: number): string {
+  return `${scalar(key)}:${below(value, indent)}`
+}
+
+function item(value: unknown, indent: number): string {
+  return `- ${short(value) ? flow(value) : indented(written(value), indent + 2)}`
+}

@@ -1,0 +1,35 @@
+// The page as `mcp-policy page` serves it: with a policy that it saves back to. Everywhere else there is no such thing, and nothing is asked for.
+
+import type { Shared } from './share'
+import { get, say, set } from './store'
+
+interface Given extends Shared {
+  file: string
+  token: string
+}
+
+function given(): Given | null {
+  const element = document.getElementById('served')
+  return element?.textContent ? (JSON.parse(element.textContent) as Given) : null
+}
+
+export async function served(): Promise<Shared | null> {
+  const found = given()
+  if (!found) return null
+  set({ file: found.file, name: found.file, saved: found.text })
+  return Promise.resolve(found)
+}
+
+export async function saveBack(): Promise<void> {
+  const found = given()
+  if (!found) return
+  const { text } = get()
+  try {
+    const answer = await fetch('save', { method: 'POST', headers: { 'content-type': 'text/plain; charset=utf-8', 'x-mcp-policy-token': found.token }, body: text })
+    if (!answer.ok) throw new Error(await answer.text())
+    set({ saved: text })
+    say(`saved to ${found.file}`)
+  } catch (error) {
+    set({ failed: `Not saved: ${(error as Error).message}` })
+  }
+}
