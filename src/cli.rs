@@ -13,6 +13,7 @@ mod key;
 mod lines;
 mod out;
 mod output;
+mod page;
 mod recorded;
 mod render;
 mod replay;
@@ -76,6 +77,7 @@ enum Command {
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
+    Page(page::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
 }
@@ -96,6 +98,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
+        Command::Page(arguments) => page::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };

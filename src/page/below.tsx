@@ -52,7 +52,8 @@ function Tests(): JSX.Element {
     editor.current = made
     return () => made.destroy()
   }, [])
-  useEffect(() => editor.current?.show(tests), [tests])
+  // What is typed goes to the state at once, so the editor is never behind it.
+  useEffect(() => editor.current?.show(get().tests), [tests])
   useEffect(() => {
     editor.current?.diagnose((tested?.problems ?? []).map((problem) => ({
       from: problem.at?.[0] ?? 0, to: problem.at?.[1] ?? 0, severity: problem.severity, message: `${problem.message}${problem.help ? `; ${problem.help}` : ''}`,

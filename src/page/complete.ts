@@ -109,7 +109,8 @@ function forms(schema: unknown): Schema[] {
     const found = reference.slice(2).split('/').reduce<unknown>((inner, name) => held(inner)[name], language)
     return forms({ ...held(found), ...('description' in one ? { description: one['description'] } : {}) })
   }
-  const more = [one['anyOf'], one['oneOf'], one['allOf']].filter(Array.isArray).flat()
+  const branches = [one['then'], one['else']].filter((each) => each !== undefined)
+  const more = [...[one['anyOf'], one['oneOf'], one['allOf']].filter(Array.isArray).flat(), ...branches]
   return [one, ...more.flatMap(forms)]
 }
 

@@ -131,10 +131,11 @@ export function rangeOf(text: string, path: Path): [number, number] | undefined 
   if (isMap(parent)) {
     const pair = pairOf(parent, String(key))
     const range = pair && (pair.key as Node).range
-    return range ? [range[0], (pair.value as Node | null)?.range?.[1] ?? range[1]] : undefined
+    const value = pair?.value as Node | null | undefined
+    return range ? [range[0], value ? endOf(value) : range[1]] : undefined
   }
-  const range = (document.getIn(path, true) as Node | undefined)?.range
-  return range ? [range[0], range[1]] : undefined
+  const member = document.getIn(path, true) as Node | undefined
+  return member?.range ? [member.range[0], endOf(member)] : undefined
 }
 
 /// Line and column of a place, from 1.
@@ -146,13 +147,17 @@ export function lineAt(text: string, offset: number): number {
 }
 
 function inRange(node: Node | null, offset: number): boolean {
-  const range = node?.range
-  return !!range && offset >= range[0] && offset <= range[1]
+  return !!node?.range && offset >= node.range[0] && offset <= endOf(node)
+}
+
+/// Where a value ends; what is below a block by its range, such as comments, is not its own.
+function endOf(node: Node): number {
+  return isCollection(node) && !node.flow && node.items.length > 0 ? lastEnd(node as YAMLMap) : (node.range?.[1] ?? 0)
 }
 
 function covers(pair: Pair, offset: number): boolean {
   const start = (pair.key as Node).range?.[0] ?? 0
-  const end = (pair.value as Node | null)?.range?.[1] ?? (pair.key as Node).range?.[1] ?? 0
+  const end = endOf((pair.value as Node | null) ?? (pair.key as Node))
   return offset >= start && offset <= end
 }
 

@@ -30,9 +30,9 @@ const theme = EditorView.theme({
   '.cm-panels': { backgroundColor: 'var(--side)', color: 'var(--ink)' },
   '.cm-panels input, .cm-panels button': { font: 'inherit', color: 'inherit', backgroundColor: 'var(--paper)', backgroundImage: 'none', border: '1px solid var(--edge)' },
   '.cm-foldPlaceholder': { backgroundColor: 'var(--side)', color: 'var(--quiet)', border: 'none' },
-  '.lit-deny': { backgroundColor: 'var(--deny-soft)', borderRadius: '3px' },
-  '.lit-ask': { backgroundColor: 'var(--ask-soft)', borderRadius: '3px' },
-  '.lit-allow': { backgroundColor: 'var(--allow-soft)', borderRadius: '3px' },
+  '.lit-deny': { backgroundColor: 'var(--deny-soft)', boxShadow: 'inset 3px 0 var(--deny)' },
+  '.lit-ask': { backgroundColor: 'var(--ask-soft)', boxShadow: 'inset 3px 0 var(--ask)' },
+  '.lit-allow': { boxShadow: 'inset 3px 0 var(--allow)' },
   '.cover': { width: '12px', paddingLeft: '3px' },
   '.uncovered': { color: 'var(--ask)' },
 })
@@ -55,9 +55,16 @@ const lights = StateField.define<DecorationSet>({
     let next = shown.map(transaction.changes)
     for (const effect of transaction.effects) {
       if (effect.is(setLights)) {
-        const length = transaction.newDoc.length
-        const marks = effect.value.filter(({ from, to }) => from < to && to <= length).map(({ from, to, kind }) => Decoration.mark({ class: `lit-${kind}` }).range(from, to))
-        next = Decoration.set(marks, true)
+        const { newDoc } = transaction
+        const lines = new Map<number, Light['kind']>()
+        for (const { from, to, kind } of effect.value) {
+          if (from > to || to > newDoc.length) continue
+          for (let line = newDoc.lineAt(from); ; line = newDoc.line(line.number + 1)) {
+            if (kind !== 'allow' || !lines.has(line.from)) lines.set(line.from, kind)
+            if (line.to >= to) break
+          }
+        }
+        next = Decoration.set([...lines].map(([at, kind]) => Decoration.line({ class: `lit-${kind}` }).range(at)), true)
       }
     }
     return next
@@ -121,7 +128,7 @@ export class TextEditor {
         keymap.of([{ key: 'Alt-Tab', run: indentWithTab.run! }]),
         language.of(speak(this.syntax)), syntaxHighlighting(colours), theme, lights, lintGutter(),
         coverage, gutter({ class: 'cover', markers: (view) => view.state.field(coverage) }),
-        EditorView.contentAttributes.of({ 'aria-label': wiring.label }),
+        EditorView.contentAttributes.of({ 'aria-label': wiring.label, tabindex: '0' }),
         ...(complete ? [autocompletion({ override: [(context) => complete(context)], icons: false })] : []),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) {

@@ -83,6 +83,8 @@ function AddEntry({ path, known }: { path: Path; known: readonly string[] }): JS
   )
 }
 
+const APPROVERS = [['user', 'the user'], ['approver', 'the approver'], ['token', 'whoever signs a token']] as const
+
 const CHECKS = [
   { key: 'require', open: 'only if', add: 'only if…', deny: 'Tell the agent otherwise' },
   { key: 'deny_if', open: 'never if', add: 'never if…', deny: 'Tell the agent then' },
@@ -104,9 +106,9 @@ function EntryForm({ path, name, entry }: { path: Path; name: string; entry: Ent
     <article class={`entry ${action}${decides ? ' meets' : ''}`} aria-label={`Entry ${name}`}>
       <p class="sentence">
         <Field label="Name or glob" value={name} strong set={(next) => next.trim() !== '' && next !== name && rename(path, next.trim())} />{' '}
-        <Choice label={`What becomes of ${name}`} value={action} options={[['allow', conditions || entry.limits || entry.rate_limit ? 'may be called,' : 'may be called freely'], ['require_approval', 'may be called with approval'], ['deny', 'is denied']]} set={act} />
-        {entry.approval !== undefined && typeof entry.approval === 'string' && (
-          <> by <Choice label={`Who approves ${name}`} value={entry.approval} options={[['user', 'the user'], ['approver', 'the approver'], ['token', 'whoever signs a token']]} set={(next) => change([...path, 'approval'], next)} /></>
+        <Choice label={`What becomes of ${name}`} value={action} options={[['allow', conditions || entry.limits || entry.rate_limit ? 'may be called' : 'may be called freely'], ['require_approval', 'may be called with approval'], ['deny', 'is denied']]} set={act} />
+        {action === 'require_approval' && typeof entry.approval === 'string' && (
+          <> by <Choice label={`Who approves ${name}`} value={entry.approval} options={APPROVERS} set={(next) => change([...path, 'approval'], next)} /></>
         )}
         {action !== 'allow' && <> and the agent reads <Field label={`Reason of ${name}`} value={entry.reason ?? ''} placeholder="the usual sentence" wide set={(next) => change([...path, 'reason'], next === '' ? undefined : next)} /></>}
         {entry.mode === 'shadow' && <b class="tag">only watched</b>}
@@ -115,6 +117,9 @@ function EntryForm({ path, name, entry }: { path: Path; name: string; entry: Ent
       {CHECKS.map((kind) => list(entry[kind.key]).map((check, number) => (
         <Check key={`${kind.key}${number}`} kind={kind} path={[...path, kind.key, number]} check={record(check)} tool={name} />
       )))}
+      {action === 'allow' && list(entry.ask_if).length > 0 && typeof entry.approval === 'string' && (
+        <p class="sentence check"><span class="lead">asked is</span> <Choice label={`Who approves ${name}`} value={entry.approval} options={APPROVERS} set={(next) => change([...path, 'approval'], next)} /></p>
+      )}
       <Limits path={path} entry={entry} tool={name} />
       <p class="row adds">
         {action !== 'deny' && CHECKS.map(({ key, add }) => (key !== 'ask_if' || action === 'allow') && (

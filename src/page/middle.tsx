@@ -5,14 +5,15 @@ import type { JSX } from 'preact'
 import type { Diagnostic } from '@codemirror/lint'
 import { complete } from './complete'
 import { cures } from './cures'
-import { syntaxOf, valueOf, written } from './document'
+import { rangeOf, syntaxOf, valueOf, written } from './document'
 import { TextEditor, type Light } from './editor'
 import { CATALOGUE, EXAMPLES, type Example } from './examples'
 import { Form, jump } from './form'
 import { download } from './below'
+import { rootOf } from './policy'
 import { remember } from './share'
 import { kindOf } from './try'
-import { NO_CALL, changes, get, put, runTests, say, set, setText, setTools, use, withEnding } from './store'
+import { NO_CALL, changes, get, put, runTests, say, set, setText, setTools, settles, use, withEnding } from './store'
 
 export function Middle(): JSX.Element {
   const view = use((state) => state.view)
@@ -108,15 +109,16 @@ function Text({ hidden }: { hidden: boolean }): JSX.Element {
     editor.current = made
     const follow = () => made.show(get().text)
     changes.add(follow)
+    settles.add(settle)
     const go = (event: Event) => made.go(...(event as CustomEvent<[number, number]>).detail)
     addEventListener('jump', go)
     return () => {
       changes.delete(follow)
+      settles.delete(settle)
       removeEventListener('jump', go)
       made.destroy()
     }
   }, [])
-  useEffect(() => editor.current?.show(text), [text])
   useEffect(() => editor.current?.diagnose((checked?.problems ?? []).map((problem): Diagnostic => ({
     from: problem.at?.[0] ?? 0,
     to: problem.at?.[1] ?? 0,
@@ -127,25 +129,38 @@ function Text({ hidden }: { hidden: boolean }): JSX.Element {
   }))), [checked])
   useEffect(() => {
     const answer = tried?.answer
-    const lights = Object.entries(tried?.marks ?? {}).flatMap(([pointer, [from, to]]): Light[] => {
+    const root = rootOf(get().value, answer?.governed_by ?? get().call.policy)
+    const lights = Object.entries(tried?.marks ?? {}).flatMap(([pointer, [first, last]]): Light[] => {
+      const steps = pointer.slice(1).split('/').map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+      const [from, to] = rangeOf(text, [...root, ...steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step))]) ?? [first, last]
       const rules = answer?.rules.filter((rule) => rule.rule === pointer) ?? []
       if (pointer === answer?.rule) return [{ from, to, kind: kindOf(answer.decision) === 'allow' ? 'ask' : kindOf(answer.decision) }]
-      return rules.length > 0 && !rules.some((rule) => rule.denies) ? [{ from, to, kind: 'allow' }] : []
+      return rules.length > 0 && rules.every((rule) => !rule.denies && rule.kind !== 'entry') && steps.length > 2 ? [{ from, to, kind: 'allow' }] : []
     })
     editor.current?.light(lights)
   }, [tried, text])
   useEffect(() => editor.current?.uncover((tested?.answer?.coverage.missing ?? []).flatMap(({ line }) => (line === null ? [] : [line]))), [tested])
-  return <div class="editor-host" ref={host} hidden={hidden} />
+  return <div class="editor-host" ref={host} hidden={hidden} onFocusOut={settle} />
 }
 
 let waiting = 0
+let latest: string | null = null
 
 /// What is typed is looked at when the hand rests, so that no key waits for a large policy.
 function typed(text: string): void {
   clearTimeout(waiting)
+  latest = text
   const wait = Math.min(300, get().took)
-  if (wait < 12) setText(text)
-  else waiting = window.setTimeout(() => setText(text), wait)
+  if (wait < 12) settle()
+  else waiting = window.setTimeout(settle, wait)
+}
+
+/// Looks at what was typed, now: somebody wants to change it.
+function settle(): void {
+  clearTimeout(waiting)
+  const text = latest
+  latest = null
+  if (text !== null) setText(text)
 }
 
 function goTo(place: [number, number] | undefined): void {
@@ -155,7 +170,6 @@ function goTo(place: [number, number] | undefined): void {
 
 function Problems(): JSX.Element | null {
   const checked = use((state) => state.checked)
-  const view = use((state) => state.view)
   const [open, setOpen] = useState(true)
   if (!checked) return null
   const errors = checked.problems.filter((problem) => problem.severity === 'error').length
@@ -172,7 +186,7 @@ function Problems(): JSX.Element | null {
               <button class="link" onClick={() => goTo(problem.at)}>
                 {problem.code}{problem.line !== null && `, line ${problem.line}`}</button>{' '}
               {problem.message}{problem.help && <i>; {problem.help}</i>}
-              {view && cures(problem).map(({ label, apply }) => <button key={label} class="cure" onClick={apply}>{label}</button>)}
+              {cures(problem).map(({ label, apply }) => <button key={label} class="cure" onClick={apply}>{label}</button>)}
             </li>
           ))}
         </ul>

@@ -23,9 +23,9 @@ export async function served(): Promise<Shared | null> {
 export async function saveBack(): Promise<void> {
   const found = given()
   if (!found) return
-  const { text } = get()
+  const { text, tests } = get()
   try {
-    const answer = await fetch('save', { method: 'POST', headers: { 'content-type': 'text/plain; charset=utf-8', 'x-mcp-policy-token': found.token }, body: text })
+    const answer = await fetch('save', { method: 'POST', headers: { 'content-type': 'application/json', 'x-mcp-policy-token': found.token }, body: JSON.stringify({ text, tests }) })
     if (!answer.ok) throw new Error(await answer.text())
     set({ saved: text })
     say(`saved to ${found.file}`)

@@ -131,18 +131,24 @@ export function setText(text: string): void {
 /// The changes that the editor has not made yet.
 export const changes = new Set<(change: Change) => void>()
 
+/// Who holds text that was typed and not looked at yet.
+export const settles = new Set<() => void>()
+
+/// The text as it is now, with all that was typed.
+export function settled(): string {
+  for (const settle of settles) settle()
+  return state.text
+}
+
 /// Changes the policy as a form does: one value, and no other character than it needs.
 export function edit(path: Path, value: unknown): void {
+  settled()
   put(edited(state.text, path, value))
 }
 
 export function rename(path: Path, name: string): void {
+  settled()
   put(renamed(state.text, path, name))
-}
-
-/// Several changes at once, which are undone at once.
-export function editAll(all: readonly (readonly [Path, unknown])[]): void {
-  put(all.reduce((text, [path, value]) => edited(text, path, value), state.text))
 }
 
 export function put(text: string): void {

@@ -5,14 +5,14 @@ import type { JSX } from 'preact'
 import { edited } from './document'
 import { at } from './document'
 import { LANES, LANE_WORDS, moved, record, list, rootOf, standings, type Entry, type Lane, type Standing } from './policy'
-import { example, get, put, say, set, setCall, setTools, use, type Tool } from './store'
+import { example, get, put, say, set, setCall, settled, setTools, use, type Tool } from './store'
 
 const ROW = 46
 const RISKS = ['low', 'medium', 'high', 'critical']
 
 /// Moves tools to a lane: a change of the text, as if somebody had typed it.
 export function move(names: readonly string[], lane: Exclude<Lane, 'none'>): void {
-  let { text } = get()
+  let text = settled()
   const { value, call } = get()
   if (text.trim() === '') text = 'version: "1"\ndefault: deny\ntools: {}\n'
   const root = rootOf(value, call.policy)
