@@ -170,7 +170,8 @@ async def approvals(show: Show, demo: Demo) -> None:
 async def what_operators_see(show: Show, demo: Demo, started: float) -> None:
     """The metrics, the audit lines and the picture of all that has just happened."""
     decided = demo.metrics("mcp_policy_decisions_total")
-    lines = [line for line in demo.audit_lines() if line.get("method") == "tools/call"]
+    denied = sum(value for series, value in decided.items() if 'decision="deny"' in series)
+    lines = await demo.calls_on_record(denied)
     show.say("Prometheus reads from Envoy:\n")
     blocked = {series: value for series, value in decided.items() if 'decision="deny"' in series}
     for series, value in [*sorted(blocked.items()), *demo.metrics("mcp_policy_info").items()]:
@@ -346,6 +347,15 @@ class Demo:
     def audit_lines(self) -> list[dict[str, Any]]:
         """The audit lines of all Envoys, in the order in which they were written."""
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+    async def calls_on_record(self, denied: float) -> list[dict[str, Any]]:
+        """The audit lines of calls, once so many say `deny`: Envoy writes a line when its request is over, a moment after it is decided."""
+        deadline = time.monotonic() + 10
+        while True:
+            lines = [line for line in self.audit_lines() if line.get("method") == "tools/call"]
+            if sum(line["decision"] == "deny" for line in lines) >= denied or time.monotonic() > deadline:
+                return lines
+            await asyncio.sleep(0.05)
 
     def metrics(self, name: str, **labels: str) -> dict[str, float]:
         """The series of one metric that have these labels, of all Envoys, as they print them."""

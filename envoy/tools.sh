@@ -3,6 +3,7 @@
 #
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
 #     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
+#     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
@@ -162,6 +163,45 @@ fetch_chromium() {
     rm -rf "$work"
 }
 
+fetch_redis() {
+    if type -P redis-server >/dev/null || [ -x "$tools/redis/redis-server" ]; then
+        return
+    fi
+    local by_hand="put redis-server on PATH (on Debian: apt-get install redis-server) and try again"
+    local tool
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no redis-server on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+    done
+    echo "tools.sh: unpacking Debian's redis packages into .tools/redis"
+    local work=$tools/redis.new package
+    rm -rf "$tools/redis"
+    own_apt "$work"
+    # With the packages that they depend on, as far as this machine has not got them.
+    "${apt[@]}" install --yes --download-only --no-install-recommends redis-server >>"$work/log" 2>&1 || {
+        tail -n 12 "$work/log" >&2
+        fail "apt-get could not download Debian's redis packages (see above)" "$by_hand"
+    }
+    for package in "$work"/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$work/root" || fail "the downloaded packages cannot be unpacked" "$by_hand"
+    done
+    cat >"$work/root/redis-server" <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+for each in "$here"/usr/lib/*-linux-gnu*; do
+    LD_LIBRARY_PATH=$each${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH
+exec "$here/usr/bin/redis-server" "$@"
+END
+    chmod +x "$work/root/redis-server"
+    "$work/root/redis-server" --version >/dev/null 2>>"$work/log" || {
+        tail -n 12 "$work/log" >&2
+        fail "Debian's redis-server does not run on this machine (see above)" "$by_hand"
+    }
+    mv "$work/root" "$tools/redis"
+    rm -rf "$work"
+}
+
 # What was unpacked looks for its libraries and fonts under `/`. These run it where it is.
 wrap_chromium() { # ROOT
     local name
@@ -198,6 +238,10 @@ prometheus)
     lock
     fetch_prometheus
     ;;
+redis)
+    lock
+    fetch_redis
+    ;;
 chromium)
     lock
     fetch_chromium
@@ -206,5 +250,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | chromium | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | chromium | clients" ;;
 esac

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AskId(pub u32);
 
-/// A question: a POST of JSON, or a GET, to one of Envoy's clusters.
+/// A question to one of Envoy's clusters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// Its number, which comes back with the answer.
@@ -17,17 +17,40 @@ pub struct Ask {
     pub path: Box<str>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// What is posted; a question without a body is a GET.
-    pub body: Option<String>,
+    /// What is sent.
+    pub body: AskBody,
     /// How long Envoy waits for an answer, in milliseconds.
     pub timeout_millis: u32,
+}
+
+/// What a question sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskBody {
+    /// Nothing: it is a GET.
+    Nothing,
+    /// JSON, by POST.
+    Json(String),
+    /// One message of gRPC, with what frames it.
+    Grpc(Vec<u8>),
 }
 
 impl Ask {
     /// The HTTP method.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        if self.body.is_some() { "POST" } else { "GET" }
+        match self.body {
+            AskBody::Nothing => "GET",
+            AskBody::Json(_) | AskBody::Grpc(_) => "POST",
+        }
+    }
+
+    /// The JSON, where it is such a question.
+    #[must_use]
+    pub fn json(&self) -> Option<&str> {
+        match &self.body {
+            AskBody::Json(text) => Some(text),
+            AskBody::Nothing | AskBody::Grpc(_) => None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::json::written;
 use crate::matcher::fold::invisible;
 use crate::mcp::call::Kind;
+use crate::metrics::ServiceOutcome;
 use crate::policy::compiled::Config;
 use crate::policy::settings::ChainEnd;
 use crate::rate::window::date;
@@ -81,6 +82,8 @@ struct AuditLine<'l> {
     arguments_omitted: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<LimitLine<'l>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     approval: &'l str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +227,7 @@ fn unchained(
         arguments: call.text.clone().and_then(|text| RawValue::from_string(text).ok()),
         arguments_omitted: call.omitted.then_some("size"),
         limits: limits.collect(),
+        counted: record.counted.map(ServiceOutcome::word),
         approval: &record.approval,
         candidate,
         request_id: &trail.request_id,

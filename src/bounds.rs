@@ -173,3 +173,20 @@ pub const CLOCK_NOISE_MILLIS: u64 = 1000;
 
 /// How long a table follows no step of the wall clock after it has followed one.
 pub const CLOCK_STEADY_MILLIS: u64 = 3_600_000;
+
+/// How long the rate limit service is waited for, in milliseconds, unless the policy says otherwise.
+pub const DEFAULT_SERVICE_MILLIS: u32 = 250;
+
+/// The longest that a policy may wait for it.
+pub const MAX_SERVICE_MILLIS: u32 = 10_000;
+
+/// Most that is taken of the rate limit service at a time.
+pub const MAX_LEASE: u32 = 1_000_000;
+
+/// The longest that a look at the switch of the rate limit service may hold, in seconds: an emergency is not to wait longer.
+pub const MAX_SWITCH_SECONDS: u32 = 60;
+/// Tables of the tools of one server that are trusted as they are seen first, a power of two.
+pub const FIRST_USE_SHARDS: u8 = 64;
+
+/// Tools in one of them: all tables of a server take a third of a megabyte, and no server is known to have a tenth of their tools.
+pub const FIRST_USE_PER_SHARD: usize = 64;

@@ -6,8 +6,11 @@ mod audit_log;
 mod audited;
 mod completions;
 mod convert;
+mod definition;
+mod diff;
 mod digest;
 mod explain;
+mod gateway;
 mod input;
 mod key;
 mod lines;
@@ -68,6 +71,7 @@ struct Arguments {
 enum Command {
     Scan(Box<scan::Arguments>),
     Validate(validate::Arguments),
+    Diff(Box<diff::Arguments>),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
@@ -89,6 +93,7 @@ pub(crate) fn run() -> ExitCode {
     let exit = match arguments.command {
         Command::Scan(arguments) => scan::run(&arguments, format),
         Command::Validate(arguments) => validate::run(&arguments, format),
+        Command::Diff(arguments) => diff::run(&arguments, format),
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),

@@ -1,5 +1,6 @@
 //! Where the decision meets the counters: the only maker of a [`Permit`], without which no call is forwarded.
 
+mod definitions;
 mod due;
 mod fill;
 mod permit;
@@ -15,8 +16,9 @@ use crate::matcher::work::Work;
 use crate::mcp::call::{Call, Kind};
 use crate::mcp::message::Request;
 use crate::number::Micros;
+use crate::pins::Sightings;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::{Condition, Entry, Limit, NamedCounter, Scope, Subject};
+use crate::policy::entry::{Condition, CountIn, Entry, Limit, NamedCounter, Scope, Subject};
 use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;
@@ -103,6 +105,8 @@ pub struct Enforcer<'e, S, W> {
     pub caller: &'e Caller,
     /// What counts.
     pub limiter: &'e Limiter<'e, S>,
+    /// What has been seen of the server's tools.
+    pub sightings: Sightings<'e, S>,
     /// When.
     pub now: Moment,
     /// What comparisons are paid with.
@@ -142,12 +146,15 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     fn listening<'o, V>(&'o self, witness: &'o V, work: &'o Work) -> Enforcer<'o, S, V> {
-        let Enforcer { config, policy, caller, limiter, now, .. } = *self;
-        Enforcer { config, policy, caller, limiter, now, work, witness }
+        let Enforcer { config, policy, caller, limiter, sightings, now, .. } = *self;
+        Enforcer { config, policy, caller, limiter, sightings, now, work, witness }
     }
 
     fn outcome(&self, governed: &Governed<'_, '_>) -> Outcome {
         let mut decision = self.decision(governed);
+        if decision.denial.is_none() {
+            self.compare_definitions(governed, &mut decision);
+        }
         if decision.denial.is_none() {
             self.read_counters(governed, &mut decision);
         }
@@ -159,7 +166,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             return Outcome::Denied(denial);
         }
         // Counts come before questions: nobody is asked for what a limit refuses.
-        match (self.reserve(&dues, decision.would_deny), decision.owed) {
+        match (self.reserve(dues, decision.would_deny), decision.owed) {
             (Outcome::Permitted(permit, would_deny), Some(owed)) => {
                 Outcome::Pending(Pending::new(permit, owed, would_deny))
             }
@@ -174,6 +181,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             // It meets no rule, so there is nothing behind.
             return;
         }
+        self.compare_definitions(governed, &mut decision);
         self.read_counters(governed, &mut decision);
         for due in self.dues(governed, &mut decision) {
             let weighed = self.limiter.weigh(&due.charge, self.now);
@@ -282,7 +290,13 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         self.witness.hear(&Told::Due(&witness::DueLimit { entry, limit, named, amount }));
     }
 
-    fn reserve(&self, dues: &[DueCharge<'_>], would_deny: Option<Denial>) -> Outcome {
+    /// Counts in this Envoy what counts here; what counts elsewhere is asked for when the call goes on.
+    fn reserve(&self, dues: Vec<DueCharge<'_>>, would_deny: Option<Denial>) -> Outcome {
+        let elsewhere = |due: &DueCharge<'_>| {
+            let counter = self.policy.counters.get(due.limit.counter);
+            counter.is_some_and(|counter| counter.count_in == CountIn::Service)
+        };
+        let (service, dues): (Vec<_>, Vec<_>) = dues.into_iter().partition(elsewhere);
         let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {
@@ -291,10 +305,11 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             rule: dues.first().map(|due| due.limit.rule),
             detail: Detail::None,
         };
+        let service = || service.iter().map(|due| due.in_service(self.policy.mode)).collect();
         match self.limiter.reserve(&charges, self.now) {
             Ok(granted) => {
                 let would_deny = would_deny.or(granted.would_exceed.and_then(exceeded));
-                Outcome::Permitted(Permit::of(granted, dues), would_deny)
+                Outcome::Permitted(Permit::of(granted, &dues).owing(service()), would_deny)
             }
             Err(Refused::Exceeded(overrun)) => {
                 Outcome::Denied(exceeded(overrun).unwrap_or_else(unavailable))
@@ -303,7 +318,7 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
                 OnError::Deny => Outcome::Denied(unavailable()),
                 OnError::Allow => {
                     let would_deny = would_deny.or_else(|| Some(unavailable()));
-                    Outcome::Permitted(Permit::uncounted(), would_deny)
+                    Outcome::Permitted(Permit::uncounted().owing(service()), would_deny)
                 }
             },
         }

@@ -10,8 +10,11 @@ mod arrival;
 mod asking;
 mod beside;
 mod chain;
+mod counting;
 mod elicitation;
+mod ending;
 mod expected;
+mod going;
 mod hold;
 mod judged;
 mod judgement;
@@ -34,6 +37,7 @@ use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
+use crate::pins::ServerId;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
@@ -46,10 +50,10 @@ pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 use arrival::{Route, route};
 use expected::{Expected, Lists};
 use hold::{Hold, NOT_HELD, Overdue, Wait};
-use judged::{Judged, Passage};
+use judged::Judged;
 use judgement::Judgement;
 use refunds::give_back;
-use state::{Early, State};
+use state::{Early, State, WaitsFor};
 use telling::AuditTrail;
 
 /// What a response must not be encoded for: events and lists have to be read.
@@ -65,6 +69,8 @@ pub struct Exchange {
     waits: bool,
     /// The policy that governs the request, by its index; `None` where no binding matches.
     policy: Option<usize>,
+    /// The server that it goes to.
+    server: ServerId,
     /// To whom session ids in the response are sealed.
     sealed_to: Option<CallerId>,
     /// Whether bytes of the response's body have come.
@@ -85,6 +91,7 @@ impl Exchange {
             hold: Hold::new(holds),
             waits: false,
             policy: Some(0),
+            server: ServerId::default(),
             sealed_to: None,
             speaking: false,
             is_traced: false,
@@ -151,7 +158,10 @@ impl Exchange {
         self.policy = config.bindings.is_none().then_some(0);
         let (route, known) = route(&config, headers, &facts, world)?;
         self.policy = match route {
-            Route::Governed(at) => Some(at),
+            Route::Governed(at, server) => {
+                self.server = server;
+                Some(at)
+            }
             Route::Unmatched | Route::Unread => None,
         };
         let away = detours(headers, config.bindings.is_some());
@@ -208,14 +218,6 @@ impl Exchange {
         let (early, sought) = (Early::default(), None);
         self.state = State::Collecting { head, site, caller, buffered: 0, early, sought };
         if wait == Wait::No { Flow::Continue } else { Flow::Pause }
-    }
-
-    /// Where the request goes, where an approval has to be bound to it.
-    fn site(&self, facts: &Facts<'_>) -> Option<Box<Site>> {
-        self.policy().filter(|policy| policy.asks())?;
-        let [host, path] =
-            [facts.authority, facts.path].map(|part| part.unwrap_or_default().to_vec());
-        Some(Box::new(Site { host, path }))
     }
 
     /// Lets a request go that cannot carry a call.
@@ -330,25 +332,22 @@ impl Exchange {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         // Only counts and approvals need the second clock, and asking for it is a host call.
-        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks());
+        let looks = self.config.counters.service.is_some();
+        let counts = self.policy().is_some_and(|policy| policy.counts() || policy.asks()) || looks;
         let now = if counts { world.moment() } else { world.now().map(Moment::from) };
         let Some(now) = now else {
             return self.refuse(Refusal::new(Reason::HostFailure, ""), step);
         };
         let judged = Judgement::new(
             &self.config,
-            self.policy(),
+            (self.policy(), self.server),
             (&head, site.as_deref()),
             *caller,
             world,
             now,
         );
         match judged.of_body(&body) {
-            Ok(Judged::Forward(Passage { expected, records, body })) => {
-                step.records = records;
-                step.body = body;
-                self.forward(world, expected, early, step)
-            }
+            Ok(Judged::Forward(going)) => self.go(world, *going, (early, now), step),
             Ok(Judged::Answer(reply, records)) => {
                 step.records = records;
                 Flow::Reply(reply)
@@ -356,6 +355,7 @@ impl Exchange {
             Ok(Judged::Wait(waiting, ask, body)) => {
                 step.asks.push(ask);
                 step.body = body;
+                let waiting = WaitsFor::Approval(waiting);
                 self.state = State::Waiting { waiting, early };
                 Flow::Pause
             }

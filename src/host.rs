@@ -14,6 +14,8 @@ pub(crate) fn read_metadata(bytes: &[u8]) {
 }
 
 #[cfg(target_os = "wasi")]
+mod callouts;
+#[cfg(target_os = "wasi")]
 mod calls;
 #[cfg(target_os = "wasi")]
 mod contexts;

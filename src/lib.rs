@@ -18,7 +18,8 @@
 //!    sealed ([`seal`]); an approval is used [`once`].
 //! 6. A denied call is answered by [`reply`]; what was decided is put on [`record`], from which filter state, [`metrics`] and the [`audit`] line
 //!    are made. A candidate policy decides beside, and touches nothing.
-//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`]; where a limit counts
+//! 7. The response streams by. An answer with a list is cut down to what the policy shows by [`listing`], which also looks whether tools are
+//!    defined as they were ([`pins`]); where a limit counts
 //!    successes only, [`mcp::outcome`] looks for an error.
 //!
 //! [`exchange`] drives 2 to 7 as a state machine without input or output of its own: an event goes in, a step comes out. What it needs
@@ -47,11 +48,13 @@ pub mod time;
 
 pub mod json;
 pub mod number;
+pub mod proto;
 
 pub mod matcher;
 pub mod mcp;
 pub mod notes;
 pub mod once;
+pub mod pins;
 pub mod rate;
 pub mod seal;
 pub mod session;
@@ -61,6 +64,7 @@ pub mod policy;
 pub mod language;
 
 pub mod denial;
+pub mod rls;
 pub mod witness;
 pub mod world;
 
@@ -89,6 +93,9 @@ pub mod lint;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod source;
+
+#[cfg(not(target_os = "wasi"))]
+pub mod gateway;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod rehearsal;

@@ -4,8 +4,10 @@
 //! that two readers could take for two lists is not shown at all.
 
 mod cause;
+mod definitions;
 
 pub use self::cause::Cause;
+pub use self::definitions::ChangedTool;
 
 use crate::decision::is_visible;
 use crate::json::{
@@ -14,7 +16,10 @@ use crate::json::{
 use crate::matcher::fold::confusable;
 use crate::mcp::call::{Call, Kind, LISTS};
 use crate::mcp::skim::Wanted;
+use crate::pins::Sightings;
 use crate::policy::compiled::Policy;
+use crate::rate::store::SharedStore;
+use definitions::Comparison;
 
 /// What becomes of one JSON text of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,28 +41,41 @@ pub fn wanted(policy: &Policy) -> Wanted {
     Wanted(LISTS.map(|(.., kind)| policy.filters(kind)))
 }
 
-/// Removes from a message, or a batch of them, what the policy does not show.
+/// Removes from a message, or a batch of them, what the policy does not show; and tells which tools are newly seen to be defined otherwise
+/// than the policy pins them. What is not shown at all, nobody has seen.
 #[must_use]
-pub fn filter(policy: &Policy, bytes: &[u8]) -> Filtered {
-    match edited(policy, bytes) {
-        Ok(None) => Filtered::Unchanged,
-        Ok(Some(text)) => Filtered::Changed(text),
-        Err(cause) => Filtered::Unreadable(cause),
+pub fn filter<S: SharedStore>(
+    policy: &Policy,
+    bytes: &[u8],
+    sightings: Sightings<'_, S>,
+) -> (Filtered, Vec<ChangedTool>) {
+    let mut comparison = Comparison::new(policy, sightings);
+    let mut shows = |kind, key: &str, item: &Item<'_>| match named(kind, key, item) {
+        Some((call, object)) => is_visible(policy, &call) && comparison.shows(&call, object),
+        None => false,
+    };
+    match edited(policy, bytes, &mut shows) {
+        Ok(None) => (Filtered::Unchanged, comparison.finish()),
+        Ok(Some(text)) => (Filtered::Changed(text), comparison.finish()),
+        Err(cause) => (Filtered::Unreadable(cause), Vec::new()),
     }
 }
 
-fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
+/// Says whether an item of a list is shown: by what it names, and by the key under which it does.
+type Shows<'s> = &'s mut dyn FnMut(Kind, &str, &Item<'_>) -> bool;
+
+fn edited(policy: &Policy, bytes: &[u8], shows: Shows<'_>) -> Result<Option<String>, Cause> {
     let text = std::str::from_utf8(bytes).map_err(|_| Cause::NotJson)?;
     // Whatever is read here was held, so the setting bounds it.
     let bounds = Bounds::of_list(bytes.len());
     let value = parse_within(text, Duplicates::Refuse, bounds).map_err(|fault| fault.kind)?;
     let mut edits = Edits { text, bounds, edits: Vec::new() };
     match &value {
-        Value::Object(message) => message_edits(policy, message, &mut edits)?,
+        Value::Object(message) => message_edits(policy, message, shows, &mut edits)?,
         Value::Array(messages) => {
             for message in messages {
                 match message {
-                    Value::Object(message) => message_edits(policy, message, &mut edits)?,
+                    Value::Object(message) => message_edits(policy, message, shows, &mut edits)?,
                     // Nothing that a client takes for a message.
                     Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
                     Value::Array(_) => return Err(Cause::NotAList),
@@ -76,6 +94,7 @@ fn edited(policy: &Policy, bytes: &[u8]) -> Result<Option<String>, Cause> {
 fn message_edits<'t>(
     policy: &Policy,
     message: &Object<'t>,
+    shows: Shows<'_>,
     edits: &mut Edits<'t>,
 ) -> Result<(), Cause> {
     // Whatever else the message has: a client may look at the result first.
@@ -102,11 +121,8 @@ fn message_edits<'t>(
             FaultKind::Syntax => Cause::NotAList,
             kind @ (FaultKind::Depth | FaultKind::Size | FaultKind::Duplicate) => kind.into(),
         })?;
-        let kept: Vec<&str> = items
-            .iter()
-            .filter(|item| is_shown(policy, kind, name, item))
-            .map(|item| item.raw)
-            .collect();
+        let kept: Vec<&str> =
+            items.iter().filter(|item| shows(kind, name, item)).map(|item| item.raw).collect();
         if kept.len() < items.len() {
             edits.replace(list.raw, format!("[{}]", kept.join(",")))?;
         }
@@ -125,11 +141,11 @@ fn is_nested(value: &Value<'_>) -> bool {
     matches!(value, Value::Object(_) | Value::Array(_))
 }
 
-fn is_shown(policy: &Policy, kind: Kind, key: &str, item: &Item<'_>) -> bool {
-    let named = item.value.as_object().and_then(|item| exactly(item, key).ok()?);
-    named
-        .and_then(|name| name.value.as_str())
-        .is_some_and(|name| is_visible(policy, &Call::new(kind, name, None)))
+/// What an item names, by the member of this key.
+fn named<'i>(kind: Kind, key: &str, item: &'i Item<'_>) -> Option<(Call<'i>, &'i Object<'i>)> {
+    let object = item.value.as_object()?;
+    let name = exactly(object, key).ok()??.value.as_str()?;
+    Some((Call::new(kind, name, None), object))
 }
 
 /// The member of this key, unless another key could be taken for it.

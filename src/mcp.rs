@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod carried;
+pub mod definition;
 pub mod headers;
 pub mod message;
 pub mod outcome;

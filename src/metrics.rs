@@ -38,7 +38,7 @@ pub struct Meter {
 use MeterKind::{Counter, Gauge, Histogram};
 
 /// All meters. `envoy/README.md` describes them, and a test compares.
-pub const METERS: [Meter; 10] = [
+pub const METERS: [Meter; 11] = [
     Meter {
         name: "mcp_policy_decisions_total",
         kind: Counter,
@@ -70,6 +70,11 @@ pub const METERS: [Meter; 10] = [
         labels: &["policy", "counter"],
     },
     Meter { name: "mcp_policy_counter_swaps_total", kind: Counter, labels: &["outcome"] },
+    Meter {
+        name: "mcp_policy_service_questions_total",
+        kind: Counter,
+        labels: &["policy", "outcome"],
+    },
     Meter { name: "mcp_policy_configurations_total", kind: Counter, labels: &["outcome"] },
     Meter { name: "mcp_policy_info", kind: Gauge, labels: &["policy", "digest", "version"] },
     Meter { name: "mcp_policy_duration_microseconds", kind: Histogram, labels: &[] },
@@ -121,6 +126,13 @@ pub enum Series {
     CounterOverflow(MeteredCounter),
     /// Writes of shared data that another thread had come before, or that failed.
     CounterSwaps(SwapOutcome),
+    /// Questions to the rate limit service, and what leases spared of them.
+    Service {
+        /// The policy.
+        policy: Option<usize>,
+        /// What came of it.
+        outcome: ServiceOutcome,
+    },
     /// Configurations that were taken or refused.
     Configurations(ConfigurationOutcome),
     /// The policy that is live.
@@ -154,6 +166,38 @@ pub enum SwapOutcome {
     Retried,
     /// The host refused it.
     Failed,
+}
+
+/// What came of a question to the rate limit service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServiceOutcome {
+    /// It has counted the call.
+    Ok,
+    /// A limit is reached.
+    OverLimit,
+    /// It was not asked: a lease paid.
+    Leased,
+    /// It gave no answer, so the call was denied.
+    FailedDeny,
+    /// It gave no answer, and the call went on uncounted.
+    FailedAllow,
+    /// It gave no answer, and the call was counted in this Envoy alone.
+    FailedLocal,
+}
+
+impl ServiceOutcome {
+    /// The word in metrics, filter state and audit lines.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ServiceOutcome::Ok => "ok",
+            ServiceOutcome::OverLimit => "over_limit",
+            ServiceOutcome::Leased => "leased",
+            ServiceOutcome::FailedDeny => "failed_deny",
+            ServiceOutcome::FailedAllow => "failed_allow",
+            ServiceOutcome::FailedLocal => "failed_local",
+        }
+    }
 }
 
 /// What became of a configuration.
@@ -194,6 +238,7 @@ impl Series {
             candidate,
             overflow,
             swaps,
+            service,
             configurations,
             info,
             duration,
@@ -206,6 +251,7 @@ impl Series {
             Series::CandidateDifferences { .. } => candidate,
             Series::CounterOverflow(_) => overflow,
             Series::CounterSwaps(_) => swaps,
+            Series::Service { .. } => service,
             Series::Configurations(_) => configurations,
             Series::Info(_) => info,
             Series::Duration => duration,
@@ -247,6 +293,9 @@ impl Series {
                 let policy = policy(at);
                 let rule = pointer(policy.and_then(|policy| policy.candidate.as_deref()), rule);
                 vec![named(policy), decision.into(), candidate.into(), reason.into(), rule]
+            }
+            Series::Service { policy: at, outcome } => {
+                vec![named(policy(at)), outcome.word().into()]
             }
             Series::CounterSwaps(SwapOutcome::Retried) => vec!["retried".into()],
             Series::CounterSwaps(SwapOutcome::Failed) => vec!["failed".into()],

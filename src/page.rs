@@ -16,9 +16,10 @@ use crate::rehearsal::{ListSeen, Simulator, Verdict, let_govern};
 use crate::source::{Problem, SourceText};
 use crate::tools::Tool;
 use crate::tools::classify::Classifier;
+use crate::tools::judged::JudgedTool;
 use crate::trace::explanation::{Explanation, Places, governing, time};
 use crate::trace::trace;
-use answer::{Answered, Checked, JudgedTool, Listed, Marks, Run, Tested, Tried, Trouble};
+use answer::{Answered, Checked, JudgedServer, Listed, Marks, Run, Tested, Tried, Trouble};
 
 /// The most that a page may ask in one piece: policies with thousands of tools, and logs.
 const BOUNDS: Bounds = Bounds { depth: 256, values: 4_000_000 };
@@ -224,9 +225,10 @@ fn step(
 /// What a server's tools can do.
 fn judge(asked: &QuestionMembers<'_>) -> Result<String, String> {
     let classifier = Classifier::new();
-    let tools = Tool::read_list(text(asked, "text"))?;
-    let judged = tools.iter().map(|tool| JudgedTool::of(tool, &classifier.judge(tool)));
-    Ok(written(&Answered { answer: judged.collect::<Vec<_>>() }))
+    let judged = classifier.judge_all(Tool::read_list(text(asked, "text"))?);
+    let tools = judged.tools.iter().map(|(tool, found)| JudgedTool::new(None, tool, found));
+    let judged = JudgedServer { tools: tools.collect(), remarks: &judged.remarks };
+    Ok(written(&Answered { answer: judged }))
 }
 
 fn not_text(asked: &QuestionMembers<'_>) -> SourceText {

@@ -52,6 +52,7 @@
 
 pub mod algorithm;
 mod clock;
+pub mod lease;
 pub mod limiter;
 pub mod memory;
 pub mod store;

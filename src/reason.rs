@@ -99,6 +99,8 @@ pub enum Reason {
     ValueUndecidable,
     /// The argument that a limit counts is not a number that can be counted.
     InvalidIncrement,
+    /// The tool is not defined as the policy pins it.
+    DefinitionChanged,
     /// The tool requires approval.
     ApprovalRequired,
     /// Somebody was asked for approval and has not answered yet.
@@ -121,6 +123,8 @@ pub enum Reason {
     TooManyCallers,
     /// A counter could not be read or changed.
     CountersUnavailable,
+    /// The operator has switched it off, by the rate limit service.
+    SwitchedOff,
     /// Another call of the same batch was denied.
     BatchRefused,
 }
@@ -251,6 +255,7 @@ impl Reason {
             DeniedByCondition => ("denied_by_condition", 200, 403, ""),
             ValueUndecidable => ("value_undecidable", 200, 403, ""),
             InvalidIncrement => ("invalid_increment", 200, 403, ""),
+            DefinitionChanged => ("definition_changed", 200, 403, ""),
             ApprovalRequired => ("approval_required", 200, 428, ""),
             ApprovalPending => ("approval_pending", 200, 428, ""),
             ApprovalGiven => ("approval_given", 200, 428, "Approved. Call again with the same arguments"),
@@ -262,6 +267,7 @@ impl Reason {
             LimitReached => ("limit_reached", 200, 429, ""),
             TooManyCallers => ("too_many_callers", 200, 429, "Too many different callers came from this address in this window, and new ones cannot be counted. Operator: name callers by something verified, raise counters.max_entries, or let Envoy see the clients' own addresses"),
             CountersUnavailable => ("counters_unavailable", 200, 429, "The call could not be counted; try again"),
+            SwitchedOff => ("switched_off", 200, 403, "Switched off by the operator. Do not repeat it"),
             BatchRefused => ("batch_refused", 200, 403, "Refused: another call of the same batch was denied"),
         };
         row

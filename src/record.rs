@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use crate::denial::{Denial, Detail};
 use crate::enforce::Fill;
 use crate::identity::Caller;
-use crate::listing::Cause;
+use crate::listing::{Cause, ChangedTool};
 use crate::matcher::fold::legible;
 use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
-use crate::metrics::{ListOutcome, MeteredCounter, Sample, Series};
+use crate::metrics::{ListOutcome, MeteredCounter, Sample, Series, ServiceOutcome};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::rules::RuleId;
 use crate::rate::limiter::Mode;
@@ -49,6 +49,8 @@ pub struct Record {
     pub identity: Vec<(String, String)>,
     /// How full the limits are that admitted the call, or which one refused it.
     pub fills: Vec<Fill>,
+    /// How the call was counted, where the rate limit service did not answer.
+    pub counted: Option<ServiceOutcome>,
     /// What the candidate would have decided, where that is something else.
     pub candidate: Option<CandidateVerdict>,
     /// The trace that the request's `_meta` names, where traces are told.
@@ -105,6 +107,22 @@ impl Record {
         Record { decision: "withheld", reason, cause: word, policy, warning, ..Record::default() }
     }
 
+    /// The record of a tool that a list does not show because it is not defined as the policy pins it.
+    #[must_use]
+    pub fn of_definition(changed: &ChangedTool, policy: Option<&Policy>) -> Record {
+        let ChangedTool { name, rule, cause } = changed;
+        let reason = Reason::DefinitionChanged.label();
+        let (tool, word, text) = (echoed(name), cause.word(), cause.text());
+        let of = policy.map_or("", |policy| &policy.name);
+        let warning = format!(
+            "mcp_policy: withheld the tool `{}` of a list under policy `{}`: {text} [{reason}, {word}]",
+            legible(&tool),
+            echoed(of)
+        );
+        let name = Some((Kind::Tool, tool));
+        Record { name, rule: Some(*rule), reason, warning, ..Record::withheld(cause, policy) }
+    }
+
     /// The record of a message that the policy has no rules for.
     #[must_use]
     pub fn passed(method: &str, policy: Option<usize>) -> Record {
@@ -137,6 +155,26 @@ impl Record {
             fills: denial.and_then(refusing).into_iter().collect(),
             ..Record::default()
         }
+    }
+
+    /// The call is denied after all.
+    pub fn deny(&mut self, denial: &Denial) {
+        (self.decision, self.reason, self.rule) = ("deny", denial.reason.label(), denial.rule);
+        self.fills = refusing(denial).into_iter().collect();
+        self.approval.clear();
+    }
+
+    /// The call is refused with its batch.
+    pub fn refuse_with_batch(&mut self) {
+        (self.decision, self.reason, self.rule) = ("deny", Reason::BatchRefused.label(), None);
+        self.fills.clear();
+    }
+
+    /// A rule in shadow would have denied the call.
+    pub fn would_deny(&mut self, denial: &Denial) {
+        (self.decision, self.reason, self.rule) =
+            ("would_deny", denial.reason.label(), denial.rule);
+        self.fills.extend(refusing(denial));
     }
 
     /// The policy.
@@ -202,6 +240,7 @@ impl Record {
             ("mcp_rule", Cow::Borrowed(self.pointer(config))),
             ("mcp_policy", Cow::Borrowed(self.policy_name(config))),
             ("mcp_digest", Cow::Borrowed(policy.map_or("", |policy| &policy.named_digest))),
+            ("mcp_counted", Cow::Borrowed(self.counted.map_or("", ServiceOutcome::word))),
             ("mcp_approval", Cow::Borrowed(&*self.approval)),
             ("mcp_grant", Cow::Borrowed(&*self.grant)),
             ("mcp_identity", Cow::Owned(identity)),

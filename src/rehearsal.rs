@@ -27,7 +27,7 @@ use crate::mcp::headers::{Follows, Header};
 use crate::number::Micros;
 use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::NamedCounter;
+use crate::policy::entry::{CountIn, NamedCounter};
 use crate::policy::sessions::Sessions;
 use crate::policy::settings::HoldHeaders;
 use crate::rate::limiter::{Charge, Limiter, Mode};
@@ -115,6 +115,10 @@ impl Simulator {
         if matches!(config.sessions, Sessions::Pinned(_)) {
             // A session id here is the one that the seal would hold.
             config.sessions = Sessions::Trusted;
+        }
+        // One Envoy counts as exactly as all together do.
+        for policy in std::iter::once(&mut config.policy).chain(&mut config.others) {
+            policy.counters.iter_mut().for_each(|counter| counter.count_in = CountIn::Envoy);
         }
         // It fails for a secret that is too short, which this one is not, or is no text.
         let _ = config.approvals.unlock("", true, |_| Some(SECRET.to_vec()));

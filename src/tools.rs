@@ -1,6 +1,7 @@
 //! A tool as a server describes it. Every text in it is the server's, and not to be trusted: not even to be printed as it is.
 
 pub mod classify;
+pub mod judged;
 
 use crate::matcher::fold::invisible;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 pub struct Tool {
     /// Its name.
     pub name: String,
-    /// What the server says it does.
+    /// What the server says it does; its title where it says nothing.
     pub description: String,
     /// The JSON Schema of its arguments.
     pub input: Value,
@@ -18,6 +19,8 @@ pub struct Tool {
     pub read_only: Option<bool>,
     /// `destructiveHint`, where the server says it.
     pub destructive: Option<bool>,
+    /// `openWorldHint`, where the server says it.
+    pub open_world: Option<bool>,
     /// As it came.
     pub raw: Value,
 }
@@ -34,8 +37,21 @@ impl Tool {
             input: raw.get("inputSchema").cloned().unwrap_or(Value::Null),
             read_only: hint("readOnlyHint"),
             destructive: hint("destructiveHint"),
+            open_world: hint("openWorldHint"),
             raw,
         })
+    }
+
+    /// What is not as the protocol has it, where that hides what it takes.
+    #[must_use]
+    pub fn oddity(&self) -> Option<&'static str> {
+        match &self.input {
+            Value::Object(_) => None,
+            Value::Null => Some("it has no `inputSchema`"),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Some("its `inputSchema` is no object")
+            }
+        }
     }
 
     /// Reads a list of tools from a file: an answer to `tools/list`, its result, the list alone, or a list of these, such as

@@ -45,7 +45,7 @@ pub struct TracedRule {
     /// The key of its entry; none for rules of the whole policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// `hide`, `default`, `action`, `require`, `deny_if`, `ask_if`, `rule`, or `limit`.
+    /// `hide`, `default`, `action`, `require`, `deny_if`, `ask_if`, `rule`, `definition`, or `limit`.
     pub kind: &'static str,
     /// Whether it denies.
     pub denies: bool,
@@ -161,6 +161,7 @@ impl Witness for Listener<'_> {
                 heard.compared.push(compared);
             }
             Told::Checked(entry, check, denial) => heard.checked(entry, check, *denial),
+            Told::Pinned(rule, entry, denial) => heard.pinned(*rule, *entry, *denial),
             Told::Due(due) => heard.due(self.config, self.at, due),
             Told::Weighed(charge, limit, weighed) => heard.weighed(charge, limit, weighed),
         }
@@ -246,6 +247,15 @@ impl<'c> Heard<'c> {
                 self.rules.push(rule);
             }
         }
+    }
+
+    fn pinned(&mut self, rule: RuleId, entry: Option<&Entry>, denial: Option<&Denial>) {
+        let rule = denied(self.rule(rule, "definition"), denial);
+        let rule = match entry {
+            Some(entry) => self.of_entry(entry, rule),
+            None => rule,
+        };
+        self.rules.push(rule);
     }
 
     fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> TracedCondition {

@@ -12,6 +12,7 @@ use crate::number::Micros;
 use crate::policy::approvals::Need;
 use crate::policy::compiled::Policy;
 use crate::policy::entry::{Check, Condition, Entry, Limit, NamedCounter};
+use crate::policy::rules::RuleId;
 use crate::rate::limiter::{Charge, Refused, Weighed};
 
 /// A counter could not be read.
@@ -42,6 +43,8 @@ pub enum Told<'t> {
     Compared(&'t Compared<'t>),
     /// A check was judged. One that reads counters may be judged twice: by the call alone, and then by the counts too.
     Checked(&'t Entry, &'t Check, Option<&'t Denial>),
+    /// What was seen of a tool's definition was held against this rule, which stands in the entry if there is one.
+    Pinned(RuleId, Option<&'t Entry>, Option<&'t Denial>),
     /// A limit is due.
     Due(&'t DueLimit<'t>),
     /// What a call would count on one counter was weighed: the charge, the limit that answers for it, and what it comes to. Only told to

@@ -12,7 +12,7 @@ pub use body::Question;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::ask::{Answer, Ask, AskId};
+use crate::ask::{Answer, Ask, AskBody, AskId};
 use crate::once::{Use, UseId};
 use crate::policy::approvals::Approver;
 use crate::time::UnixMillis;
@@ -209,15 +209,15 @@ impl Inquiry {
         let approver = &self.approver;
         let mut headers = Vec::new();
         let (path, body) = match &self.phase {
-            Phase::Evaluating => (&*approver.path, Some(self.question.evaluation(None))),
+            Phase::Evaluating => (&*approver.path, AskBody::Json(self.question.evaluation(None))),
             Phase::Reevaluating(approval) => {
-                (&*approver.path, Some(self.question.evaluation(Some(&approval.written))))
+                (&*approver.path, AskBody::Json(self.question.evaluation(Some(&approval.written))))
             }
             Phase::Requesting => {
                 headers.push(("idempotency-key", self.question.idempotency_key()));
-                (&*approver.requests, Some(self.question.request()))
+                (&*approver.requests, AskBody::Json(self.question.request()))
             }
-            Phase::Polling(task) | Phase::Resting(task, _) => (&*task.path, None),
+            Phase::Polling(task) | Phase::Resting(task, _) => (&*task.path, AskBody::Nothing),
         };
         let authorization = approver.authorization.iter();
         headers.extend(authorization.map(|value| ("authorization", value.to_string())));

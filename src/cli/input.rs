@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, stdin};
 use std::path::Path;
 
+use mcp_policy::gateway::is_gateway;
 use mcp_policy::json::{Bounds, Value};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, SourceText};
@@ -16,6 +17,9 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The name of standard input, on the command line.
 const STDIN: &str = "-";
 
+/// What is wrong with documents that belong together, by document.
+pub(super) type ByFile = Vec<(SourceText, Vec<Problem>)>;
+
 /// Why something that was named cannot be used: it has been said, or is to be said in one line.
 #[derive(Debug)]
 pub(super) enum CliError {
@@ -23,6 +27,8 @@ pub(super) enum CliError {
     Line(String),
     /// What is wrong with a document.
     Document(Box<SourceText>, Vec<Problem>),
+    /// What is wrong with documents that belong together.
+    Documents(ByFile),
 }
 
 /// Reads a file, or standard input, as bytes.
@@ -73,6 +79,10 @@ pub(super) fn call(source: &SourceText) -> Result<Value<'_>, CliError> {
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
 pub(super) fn policy(file: &Path) -> Result<(SourceText, Config), CliError> {
     let source = source(file)?;
+    if source.value().is_ok_and(|value| is_gateway(&value)) {
+        let line = "it is a gateway file; `mcp-policy render FILE --for json` writes the configuration that comes of it";
+        return Err(CliError::Line(format!("{}: {line}", source.name)));
+    }
     let (config, problems) = source.compile();
     match config {
         Some(config) => Ok((source, config)),
@@ -100,6 +110,9 @@ impl CliError {
         match self {
             CliError::Line(line) => report::trouble(line),
             CliError::Document(source, problems) => report::problems(source, problems),
+            CliError::Documents(found) => {
+                found.iter().for_each(|(source, problems)| report::problems(source, problems));
+            }
         }
     }
 }

@@ -1,9 +1,14 @@
-//! `mcp-policy render`: a policy as a complete deployment file.
+//! `mcp-policy render`: policies as a complete deployment file.
 //!
 //! The files in `envoy/` are the templates, so what is rendered is what the tests run; only their policies, names and
 //! addresses are replaced.
 
+mod deployment;
+mod live;
 mod needs;
+mod routes;
+mod services;
+mod switch;
 mod template;
 mod value;
 
@@ -11,24 +16,32 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use mcp_policy::source::Syntax;
+use mcp_policy::gateway::HostHeader;
 
+use super::gateway::{self, Unplaced};
 use super::input::CliError;
-use super::tree::Node;
-use super::tree::print::{print, quoted};
-use super::{Exit, Format, input};
-use template::Template;
-use value::{Address, KubernetesName};
+use super::output::Notes;
+use super::tree::print::quoted;
+use super::{Exit, Format, report};
+use deployment::Deployment;
+use live::Live;
+use services::Service;
+use switch::Switch;
+use value::{Address, KubernetesName, UpstreamArgument};
 
-/// Write a policy as a complete deployment file.
+/// Write policies as a complete deployment file.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     mcp-policy render policy.yaml --for envoy --upstream 127.0.0.1:8000 --output envoy.yaml\n  \
-    mcp-policy render policy.yaml --for istio-envoyfilter --app payments --port 8080 | kubectl apply -f -\n\n\
-    Exit codes: 0 rendered, 2 the policy cannot be used so, or a file cannot be read or written.")]
+    mcp-policy render gateway.yaml --for envoy --live live --output envoy.yaml\n  \
+    mcp-policy render gateway.yaml --for envoy-filter --output live/mcp_policy.yaml\n  \
+    mcp-policy render policy.yaml --for istio-envoyfilter --namespace pay --app payments --port 8080 | kubectl apply -f -\n\n\
+    Exit codes: 0 rendered, 2 the policies cannot be used so, or a file cannot be read or written.")]
 pub(super) struct Arguments {
-    /// A policy or plugin configuration, JSON or YAML (by its ending: .yaml, .yml); `-` is standard input.
-    file: PathBuf,
+    /// A policy or plugin configuration, a gateway file, or several policies, JSON or YAML (by its ending: .yaml, .yml); `-`
+    /// is standard input.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
     /// What to write.
     #[arg(long = "for", value_enum, value_name = "TARGET")]
     target: RenderTarget,
@@ -42,18 +55,37 @@ pub(super) struct Arguments {
     /// Envoy: where agents connect.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10000")]
     listen: Address,
-    /// Envoy: where the MCP server listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000")]
-    upstream: Address,
+    /// Envoy: where the MCP server listens. With `https://` it is spoken to over TLS; a URL also says what it reads as `host`.
+    #[arg(long, value_name = "HOST:PORT|URL", default_value = "127.0.0.1:8000")]
+    upstream: UpstreamArgument,
+    /// Envoy: the file with the authorities that may vouch for servers behind `https://`.
+    #[arg(long, value_name = "FILE", default_value = routes::SYSTEM_AUTHORITIES)]
+    ca: String,
+    /// Of several policies: the path at which agents and the server have each; `{name}` is its name.
+    #[arg(long, value_name = "PATH", default_value = EACH)]
+    path: String,
     /// Envoy: where its admin interface listens.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: Address,
-    /// Istio: the namespace of the MCP server.
-    #[arg(long, value_name = "NAMESPACE", default_value = "mcp")]
-    namespace: KubernetesName,
-    /// Istio: the `app` label of the MCP server's pods.
-    #[arg(long, value_name = "LABEL", default_value = "image-mcp-server")]
-    app: KubernetesName,
+    /// Envoy: it watches this folder for the filter, so that a policy changes without a restart. The filter is written into
+    /// it, as mcp_policy.yaml.
+    #[arg(long, value_name = "FOLDER")]
+    live: Option<String>,
+    /// Where to write the filter, if Envoy sees that folder by another path than this machine.
+    #[arg(long, value_name = "FOLDER", requires = "live")]
+    live_out: Option<PathBuf>,
+    /// For an emergency, whatever the policies say.
+    #[arg(long, value_enum, value_name = "WAY")]
+    switch: Option<Switch>,
+    /// Istio: the namespace of the MCP server. Required there.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<KubernetesName>,
+    /// Istio: the `app` label of the MCP server's pods. Required there, or `--service`.
+    #[arg(long, value_name = "LABEL")]
+    app: Option<KubernetesName>,
+    /// Istio, ambient: the Service of the MCP server, on whose waypoint a WasmPlugin runs.
+    #[arg(long, value_name = "NAME", conflicts_with = "app")]
+    service: Option<KubernetesName>,
     /// Istio: the port on which the MCP server listens.
     #[arg(long, value_name = "PORT", default_value = "8000", value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -62,16 +94,51 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
 }
 
+/// Where each of several policies is.
+const EACH: &str = "/{name}/mcp";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RenderTarget {
-    /// A static configuration of Envoy: a listener, the filter, the MCP server behind it.
+    /// A configuration of Envoy: a listener, the filter, the MCP servers behind it.
     Envoy,
+    /// The filter alone, as the file that an Envoy of `--for envoy --live` watches.
+    EnvoyFilter,
     /// An Istio WasmPlugin: simple, but headers of denied calls may reach the server.
     IstioWasmplugin,
     /// An Istio EnvoyFilter: nothing of a denied call reaches the server.
     IstioEnvoyfilter,
     /// The JSON text that belongs into the filter's configuration.
     Json,
+    /// The limits that count in the rate limit service, for Kuadrant's Limitador, which takes none from questions.
+    Limitador,
+    /// The same for Envoy's ratelimit, which needs a file for the domain.
+    Ratelimit,
+}
+
+impl RenderTarget {
+    fn is_istio(self) -> bool {
+        match self {
+            RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter => true,
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::Json
+            | RenderTarget::Limitador
+            | RenderTarget::Ratelimit => false,
+        }
+    }
+
+    /// The rate limit service that it is for.
+    fn service(self) -> Option<Service> {
+        match self {
+            RenderTarget::Limitador => Some(Service::Limitador),
+            RenderTarget::Ratelimit => Some(Service::Ratelimit),
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::IstioWasmplugin
+            | RenderTarget::IstioEnvoyfilter
+            | RenderTarget::Json => None,
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
@@ -82,106 +149,108 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
-    let (source, config) = input::policy(&arguments.file)?;
-    let mut policy = Node::from(&input::value(&source)?);
-    let refused = |problem: String| CliError::Line(format!("{}: {problem}", source.name));
-    let notes = needs::meet(&mut policy, &config, arguments.target).map_err(refused)?;
-    let name = arguments.name.clone().unwrap_or_else(|| KubernetesName::after(&arguments.file));
-    let wasm = module(arguments).map_err(refused)?;
-    let secrets = needs::secrets(&config);
-    let deployment = Deployment { arguments, policy, name, wasm, secrets };
-    let text = match arguments.target {
-        RenderTarget::Json => Ok(print(&deployment.policy, Syntax::Json, 0)),
-        RenderTarget::Envoy => deployment.envoy(),
-        RenderTarget::IstioWasmplugin => deployment.wasmplugin(),
-        RenderTarget::IstioEnvoyfilter => deployment.envoyfilter(),
+    let unplaced = Unplaced {
+        path: &arguments.path,
+        upstream: &arguments.upstream.at,
+        host_header: match arguments.upstream.by_url {
+            true => HostHeader::OfAddress,
+            false => HostHeader::OfAgent,
+        },
     };
-    let text = text.map_err(refused)?;
-    Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))
+    let mut all = gateway::read(&arguments.files, &unplaced)?;
+    let called = all.called.clone();
+    let refused = |problem: String| CliError::Line(format!("{called}: {problem}"));
+    fits(arguments, !all.servers.is_empty()).map_err(refused)?;
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => KubernetesName::made(&all.name),
+    };
+    if let Some(service) = arguments.target.service() {
+        let mut notes = std::mem::take(&mut all.notes);
+        let text =
+            services::text(service, &all.config, name.as_str(), &mut notes).map_err(refused)?;
+        return Ok(notes.deliver(&called, &text, arguments.output.as_deref(), format));
+    }
+    if let Some(way) = arguments.switch {
+        all = way.applied(all).map_err(refused)?;
+    }
+    let version = live::version(&all, arguments.switch).map_err(refused)?;
+    let secrets = needs::secrets(&all.config);
+    needs::named(&mut all, name.as_str());
+    let notes = match arguments.switch {
+        // It needs nothing.
+        Some(Switch::Off) => Notes::default(),
+        Some(Switch::Shadow | Switch::Stop) | None => {
+            needs::meet(&mut all, arguments).map_err(refused)?
+        }
+    };
+    let wasm = module(arguments).map_err(refused)?;
+    let policy = all.document;
+    let digests = all.config.policies();
+    let digests = digests
+        .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
+        .collect();
+    let servers = all.servers;
+    let deployment = Deployment { arguments, policy, name, wasm, secrets, servers, digests };
+    let text = deployment.text(&version).map_err(refused)?;
+    if let Some(folder) = &arguments.live {
+        let filter = deployment.filter_file(&version).map_err(refused)?;
+        let into = arguments.live_out.clone().unwrap_or_else(|| folder.into());
+        let file = live::write_into(&into, &filter).map_err(CliError::Line)?;
+        report::note(&format!("wrote {}", file.display()));
+    }
+    match (arguments.target, &arguments.output) {
+        // Envoy would read it while it is being written.
+        (RenderTarget::EnvoyFilter, Some(file)) => {
+            let told = notes.deliver(&called, "", None, format);
+            live::replace(file, &text).map_err(CliError::Line)?;
+            Ok(told)
+        }
+        _ => Ok(notes.deliver(&called, &text, arguments.output.as_deref(), format)),
+    }
 }
 
-/// What is put into a template.
-struct Deployment<'r> {
-    arguments: &'r Arguments,
-    policy: Node,
-    name: KubernetesName,
-    /// Where the filter is, as a YAML string.
-    wasm: String,
-    /// The environment variables that the filter reads.
-    secrets: Vec<Box<str>>,
-}
-
-impl Deployment<'_> {
-    fn envoy(&self) -> Result<String, String> {
-        let how = "mcp-policy before an MCP server, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
-        let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), how);
-        let Arguments { listen, upstream, admin, .. } = self.arguments;
-        let socket = |address: &str, port: &str| {
-            format!("socket_address: {{ address: {address}, port_value: {port} }}")
-        };
-        for (old, new) in [("10000", listen), ("8000", upstream), ("9901", admin)] {
-            template.replace(
-                &socket("127.0.0.1", old),
-                &socket(&new.host_as_yaml(), &new.port.to_string()),
-            )?;
+/// Whether the options go with what is written.
+fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
+    let Arguments { target, namespace, app, service, .. } = arguments;
+    // An option that says nothing would be left out in silence.
+    let one_file = arguments.files.len() == 1;
+    if one_file && has_servers && arguments.upstream != UpstreamArgument::usual() {
+        return Err(
+            "--upstream is for policies: a gateway file says where its servers are".to_owned()
+        );
+    }
+    let path = &arguments.path;
+    if (one_file && path != EACH) || (!one_file && !path.contains("{name}")) {
+        return Err(
+            "--path is for several policies, and has `{name}` in it: each is at a path of its own"
+                .to_owned(),
+        );
+    }
+    if arguments.live.is_some() && *target != RenderTarget::Envoy {
+        return Err(
+            "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"
+                .to_owned(),
+        );
+    }
+    if arguments.switch.is_some() && target.service().is_some() {
+        return Err("--switch is for what the filter is configured with".to_owned());
+    }
+    if arguments.switch == Some(Switch::Off) && *target != RenderTarget::EnvoyFilter {
+        return Err("--switch off is for `--for envoy-filter`: elsewhere, take the filter out of the deployment".to_owned());
+    }
+    if target.is_istio() {
+        if namespace.is_none() {
+            return Err("give the namespace of the MCP server with --namespace".to_owned());
         }
-        if !upstream.is_ip() {
-            template.replace("type: STATIC", "type: STRICT_DNS")?;
+        if service.is_some() && *target == RenderTarget::IstioEnvoyfilter {
+            return Err("--service is for waypoints, and Istio applies no EnvoyFilter there: use --for istio-wasmplugin, or see envoy/GATEWAY.md".to_owned());
         }
-        template
-            .replace("filename: target/mcp_policy.wasm", &format!("filename: {}", self.wasm))?;
-        self.vm(&mut template)?;
-        template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))?;
-        Ok(template.text())
-    }
-
-    fn wasmplugin(&self) -> Result<String, String> {
-        let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-wasmplugin` writes it.";
-        let mut template = Template::new(include_str!("../../envoy/istio-wasmplugin.yaml"), how);
-        self.istio(&mut template)?;
-        template.replace("number: 8000", &format!("number: {}", self.arguments.port))?;
-        template.replace(&format!("url: {MODULE}"), &format!("url: {}", self.wasm))?;
-        if !self.secrets.is_empty() {
-            let of_host = |name| format!("{{ name: {}, valueFrom: HOST }}", quoted(name));
-            let variables: Vec<String> = self.secrets.iter().map(|name| of_host(name)).collect();
-            let line = format!("vmConfig: {{ env: [{}] }}", variables.join(", "));
-            template.add_below("failStrategy: FAIL_RELOAD", &line)?;
+        if app.is_none() && service.is_none() {
+            return Err("give the `app` label of the MCP server's pods with --app (or, in ambient mode, its Service with --service)".to_owned());
         }
-        template.replace_block("pluginConfig:", &print(&self.policy, Syntax::Yaml, 0))?;
-        Ok(template.text())
     }
-
-    fn envoyfilter(&self) -> Result<String, String> {
-        let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-envoyfilter` writes it.\n\
-            Needs a proxy built on Envoy 1.35 or newer.";
-        let mut template = Template::new(include_str!("../../envoy/istio-envoyfilter.yaml"), how);
-        self.istio(&mut template)?;
-        template.replace("portNumber: 8000", &format!("portNumber: {}", self.arguments.port))?;
-        template.replace(&format!("uri: \"{MODULE}\""), &format!("uri: {}", self.wasm))?;
-        self.vm(&mut template)?;
-        template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))?;
-        Ok(template.text())
-    }
-
-    /// What Envoy's `vm_config` says: the scope of the counters, and which variables the filter can read.
-    fn vm(&self, template: &mut Template) -> Result<(), String> {
-        if !self.secrets.is_empty() {
-            let names: Vec<String> = self.secrets.iter().map(|name| quoted(name)).collect();
-            let line =
-                format!("environment_variables: {{ host_env_keys: [{}] }}", names.join(", "));
-            template.add_below("vm_id: mcp_policy", &line)?;
-        }
-        template.replace("vm_id: mcp_policy", &format!("vm_id: {}", self.name.vm_id()))
-    }
-
-    /// What both of Istio's resources say of where they belong.
-    fn istio(&self, template: &mut Template) -> Result<(), String> {
-        let Arguments { namespace, app, .. } = self.arguments;
-        let name = self.name.of_resource();
-        template.replace("  name: mcp-policy\n", &format!("  name: {name}\n"))?;
-        template.replace("namespace: mcp\n", &format!("namespace: {}\n", namespace.as_yaml()))?;
-        template.replace("app: image-mcp-server", &format!("app: {}", app.as_yaml()))
-    }
+    Ok(())
 }
 
 /// The address of the filter in Istio's templates.
@@ -193,8 +262,8 @@ fn module(arguments: &Arguments) -> Result<String, String> {
         ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
     };
     let text = match (arguments.target, arguments.wasm.as_deref()) {
-        (RenderTarget::Envoy, None) => "target/mcp_policy.wasm",
-        (RenderTarget::Envoy, Some(url)) if remote(url) => {
+        (RenderTarget::Envoy | RenderTarget::EnvoyFilter, None) => "target/mcp_policy.wasm",
+        (RenderTarget::Envoy | RenderTarget::EnvoyFilter, Some(url)) if remote(url) => {
             return Err(format!(
                 "--wasm {url}: Envoy's file names a local file; fetch the filter first"
             ));
@@ -206,7 +275,7 @@ fn module(arguments: &Arguments) -> Result<String, String> {
             return Err(format!("--wasm {path}: Istio needs an address: oci://… or https://…"));
         }
         (_, Some(text)) => text,
-        (RenderTarget::Json, None) => "",
+        (RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit, None) => "",
     };
     Ok(quoted(text))
 }

@@ -3,65 +3,90 @@
 //! Whatever a server says is untrusted: it is shown on one line, it can make a tool look more dangerous but never less, and it
 //! never becomes a part of the policy.
 
+mod combine;
 mod config;
+mod gateway;
 mod inventory;
+mod over;
 mod policy;
 mod profile;
+mod scanned;
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use mcp_policy::source::Syntax;
 
 use super::output::{Notes, deliver};
+use super::server::Access;
 use super::server::target::{Process, Target};
-use super::server::{Access, connected, tools};
 use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
-use config::Configured;
-use inventory::Server;
-use mcp_policy::tools::classify::{Classification, Classifier};
+use gateway::PlacedServer;
+use mcp_policy::tools::classify::Classifier;
 use mcp_policy::tools::{Tool, one_line};
+use over::ToScan;
 use profile::Profile;
+use scanned::ScannedServer;
 
 /// Write a first policy from a server's tools, or an inventory of everything that agents can call.
 #[derive(Args)]
-#[command(group = ArgGroup::new("from").required(true).args(["url", "command", "config", "tools"]))]
+#[command(group = ArgGroup::new("from").required(true).args(["url", "command", "config", "installed", "tools"]))]
 #[command(after_help = "Examples:\n  \
     mcp-policy scan http://127.0.0.1:8000/mcp > policy.yaml\n  \
     mcp-policy scan https://mcp.example.com/mcp --bearer-env TOKEN --profile cautious --output policy.yaml\n  \
     mcp-policy scan -- npx -y @modelcontextprotocol/server-everything\n  \
-    mcp-policy scan --config ~/.cursor/mcp.json --out policies/ --as markdown\n\n\
+    mcp-policy scan --config ~/.cursor/mcp.json --out policies/ --as markdown\n  \
+    mcp-policy scan --config mcp.json --out policies/ --gateway gateway.yaml\n  \
+    mcp-policy scan --installed --as table\n\n\
     Servers that are given as a command, here or in a configuration, are started.\n\
-    Exit codes: 0 scanned, 1 some servers of a configuration could not be scanned, 2 nothing could be scanned or written.")]
+    Exit codes: 0 scanned, 1 something is missing (a server of several, a tool that cannot be read, the end of a list), 2 nothing could be scanned or written.")]
 pub(super) struct Arguments {
     /// The address of an MCP server: Streamable HTTP of any revision, or HTTP with SSE.
     url: Option<String>,
     /// The command of an MCP server that speaks over standard input and output.
     #[arg(last = true)]
     command: Vec<String>,
-    /// The configuration of an MCP client (Claude Desktop, Cursor, VS Code, .mcp.json): scans all of its servers.
+    /// The configuration of an MCP client (Claude Desktop, Claude Code, Cursor, VS Code, Gemini CLI, Codex, Zed, Windsurf, Continue): scans
+    /// all of its servers. May be repeated.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
+    /// Looks for your own configurations where these clients keep them, and scans all servers in them. Those of the folder where you are
+    /// are only named: give them to --config if you trust them.
+    #[arg(long)]
+    installed: bool,
     /// A file with the answer of `tools/list`, instead of a server.
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
     /// How much the policy lets through.
     #[arg(long, value_enum, default_value = "balanced")]
     profile: Profile,
+    /// Your own rules for classes and marks, in the form of rules.tsv, before those that are built in.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Takes `readOnlyHint` for true where the name of a tool says nothing, and its description that it reads.
+    #[arg(long)]
+    trust_annotations: bool,
     /// What to print: a policy (for one server), the inventory, or the tools as `tools/list` has them.
-    /// [default: policy; with --config: table; with --format json: the inventory in JSON]
+    /// [default: policy; with --config and --installed: table; with --format json: the inventory in JSON]
     #[arg(long = "as", value_enum, value_name = "WHAT")]
     what: Option<ReportForm>,
     #[command(flatten)]
     access: Access,
-    /// With --config: writes a policy for each server into this folder.
-    #[arg(long, value_name = "FOLDER", requires = "config")]
+    /// With --config or --installed: writes a policy for each server into this folder.
+    #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// With --out: writes a gateway file for `render`, with all of these servers behind one Envoy.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    gateway: Option<PathBuf>,
+    /// With --gateway: where a bridge serves servers that speak over standard input and output; `{name}` is a server's name.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8100/servers/{name}/mcp")]
+    bridge: String,
+    /// Writes into each entry the digest of the tool's definition: the tool is shown and called only as long as it has this one.
+    #[arg(long)]
+    pin: bool,
     /// Where to write what is printed, instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -94,7 +119,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
-    let several = arguments.config.is_some();
+    let several = arguments.installed || !arguments.config.is_empty();
     let what = arguments.what.unwrap_or(match format {
         Format::Json => ReportForm::Json,
         Format::Human if several => ReportForm::Table,
@@ -103,41 +128,80 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
     if several && matches!(what, ReportForm::Policy | ReportForm::Tools) {
         return Err("--as policy and tools are for one server; with --config, --out writes a policy for each".to_owned());
     }
+    if arguments.out.is_some() && !several {
+        return Err("--out is for --config and --installed; --output names a file".to_owned());
+    }
     if arguments.access.has_credentials() && arguments.url.is_none() {
         return Err(
             "--header, --header-env and --bearer-env are for a server that is given by its address"
                 .to_owned(),
         );
     }
-    for file in arguments.output.iter().filter(|_| !arguments.force) {
+    let files = arguments.output.iter().chain(&arguments.gateway);
+    for file in files.filter(|_| !arguments.force) {
         unused(file)?;
     }
+    let classifier = classifier(arguments)?;
+    let mut missing = 0;
     let servers = match &arguments.tools {
-        Some(file) => vec![from_file(file)?],
-        None => over_the_wire(targets(arguments)?, arguments.access.within())?,
+        Some(file) => vec![from_file(file, &classifier)?],
+        None => {
+            let (targets, unread) = targets(arguments)?;
+            missing += unread;
+            over::the_wire(targets, arguments.access.within(), &classifier)?
+        }
     };
     for server in &servers {
-        if let Err(problem) = &server.tools {
-            report::trouble(&format!("{}: {problem}", one_line(&server.name, 100)));
+        let name = one_line(&server.name, 100);
+        match &server.outcome {
+            Err(problem) => report::trouble(&format!("{name}: {problem}")),
+            Ok(_) => {
+                server.left_out.iter().for_each(|line| report::warning(&format!("{name}: {line}")))
+            }
         }
     }
-    let failed = servers.iter().filter(|server| server.tools.is_err()).count();
+    let failed = servers.iter().filter(|server| server.outcome.is_err()).count();
     if failed > 0 && (failed == servers.len() || !several) {
         return Ok(Exit::Unusable);
     }
+    missing += failed + servers.iter().filter(|server| !server.left_out.is_empty()).count();
     if let Some(folder) = &arguments.out {
-        write_policies(folder, &servers, arguments)?;
+        let governed = write_policies(folder, &servers, arguments)?;
+        if let Some(file) = &arguments.gateway {
+            write_gateway(file, &governed, arguments)?;
+        }
     }
     let exit = print(&servers, what, arguments, format);
-    Ok(if failed > 0 { exit.max(Exit::No) } else { exit })
+    Ok(if missing > 0 { exit.max(Exit::No) } else { exit })
 }
 
-fn from_file(file: &Path) -> Result<Server, String> {
+fn classifier(arguments: &Arguments) -> Result<Classifier, String> {
+    let mut classifier = Classifier::new();
+    if let Some(file) = &arguments.rules {
+        classifier
+            .extend(&text(file)?)
+            .map_err(|problem| format!("{}: {problem}", input::name(file)))?;
+    }
+    if arguments.trust_annotations {
+        classifier.trust_annotations();
+    }
+    Ok(classifier)
+}
+
+fn from_file(file: &Path, classifier: &Classifier) -> Result<ScannedServer, String> {
     let text = text(file)?;
     let tools =
         Tool::read_list(&text).map_err(|problem| format!("{}: {problem}", input::name(file)))?;
     let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Server { name, tools: Ok(judged(tools, &Classifier::new())) })
+    let outcome = Ok(classifier.judge_all(tools));
+    Ok(ScannedServer {
+        name,
+        calls_itself: None,
+        configuration: None,
+        reached: None,
+        outcome,
+        left_out: Vec::new(),
+    })
 }
 
 fn text(file: &Path) -> Result<String, String> {
@@ -145,74 +209,111 @@ fn text(file: &Path) -> Result<String, String> {
         .map_err(|_| format!("{}: not text in UTF-8", input::name(file)))
 }
 
-fn targets(arguments: &Arguments) -> Result<Vec<Configured>, String> {
-    if let Some(file) = &arguments.config {
-        let servers = config::read(&text(file)?, file)
-            .map_err(|problem| format!("{}: {problem}", input::name(file)))?;
-        if servers.is_empty() {
-            return Err(format!("{}: no servers in it", input::name(file)));
+/// What is to be scanned, and how many configurations could not be read.
+fn targets(arguments: &Arguments) -> Result<(Vec<ToScan>, usize), String> {
+    if arguments.installed {
+        return installed();
+    }
+    if !arguments.config.is_empty() {
+        let mut found = Vec::new();
+        for file in &arguments.config {
+            let name = input::name(file);
+            let read =
+                config::read(&text(file)?, file).map_err(|problem| format!("{name}: {problem}"))?;
+            let read = read.ok_or_else(|| {
+                format!("{name}: no servers in it: expected `mcpServers`, `servers`, `mcp.servers`, `mcp_servers` or `context_servers`")
+            })?;
+            found.extend(configured(read, &name));
         }
-        return Ok(servers);
-    }
-    if let Some(url) = &arguments.url {
-        let remote = arguments.access.remote(url)?;
-        return Ok(vec![Configured { name: url.clone(), target: Ok(Target::Remote(remote)) }]);
-    }
-    let (command, rest) = arguments.command.split_first().ok_or("no command")?;
-    let process =
-        Process { command: command.clone(), arguments: rest.to_vec(), ..Process::default() };
-    Ok(vec![Configured { name: arguments.command.join(" "), target: Ok(Target::Process(process)) }])
-}
-
-/// Scans one server after the other; a progress bar shows on a terminal.
-fn over_the_wire(servers: Vec<Configured>, within: Duration) -> Result<Vec<Server>, String> {
-    let bar = ProgressBar::new(servers.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(100));
-    let classifier = Classifier::new();
-    let scanned = connected(async {
-        let mut scanned = Vec::new();
-        for Configured { name, target } in servers {
-            let shown = one_line(&name, 60);
-            bar.set_message(shown.clone());
-            let listed = match &target {
-                Ok(target) => {
-                    let progress = |count| bar.set_message(format!("{shown}: {count} tools"));
-                    tools(target, &shown, within, &progress).await
-                }
-                Err(problem) => Err(problem.clone()),
-            };
-            scanned.push(Server { name, tools: listed.map(|tools| judged(tools, &classifier)) });
-            bar.inc(1);
+        if found.is_empty() {
+            let names: Vec<String> =
+                arguments.config.iter().map(|file| input::name(file)).collect();
+            return Err(format!("{}: no servers in it", names.join(", ")));
         }
-        scanned
-    });
-    bar.finish_and_clear();
-    scanned
+        return Ok((found, 0));
+    }
+    let target = if let Some(url) = &arguments.url {
+        Target::Remote(arguments.access.remote(url)?)
+    } else {
+        let (command, rest) = arguments.command.split_first().ok_or("no command")?;
+        let process =
+            Process { command: command.clone(), arguments: rest.to_vec(), ..Process::default() };
+        Target::Process(process)
+    };
+    Ok((vec![ToScan { name: None, configuration: None, target: Ok(target) }], 0))
 }
 
-fn judged(tools: Vec<Tool>, classifier: &Classifier) -> Vec<(Tool, Classification)> {
-    let judged = tools.into_iter().map(|tool| {
-        let judgement = classifier.judge(&tool);
-        (tool, judgement)
+/// The servers of a configuration. What is left out of it is said.
+fn configured(read: config::ConfigurationRead, configuration: &str) -> Vec<ToScan> {
+    for line in &read.left_out {
+        report::note(&format!("{configuration}: {line}"));
+    }
+    let servers = read.servers.into_iter().map(|server| {
+        for note in &server.notes {
+            report::warning(&format!("{configuration}: {}: {note}", one_line(&server.name, 100)));
+        }
+        ToScan {
+            name: Some(server.name),
+            configuration: Some(configuration.to_owned()),
+            target: server.target,
+        }
     });
-    judged.collect()
+    servers.collect()
 }
 
-fn print(servers: &[Server], what: ReportForm, arguments: &Arguments, format: Format) -> Exit {
-    let of_first =
-        servers.first().and_then(|server| Some((&server.name, server.tools.as_ref().ok()?)));
+/// The configurations in the well-known places. One that cannot be read is said and counted.
+fn installed() -> Result<(Vec<ToScan>, usize), String> {
+    let mut found = Vec::new();
+    let mut unread = 0;
+    for file in config::program::places() {
+        let name = input::name(&file);
+        let read = text(&file).and_then(|text| {
+            config::read(&text, &file).map_err(|problem| format!("{name}: {problem}"))
+        });
+        match read {
+            Ok(Some(read)) => {
+                report::note(&format!("{name}: {}", report::counted(read.servers.len(), "server")));
+                found.extend(configured(read, &name));
+            }
+            // Settings without servers.
+            Ok(None) => {}
+            Err(problem) => {
+                report::trouble(&problem);
+                unread += 1;
+            }
+        }
+    }
+    for file in config::program::of_this_folder() {
+        let name = input::name(&file);
+        report::note(&format!(
+            "{name} is not scanned: whoever wrote this folder says there what is started; --config {name} scans it"
+        ));
+    }
+    if found.is_empty() {
+        return Err(
+            "no configuration with servers in the well-known places; --config names one".to_owned()
+        );
+    }
+    Ok((found, unread))
+}
+
+fn print(
+    servers: &[ScannedServer],
+    what: ReportForm,
+    arguments: &Arguments,
+    format: Format,
+) -> Exit {
+    let first = servers.first().filter(|server| server.outcome.is_ok());
     let output = arguments.output.as_deref();
-    let text = match (what, of_first) {
-        (ReportForm::Policy, Some((name, tools))) => {
-            let draft = policy::draft(name, tools, arguments.profile);
+    let text = match (what, first) {
+        (ReportForm::Policy, Some(server)) => {
+            let draft = policy::draft(server, (arguments.profile, arguments.pin));
             let notes = Notes::on("tools", draft.notes);
-            return notes.deliver(&one_line(name, 100), &draft.text, output, format);
+            return notes.deliver(&one_line(&server.name, 100), &draft.text, output, format);
         }
-        (ReportForm::Tools, Some((_, tools))) => {
-            let tools: Vec<&serde_json::Value> = tools.iter().map(|(tool, _)| &tool.raw).collect();
+        (ReportForm::Tools, Some(server)) => {
+            let judged = server.outcome.iter().flat_map(|judged| &judged.tools);
+            let tools: Vec<&serde_json::Value> = judged.map(|(tool, _)| &tool.raw).collect();
             let text = format!("{:#}\n", serde_json::json!({"tools": tools}));
             return deliver(&escaped(&text, Syntax::Json), output);
         }
@@ -225,15 +326,19 @@ fn print(servers: &[Server], what: ReportForm, arguments: &Arguments, format: Fo
     Notes::default().deliver("", &text, output, format)
 }
 
-fn write_policies(folder: &Path, servers: &[Server], arguments: &Arguments) -> Result<(), String> {
+fn write_policies(
+    folder: &Path,
+    servers: &[ScannedServer],
+    arguments: &Arguments,
+) -> Result<Vec<PlacedServer>, String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut taken = HashSet::new();
+    let mut governed = Vec::new();
     for server in servers {
-        let Ok(tools) = &server.tools else { continue };
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-        let name = server.name.chars().map(plain).take(60).collect::<String>();
-        let name = name.trim_matches('-');
-        let base = if name.is_empty() { "server" } else { name };
+        if server.outcome.is_err() {
+            continue;
+        }
+        let base = policy::policy_name(&server.name).unwrap_or_else(|| "server".to_owned());
         let numbered =
             std::iter::once(base.to_owned()).chain((2..).map(|number| format!("{base}-{number}")));
         let name = numbered.into_iter().find(|name| taken.insert(name.clone())).unwrap_or_default();
@@ -241,14 +346,33 @@ fn write_policies(folder: &Path, servers: &[Server], arguments: &Arguments) -> R
         if !arguments.force {
             unused(&path)?;
         }
-        let draft = policy::draft(&server.name, tools, arguments.profile);
-        let name = one_line(&server.name, 100);
+        let draft = policy::draft(server, (arguments.profile, arguments.pin));
+        let called = one_line(&server.name, 100);
         let notes = Notes::on("tools", draft.notes);
-        if notes.deliver(&name, &draft.text, Some(&path), Format::Human) != Exit::Ok {
+        if notes.deliver(&called, &draft.text, Some(&path), Format::Human) != Exit::Ok {
             return Err(format!("{}: the policies are not all written", folder.display()));
         }
         report::note(&format!("wrote {}", path.display()));
+        if let Some(reached) = server.reached.clone() {
+            let called = server.name.clone();
+            governed.push(PlacedServer { called, name, reached, policy: path });
+        }
     }
+    Ok(governed)
+}
+
+fn write_gateway(
+    file: &Path,
+    governed: &[PlacedServer],
+    arguments: &Arguments,
+) -> Result<(), String> {
+    let configs: Vec<String> = arguments.config.iter().map(|file| input::name(file)).collect();
+    let (text, notes) = gateway::draft(governed, file, &configs.join(", "), &arguments.bridge);
+    let notes = Notes::on("servers", notes);
+    if notes.deliver(&input::name(file), &text, Some(file), Format::Human) != Exit::Ok {
+        return Err(format!("{}: it is not written", file.display()));
+    }
+    report::note(&format!("wrote {}", file.display()));
     Ok(())
 }
 

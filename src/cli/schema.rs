@@ -35,6 +35,8 @@ enum What {
     Policy,
     /// JSON Schema of what the filter is configured with: a policy, or policies by name.
     Plugin,
+    /// JSON Schema of a gateway file, for `render`.
+    Gateway,
     /// JSON Schema of an audit line.
     Audit,
     /// The reference page for authors, in Markdown.
@@ -45,6 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let text = match arguments.what {
         What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
         What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
+        What::Gateway => print(&json_schema::gateway(), Syntax::Json, 0),
         What::Audit => include_str!("../../policies/schema/audit.schema.json").to_owned(),
         What::Reference => reference::page(),
     };

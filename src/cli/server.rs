@@ -1,6 +1,10 @@
 //! MCP servers as a client sees them: where they are, which credentials they want, and which tools they list.
 
-pub(super) mod client;
+mod client;
+pub(super) mod listing;
+mod process;
+mod said;
+pub(super) mod secrets;
 mod sse;
 pub(super) mod target;
 
@@ -10,7 +14,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::report;
-use mcp_policy::tools::{Tool, one_line};
+use listing::ToolsRead;
+use secrets::Secrets;
+use serde_json::Value;
 use target::{Remote, Target};
 
 /// More bytes than any list of tools has.
@@ -40,7 +46,7 @@ impl Access {
     /// Where it is no address, or a credential is not there.
     pub(super) fn remote(&self, url: &str) -> Result<Remote, String> {
         let mut remote =
-            Remote::new(url).map_err(|problem| format!("{}: {problem}", one_line(url, 100)))?;
+            Remote::new(url).map_err(|problem| format!("{}: {problem}", target::shown(url)))?;
         remote.headers =
             target::headers(&self.header, &self.header_env, self.bearer_env.as_deref())?;
         Ok(remote)
@@ -75,7 +81,8 @@ pub(super) fn connected<T>(work: impl Future<Output = T>) -> Result<T, String> {
     done
 }
 
-/// Reads the tools of a server, all pages of them; `progress` hears how many there are so far.
+/// Reads the tools of a server, all pages of them; `progress` hears how many there are so far. No secret that the server was
+/// given is in what is returned.
 ///
 /// # Errors
 /// In a few words, why they cannot be read.
@@ -84,11 +91,29 @@ pub(super) async fn tools(
     name: &str,
     within: Duration,
     progress: &dyn Fn(usize),
-) -> Result<Vec<Tool>, String> {
+) -> Result<ToolsRead, String> {
     if let Target::Remote(remote) = target
         && remote.is_exposed()
     {
         report::warning(&format!("{name}: credentials cross the network in the clear; use https"));
     }
-    client::tools(target, within, progress).await
+    let secrets = Secrets::of(target);
+    let mut read =
+        client::tools(target, within, progress).await.map_err(|problem| secrets.hide(&problem))?;
+    read.server = read.server.map(|name| secrets.hide(&name));
+    for line in &mut read.left_out {
+        *line = secrets.hide(line);
+    }
+    for tool in &mut read.tools {
+        tool.description = secrets.hide(&tool.description);
+        secrets.hide_in(&mut tool.input);
+        if let Value::Object(members) = &mut tool.raw {
+            // A tool is called by its name, whatever that is.
+            members
+                .iter_mut()
+                .filter(|(key, _)| *key != "name")
+                .for_each(|(_, member)| secrets.hide_in(member));
+        }
+    }
+    Ok(read)
 }

@@ -9,11 +9,11 @@ use mcp_policy::source::finding::{Finding, findings};
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
-use super::input::{self, CliError};
+use super::input::{self, ByFile, CliError};
 use super::report;
 use super::server::target::Target;
 use super::server::{self, Access, connected};
-use super::{Exit, Format};
+use super::{Exit, Format, gateway};
 use crate::cli::out::{err, out};
 
 /// Check policies and plugin configurations, and print every problem.
@@ -35,7 +35,7 @@ Files are read as JSON or YAML by their ending; others, and standard input, are 
 Files named `*.test.yaml` are checked as policy tests.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file or the server cannot be read.")]
 pub(super) struct Arguments {
-    /// Policies or plugin configurations, JSON or YAML; `-` is standard input.
+    /// Policies, plugin configurations or gateway files, with the policies that they name; JSON or YAML; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -70,7 +70,28 @@ struct FileReport {
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The policies of a file that can be used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<NamedPolicy>,
     problems: Vec<Finding>,
+}
+
+/// A policy by what logs, metrics and denials call it.
+#[derive(Serialize)]
+struct NamedPolicy {
+    name: String,
+    digest: String,
+}
+
+/// The policies of a file; none of a file that is no configuration.
+fn named(source: &SourceText) -> Vec<NamedPolicy> {
+    let config = source.compile().0;
+    let policies = config.iter().flat_map(Config::policies);
+    let named = policies.map(|policy| NamedPolicy {
+        name: policy.name.to_string(),
+        digest: policy.named_digest.to_string(),
+    });
+    named.collect()
 }
 
 /// Checks every file and prints what is wrong with it. The worst one decides the exit code.
@@ -118,11 +139,15 @@ fn tools(arguments: &Arguments) -> Result<Option<SourceText>, CliError> {
 /// Asks a server for its tools.
 fn listed(url: &str, access: &Access) -> Result<SourceText, String> {
     let target = Target::Remote(access.remote(url)?);
-    let tools = connected(server::tools(&target, url, access.within(), &|_| ()))?
-        .map_err(|problem| format!("{url}: {problem}"))?;
-    let tools: Vec<&serde_json::Value> = tools.iter().map(|tool| &tool.raw).collect();
+    let name = target.shown();
+    let read = connected(server::tools(&target, &name, access.within(), &|_| ()))?
+        .map_err(|problem| format!("{name}: {problem}"))?;
+    for line in &read.left_out {
+        report::warning(&format!("{name}: {line}"));
+    }
+    let tools: Vec<&serde_json::Value> = read.tools.iter().map(|tool| &tool.raw).collect();
     let text = serde_json::json!({ "tools": tools }).to_string();
-    Ok(SourceText { name: url.to_owned(), text, syntax: Syntax::Json })
+    Ok(SourceText { name, text, syntax: Syntax::Json })
 }
 
 fn check_all(
@@ -134,9 +159,11 @@ fn check_all(
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
     for file in &arguments.files {
-        let (report, exit) = check(file, tools, old, arguments, format);
-        reports.push(report);
-        worst = worst.max(exit);
+        let checked = check(file, tools, old, arguments, format);
+        for (report, exit) in checked {
+            reports.push(report);
+            worst = worst.max(exit);
+        }
     }
     if format == Format::Json {
         report::json(&reports);
@@ -144,47 +171,82 @@ fn check_all(
     worst
 }
 
+/// One file, or a gateway file and each of the policies that it names.
 fn check(
     file: &Path,
     tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     arguments: &Arguments,
     format: Format,
-) -> (FileReport, Exit) {
+) -> Vec<(FileReport, Exit)> {
     let name = input::name(file);
-    let (source, problems) = match input::source(file) {
-        Ok(source) if input::tested(file).is_some() => {
-            let problems = tests(&source);
-            (source, problems)
-        }
-        Ok(source) => {
-            let policy = arguments.policy_name.as_deref();
-            match compiled(&source, tools, old, policy) {
-                Ok(problems) => (source, problems),
-                Err(line) => return unusable(name.clone(), format!("{name}: {line}")),
-            }
-        }
-        Err(CliError::Document(source, problems)) => (*source, problems),
-        Err(CliError::Line(line)) => return unusable(name, line),
+    let source = match input::source(file) {
+        Ok(source) => source,
+        Err(trouble) => return found(name, Err(trouble), arguments, format),
     };
+    if input::tested(file).is_some() {
+        let problems = tests(&source);
+        return found(name, Ok(vec![(source, problems)]), arguments, format);
+    }
+    if let Some(problems) = gateway::problems(file, &source) {
+        let beside = !tools.is_empty() || old.is_some();
+        let line = "--tools, --server and --against are for a policy, and this is a gateway file";
+        let refused = || CliError::Line(format!("{name}: {line}"));
+        let problems =
+            problems.and_then(|problems| if beside { Err(refused()) } else { Ok(problems) });
+        return found(name, problems, arguments, format);
+    }
+    let problems = compiled(&source, tools, old, arguments.policy_name.as_deref());
+    let problems = problems.map_err(|line| CliError::Line(format!("{name}: {line}")));
+    found(name, problems.map(|problems| vec![(source, problems)]), arguments, format)
+}
+
+/// What was found in files, or why they cannot be used.
+fn found(
+    name: String,
+    problems: Result<ByFile, CliError>,
+    arguments: &Arguments,
+    format: Format,
+) -> Vec<(FileReport, Exit)> {
+    let found = match problems {
+        Ok(found) | Err(CliError::Documents(found)) => found,
+        Err(CliError::Document(source, problems)) => vec![(*source, problems)],
+        Err(CliError::Line(line)) => return vec![unusable(name, line)],
+    };
+    let each = found.iter();
+    each.map(|(source, problems)| told(source, problems, arguments, format)).collect()
+}
+
+/// What was found in a file, said and counted.
+fn told(
+    source: &SourceText,
+    problems: &[Problem],
+    arguments: &Arguments,
+    format: Format,
+) -> (FileReport, Exit) {
+    let name = source.name.clone();
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
+    let policies = if errors == 0 { named(source) } else { Vec::new() };
     if format == Format::Human {
-        report::problems(&source, &problems);
+        report::problems(source, problems);
         let counts = counts(errors, warnings);
         match (valid, counts.is_empty()) {
             (true, true) => out!("{name}: valid"),
             (true, false) => out!("{name}: valid, with {counts}"),
             (false, _) => err!("{name}: not valid: {counts}"),
         }
+        for NamedPolicy { name, digest } in policies.iter().filter(|_| valid) {
+            out!("  {} {digest}", name.escape_debug());
+        }
     }
     let problems = match format {
         Format::Human => Vec::new(),
-        Format::Json => findings(&source, &problems),
+        Format::Json => findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
-    (FileReport { file: name, valid, error: None, problems }, exit)
+    (FileReport { file: name, valid, error: None, policies, problems }, exit)
 }
 
 /// What is wrong with a policy, by itself, beside a server's tools, and in the place of an old one.
@@ -229,7 +291,16 @@ fn unchosen(config: &Config, chosen: Option<&str>) -> Option<String> {
 
 fn unusable(file: String, line: String) -> (FileReport, Exit) {
     report::trouble(&line);
-    (FileReport { file, valid: false, error: Some(line), problems: Vec::new() }, Exit::Unusable)
+    (
+        FileReport {
+            file,
+            valid: false,
+            error: Some(line),
+            policies: Vec::new(),
+            problems: Vec::new(),
+        },
+        Exit::Unusable,
+    )
 }
 
 /// What is wrong with a document of policy tests.

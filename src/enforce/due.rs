@@ -11,6 +11,7 @@ use crate::number::{Decimal, Micros};
 use crate::policy::entry::{Amount, Limit, Refund};
 use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause, Reservation};
 use crate::reason::Reason;
+use crate::rls::ServiceCharge;
 
 /// What one call counts on one counter, through one limit or several.
 pub(super) struct DueCharge<'p> {
@@ -53,6 +54,22 @@ impl DueCharge<'_> {
             percent: u8::try_from(percent).unwrap_or(100),
             on_floor: reservation.is_on_floor(),
         })
+    }
+
+    /// The same in the rate limit service, which counts whole numbers: what a part of one counts is rounded up.
+    pub(super) fn in_service(&self, mode: Mode) -> ServiceCharge {
+        let charge = match mode {
+            Mode::Shadow => Charge { mode, ..self.charge },
+            Mode::Enforce => self.charge,
+        };
+        ServiceCharge {
+            rule: self.limit.rule,
+            kind: self.kind,
+            counter: self.limit.counter,
+            hits: self.charge.amount.0.div_ceil(1_000_000),
+            lease: self.limit.lease,
+            charge,
+        }
     }
 
     pub(super) fn denial(&self, overrun: Overrun) -> Denial {

@@ -11,6 +11,7 @@ use crate::policy::approvals::Need;
 use crate::policy::entry::Refund;
 use crate::rate::limiter::{Granted, Limiter, Reservation};
 use crate::rate::store::SharedStore;
+use crate::rls::ServiceCharge;
 
 /// The right to forward one call, with what was counted for it. Only [`super::Enforcer::enforce`] and [`Pending::settle`] make one.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Permit {
     counted: OpenCount,
     refundable: OpenCount,
     fills: Vec<Fill>,
+    /// What is still to be counted in the rate limit service, before the call goes on.
+    service: Vec<ServiceCharge>,
 }
 
 /// What was counted for a call whose fate is open.
@@ -47,6 +50,7 @@ impl Permit {
             counted: OpenCount::default(),
             refundable: OpenCount::default(),
             fills: Vec::new(),
+            service: Vec::new(),
         }
     }
 
@@ -69,6 +73,22 @@ impl Permit {
         &self.fills
     }
 
+    /// The same, with what is still to be counted elsewhere.
+    pub(super) fn owing(self, service: Vec<ServiceCharge>) -> Permit {
+        Permit { service, ..self }
+    }
+
+    /// Whether something is still to be counted in the rate limit service.
+    #[must_use]
+    pub fn owes_service(&self) -> bool {
+        !self.service.is_empty()
+    }
+
+    /// What is still to be counted in the rate limit service. Whoever takes it sees to it.
+    pub fn take_service(&mut self) -> Vec<ServiceCharge> {
+        std::mem::take(&mut self.service)
+    }
+
     /// Takes back everything: the call is not forwarded after all.
     pub fn revoke<S: SharedStore>(mut self, limiter: &Limiter<'_, S>) {
         limiter.give_back(&self.counted.take());
@@ -78,6 +98,7 @@ impl Permit {
     /// Forwards the call: what was counted stays.
     #[must_use]
     pub fn forward(mut self) -> Forwarded {
+        debug_assert!(self.service.is_empty(), "the rate limit service was not asked");
         Forwarded { counted: self.counted.take(), refundable: self.refundable.take() }
     }
 }

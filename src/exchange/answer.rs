@@ -46,7 +46,7 @@ impl Exchange {
                 !caller.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Waiting { waiting, .. } => {
-                !waiting.proven || self.policy().is_some_and(Policy::filters_any)
+                !waiting.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
@@ -65,19 +65,20 @@ impl Exchange {
             }
             State::Waiting { waiting, early } => {
                 early.refused = refuses;
-                Expected::early(waiting.to.framing(), filters)
+                Expected::early(waiting.framing(), filters)
             }
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => return,
         };
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             step.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        let started = Response::start(&self.config, self.policy, world, expected, head);
+        let governed = (self.policy, self.server);
+        let started = Response::start(&self.config, governed, world, expected, head);
         let next = match started {
             None => State::Passing,
             Some((mut response, edits)) => {
                 step.edits.extend(edits);
-                withhold(step, response.take_record(&self.config));
+                withhold(step, response.take_records(&self.config));
                 State::Responding(Box::new(response))
             }
         };
@@ -101,7 +102,7 @@ impl Exchange {
         let (policy, outcome, cause) = (self.policy, ListOutcome::Filtered, "");
         let series = Series::Lists { policy, outcome, cause };
         step.samples.extend((value > 0).then_some(Sample { series, value }));
-        withhold(step, response.take_record(&config));
+        withhold(step, response.take_records(&config));
         if response.is_over() {
             self.respond(State::Passing);
         }
@@ -114,7 +115,7 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         if let Some(response) = self.state.response() {
             response.trailers(&config, world);
-            withhold(step, response.take_record(&config));
+            withhold(step, response.take_records(&config));
         }
         Flow::Continue
     }
@@ -134,9 +135,10 @@ impl Exchange {
 }
 
 /// Puts on record, and tells the operator, what is withheld.
-fn withhold(step: &mut Step, record: Option<Record>) {
-    let Some(mut record) = record else { return };
-    let text = std::mem::take(&mut record.warning);
-    step.log.push(Line { level: Level::Warn, text: text.into() });
-    step.records.push(record);
+fn withhold(step: &mut Step, records: Vec<Record>) {
+    for mut record in records {
+        let text = std::mem::take(&mut record.warning);
+        step.log.push(Line { level: Level::Warn, text: text.into() });
+        step.records.push(record);
+    }
 }

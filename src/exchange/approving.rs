@@ -1,8 +1,8 @@
 //! A call that needs approval: whether it brings one, who is asked else, and what the client hears meanwhile.
 
 use super::chain::Chain;
-use super::expected::Expected;
-use super::judged::{Judged, Matter, Passage};
+use super::going::Going;
+use super::judged::{Judged, Matter};
 use super::judgement::Judgement;
 use super::noted::{Noted, holder};
 use super::refunds::ids;
@@ -211,12 +211,12 @@ impl<W: World> Judgement<'_, W> {
         let Approved { way, id, used, carries } = approved;
         let body = carried_on(matter.body, matter.request, &carries);
         let record = Record { approval: format!("{}:{id}", way.word()), ..self.allowed(&matter) };
-        let permit = matter.pending.settle();
-        let to = matter.request.id;
-        let mut expected = Expected::of(to, permit, self.caller.is_proven(), matter.lists);
-        expected.used = used.map(|used| used.id);
-        expected.chain = self.chain(call.digest, need);
-        Judged::Forward(Passage { expected, records: vec![record], body })
+        let chain = self.chain(call.digest, need);
+        let calls = vec![self.going(matter.request, Some(matter.pending.settle()), false)];
+        let (lists, proven) = (matter.lists, self.caller.is_proven());
+        let (used, records) = (used.map(|used| used.id), vec![record]);
+        let going = Going { calls, records, lists, proven, used, chain, body, ..Going::default() };
+        Judged::Forward(Box::new(going))
     }
 
     /// What the server's own state will be sealed with.

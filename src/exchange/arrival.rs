@@ -1,10 +1,12 @@
 //! What is settled by the headers of a request: which policy governs it, who sends it, and in which session.
 
-use super::HeaderEdit;
+use super::{Exchange, HeaderEdit};
+use crate::approval::call::Site;
 use crate::identity::Caller;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
 use crate::mcp::headers::{Header, is_preflight};
+use crate::pins::ServerId;
 use crate::policy::binding::{self, Ambiguous, BindingInput, RouteFact, Unmatched};
 use crate::policy::compiled::Config;
 use crate::policy::entry::Scope;
@@ -25,8 +27,8 @@ pub(super) struct Arrived {
 /// Where a request goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// To MCP, which the policy with this index governs.
-    Governed(usize),
+    /// To MCP at this server, which the policy with this index governs.
+    Governed(usize, ServerId),
     /// To MCP of which no binding speaks: a POST, which is answered when its id is known.
     Unmatched,
     /// To something that passes unread.
@@ -77,7 +79,9 @@ pub(super) fn route<W: World>(
     if !config.doors.speak_mcp(facts.path).map_err(ambiguous)? {
         return Err(Refusal::new(Reason::PathNotMcp, ""));
     }
-    let Some(bindings) = &config.bindings else { return Ok((Route::Governed(0), None)) };
+    let Some(bindings) = &config.bindings else {
+        return Ok((Route::Governed(0, config.policy.server), None));
+    };
     let caller = match bindings.ask_identity() {
         true => Some(Caller::read(config, facts, world)?.suits_bindings()?),
         false => None,
@@ -93,12 +97,22 @@ pub(super) fn route<W: World>(
         _ => Err(Ambiguous),
     };
     let route = match (selected.map_err(ambiguous)?, bindings.unmatched) {
-        (Some(policy), _) => Route::Governed(policy),
+        (Some(row), _) => Route::Governed(row.policy, row.server),
         (None, Unmatched::Pass) => Route::Unread,
         (None, Unmatched::Deny) if facts.method == Some(b"POST") => Route::Unmatched,
         (None, Unmatched::Deny) => return Err(Refusal::new(Reason::Unmatched, "")),
     };
     Ok((route, caller))
+}
+
+impl Exchange {
+    /// Where the request goes, where an approval has to be bound to it.
+    pub(super) fn site(&self, facts: &Facts<'_>) -> Option<Box<Site>> {
+        self.policy().filter(|policy| policy.asks())?;
+        let [host, path] =
+            [facts.authority, facts.path].map(|part| part.unwrap_or_default().to_vec());
+        Some(Box::new(Site { host, path }))
+    }
 }
 
 /// The session id as this caller may use it; none at all where it cannot be sealed.

@@ -168,7 +168,9 @@ impl<W: World> Judgement<'_, W> {
         let need = matter.pending.need();
         let leg = leg.saturating_add(1);
         let state = self.carried(call.digest, need, leg);
+        let switch = self.switch(matter.request);
         let waiting = Waiting {
+            switch,
             began: self.now.wall,
             until: UnixMillis(
                 self.now.wall.0.saturating_add(self.config.approvals.wait_millis.into()),

@@ -1,5 +1,6 @@
 //! A candidate decides the same calls beside the policy that is in force. It touches nothing: neither the calls, nor the policy's counts, nor
-//! what its comparisons may cost. Its limits count in tables of their own, what it would have let pass.
+//! what its comparisons may cost. Its limits count in tables of their own, what it would have let pass; those in the
+//! rate limit service are not asked.
 
 use super::judgement::Judgement;
 use crate::enforce::{Enforcer, Outcome};
@@ -37,17 +38,23 @@ impl<W: World> Judgement<'_, W> {
                     policy: candidate,
                     caller: &self.caller,
                     limiter: &limiter,
+                    sightings: self.sightings(),
                     now: self.now,
                     work: &self.work_beside,
                     witness: &(),
                 };
                 let outcome = enforcer.enforce(&governed);
                 let verdict = verdict(candidate, Some(&outcome));
-                match outcome {
-                    Outcome::Permitted(permit, _) => drop(permit.forward()),
+                let permit = match outcome {
+                    Outcome::Permitted(permit, _) => Some(permit),
                     // Nobody is asked, so nobody says no.
-                    Outcome::Pending(pending) => drop(pending.settle().forward()),
-                    Outcome::Denied(_) => {}
+                    Outcome::Pending(pending) => Some(pending.settle()),
+                    Outcome::Denied(_) => None,
+                };
+                if let Some(mut permit) = permit {
+                    // The rate limit service counts for those in force alone.
+                    drop(permit.take_service());
+                    drop(permit.forward());
                 }
                 verdict
             }

@@ -49,13 +49,6 @@ pub(super) struct Asked {
 }
 
 impl Expected {
-    /// What is needed of the response to one call.
-    pub(super) fn of(id: Option<&str>, permit: Permit, proven: bool, lists: Lists) -> Expected {
-        let mut expected = Expected { lists, ..Expected::default() };
-        expected.add(id, permit, proven);
-        expected
-    }
-
     /// What is needed of a response that comes before anybody knows what was asked.
     pub(super) fn early(framing: Framing, filters: bool) -> Expected {
         let asked = Asked { lists: false, ids: Vec::new(), batch: false, framing };

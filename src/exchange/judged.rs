@@ -1,6 +1,7 @@
 //! What the judgement of a body comes to, and a call on its way there.
 
-use super::expected::{Expected, Lists};
+use super::expected::Lists;
+use super::going::Going;
 use super::waiting::Waiting;
 use crate::ask::Ask;
 use crate::enforce::Pending;
@@ -10,20 +11,12 @@ use crate::reply::Reply;
 
 /// What the judgement of a body comes to.
 pub(super) enum Judged {
-    /// It is forwarded; the response is needed for this.
-    Forward(Passage),
+    /// It goes on, once it is counted.
+    Forward(Box<Going>),
     /// It is answered here.
     Answer(Reply, Vec<Record>),
     /// It waits for an answer from outside; with this body, where that is another than the one that came.
     Wait(Box<Waiting>, Ask, Option<Vec<u8>>),
-}
-
-/// A request that goes on.
-pub(super) struct Passage {
-    pub(super) expected: Expected,
-    pub(super) records: Vec<Record>,
-    /// Its body, where that is another than the one that came.
-    pub(super) body: Option<Vec<u8>>,
 }
 
 /// A call that needs approval, with all that is known of it.

@@ -1,7 +1,8 @@
 //! Judging one body: from its bytes to the right to forward it, or the reply.
 
-use super::expected::{Asked, Expected, Lists};
-use super::judged::{Judged, Matter, Passage};
+use super::expected::{Asked, Lists};
+use super::going::{Going, GoingCall};
+use super::judged::{Judged, Matter};
 use crate::approval::call::Site;
 use crate::decision::has_ambiguous_argument;
 use crate::denial::Denial;
@@ -12,13 +13,16 @@ use crate::mcp::Refusal;
 use crate::mcp::call::Kind;
 use crate::mcp::headers::Head;
 use crate::mcp::message::{Body, Message, Request, parse_body};
+use crate::pins::{ServerId, Sightings};
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::Scope;
 use crate::policy::settings::Batch;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::{CallDetail, Record, traceparent};
-use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object};
+use crate::reply::{Addressee, Context, Reply, batch_refused_object, denial_object, echoed};
+use crate::rls::SwitchedCall;
 use crate::time::Moment;
 use crate::world::World;
 
@@ -26,6 +30,7 @@ use crate::world::World;
 pub(super) struct Judgement<'j, W: World> {
     pub(super) config: &'j Config,
     pub(super) policy: Option<&'j Policy>,
+    pub(super) server: ServerId,
     pub(super) head: &'j Head,
     pub(super) site: Option<&'j Site>,
     pub(super) caller: Caller,
@@ -44,7 +49,7 @@ pub(super) struct Judgement<'j, W: World> {
 struct BatchVerdict<'b, 'v> {
     /// One for each request.
     records: Vec<Record>,
-    permits: Vec<(&'b Request<'v>, Permit)>,
+    permits: Vec<(&'b Request<'v>, Option<Permit>)>,
     /// The answers to all of them, should one be denied.
     errors: Vec<String>,
     is_denied: bool,
@@ -53,7 +58,7 @@ struct BatchVerdict<'b, 'v> {
 impl<'j, W: World> Judgement<'j, W> {
     pub(super) fn new(
         config: &'j Config,
-        policy: Option<&'j Policy>,
+        (policy, server): (Option<&'j Policy>, ServerId),
         head: (&'j Head, Option<&'j Site>),
         caller: Caller,
         world: &'j W,
@@ -65,6 +70,7 @@ impl<'j, W: World> Judgement<'j, W> {
         Judgement {
             config,
             policy,
+            server,
             head,
             site,
             caller,
@@ -103,8 +109,7 @@ impl<'j, W: World> Judgement<'j, W> {
     }
 
     fn passes(&self, record: Record, lists: Lists) -> Judged {
-        let expected = Expected { lists, ..Expected::default() };
-        Judged::Forward(Passage { expected, records: vec![record], body: None })
+        Judged::Forward(Box::new(Going::passing(record, lists)))
     }
 
     pub(super) fn policy_record(&self, method: &str, decision: &'static str) -> Record {
@@ -135,9 +140,14 @@ impl<'j, W: World> Judgement<'j, W> {
         }
         let (config, policy, now) = (self.config, self.policy?, self.now);
         let (caller, limiter, work) = (&self.caller, &self.limiter, &self.work);
-        let witness = self.witness;
-        let enforcer = Enforcer { config, policy, caller, limiter, now, work, witness };
+        let (witness, sightings) = (self.witness, self.sightings());
+        let enforcer = Enforcer { config, policy, caller, limiter, sightings, now, work, witness };
         Some(enforcer.enforce(governed?))
+    }
+
+    /// What has been seen of the server's tools.
+    pub(super) fn sightings(&self) -> Sightings<'j, W::Store> {
+        Sightings::new(self.world.store(), self.server)
     }
 
     /// A body that only answers the server calls nothing, so it passes. A rejected caller does not get to answer either.
@@ -163,9 +173,11 @@ impl<'j, W: World> Judgement<'j, W> {
         let record = Record { candidate, ..self.record(request, &outcome) };
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
-                let expected = Expected::of(request.id, permit, self.caller.is_proven(), lists);
-                let (records, body) = (vec![record], self.released(request, body));
-                Judged::Forward(Passage { expected, records, body })
+                let (calls, records) =
+                    (vec![self.going(request, Some(permit), false)], vec![record]);
+                let (proven, body) = (self.caller.is_proven(), self.released(request, body));
+                let going = Going { calls, records, lists, proven, body, ..Going::default() };
+                Judged::Forward(Box::new(going))
             }
             Outcome::Denied(denial) => {
                 let to = Addressee::of(request, self.head);
@@ -176,6 +188,30 @@ impl<'j, W: World> Judgement<'j, W> {
                 self.of_pending(Matter { request, body, pending, lists, denied })
             }
         })
+    }
+
+    /// A call that may go on; `asks` says whether the rate limit service may still deny it, or another of its batch.
+    pub(super) fn going(
+        &self,
+        request: &Request<'_>,
+        permit: Option<Permit>,
+        asks: bool,
+    ) -> GoingCall {
+        let switch = permit.as_ref().and_then(|_| self.switch(request));
+        let asks = asks || switch.is_some() || permit.as_ref().is_some_and(Permit::owes_service);
+        let to = asks.then(|| Addressee::of(request, self.head));
+        GoingCall { id: request.id.map(str::to_owned), to, switch, permit }
+    }
+
+    /// What of a call may be switched off, where somebody looks.
+    pub(super) fn switch(&self, request: &Request<'_>) -> Option<SwitchedCall> {
+        self.config.counters.service.as_ref()?.switch?;
+        let account = self.caller.counted_as(Scope::Grant);
+        let (kind, name) = match &request.call {
+            Some(call) => (call.kind, call.exact.as_deref().unwrap_or(call.name)),
+            None => (Kind::Method, request.method),
+        };
+        Some(SwitchedCall { kind, name: echoed(name), account })
     }
 
     /// Every element is decided; one denial refuses them all.
@@ -197,9 +233,12 @@ impl<'j, W: World> Judgement<'j, W> {
             };
             batch.records.push(Record { candidate, ..record });
             let denial = match outcome {
-                None => None,
+                None => {
+                    batch.permits.push((request, None));
+                    None
+                }
                 Some(Outcome::Permitted(permit, _)) => {
-                    batch.permits.push((request, permit));
+                    batch.permits.push((request, Some(permit)));
                     None
                 }
                 Some(Outcome::Denied(denial)) => Some(denial),
@@ -219,14 +258,13 @@ impl<'j, W: World> Judgement<'j, W> {
     fn of_verdict(&self, batch: BatchVerdict<'_, '_>, lists: Lists) -> Judged {
         let BatchVerdict { mut records, permits, errors, is_denied } = batch;
         if is_denied {
-            for (_, permit) in permits {
+            for permit in permits.into_iter().filter_map(|(_, permit)| permit) {
                 permit.revoke(&self.limiter);
             }
             let refused = Reason::BatchRefused.label();
             for record in &mut records {
                 if matches!(record.decision, "allow" | "pass" | "would_deny" | "would_ask") {
-                    (record.decision, record.reason, record.rule) = ("deny", refused, None);
-                    record.fills.clear();
+                    record.refuse_with_batch();
                 }
             }
             // What answers is the first denial, and that is what access logs print: the last record.
@@ -236,14 +274,21 @@ impl<'j, W: World> Judgement<'j, W> {
             }
             return Judged::Answer(Reply::batch(&errors, self.head.framing), records);
         }
-        let mut expected = Expected { lists, ..Expected::default() };
         let governed = records.iter().any(|record| record.decision != "pass");
-        for (request, permit) in permits {
-            expected.add(request.id, permit, self.caller.is_proven());
-        }
+        let asks = self.config.counters.service.is_some();
+        let calls = permits.into_iter();
+        let calls = calls.map(|(request, permit)| self.going(request, permit, asks)).collect();
         let decision = if governed { "allow" } else { "pass" };
         records.push(Record { sums_up: true, ..self.policy_record("batch", decision) });
-        Judged::Forward(Passage { expected, records, body: None })
+        let (batch, proven) = (Some(self.head.framing), self.caller.is_proven());
+        Judged::Forward(Box::new(Going {
+            calls,
+            batch,
+            records,
+            lists,
+            proven,
+            ..Going::default()
+        }))
     }
 
     fn denial_object(&self, request: &Request<'_>, denial: &Denial) -> Option<String> {

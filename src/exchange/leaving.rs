@@ -1,13 +1,18 @@
 //! The ways out of the state of waiting: the answer, a tick past the patience, and the end of the stream.
 
-use super::state::{Early, State};
-use super::waiting::{Ending, Left, Waiting};
+use super::counting::{Begun, CountedEnd, Counting};
+use super::ending::Ending;
+use super::going::Going;
+use super::state::{Early, State, WaitsFor};
+use super::waiting::{Left, Waiting};
 use super::{Exchange, Flow, Step};
 use crate::approval::approver::Next;
 use crate::ask::{Answer, AskId};
+use crate::metrics::{Sample, Series, ServiceOutcome};
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::reply::Context;
+use crate::time::Moment;
 use crate::world::World;
 
 impl Exchange {
@@ -21,6 +26,13 @@ impl Exchange {
         step: &mut Step,
     ) -> Flow {
         let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
+        let waiting = match waiting {
+            WaitsFor::Approval(waiting) => waiting,
+            WaitsFor::Count(counting) if counting.awaits(ask) => {
+                return self.counted(world, answer, step);
+            }
+            WaitsFor::Count(_) => return Flow::Pause,
+        };
         if !waiting.inquiry.awaits(ask) {
             return Flow::Pause;
         }
@@ -61,6 +73,13 @@ impl Exchange {
     pub(super) fn tick_waiting<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
         let State::Waiting { waiting, .. } = &mut self.state else { return Flow::Pause };
         let now = world.now();
+        let waiting = match waiting {
+            WaitsFor::Approval(waiting) => waiting,
+            WaitsFor::Count(counting) if counting.is_overdue(&self.config, now) => {
+                return self.counted(world, &Answer::Failed, step);
+            }
+            WaitsFor::Count(_) => return Flow::Pause,
+        };
         if waiting.is_overdue(now) {
             return self.leave(world, step, Waiting::given_up);
         }
@@ -70,9 +89,67 @@ impl Exchange {
 
     /// Nobody waits any more, if somebody did.
     pub(super) fn stop_waiting<W: World>(&mut self, world: &W) {
-        if let Some((waiting, _)) = self.take_waiting() {
-            let limiter = Limiter::new(world.store(), self.config.counters.shards);
-            let _ = waiting.pending.abandon(&limiter);
+        match self.take_waiting() {
+            Some((WaitsFor::Approval(waiting), _)) => {
+                let limiter = Limiter::new(world.store(), self.config.counters.shards);
+                let _ = waiting.pending.abandon(&limiter);
+            }
+            Some((WaitsFor::Count(counting), _)) => counting.abandon(&self.config, world),
+            None => {}
+        }
+    }
+
+    /// Goes on, where nothing is to be asked; else waits for the rate limit service.
+    pub(super) fn go<W: World>(
+        &mut self,
+        world: &W,
+        going: Going,
+        (early, now): (Early, Moment),
+        step: &mut Step,
+    ) -> Flow {
+        match Counting::begin(going, &self.config, self.policy(), world, now) {
+            Begun::Goes(going, leased) => {
+                let (policy, outcome) = (self.policy, ServiceOutcome::Leased);
+                let sample = Sample::one(Series::Service { policy, outcome });
+                step.samples.extend(leased.then_some(sample));
+                self.gone(world, *going, early, step)
+            }
+            Begun::Waits(mut counting, ask) => {
+                step.body = counting.take_body();
+                step.asks.push(ask);
+                self.state = State::Waiting { waiting: WaitsFor::Count(counting), early };
+                Flow::Pause
+            }
+            Begun::Fails(counting) => {
+                self.state = State::Waiting { waiting: WaitsFor::Count(counting), early };
+                self.counted(world, &Answer::Failed, step)
+            }
+        }
+    }
+
+    fn gone<W: World>(&mut self, world: &W, going: Going, early: Early, step: &mut Step) -> Flow {
+        let (expected, records, body) = going.into_parts();
+        step.records = records;
+        step.body = body;
+        self.forward(world, expected, early, step)
+    }
+
+    /// The rate limit service has answered, or will not.
+    fn counted<W: World>(&mut self, world: &W, answer: &Answer<'_>, step: &mut Step) -> Flow {
+        let Some((WaitsFor::Count(counting), early)) = self.take_waiting() else {
+            return Flow::Pause;
+        };
+        let context = Context { policy: self.policy(), form: self.config.denials };
+        let (end, outcome) =
+            counting.answered(answer, &Ending { config: &self.config, world, context });
+        let policy = self.policy;
+        step.samples.push(Sample::one(Series::Service { policy, outcome }));
+        match end {
+            CountedEnd::Goes(going) => self.gone(world, *going, early, step),
+            CountedEnd::Answered(reply, records) => {
+                step.records = records;
+                Flow::Reply(reply)
+            }
         }
     }
 
@@ -82,22 +159,25 @@ impl Exchange {
         step: &mut Step,
         end: impl FnOnce(Waiting, &Ending<'_, W>) -> Left,
     ) -> Flow {
-        let Some((waiting, early)) = self.take_waiting() else { return Flow::Pause };
+        let Some((WaitsFor::Approval(waiting), early)) = self.take_waiting() else {
+            return Flow::Pause;
+        };
         let context = Context { policy: self.policy(), form: self.config.denials };
+        let began = waiting.began;
         match end(*waiting, &Ending { config: &self.config, world, context }) {
-            Left::Forwarded(expected, record) => {
-                step.records.push(record);
-                self.forward(world, expected, early, step)
+            Left::Forwarded(going) => {
+                let now = world.moment().unwrap_or(began.into());
+                self.go(world, *going, (early, now), step)
             }
             Left::Answered(reply, record) => {
-                step.records.push(record);
+                step.records.push(*record);
                 Flow::Reply(reply)
             }
         }
     }
 
     /// Leaves the state of waiting; until something else is said, the request goes nowhere.
-    fn take_waiting(&mut self) -> Option<(Box<Waiting>, Early)> {
+    fn take_waiting(&mut self) -> Option<(WaitsFor, Early)> {
         if !matches!(self.state, State::Waiting { .. }) {
             return None;
         }

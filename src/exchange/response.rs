@@ -4,6 +4,7 @@
 //! looked at, whatever was asked. It is skimmed as it streams by: what is not a list passes byte for byte, and only what may be one waits.
 
 mod head;
+mod screen;
 mod sieve;
 mod text;
 
@@ -15,16 +16,18 @@ use super::expected::{Asked, Expected, Lists, Refunds};
 use super::refunds::{give_back, ids};
 use super::{Chunk, HeaderEdit};
 use crate::bounds::MAX_UNJUDGED_BYTES;
-use crate::listing::Cause;
+use crate::listing::{Cause, ChangedTool};
 use crate::mcp::headers::{Follows, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
 use crate::mcp::sse::EventStream;
+use crate::pins::ServerId;
 use crate::policy::compiled::{Config, Policy};
 use crate::record::Record;
 use crate::reply::{framed_body, list_unreadable_object};
 use crate::world::World;
 
 pub(super) use head::ResponseHead;
+use screen::Screen;
 use sieve::{Reading, Sieve};
 use text::TextBody;
 
@@ -38,6 +41,7 @@ pub(super) struct Response {
     refunds: Refunds,
     form: ResponseForm,
     policy: Option<usize>,
+    server: ServerId,
     noted: Option<Cause>,
 }
 
@@ -70,7 +74,7 @@ impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<W: World>(
         config: &Rc<Config>,
-        policy: Option<usize>,
+        (policy, server): (Option<usize>, ServerId),
         world: &W,
         expected: Expected,
         head: ResponseHead<'_>,
@@ -99,7 +103,7 @@ impl Response {
             Plan::Untouched => (ResponseForm::Untouched, Vec::new()),
             Plan::Empty => (ResponseForm::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => {
-                (read(config, policy, (lists, chain), reading), vec![UNMEASURED])
+                (read(config, (policy, server), (lists, chain), reading), vec![UNMEASURED])
             }
             Plan::Guess => (ResponseForm::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
@@ -112,7 +116,7 @@ impl Response {
         if observer.is_none() && matches!(form, ResponseForm::Untouched) {
             return None;
         }
-        Some((Response { observer, refunds, form, policy, noted }, edits))
+        Some((Response { observer, refunds, form, policy, server, noted }, edits))
     }
 
     /// The next bytes of the body that are passing, so many: what passes in their place, if anything else does.
@@ -132,12 +136,13 @@ impl Response {
             (ResponseForm::Guess(..), Some(_)) => return Some(Vec::new()),
             (ResponseForm::Withheld(instead), _) => return Some(std::mem::take(instead)),
             (ResponseForm::Text(text, sieve), Some(bytes)) => {
-                (text.push(bytes, last, sieve), sieve)
+                (text.push(bytes, last, sieve, world.store()), sieve)
             }
             (ResponseForm::Events(stream, sieve), Some(bytes)) => {
-                let mut out = stream.push_through(bytes, sieve);
+                let mut screen = Screen { sieve, store: world.store() };
+                let mut out = stream.push_through(bytes, &mut screen);
                 if last {
-                    out.extend(stream.finish_through(sieve));
+                    out.extend(stream.finish_through(&mut screen));
                 }
                 (out, sieve)
             }
@@ -165,7 +170,8 @@ impl Response {
         let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
         *bytes = std::mem::take(kept);
         let reading = if page { Reading::Page } else { Reading::Events };
-        self.form = read(config, self.policy, (std::mem::take(lists), None), reading);
+        let governed = (self.policy, self.server);
+        self.form = read(config, governed, (std::mem::take(lists), None), reading);
         true
     }
 
@@ -193,11 +199,24 @@ impl Response {
         }
     }
 
-    /// The record of what is withheld, as soon as there is one.
-    pub(super) fn take_record(&mut self, config: &Config) -> Option<Record> {
+    /// The records of what is withheld, as soon as there are any.
+    pub(super) fn take_records(&mut self, config: &Config) -> Vec<Record> {
         let policy: Option<&Policy> = self.policy.and_then(|at| config.policy_at(at));
-        let cause = self.noted.take()?;
-        Some(Record::withheld(&cause, policy))
+        let changed = self.take_changed();
+        let tools = changed.iter().map(|changed| Record::of_definition(changed, policy));
+        let cause = self.noted.take();
+        tools.chain(cause.map(|cause| Record::withheld(&cause, policy))).collect()
+    }
+
+    fn take_changed(&mut self) -> Vec<ChangedTool> {
+        match &mut self.form {
+            ResponseForm::Text(_, sieve) | ResponseForm::Events(_, sieve) => {
+                std::mem::take(&mut sieve.changed)
+            }
+            ResponseForm::Untouched | ResponseForm::Guess(..) | ResponseForm::Withheld(_) => {
+                Vec::new()
+            }
+        }
     }
 
     /// How many lists were changed, of which that is not counted yet.
@@ -226,12 +245,13 @@ impl Response {
 /// The form of a body that is read; what nobody governs is withheld.
 fn read(
     config: &Rc<Config>,
-    policy: Option<usize>,
+    (policy, server): (Option<usize>, ServerId),
     (lists, chain): (Lists, Option<Box<Chain>>),
     reading: Reading,
 ) -> ResponseForm {
     let most = config.max_list_bytes;
-    let sieve = policy.and_then(|policy| Sieve::new(config, policy, lists, chain, reading));
+    let sieve =
+        policy.and_then(|policy| Sieve::new(config, (policy, server), lists, chain, reading));
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => ResponseForm::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {

@@ -1,11 +1,12 @@
 //! Where an exchange is.
 
+use super::counting::Counting;
 use super::expected::Expected;
 use super::response::Response;
 use super::waiting::Waiting;
 use crate::approval::call::Site;
 use crate::identity::Caller;
-use crate::mcp::headers::Head;
+use crate::mcp::headers::{Framing, Head};
 use crate::mcp::unread::Seeker;
 
 /// Where an exchange is.
@@ -27,13 +28,40 @@ pub(super) enum State {
         sought: Option<Box<Seeker>>,
     },
     /// The call waits for an answer from outside.
-    Waiting { waiting: Box<Waiting>, early: Early },
+    Waiting { waiting: WaitsFor, early: Early },
     /// Forwarded; the response is needed for this.
     Forwarded(Expected),
     /// The response is on its way through.
     Responding(Box<Response>),
     /// Answered here, or over.
     Answered,
+}
+
+/// What a call waits for.
+#[derive(Debug)]
+pub(super) enum WaitsFor {
+    /// An approver.
+    Approval(Box<Waiting>),
+    /// The rate limit service.
+    Count(Box<Counting>),
+}
+
+impl WaitsFor {
+    /// Whether something verified the caller.
+    pub(super) fn is_proven(&self) -> bool {
+        match self {
+            WaitsFor::Approval(waiting) => waiting.proven,
+            WaitsFor::Count(counting) => counting.is_proven(),
+        }
+    }
+
+    /// How the client wants to be answered.
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            WaitsFor::Approval(waiting) => waiting.to.framing(),
+            WaitsFor::Count(counting) => counting.framing(),
+        }
+    }
 }
 
 /// A response that comes before its request is settled: a server need not wait for the body.

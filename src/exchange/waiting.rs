@@ -2,7 +2,9 @@
 //! stream; each way consumes it, so that what was counted for it is kept or given back exactly once.
 
 use super::chain::Chain;
-use super::expected::{Expected, Lists};
+use super::ending::Ending;
+use super::expected::Lists;
+use super::going::{Going, GoingCall};
 use super::noted::{Asker, Noted};
 use super::refunds::ids;
 use crate::approval::approver::{Inquiry, Task};
@@ -11,11 +13,11 @@ use crate::denial::{ApprovalDetail, Denial, Detail};
 use crate::enforce::Pending;
 use crate::once::Use;
 use crate::policy::approvals::ApprovalWay;
-use crate::policy::compiled::Config;
 use crate::rate::limiter::Limiter;
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::reply::{Addressee, Context, Reply};
+use crate::reply::{Addressee, Reply};
+use crate::rls::SwitchedCall;
 use crate::time::{Moment, UnixMillis};
 use crate::world::World;
 
@@ -31,6 +33,8 @@ pub(super) struct Waiting {
     pub(super) began: UnixMillis,
     pub(super) until: UnixMillis,
     pub(super) to: Addressee,
+    /// What of it may be switched off, where somebody looks.
+    pub(super) switch: Option<SwitchedCall>,
     /// What goes on record, whichever way it goes.
     pub(super) allowed: Record,
     pub(super) denied: Record,
@@ -51,15 +55,8 @@ pub(super) struct Waiting {
 
 /// How a wait ends.
 pub(super) enum Left {
-    Forwarded(Expected, Record),
-    Answered(Reply, Record),
-}
-
-/// What a wait ends with.
-pub(super) struct Ending<'w, W: World> {
-    pub(super) config: &'w Config,
-    pub(super) world: &'w W,
-    pub(super) context: Context<'w>,
+    Forwarded(Box<Going>),
+    Answered(Reply, Box<Record>),
 }
 
 impl Waiting {
@@ -81,13 +78,15 @@ impl Waiting {
                 return self.denied(unusable.into(), ending);
             }
         }
-        let permit = self.pending.settle();
-        let mut expected = Expected::of(self.to.id(), permit, self.proven, self.lists);
-        expected.used = by.as_ref().map(|(_, used)| used.id);
-        expected.chain = self.chain;
+        let used = by.as_ref().map(|(_, used)| used.id);
         let id = by.map(|(id, _)| id).unwrap_or_default();
         let approval = format!("{}:{id}", ApprovalWay::Approver.word());
-        Left::Forwarded(expected, Record { approval, ..self.allowed })
+        let records = vec![Record { approval, ..self.allowed }];
+        let (id, permit) = (self.to.id().map(str::to_owned), Some(self.pending.settle()));
+        let calls = vec![GoingCall { id, to: Some(self.to), switch: self.switch, permit }];
+        let (lists, proven, chain) = (self.lists, self.proven, self.chain);
+        let going = Going { calls, records, lists, proven, used, chain, ..Going::default() };
+        Left::Forwarded(Box::new(going))
     }
 
     /// Nobody has answered yet: the client comes again, by itself where it can.
@@ -104,7 +103,10 @@ impl Waiting {
             let limiter = Limiter::new(ending.world.store(), ending.config.counters.shards);
             let _ = self.pending.abandon(&limiter);
             let record = Record { decision: "ask", ..self.denied };
-            return Left::Answered(Reply::input_required(&self.to, None, &sealed), record);
+            return Left::Answered(
+                Reply::input_required(&self.to, None, &sealed),
+                Box::new(record),
+            );
         }
         let Task { id, expires_at, link, .. } = task;
         let approval = ApprovalDetail {
@@ -152,6 +154,6 @@ impl Waiting {
         let denial = self.pending.abandon(&limiter);
         let denial = Denial { reason, detail, ..denial };
         let record = Record { reason: reason.label(), ..self.denied };
-        Left::Answered(Reply::denial(&self.to, &denial, &ending.context), record)
+        Left::Answered(Reply::denial(&self.to, &denial, &ending.context), Box::new(record))
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::bounds::MAX_DEPTH;
 use crate::json::{Member, Object, Value};
+use crate::proto::{Content, fields};
 use crate::world::double;
 
 /// The metadata of one filter: `google.protobuf.Struct` as JSON. `None` where there is none, or the bytes are not what they should be.
@@ -15,64 +16,6 @@ pub(super) fn of_filter(metadata: &[u8], filter: &str) -> Option<Value<'static>>
         let (key, value) = map_entry(entry.bytes()?)?;
         if key == filter {
             return structure(value, MAX_DEPTH);
-        }
-    }
-    None
-}
-
-struct WireField<'b> {
-    number: u64,
-    content: Content<'b>,
-}
-
-enum Content<'b> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'b [u8]),
-    Fixed32,
-}
-
-impl<'b> WireField<'b> {
-    fn bytes(&self) -> Option<&'b [u8]> {
-        if let Content::Bytes(bytes) = self.content { Some(bytes) } else { None }
-    }
-}
-
-fn fields(mut bytes: &[u8]) -> Option<Vec<WireField<'_>>> {
-    let mut found = Vec::new();
-    while !bytes.is_empty() {
-        let tag = varint(&mut bytes)?;
-        let content = match tag & 7 {
-            0 => Content::Varint(varint(&mut bytes)?),
-            1 => Content::Fixed64(u64::from_le_bytes(*take(&mut bytes, 8)?.first_chunk()?)),
-            2 => {
-                let size = usize::try_from(varint(&mut bytes)?).ok()?;
-                Content::Bytes(take(&mut bytes, size)?)
-            }
-            5 => {
-                take(&mut bytes, 4)?;
-                Content::Fixed32
-            }
-            _ => return None,
-        };
-        found.push(WireField { number: tag >> 3, content });
-    }
-    Some(found)
-}
-
-fn take<'b>(bytes: &mut &'b [u8], size: usize) -> Option<&'b [u8]> {
-    let (taken, rest) = bytes.split_at_checked(size)?;
-    *bytes = rest;
-    Some(taken)
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *take(bytes, 1)?.first()?;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte < 0x80 {
-            return Some(value);
         }
     }
     None

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
 
-use super::calls;
 use super::envoy::Envoy;
 use super::meters::Meters;
+use super::{callouts, calls};
 use crate::ask::{Answer, Ask, AskId};
 use crate::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, Level, Step};
 use crate::mcp::headers::Follows;
@@ -111,7 +111,7 @@ impl Stream {
         };
         let (_, ask) = self.asked.swap_remove(at);
         // The answer is there for who has asked.
-        let answer = calls::act_on(self.root).ok().and_then(|()| calls::answer(size));
+        let answer = calls::act_on(self.root).ok().and_then(|()| callouts::answer(size));
         let answer = match &answer {
             Some((status, body)) => Answer::Http { status: *status, body },
             None => Answer::Failed,
@@ -187,7 +187,7 @@ impl Stream {
         if calls::act_on(self.root).is_err() {
             return false;
         }
-        let token = calls::ask(ask);
+        let token = callouts::ask(ask);
         let reached = calls::act_on(self.context);
         if let (Ok(token), Ok(())) = (token, reached) {
             self.asked.push((token, ask.id));

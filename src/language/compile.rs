@@ -4,6 +4,7 @@ mod approvals;
 mod bindings;
 mod book;
 mod condition;
+mod definition;
 mod doors;
 mod entry;
 mod identity;
@@ -11,6 +12,7 @@ mod limit;
 mod pattern;
 mod rule;
 mod sections;
+mod service;
 mod settings;
 mod telling;
 
@@ -21,6 +23,7 @@ use crate::digest::named_digest;
 use crate::json::{Value, canonical_members};
 use crate::matcher::fold::legible;
 use crate::mcp::call::Kind;
+use crate::pins::ServerId;
 use crate::policy::binding::Bindings;
 use crate::policy::callers::AsksAddress;
 use crate::policy::compiled::{Config, Policy};
@@ -56,6 +59,7 @@ pub(super) fn configuration(
         let settings = settings::read(&mut fields, bound, &mut reader);
         let approvals = approvals::read(&mut fields, &mut reader, namespace);
         let telling = telling::read(&mut fields, &mut reader);
+        service::exists(settings.as_ref(), &mut reader);
         reader.close(&fields);
         let settings::Settings { requests, doors, max_list_bytes, sessions, counters, denials } =
             settings?;
@@ -132,7 +136,7 @@ fn full_form(
         reader.error_with_help(Code::MissingField, &policies.place, message, help);
     }
     let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
-    let bindings = bindings::read(fields, &names, reader);
+    let bindings = bindings::read(fields, &names, reader, namespace);
     (compiled, bindings)
 }
 
@@ -181,8 +185,10 @@ fn policy(
     let default = fields.take("default");
     let default = default.map(|field| reader.word(&field, &DefaultAction::WORDS));
     let mode = mode(fields, reader);
+    reader.count_in = service::default(fields, reader);
     let listing = listing(fields, reader);
     let mut book = Book::new(namespace, name);
+    let first_use = definition::first_use(fields, reader, &mut book);
     let hide = sections::hide(fields, Kind::Tool, reader, &mut book);
     let tools = fields.take("tools").map(|field| (reader.fields(&field), field.value));
     let only_rules = tools.as_ref().is_some_and(|(_, value)| has_only_rules(value));
@@ -221,6 +227,8 @@ fn policy(
         tools,
         others,
         all_limits: all_limits.into(),
+        first_use,
+        server: ServerId::of(namespace, name, ""),
         counters,
         rules,
         candidate: None,

@@ -9,6 +9,7 @@ use crate::json::pointer::escaped;
 use crate::json::{Member, Object, Value};
 use crate::matcher::regex::Regexes;
 use crate::number::{Decimal, Micros};
+use crate::policy::entry::CountIn;
 
 /// A place in the document: for people, and as JSON Pointer (RFC 6901) within its policy.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,10 @@ pub(crate) struct Reader {
     pub(super) read_headers: Vec<usize>,
     /// Where an approver is first named.
     pub(super) names_approver: Option<Place>,
+    /// Where limits count that do not say so themselves.
+    pub(super) count_in: Option<CountIn>,
+    /// Where a limit first counts in the rate limit service.
+    pub(super) names_service: Option<Place>,
     /// The regular expressions of the whole configuration.
     pub(super) regexes: Regexes,
 }

@@ -36,6 +36,12 @@ pub enum Cause {
     NotAList,
     /// A line of events can be read in two ways.
     DoubtfulLine,
+    /// The definition of a tool is not the one that is pinned.
+    DefinitionChanged,
+    /// The definition of a pinned tool could be read in two ways.
+    DefinitionUnreadable,
+    /// More tools are defined than can be remembered.
+    DefinitionsFull,
     /// Envoy did not hand it over.
     HostFailure,
 }
@@ -60,6 +66,9 @@ impl Cause {
             Cause::AmbiguousKey => "ambiguous_key",
             Cause::NotAList => "not_a_list",
             Cause::DoubtfulLine => "doubtful_line",
+            Cause::DefinitionChanged => "definition_changed",
+            Cause::DefinitionUnreadable => "definition_unreadable",
+            Cause::DefinitionsFull => "definitions_full",
             Cause::HostFailure => "host_failure",
         }
     }
@@ -88,6 +97,11 @@ impl Cause {
             Cause::AmbiguousKey => "a key resembles one that matters".to_owned(),
             Cause::NotAList => "where a list belongs there is something else".to_owned(),
             Cause::DoubtfulLine => "a line can be read in two ways".to_owned(),
+            Cause::DefinitionChanged => "its definition is not the one that is pinned".to_owned(),
+            Cause::DefinitionUnreadable => "its definition could be read in two ways".to_owned(),
+            Cause::DefinitionsFull => {
+                "no more definitions of this server can be remembered".to_owned()
+            }
             Cause::HostFailure => "Envoy did not hand it over".to_owned(),
         }
     }

@@ -1,9 +1,13 @@
 use super::{Filtered, filter};
+use crate::pins::Sightings;
 use crate::policy::compiled::Config;
+use crate::rate::memory::MemoryStore;
 
 fn filtered(policy: &str, text: &str) -> String {
     let config = Config::load(policy.as_bytes(), "").unwrap().config;
-    match filter(&config.policy, text.as_bytes()) {
+    let store = MemoryStore::default();
+    let sightings = Sightings::new(&store, config.policy.server);
+    match filter(&config.policy, text.as_bytes(), sightings).0 {
         Filtered::Unchanged => "unchanged".to_owned(),
         Filtered::Changed(text) => text,
         Filtered::Unreadable(_) => "unreadable".to_owned(),

@@ -32,6 +32,13 @@ pub fn legible(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
+/// What a lenient reader sees of a text. Never inlined: folding is long.
+#[must_use]
+#[inline(never)]
+pub fn look(text: &str) -> String {
+    folded(text).collect()
+}
+
 /// Whether `text` is not `name`, but a lenient reader could take it for `name`.
 #[must_use]
 pub fn confusable(text: &str, name: &str) -> bool {

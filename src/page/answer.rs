@@ -11,8 +11,7 @@ use crate::rehearsal::Verdict;
 use crate::rehearsal::suite::report::TestFileReport;
 use crate::source::finding::{Finding, findings};
 use crate::source::{Problem, SourceText};
-use crate::tools::classify::Classification;
-use crate::tools::{Tool, one_line};
+use crate::tools::judged::JudgedTool;
 use crate::trace::Trace;
 use crate::trace::explanation::{Explanation, Places};
 
@@ -94,14 +93,12 @@ pub(super) struct Tested {
     pub(super) problems: Vec<PlacedFinding>,
 }
 
-/// A tool, and what it was taken for.
+/// A server's tools, judged.
 #[derive(Debug, Serialize)]
-pub(super) struct JudgedTool {
-    name: String,
-    class: &'static str,
-    risk: String,
-    evidence: Vec<String>,
-    description: String,
+pub(super) struct JudgedServer<'j> {
+    pub(super) tools: Vec<JudgedTool<'j>>,
+    /// What is worth saying of all of them.
+    pub(super) remarks: &'j [String],
 }
 
 impl<'p> Trouble<'p> {
@@ -158,18 +155,6 @@ impl Run {
             Some(_) | None => {
                 runs.push(Run { decision: decision.clone(), reason: reason.clone(), calls: 1 });
             }
-        }
-    }
-}
-
-impl JudgedTool {
-    pub(super) fn of(tool: &Tool, judgement: &Classification) -> JudgedTool {
-        JudgedTool {
-            name: tool.name.clone(),
-            class: judgement.class.word(),
-            risk: judgement.risk.to_string(),
-            evidence: judgement.evidence.clone(),
-            description: one_line(&tool.description, 400),
         }
     }
 }

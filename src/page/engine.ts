@@ -85,12 +85,18 @@ export interface Tried {
   runs: Run[]
 }
 
+/// What a tool was taken for, as `scan --format json` says it.
 export interface Judged {
-  name: string
+  tool: string
   class: string
-  risk: string
+  severity: string
+  confidence: string
+  marks: string[]
+  flags: { argument: string; flag: string; evidence: string }[]
   evidence: string[]
+  mark_evidence: Record<string, string>
   description: string
+  proposal?: { class: string; evidence: string[] }
 }
 
 export interface TestReport {
@@ -194,8 +200,8 @@ export class Engine {
     return this.ask({ do: 'test', name, text }) as unknown as Tested
   }
 
-  judge(text: string): Judged[] {
-    return this.ask({ do: 'judge', text })['answer'] as Judged[]
+  judge(text: string): { tools: Judged[]; remarks: string[] } {
+    return this.ask({ do: 'judge', text })['answer'] as { tools: Judged[]; remarks: string[] }
   }
 
   reset(): void {

@@ -271,7 +271,7 @@ export function setTools(text: string): void {
   const judged = engine.judge(text)
   const tools = collected(JSON.parse(text) as unknown)
   const first = tools[0]
-  set({ tools, judged: new Map(judged.map((each) => [each.name, each])) })
+  set({ tools, judged: new Map(judged.tools.map((each) => [each.tool, each])), remarks: judged.remarks })
   if (first && !tools.some((tool) => tool.name === state.call.tool)) set({ call: { ...state.call, tool: first.name, args: example(first) } })
   check()
   say(`${tools.length} tools`)

@@ -58,5 +58,5 @@ fn what_cannot_be_used_is_said() {
         assert!(!checked["answer"]["problems"].as_array().unwrap().is_empty(), "{text}");
     }
     let judged = ask(&mut page, &json!({"do": "judge", "text": r#"[{"name":"delete_user"}]"#}));
-    assert_eq!(judged["answer"][0]["class"], "destructive", "{judged}");
+    assert_eq!(judged["answer"]["tools"][0]["class"], "destructive", "{judged}");
 }

@@ -116,11 +116,11 @@ function Sorted({ tools }: { tools: readonly Tool[] }): JSX.Element {
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean)
     const fits = (tool: Tool) => {
       const judgement = judged.get(tool.name)
-      const text = `${tool.name} ${judgement?.class} ${judgement?.risk} ${tool.description ?? ''}`.toLowerCase()
+      const text = `${tool.name} ${judgement?.class} ${judgement?.severity} ${tool.description ?? ''}`.toLowerCase()
       return words.every((word) => text.includes(word)) && (lane === '' || standing.get(tool.name)?.lane === lane)
     }
     const found = tools.filter(fits)
-    const rank = (tool: Tool) => RISKS.indexOf(judged.get(tool.name)?.risk ?? '')
+    const rank = (tool: Tool) => RISKS.indexOf(judged.get(tool.name)?.severity ?? '')
     const lanes = Object.keys(LANE_WORDS)
     if (order === 'name') found.sort((a, b) => a.name.localeCompare(b.name))
     if (order === 'risk') found.sort((a, b) => rank(b) - rank(a) || a.name.localeCompare(b.name))
@@ -250,7 +250,7 @@ function List({ shown, standing, active, chosen, setActive, setChosen }: ListPro
                 }}>
                 <span class="name">{tool.name}</span>
                 <span class={`stands ${stands?.lane ?? 'none'}`}>{LANE_WORDS[stands?.lane ?? 'none']}{stands?.by ? ` by ${stands.by}` : ''}</span>
-                <span class={`risk ${judgement?.risk ?? ''}`}>{judgement?.risk} · {judgement?.class}</span>
+                <span class={`risk ${judgement?.severity ?? ''}`}>{judgement?.severity} · {judgement?.class}</span>
                 {seen && <span class="eye">{seen.has(tool.name) ? 'seen' : 'not seen'}</span>}
               </div>
             )
@@ -274,7 +274,7 @@ function About({ name, standing }: { name: string; standing: Standing | undefine
   const hints = Object.entries(tool.annotations ?? {}).filter(([, hint]) => typeof hint === 'boolean')
   return (
     <div class="about" aria-live="polite">
-      <p><b>{name}</b> is <b>{judgement.class}</b>, risk <b class={`risk ${judgement.risk}`}>{judgement.risk}</b>{standing?.by ? `; ${LANE_WORDS[standing.lane].toLowerCase()} by ${standing.by}` : ''}</p>
+      <p><b>{name}</b> is <b>{judgement.class}</b>, risk <b class={`risk ${judgement.severity}`}>{judgement.severity}</b>{standing?.by ? `; ${LANE_WORDS[standing.lane].toLowerCase()} by ${standing.by}` : ''}</p>
       <ul>{judgement.evidence.map((each) => <li key={each}>{each}</li>)}</ul>
       {hints.length > 0 && <p class="hint">The server says: {hints.map(([hint, said]) => `${hint} ${String(said)}`).join(', ')}. A server can say anything.</p>}
       {judgement.description !== '' && <p class="hint">“{judgement.description}”</p>}
@@ -289,7 +289,7 @@ function SortAll({ tools }: { tools: readonly Tool[] }): JSX.Element {
     const lanes = new Map<Exclude<Lane, 'none'>, string[]>()
     for (const { name } of tools) {
       const judgement = judged.get(name)
-      const isRisky = judgement?.risk === 'high' || judgement?.risk === 'critical'
+      const isRisky = judgement?.severity === 'high' || judgement?.severity === 'critical'
       const lane = judgement?.class === 'execute' ? 'deny' : isRisky ? 'approve' : judgement?.class === 'write' ? 'limit' : 'allow'
       lanes.set(lane, [...(lanes.get(lane) ?? []), name])
     }

@@ -9,6 +9,7 @@ use crate::matcher::fold::{folded, narrow};
 use crate::matcher::name::Pattern;
 use crate::mcp::percent::percent_decoded;
 use crate::mcp::uri::canonical_path;
+use crate::pins::ServerId;
 use index::Index;
 
 /// The bindings, in order.
@@ -51,6 +52,8 @@ pub struct Binding {
     pub identity: Vec<(usize, Box<str>)>,
     /// The index of the policy.
     pub policy: usize,
+    /// The server that is behind it.
+    pub server: ServerId,
 }
 
 /// The pattern of a path, and what a lenient server could take for the same.
@@ -112,12 +115,12 @@ impl Bindings {
         self.rows.iter().any(|row| !row.identity.is_empty())
     }
 
-    /// The index of the policy of the first binding that matches; `None` where none does.
+    /// The first binding that matches; `None` where none does.
     ///
     /// # Errors
     /// [`Ambiguous`] where a server that ignores the case of a path, or a slash at its end, or unescapes more of it, would see another
     /// binding.
-    pub fn select(&self, shown: &BindingInput<'_>) -> Result<Option<usize>, Ambiguous> {
+    pub fn select(&self, shown: &BindingInput<'_>) -> Result<Option<&Binding>, Ambiguous> {
         let seen = lenient(shown.path);
         let near = self.index.near(shown, first_segment(&seen).unwrap_or_default());
         let first = |is_there: &dyn Fn(&PathPattern) -> bool| {
@@ -130,7 +133,7 @@ impl Bindings {
         let exactly = first(&|pattern| pattern.exact.matches(shown.path));
         let leniently = first(&|pattern| pattern.lenient.matches(&seen));
         if exactly == leniently {
-            Ok(exactly.and_then(|at| self.rows.get(at)).map(|row| row.policy))
+            Ok(exactly.and_then(|at| self.rows.get(at)))
         } else {
             Err(Ambiguous)
         }

@@ -13,6 +13,7 @@ use super::section::Section;
 use super::sessions::Sessions;
 use super::settings::{Counters, Denials, Requests, Telling};
 use crate::mcp::call::Kind;
+use crate::pins::ServerId;
 use crate::rate::limiter::Mode;
 
 /// Everything that the filter was told.
@@ -73,6 +74,10 @@ pub struct Policy {
     pub others: Vec<Section>,
     /// The limits of every tool call.
     pub all_limits: Box<[Limit]>,
+    /// What says that tools are trusted as they are seen first; nothing where they are not.
+    pub first_use: Option<RuleId>,
+    /// The server that it governs where no binding leads there.
+    pub server: ServerId,
     /// All counters; limits refer to them by index.
     pub counters: Box<[NamedCounter]>,
     /// All rules, by number.
@@ -154,8 +159,8 @@ impl Policy {
     /// Whether lists of this kind are filtered.
     #[must_use]
     pub fn filters(&self, kind: Kind) -> bool {
-        self.mode == Mode::Enforce
-            && self.section(kind).is_some_and(|section| section.filters(self.listing))
+        let section = || self.section(kind).is_some_and(|section| section.filters(self.listing));
+        self.mode == Mode::Enforce && (section() || (kind == Kind::Tool && self.pins()))
     }
 
     /// Whether any list is filtered.

@@ -6,6 +6,7 @@ use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
 use crate::matcher::value::{Matcher, Side};
+use crate::mcp::definition::DefinitionDigest;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Mode};
 
@@ -66,6 +67,17 @@ pub struct Entry {
     pub decode: Decode,
     /// Every argument path that the entry names.
     pub paths: Box<[Path]>,
+    /// The definition that the tool must have.
+    pub definition: Option<PinnedDefinition>,
+}
+
+/// The definition that somebody has read, in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedDefinition {
+    /// Its digest.
+    pub digest: DefinitionDigest,
+    /// Its number.
+    pub rule: RuleId,
 }
 
 /// What an entry does with a call.
@@ -150,6 +162,8 @@ pub struct Limit {
     pub amount: Amount,
     /// Whether an error of the server gives it back.
     pub refund: Refund,
+    /// How many are taken of the rate limit service at a time; `None` takes what each call needs.
+    pub lease: Option<u32>,
     /// Its number.
     pub rule: RuleId,
 }
@@ -160,6 +174,21 @@ impl Limit {
     pub fn ceiling(&self) -> Option<Micros> {
         self.burst.or(self.max)
     }
+}
+
+/// Where a count is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountIn {
+    /// In the shared data of this Envoy.
+    Envoy,
+    /// In the rate limit service, for all Envoys.
+    Service,
+}
+
+impl CountIn {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, CountIn); 2] =
+        [("envoy", CountIn::Envoy), ("service", CountIn::Service)];
 }
 
 /// How much a call counts.
@@ -195,6 +224,10 @@ pub struct NamedCounter {
     pub scope: Scope,
     /// What is counted.
     pub counter: Counter,
+    /// Where.
+    pub count_in: CountIn,
+    /// How the rate limit service knows it: by its name, or by the limit's pointer where it has none of its own.
+    pub service_name: Box<str>,
 }
 
 /// Who counts together.

@@ -28,6 +28,8 @@ pub enum RuleKind {
     Entry,
     /// The `action` of an entry.
     Action,
+    /// The `definition` of an entry, or `pins` of the policy.
+    Definition,
     /// An element of `require`.
     Require,
     /// An element of `deny_if`.

@@ -34,6 +34,8 @@ pub struct Section {
     looks: Looks,
     /// The patterns with wildcards, of URIs as [`relax`] has them: first the entries', then those that hide.
     relaxed: Box<[Relaxed]>,
+    /// Whether any entry pins a definition.
+    pub pins: bool,
 }
 
 /// One line of `hide`.
@@ -103,6 +105,7 @@ impl Section {
             }
         }
         let (looks, relaxed) = resemblances(kind, &entries, &hide);
+        let pins = entries.iter().any(|entry| entry.definition.is_some());
         Section {
             kind,
             default,
@@ -116,6 +119,7 @@ impl Section {
             hide_wild: hide_wild.into(),
             looks,
             relaxed,
+            pins,
         }
     }
 
@@ -126,6 +130,12 @@ impl Section {
             self.entries.get(at).is_some_and(|entry| entry.pattern.matches(name))
         });
         exact.into_iter().chain(wild).filter_map(|&at| self.entries.get(at))
+    }
+
+    /// The entry of exactly this name.
+    #[must_use]
+    pub fn exact(&self, name: &str) -> Option<&Entry> {
+        self.exact.get(name).and_then(|&at| self.entries.get(at))
     }
 
     /// The first pattern that always denies a name, and others beside it that are not hidden.

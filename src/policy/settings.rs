@@ -78,12 +78,49 @@ impl Denials {
 }
 
 /// Where counts are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// How many shards.
     pub shards: Shards,
     /// What becomes of a call that cannot be counted.
     pub on_error: OnError,
+    /// The rate limit service, for limits that count there.
+    pub service: Option<RateLimitService>,
+}
+
+/// The rate limit service of the mesh, which counts for all Envoys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimitService {
+    /// Envoy's cluster.
+    pub cluster: Box<str>,
+    /// The domain of its limits.
+    pub domain: Box<str>,
+    /// How long an answer is waited for, in milliseconds.
+    pub timeout_millis: u32,
+    /// What becomes of a call of which no answer comes that can be understood.
+    pub on_error: ServiceError,
+    /// How long a look at the switch holds, in seconds; `None` where nobody looks.
+    pub switch: Option<u32>,
+}
+
+/// What becomes of a call that the rate limit service does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceError {
+    /// It is denied.
+    Deny,
+    /// It passes uncounted.
+    Allow,
+    /// It counts in this Envoy alone, by the same maximum.
+    Local,
+}
+
+impl ServiceError {
+    /// The words of policies, the usual one first.
+    pub const WORDS: [(&'static str, ServiceError); 3] = [
+        ("deny", ServiceError::Deny),
+        ("allow", ServiceError::Allow),
+        ("local", ServiceError::Local),
+    ];
 }
 
 /// What becomes of a call that cannot be counted.

@@ -154,6 +154,9 @@ const IN_FORCE: &str = "mcp-policy";
 /// The tables of candidates.
 const CANDIDATES: &str = "mcp-policy/candidate";
 
+/// The tables of what was taken of the rate limit service beforehand.
+const LEASES: &str = "mcp-policy/lease";
+
 /// How many shards there are; at least two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shards(u32);
@@ -189,6 +192,16 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     #[must_use]
     pub fn beside(self) -> Self {
         Limiter { space: CANDIDATES, ..self }
+    }
+
+    /// Changes the table that an account's count of a counter would be in, among those of leases.
+    pub(super) fn change_leases<T>(
+        &self,
+        counter: CounterId,
+        account: Account,
+        change: impl FnMut(&mut Table) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        self.change(&self.shards.key(LEASES, counter, account), change)
     }
 
     /// Counts all charges, or none.

@@ -152,6 +152,51 @@ fn days_before(year: u64, month: u64) -> u64 {
     (365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + of_month).saturating_sub(719_468)
 }
 
+/// The windows that a rate limit service knows (`envoy.type.v3.RateLimitUnit`), with their numbers there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// One second.
+    Second = 1,
+    /// One minute.
+    Minute = 2,
+    /// One hour.
+    Hour = 3,
+    /// One day.
+    Day = 4,
+    /// One month.
+    Month = 5,
+}
+
+impl Unit {
+    /// The unit of a window, where it is one.
+    #[must_use]
+    pub fn of(window: Window) -> Option<Unit> {
+        match window {
+            Window::Month => Some(Unit::Month),
+            Window::Week => None,
+            Window::Every(seconds) => match seconds.get() {
+                1 => Some(Unit::Second),
+                60 => Some(Unit::Minute),
+                3600 => Some(Unit::Hour),
+                86_400 => Some(Unit::Day),
+                _ => None,
+            },
+        }
+    }
+
+    /// Its word in policies.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Unit::Second => "second",
+            Unit::Minute => "minute",
+            Unit::Hour => "hour",
+            Unit::Day => "day",
+            Unit::Month => "month",
+        }
+    }
+}
+
 /// Year, month and day of a day since the epoch.
 #[must_use]
 pub fn date(day: u64) -> (u64, u64, u64) {

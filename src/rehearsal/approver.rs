@@ -43,7 +43,7 @@ impl StagedApprover {
     /// Answers as AuthZEN and its Access Request and Approval Profile have it.
     pub(super) fn answer(&self, ask: &Ask, requests: &str) -> String {
         let number = self.number;
-        if ask.body.is_some() && *ask.path != *requests {
+        if ask.json().is_some() && *ask.path != *requests {
             return match self.requested.get() {
                 true => r#"{"decision":true}"#.to_owned(),
                 false => format!(

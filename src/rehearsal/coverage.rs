@@ -87,6 +87,7 @@ impl Witness for Coverage {
             | Told::Acted(..)
             | Told::Compared(_)
             | Told::Checked(..)
+            | Told::Pinned(..)
             | Told::Due(_)
             | Told::Weighed(..)
             | Told::Owed(_) => {}

@@ -35,6 +35,7 @@ impl<W: Witness> Witness for Overheard<'_, W> {
             | Told::Acted(..)
             | Told::Compared(_)
             | Told::Checked(..)
+            | Told::Pinned(..)
             | Told::Due(_)
             | Told::Weighed(..) => {}
         }

@@ -40,6 +40,9 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
         (Reason::DeniedByCondition, _) => {
             format!("{subject} `{name}` is denied by policy for these arguments.")
         }
+        (Reason::DefinitionChanged, _) => format!(
+            "{subject} `{name}` is not defined as it was when its use was allowed. Do not call it again; its operator has to read the new definition."
+        ),
         (Reason::ApprovalRequired, _) => format!("{subject} `{name}` requires approval."),
         (Reason::ApprovalPending, Detail::Approval(approval)) => {
             let id = approval.id.as_deref().map_or(String::new(), |id| format!(" {id}"));

@@ -21,7 +21,12 @@ _WHOLE_WINDOW = struct.pack(">I", 2**31 - 1 - 65535)
 
 
 def storm(
-    port: int, streams: Sequence[Iterator[bytes]], marks: Sequence[bytes], timeout: float = 60, source: str = "127.0.0.1"
+    port: int,
+    streams: Sequence[Iterator[bytes]],
+    marks: Sequence[bytes],
+    timeout: float = 60,
+    source: str = "127.0.0.1",
+    on_their_way: int = _ON_THEIR_WAY,
 ) -> list[int]:
     """Sends the requests of each stream (made by `request`) on a connection of its own, all at once, until all are answered.
 
@@ -33,7 +38,7 @@ def storm(
     deadline = time.monotonic() + timeout
     try:
         for stream in streams:
-            connection = _Connection(port, stream, source)
+            connection = _Connection(port, stream, source, on_their_way)
             connections[connection.socket.fileno()] = connection
             poll.register(connection.socket.fileno(), select.EPOLLIN)
             connection.fill()
@@ -81,11 +86,12 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 class _Connection:
-    def __init__(self, port: int, requests: Iterator[bytes], source: str) -> None:
+    def __init__(self, port: int, requests: Iterator[bytes], source: str, on_their_way: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), 10, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_WINDOW_UPDATE, 0, 0, _WHOLE_WINDOW))
         self._requests = requests
+        self._on_their_way = on_their_way
         self._next = 1
         self._waiting = 0
         self._buffer = b""
@@ -94,7 +100,7 @@ class _Connection:
     def fill(self) -> bool:
         """Sends as many requests as may be on their way; False when all are sent and answered."""
         frames: list[bytes] = []
-        while self._waiting < _ON_THEIR_WAY and (parts := next(self._requests, None)) is not None:
+        while self._waiting < self._on_their_way and (parts := next(self._requests, None)) is not None:
             head, _ = struct.unpack_from(">HH", parts)
             frames.append(_frame(_HEADERS, _END_HEADERS, self._next, parts[4 : 4 + head]))
             frames.append(_frame(_DATA, _END_STREAM, self._next, parts[4 + head :]))

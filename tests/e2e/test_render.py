@@ -64,6 +64,8 @@ def close(schema: Any) -> None:
 
 
 def render(policy: Path, target: str, *arguments: str | Path) -> str:
+    if target.startswith("istio-"):
+        arguments = ("--namespace", "mcp", "--app", "mcp-server", *arguments)
     return cli.run("render", policy, "--for", target, *arguments).stdout
 
 

@@ -146,7 +146,7 @@ def test_a_denial(gateway: Gateway, tool: str, arguments: str, reason: str, code
     assert error["data"]["policy"]
     assert re.fullmatch(r"[0-9a-f-]{36}", error["data"]["requestId"])
     limit = {"counter", "limit", "remaining", "windowSeconds"} if code == 429 else set()
-    assert set(error["data"]) - {"retryAfterMs"} == {"reason", "tool", "policy", "rule", "requestId"} | limit
+    assert set(error["data"]) - {"retryAfterMs"} == {"reason", "tool", "policy", "policyDigest", "rule", "requestId"} | limit
     if text is not None:
         assert error["message"] == text
     for secret in (CARD, SECRET, SECRET.split()[1]):

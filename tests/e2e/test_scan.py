@@ -84,7 +84,8 @@ def test_prometheus() -> None:
         "scan", "--as", "table", "--", Path(sys.executable).with_name("prometheus-mcp-server"), env={"PROMETHEUS_URL": "http://127.0.0.1:9"}
     )
     assert "execute_query" in done.stdout and "list_metrics" in done.stdout
-    assert done.stdout.splitlines()[1].startswith("critical")
+    # PromQL only reads: what the server is for is not forbidden.
+    assert "execute" not in done.stdout.replace("execute_", "") and "critical" not in done.stdout, done.stdout
 
 
 def test_servers_of_other_sdks(tmp_path: Path) -> None:
@@ -120,10 +121,12 @@ def test_what_goes_wrong_ends_in_one_line(tools: Path, tmp_path: Path) -> None:
             (["http://127.0.0.1:%d/mcp" % silent.getsockname()[1], "--timeout", "1"], "no answer within 1 s"),
             (["http://127.0.0.1:%d/mcp" % nobody], "Connection refused"),
             (["http://127.0.0.1:%d/nothing" % endless], "HTTP 404"),
-            (["http://127.0.0.1:%d/mcp" % endless], "tools/list never ends"),
             (["https://127.0.0.1:%d/mcp" % endless], "cannot connect"),
             (["--", "/nonexistent/server"], "No such file"),
             (["--", "sh", "-c", "echo no key >&2; exit 3"], "it wrote: no key"),
+            (["--", "sh", "-c", "echo MYSQL_HOST is missing; exit 3"], "it wrote: MYSQL_HOST is missing"),
+            (["--", "sh", "-c", "exit 3"], "ended with exit status: 3"),
+            (["--", sys.executable, "-c", "raise ValueError('no region')"], "it wrote: ValueError: no region"),
             (["--timeout", "1", "--", "sleep", "1000"], "no answer within 1 s"),
             (["--timeout", "2", "--", "yes"], "no answer within 2 s"),
             (["--timeout", "2", "--", "cat", "/dev/zero"], "no answer within 2 s"),
@@ -135,6 +138,12 @@ def test_what_goes_wrong_ends_in_one_line(tools: Path, tmp_path: Path) -> None:
             done = cli.run("scan", *arguments, expect=2, memory=1_000_000)
             assert said in done.stderr, (arguments, done.stderr)
             assert len(done.stderr.strip().splitlines()) == 1 and not done.stdout, (arguments, done.stderr)
+
+
+def test_why_a_server_of_node_does_not_start() -> None:
+    """Node ends with the code that threw, frames and its version: none of it says why."""
+    done = cli.run("scan", "--", servers.NODE, "-e", "throw new Error('STRIPE_SECRET_KEY is not set')", expect=2)
+    assert "it wrote: Error: STRIPE_SECRET_KEY is not set" in done.stderr, done.stderr
 
 
 ENDLESS = """
@@ -199,7 +208,7 @@ def test_a_configuration_of_a_client(tools: Path, tmp_path: Path) -> None:
         done = cli.run("scan", "--config", config, "--out", out, "--format", "json", expect=1, env=env)
         inventory = json.loads(done.stdout)
         assert {server["name"]: server.get("tools") for server in inventory["servers"]} == {"shop": 6, "remote": 6, "broken": None}
-        risks = [tool["risk"] for tool in inventory["tools"]]
+        risks = [tool["severity"] for tool in inventory["tools"]]
         assert risks == sorted(risks, key=["critical", "high", "medium", "low"].index) and len(risks) == 12
         assert "broken: cannot start" in done.stderr
         for name in ("shop", "remote"):
@@ -209,7 +218,150 @@ def test_a_configuration_of_a_client(tools: Path, tmp_path: Path) -> None:
         table = cli.run("scan", "--config", config, expect=1, env=env).stdout
         assert "12 tools of 2 servers; 1 could not be scanned" in table
         markdown = cli.run("scan", "--config", config, "--as", "markdown", expect=1, env=env).stdout
-        assert markdown.startswith("| risk | class | server | tool | why |")
+        assert "| severity | class | confidence | marks | flags | server | tool | why |" in markdown
+
+
+RAW = """
+import json, sys
+
+pages = json.loads(sys.argv[1])
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    if message["method"] == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "raw", "version": "1"}}
+    elif message["method"] == "tools/list":
+        cursor = (message.get("params") or {}).get("cursor")
+        result = pages[int(cursor or 0)] if cursor != "forever" else pages[-1]
+    else:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}}), flush=True)
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+    if len(sys.argv) > 2:
+        print(*sys.argv[2:], file=sys.stderr, flush=True)
+"""
+
+
+def tool(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object"}, **more}
+
+
+def raw(pages: list[Any], *more: str) -> list[str]:
+    """The command of a server that answers with these pages, whatever they are."""
+    return [sys.executable, "-c", RAW, json.dumps(pages), *more]
+
+
+@pytest.mark.parametrize(
+    ("pages", "found", "said"),
+    [
+        ([{"tools": [tool("get_a"), {"name": "get_b", "inputSchema": 7}, {"name": 5}, tool("get_c")]}], "get_a get_b get_c", "has no name"),
+        ([{"tools": [tool("get_a", annotations={"readOnlyHint": "yes"}), tool("get_b", description=7)]}], "get_a get_b", ""),
+        ([{"tools": [tool("get_a")], "nextCursor": ""}], "get_a", "empty cursor"),
+        ([{"tools": [tool("get_a")], "nextCursor": "1"}, {"tools": [tool("get_b")], "nextCursor": "1"}], "get_a get_b", "same cursor twice"),
+        ([{"nextCursor": "1"}, {"tools": [tool("get_a")]}], "get_a", "page 1 of tools/list has no tools"),
+        ([{}, {"tools": []}], "", "page 1 of tools/list has no tools"),
+    ],
+)
+def test_what_is_odd_loses_nothing_of_the_rest(pages: list[Any], found: str, said: str) -> None:
+    done = cli.run("scan", "--format", "json", "--", *raw(pages), expect=1 if said else 0)
+    inventory = json.loads(done.stdout)
+    assert sorted(tool["tool"] for tool in inventory["tools"]) == found.split()
+    assert said in done.stderr and ("raw: " in done.stderr) == bool(said), done.stderr
+    assert inventory["servers"][0]["name"] == "raw"
+
+
+def test_a_list_without_end_keeps_what_came(tools: Path, tmp_path: Path) -> None:
+    with serving(tools, tmp_path, "--page", "1", "--forever") as endless:
+        done = cli.run("scan", f"http://127.0.0.1:{endless}/mcp", expect=1, memory=1_000_000)
+    assert "tools/list never ends" in done.stderr and set(names(done.stdout)) <= set(ALL) and names(done.stdout), done.stderr
+
+
+def test_no_secret_is_told(tmp_path: Path) -> None:
+    """Neither what a command line hands a server, nor what it is reached with, is in anything that is written; whatever the server says."""
+    secret = "sntryu_SECRET123"
+    echo = [{"tools": [tool("get_a", description=f"My token is {secret}.")]}]
+    out = tmp_path / "policy.yaml"
+    given = ["--access-token", secret]
+    commands = [
+        ["scan", "--", *raw(echo, *given)],
+        ["scan", "--as", "table", "--", *raw(echo, *given)],
+        ["scan", "--format", "json", "--", *raw(echo, *given)],
+        ["scan", "--as", "tools", "--", *raw(echo, *given)],
+        ["scan", "--output", str(out), "--", *raw(echo, *given)],
+    ]
+    failing = [
+        ["scan", "--", "sh", "-c", 'echo "bad $1" >&2; exit 1', "x", f"--api-key={secret}"],
+        ["scan", "--", "/nonexistent", f"--api-key={secret}"],
+        ["scan", f"http://user:{secret}@127.0.0.1:1/mcp?key={secret}#{secret}"],
+        ["scan", f"ftp://user:{secret}@127.0.0.1:1/mcp?key={secret}"],
+        ["scan", "http://127.0.0.1:1/mcp", "--header", f"authorization: Bearer {secret}"],
+        ["validate", "--server", f"http://user:{secret}@127.0.0.1:1/mcp?key={secret}", "policies/examples/none.yaml"],
+    ]
+    for expect, commands_of in ((0, commands), (2, failing)):
+        for arguments in commands_of:
+            done = cli.run(*arguments, expect=expect)
+            assert "SECRET123" not in done.stdout + done.stderr, (arguments, done.stdout, done.stderr)
+    assert "SECRET123" not in out.read_text() and "My token is [hidden]" in out.read_text()
+    config = tmp_path / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"a": {"command": "sh", "args": ["-c", 'echo "$K" >&2; exit 1'], "env": {"K": secret}}}}))
+    assert "SECRET123" not in cli.run("scan", "--config", config, expect=2).stderr
+
+
+def test_what_servers_can_do_together_comes_first(tmp_path: Path) -> None:
+    mail = raw([{"tools": [tool("get_gmail_message"), tool("list_labels")]}])
+    web = raw([{"tools": [tool("fetch", inputSchema={"type": "object", "properties": {"url": {"type": "string"}}})]}])
+    config = tmp_path / "mcp.json"
+    servers_of = {"mail": {"command": mail[0], "args": mail[1:]}, "web": {"command": web[0], "args": web[1:]}}
+    config.write_text(json.dumps({"mcpServers": servers_of}))
+    table = cli.run("scan", "--config", config).stdout
+    assert table.splitlines()[0].startswith("exfiltration") and "get_gmail_message of mail" in table and "fetch of web" in table, table
+    [found, *_] = json.loads(cli.run("scan", "--config", config, "--format", "json").stdout)["combinations"]
+    assert found["kind"] == "exfiltration" and found["way_out"] == [{"server": "web", "tool": "fetch"}], found
+    config.write_text(json.dumps({"mcpServers": {"mail": servers_of["mail"]}}))
+    assert not json.loads(cli.run("scan", "--config", config, "--format", "json").stdout)["combinations"]
+
+
+def test_installed_configurations_are_found(tmp_path: Path) -> None:
+    """Each client's file in its place. What is in the folder where we are is named, and nothing of it is started."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    server = raw([{"tools": [tool("get_a")]}])
+    entry = {"command": server[0], "args": server[1:]}
+    quoted = json.dumps(server[1:])
+    files = {
+        ".config/Claude/claude_desktop_config.json": json.dumps({"mcpServers": {"desktop": entry}}),
+        ".claude.json": json.dumps({"mcpServers": {"code": entry}, "projects": {"/w": {"mcpServers": {"project": entry}}}}),
+        ".cursor/mcp.json": json.dumps({"mcpServers": {"cursor": entry, "off": {**entry, "disabled": True}}}),
+        ".config/Code/User/mcp.json": "// mine\n" + json.dumps({"servers": {"vscode": entry}})[:-1] + ",}",
+        ".gemini/settings.json": json.dumps({"theme": "x", "mcpServers": {"gemini": entry}}),
+        ".codex/config.toml": f"model = 'm'\n[mcp_servers.codex]\ncommand = {json.dumps(server[0])}\nargs = {quoted}\n",
+        ".config/zed/settings.json": json.dumps({"context_servers": {"zed": {"source": "custom", **entry}}}),
+        ".codeium/windsurf/mcp_config.json": json.dumps({"mcpServers": {"windsurf": entry}}),
+        ".continue/config.yaml": f"mcpServers:\n  - name: continue\n    command: {json.dumps(server[0])}\n    args: {quoted}\n",
+        ".config/VSCodium/User/settings.json": "{}",
+    }
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    here.mkdir()
+    (here / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": {"command": "touch", "args": [str(here / "started")]}}}))
+    env = {"HOME": str(home), "XDG_CONFIG_HOME": "", "CODEX_HOME": "", "CLAUDE_CONFIG_DIR": ""}
+    done = cli.run("scan", "--installed", "--format", "json", env=env, cwd=here)
+    found = {server["name"] for server in json.loads(done.stdout)["servers"]}
+    assert found == {"desktop", "code", "project (/w)", "cursor", "vscode", "gemini", "codex", "zed", "windsurf", "continue"}, done.stderr
+    assert "`off` is not scanned: it is disabled" in done.stderr and ".mcp.json is not scanned" in done.stderr
+    assert not (here / "started").exists()
+    nothing = cli.run("scan", "--installed", env={**env, "HOME": str(tmp_path / "nobody")}, cwd=tmp_path, expect=2)
+    assert "no configuration with servers" in nothing.stderr
+
+
+def test_own_rules(tools: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.tsv"
+    rules.write_text("# mine\ntool\tdestructive\tget_*\tcosts us\n")
+    found = json.loads(cli.run("scan", "--tools", tools, "--rules", rules, "--format", "json").stdout)["tools"]
+    assert {tool["tool"]: tool["class"] for tool in found}["get_order"] == "destructive"
+    rules.write_text("tool\tget_*\n")
+    assert "line 1: expected four columns" in cli.run("scan", "--tools", tools, "--rules", rules, expect=2).stderr
 
 
 def test_what_was_scanned_can_be_scanned_again(tools: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -426,9 +427,10 @@ async def ran(arrival: Arrival, reply: Reply) -> None:
 
 
 class Upstream:
-    """The server. A context manager; `port` is where it listens."""
+    """The server. A context manager; `port` is where it listens, over TLS if it is given a context."""
 
-    def __init__(self, protocol: str = "h1") -> None:
+    def __init__(self, protocol: str = "h1", tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._connection = {"h1": _H1Connection, "h2": H2Connection}[protocol]
         self._scripts: dict[str, Handler] = {}
         self._arrivals: list[Arrival] = []
@@ -442,7 +444,7 @@ class Upstream:
 
     def __enter__(self) -> Upstream:
         self._thread.start()
-        serving = self._loop.create_server(lambda: self._connection(self), sock=self._socket)
+        serving = self._loop.create_server(lambda: self._connection(self), sock=self._socket, ssl=self._tls)
         asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
         return self
 

@@ -8,11 +8,11 @@ use std::process::Command;
 /// Modules from the lowest to the highest; one may name those above it in this list, and its own.
 const LAYERS: &[&[&str]] = &[
     &["ask", "bounds", "digest", "reason", "time"],
-    &["json", "number"],
+    &["json", "number", "proto"],
     &["matcher"],
-    &["mcp", "notes", "once", "rate", "seal", "session"],
+    &["mcp", "notes", "once", "pins", "rate", "seal", "session"],
     &["policy", "yaml"],
-    &["denial", "language", "live"],
+    &["denial", "language", "live", "rls"],
     &["lint"],
     &["source"],
     &["witness"],
@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["decision", "identity"],
     &["enforce", "listing"],
     &["approval", "reply"],
-    &["metrics", "record"],
+    &["gateway", "metrics", "record"],
     &["audit"],
     &["exchange"],
     &["rehearsal"],

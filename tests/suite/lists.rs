@@ -6,6 +6,7 @@ use mcp_policy::exchange::{Chunk, Event, Exchange, Flow};
 use mcp_policy::listing::{Filtered, filter};
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::mcp::outcome::Origin;
+use mcp_policy::pins::Sightings;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
@@ -33,9 +34,14 @@ fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
     placed
 }
 
+fn screened(engine: &Engine, bytes: &[u8]) -> Filtered {
+    let sightings = Sightings::new(&engine.store, engine.config.policy.server);
+    filter(&engine.config.policy, bytes, sightings).0
+}
+
 /// The answer to a list of one kind, and what is left of it; none if nothing is taken away.
 fn filtered(engine: &Engine, text: &str) -> Option<String> {
-    match filter(&engine.config.policy, text.as_bytes()) {
+    match screened(engine, text.as_bytes()) {
         Filtered::Unchanged => None,
         Filtered::Changed(text) => Some(text),
         Filtered::Unreadable(cause) => panic!("unreadable: {text}: {cause:?}"),
@@ -124,7 +130,7 @@ proptest! {
             text.splice(at..(at + remove).min(text.len()), insert.iter().copied());
         }
         for bytes in [&text, &bytes] {
-            let shown = match filter(&engine.config.policy, bytes) {
+            let shown = match screened(&engine, bytes) {
                 Filtered::Unreadable(_) => continue,
                 Filtered::Unchanged => bytes.clone(),
                 Filtered::Changed(text) => text.into_bytes(),

@@ -42,6 +42,10 @@ mod suggest;
 #[cfg(test)]
 mod lists;
 
+/// Tools that are pinned to a definition.
+#[cfg(test)]
+mod pins;
+
 /// One exchange, under every way in which its bytes can arrive.
 #[cfg(test)]
 mod exchanges;
@@ -61,6 +65,10 @@ mod doors;
 /// Limits, under callers that get in each other's way.
 #[cfg(test)]
 mod limits;
+
+/// Limits in the rate limit service.
+#[cfg(test)]
+mod service;
 
 /// Which counts an update starts anew.
 #[cfg(test)]
@@ -109,6 +117,10 @@ mod consents;
 /// The JSON Schemas, held to the compiler.
 #[cfg(test)]
 mod schema;
+
+/// Many servers behind one Envoy.
+#[cfg(test)]
+mod gateway;
 
 /// `mcp-policy render`: deployment files.
 #[cfg(test)]

@@ -223,7 +223,7 @@ fn problems_are_well_formed() {
                     "starts in upper case",
                     texts.iter().any(|text| text.starts_with(char::is_uppercase)),
                 ),
-                ("is too long to read", texts.iter().any(|text| text.chars().count() > 240)),
+                ("is too long to read", texts.iter().any(|text| text.chars().count() > 320)),
                 ("has a place that is not there", resolve(&value, &problem.place).is_none()),
                 ("does not say what to do", help.is_empty() && !cures),
             ] {

@@ -308,6 +308,7 @@ proptest! {
         let named = Value::String(team.into());
         let identity = |_| (!team.is_empty()).then_some(&named);
         let found = config.bindings.as_ref().unwrap().select(&BindingInput { host, path, route: &|_| None, identity: &identity });
+        let found = found.map(|row| row.map(|row| row.policy));
         let strictly = first_match(&rows, (host, path, team), false);
         let expected = if strictly == first_match(&rows, (host, path, team), true) { Ok(strictly) } else { Err(Ambiguous) };
         let name = |at: usize| config.policy_at(at).unwrap().name.to_string();

@@ -9,10 +9,19 @@ use mcp_policy::policy::compiled::Config;
 
 use crate::command::{Ran, command, run};
 
-const TARGETS: [&str; 4] = ["envoy", "istio-wasmplugin", "istio-envoyfilter", "json"];
+const TARGETS: [&str; 5] =
+    ["envoy", "envoy-filter", "istio-wasmplugin", "istio-envoyfilter", "json"];
+
+/// What Istio's files must be told.
+const PLACE: [&str; 4] = ["--namespace", "pay", "--app", "payments"];
 
 fn render(arguments: &[&str]) -> Ran {
     run(&mut command(&[&["render"], arguments].concat()), b"")
+}
+
+fn render_for(file: &str, target: &str) -> Ran {
+    let place = if target.starts_with("istio-") { &PLACE[..] } else { &[] };
+    render(&[&[file, "--for", target], place].concat())
 }
 
 fn policies() -> Vec<PathBuf> {
@@ -65,7 +74,7 @@ fn embedded(target: &str, text: &str) -> Value<'static> {
     read(json)
 }
 
-/// Two documents without regard to `requests.hold_headers`.
+/// Two documents without regard to `requests.hold_headers` and `name`.
 fn same(before: &Value<'_>, after: &Value<'_>) -> bool {
     let strip = |value: &Value<'_>| {
         let mut json: serde_json::Value = serde_json::from_str(&as_json(value)).unwrap();
@@ -77,6 +86,7 @@ fn same(before: &Value<'_>, after: &Value<'_>) -> bool {
         if json.get("requests").is_some_and(|requests| requests.as_object().unwrap().is_empty()) {
             json.as_object_mut().unwrap().shift_remove("requests");
         }
+        json.as_object_mut().unwrap().shift_remove("name");
         json
     };
     strip(before) == strip(after)
@@ -111,7 +121,7 @@ fn what_goes_in_comes_out() {
         let text = fs::read_to_string(&path).unwrap();
         let before = parse(&text, Duplicates::Refuse).unwrap();
         for target in TARGETS {
-            let (code, out, err) = render(&[path.to_str().unwrap(), "--for", target]);
+            let (code, out, err) = render_for(path.to_str().unwrap(), target);
             let said = find(&before, "hold_headers").and_then(Value::as_str).map(str::to_owned);
             if target == "istio-wasmplugin" && said.as_deref() == Some("always") {
                 assert_eq!(code, 2);
@@ -123,7 +133,9 @@ fn what_goes_in_comes_out() {
             assert!(same(&before, &after), "{} for {target}:\n{out}", path.display());
             let hold = find(&after, "hold_headers").and_then(Value::as_str).map(str::to_owned);
             let expected = match target {
-                "envoy" | "istio-envoyfilter" => said.or(Some("always".to_owned())),
+                "envoy" | "envoy-filter" | "istio-envoyfilter" => {
+                    said.or(Some("always".to_owned()))
+                }
                 _ => said,
             };
             assert_eq!(hold, expected, "{} for {target}", path.display());
@@ -142,7 +154,7 @@ fn characters_that_yaml_takes_for_others_survive() {
     let before = parse(&policy, Duplicates::Refuse).unwrap();
     let path = write("characters.json", &policy);
     for target in TARGETS {
-        let (code, out, err) = render(&[&path, "--for", target]);
+        let (code, out, err) = render_for(&path, target);
         assert_eq!(code, 0, "{err}");
         assert!(same(&before, &embedded(target, &out)), "{target}: {out}");
     }
@@ -206,6 +218,11 @@ fn names_and_addresses_are_placed() {
 #[test]
 fn what_cannot_be_rendered_is_said() {
     let good = write("good.yaml", "version: \"1\"\ndefault: deny\n");
+    let other = write("other.yaml", "version: \"1\"\ndefault: deny\n");
+    let gateway = write(
+        "gateway.yaml",
+        "version: \"1\"\nservers: {a: {url: \"http://a\", policy: good.yaml}}\n",
+    );
     let bad = write("bad.yaml", "version: \"1\"\ndefault: denny\n");
     for (arguments, said) in [
         (&[&*bad, "--for", "envoy"][..], "error[P007]: unknown word `denny`"),
@@ -215,7 +232,28 @@ fn what_cannot_be_rendered_is_said() {
         (&[&good, "--for", "envoy", "--listen", "here"], "expected HOST:PORT"),
         (&[&good, "--for", "envoy", "--name", "Not A Name"], "lower-case letters"),
         (&[&good, "--for", "envoy", "--wasm", "oci://x/y"], "a local file"),
-        (&[&good, "--for", "istio-wasmplugin", "--wasm", "x.wasm"], "oci://"),
+        (
+            &[&[&*good, "--for", "istio-wasmplugin", "--wasm", "x.wasm"], &PLACE[..]].concat(),
+            "oci://",
+        ),
+        (&[&good, "--for", "istio-envoyfilter", "--app", "a"], "--namespace"),
+        (&[&good, "--for", "istio-wasmplugin", "--namespace", "a"], "--app"),
+        (
+            &[&good, "--for", "istio-envoyfilter", "--namespace", "a", "--service", "s"],
+            "use --for istio-wasmplugin",
+        ),
+        (&[&good, "--for", "json", "--live", "x"], "--live is for"),
+        (&[&good, "--for", "envoy", "--switch", "off"], "--switch off is for"),
+        (
+            &[&good, "--for", "envoy", "--upstream", "a.example.com:443"],
+            "https://a.example.com:443",
+        ),
+        (&[&good, "--for", "envoy", "--upstream", "https://a/mcp"], "a gateway file"),
+        (&[&good, &good, "--for", "json"], "rename one of the files"),
+        (&[&good, "--for", "json", "--path", "/x"], "--path is for several policies"),
+        (&[&good, &other, "--for", "json", "--path", "/x"], "--path is for several policies"),
+        (&[&gateway, "--for", "json", "--upstream", "http://a"], "--upstream is for policies"),
+        (&[&gateway, &good, "--for", "json"], "it is rendered alone"),
         (
             &[&good, "--for", "json", "--output", "/nowhere/at/all"],
             "/nowhere/at/all: cannot be written",

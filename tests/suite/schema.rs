@@ -37,6 +37,7 @@ fn what_is_committed_is_what_the_command_writes() {
     for (what, file) in [
         ("policy", "policies/schema/policy.schema.json"),
         ("plugin", "policies/schema/plugin.schema.json"),
+        ("gateway", "policies/schema/gateway.schema.json"),
         ("reference", "policies/REFERENCE.md"),
     ] {
         let found = written(what);
@@ -67,7 +68,7 @@ fn both_pages_have_the_same_operators() {
 
 #[test]
 fn the_schemas_are_schemas() {
-    for what in ["policy", "plugin"] {
+    for what in ["policy", "plugin", "gateway"] {
         if let Err(error) = jsonschema::meta::validate(&schema(what)) {
             panic!("{what}: {error}");
         }
@@ -254,7 +255,8 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 31] = [
+const OBJECTS: [&str; 32] = [
+    "service",
     "policy",
     "candidate",
     "audit",
@@ -301,10 +303,14 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approver" => json!({"cluster": "approver"}),
         "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
         "condition" => condition,
-        "limit" if field == "burst" => {
-            json!({"counter": "a", "window": "day", "max": 1, "algorithm": "bucket"})
+        // What only some kinds of limits may say.
+        "limit" if ["burst", "lease"].contains(&field) => {
+            let (key, word) =
+                if field == "burst" { ("algorithm", "bucket") } else { ("count_in", "service") };
+            json!({"counter": "a", "window": "day", "max": 1, key: word})
         }
         "limit" => json!({"counter": "a", "window": "day", "max": 1}),
+        "service" => json!({"cluster": "ratelimit"}),
         "rate_limit" => json!({"max": 1, "window": 1}),
         "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
         "rule" if field == "count" => json!({"rate_limit": "5/hour"}),
@@ -322,7 +328,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
     };
     object[field] = example.clone();
     let bound = |binding: Value| json!({"policies": {"payments": {"version": "1", "default": "deny"}}, "bindings": [binding], "identity": {"keys": {"team": {"header": "x-team"}}}});
-    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}});
+    let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}, "counters": {"service": {"cluster": "ratelimit"}}});
     let settings =
         |name: &str, value: Value| json!({"version": "1", "default": "deny", name: value});
     match id {
@@ -338,6 +344,7 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approval" => tool(json!({"action": "require_approval", "approval": object})),
         "approval_tokens" => settings("approvals", json!({"tokens": object})),
         "approver" => settings("approvals", json!({"approver": object})),
+        "service" => settings("counters", json!({"service": object})),
         "denial" => tool(json!({"deny_if": [object]})),
         "condition" => tool(json!({"require": [{"conditions": [object]}]})),
         "limit" => tool(json!({"limits": [object]})),

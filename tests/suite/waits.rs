@@ -63,7 +63,7 @@ fn an_ask_says_who_wants_to_call_what_and_a_yes_lets_it_run() {
         assert!(step.records.is_empty(), "nothing is decided yet");
         let ask = &step.asks[0];
         assert_eq!((&*ask.cluster, ask.timeout_millis), ("approver", 2000));
-        let asked: serde_json::Value = serde_json::from_str(ask.body.as_ref().unwrap()).unwrap();
+        let asked: serde_json::Value = serde_json::from_str(ask.json().unwrap()).unwrap();
         assert_eq!(asked["action"]["name"], "tools/call");
         assert_eq!(
             asked["resource"],

@@ -13,6 +13,7 @@ use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Admission, Follows, Head, Header, admit};
 use mcp_policy::mcp::message::{self, Body, Message, parse_body};
 use mcp_policy::mcp::outcome::Origin;
+use mcp_policy::pins::Sightings;
 use mcp_policy::policy::binding::RouteFact;
 use mcp_policy::policy::callers::Peer;
 use mcp_policy::policy::compiled::Config;
@@ -114,6 +115,7 @@ impl Engine {
             policy: &self.config.policy,
             caller,
             limiter: &limiter,
+            sightings: Sightings::new(&self.store, self.config.policy.server),
             now: UnixMillis(at).into(),
             work: &Work::of(1 << 20),
             witness: &(),

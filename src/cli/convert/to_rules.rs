@@ -123,7 +123,7 @@ impl ToRules<'_> {
     fn rules(&self, entry: &Map) -> Result<Vec<TreeItem>, Vec<Obstacle>> {
         let mut rules = Vec::new();
         let mut obstacles = Vec::new();
-        for key in ["action", "mode", "decode_json_strings", "rate_limit"] {
+        for key in ["action", "mode", "decode_json_strings", "rate_limit", "definition"] {
             match entry.get(key).map_or(Ok(None), |value| field(key, value, entry)) {
                 Ok(rule) => rules.extend(rule.map(|rule| TreeItem::from(Node::Map(rule)))),
                 Err(why) => obstacles.push((key.to_owned(), why)),

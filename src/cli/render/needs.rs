@@ -5,23 +5,22 @@ use mcp_policy::policy::callers::{AsksAddress, Peer, Source};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::sessions::Sessions;
 
-use super::RenderTarget;
+use super::{Arguments, RenderTarget};
+use crate::cli::gateway::Deployable;
 use crate::cli::output::Notes;
-use crate::cli::tree::{Map, Node};
+use crate::cli::tree::{Map, Node, TreeMember};
 
 /// Adds what the filter needs to know to the policy, and notes what the operator must see to.
 ///
 /// # Errors
 /// Where the target cannot give what the policy asks for.
-pub(super) fn meet(
-    document: &mut Node,
-    config: &Config,
-    target: RenderTarget,
-) -> Result<Notes, String> {
-    let mut notes = Notes::default();
-    if let Some(note) = hold(document, target)? {
+pub(super) fn meet(all: &mut Deployable, arguments: &Arguments) -> Result<Notes, String> {
+    let mut notes = std::mem::take(&mut all.notes);
+    let (config, target) = (&all.config, arguments.target);
+    if let Some(note) = hold(&mut all.document, target)? {
         notes.add("requests.hold_headers", note);
     }
+    around(all.servers.is_empty(), arguments, &mut notes);
     if let Sessions::Pinned(pins) = &config.sessions
         && let Some(first) = pins.variables.first()
     {
@@ -37,7 +36,7 @@ pub(super) fn meet(
             Source::Peer(Peer::Spiffe | Peer::Subject | Peer::Digest) => {
                 "needs clients that come with certificates, which Envoy verifies"
             }
-            Source::SourceIp if target != RenderTarget::Envoy => {
+            Source::SourceIp if !is_envoy(target) => {
                 "needs `use_remote_address: true` in the HTTP connection manager"
             }
             Source::Header(_) | Source::Credential(_) | Source::SourceIp => continue,
@@ -45,13 +44,54 @@ pub(super) fn meet(
         notes.add(&place, need);
     }
     let by_address = config.asks_address == AsksAddress::Always;
-    if by_address && target != RenderTarget::Envoy {
+    if by_address && !is_envoy(target) {
         notes.add(
             "scope: address",
             "needs `use_remote_address: true` in the HTTP connection manager",
         );
     }
     Ok(notes)
+}
+
+/// Gives a policy that stands alone the name of its deployment, unless it has one: by it replies, logs and metrics tell one from the other.
+pub(super) fn named(all: &mut Deployable, name: &str) {
+    let Some(members) = all.document.as_map_mut() else { return };
+    let has_names = members.get("policies").is_some() || members.get("name").is_some();
+    if has_names || name.is_empty() {
+        return;
+    }
+    let at = members.0.len().min(1);
+    let (comments, key) = (Vec::new(), "name".to_owned());
+    members.0.insert(at, TreeMember { comments, key, value: Node::text(name) });
+    let note = format!(
+        "is `{name}` in the result; write it into the policy, for `digest`, tests and logs to say the same"
+    );
+    all.notes.add("name", note);
+}
+
+/// Whether the listener around the filter is ours, which knows the client's address.
+fn is_envoy(target: RenderTarget) -> bool {
+    matches!(target, RenderTarget::Envoy | RenderTarget::EnvoyFilter)
+}
+
+/// What is to be known of the servers, and of the mesh.
+fn around(is_one_server: bool, arguments: &Arguments, notes: &mut Notes) {
+    let target = arguments.target;
+    if target == RenderTarget::Envoy && is_one_server && arguments.upstream.is_plain_by_default() {
+        let at = &arguments.upstream.at;
+        let authority = format!("{}:{}", at.host, at.port);
+        let note = format!(
+            "calls go to {authority} as plain text; write https://{authority} if it speaks TLS, or http://{authority} if it does not"
+        );
+        notes.add("--upstream", note);
+    }
+    if target.is_istio() && arguments.wasm.is_none() {
+        notes.add("--wasm", "the address of the filter in the result is an example: give your own");
+    }
+    if target.is_istio() && !is_one_server {
+        let note = "the result has their policies and bindings alone: routes, TLS and other paths are for your mesh";
+        notes.add("servers", note);
+    }
 }
 
 /// What approvals need.
@@ -128,7 +168,10 @@ fn hold(document: &mut Node, target: RenderTarget) -> Result<Option<&'static str
         (RenderTarget::IstioWasmplugin, Some("always")) => Err("requests.hold_headers is `always`, which would refuse every call: a WasmPlugin cannot \
             let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
             .to_owned()),
-        (RenderTarget::Envoy | RenderTarget::IstioEnvoyfilter, None) => {
+        (
+            RenderTarget::Envoy | RenderTarget::EnvoyFilter | RenderTarget::IstioEnvoyfilter,
+            None,
+        ) => {
             if root.get("requests").is_none() {
                 root.push("requests", Node::Map(Map::default()));
             }

@@ -70,6 +70,32 @@ impl Template {
         Ok(())
     }
 
+    /// Takes out the only line that says `line`, with what is indented deeper.
+    ///
+    /// # Errors
+    /// As [`Template::replace`].
+    pub(super) fn remove_block(&mut self, line: &str) -> Result<(), String> {
+        self.replace_block(line, "")?;
+        let (at, _) = self.only(line)?;
+        let lines = self.body.lines().enumerate().filter(|(number, _)| *number != at);
+        self.body = lines.map(|(_, line)| format!("{line}\n")).collect();
+        Ok(())
+    }
+
+    /// What is indented deeper than the only line that says `line`, from the margin on.
+    ///
+    /// # Errors
+    /// As [`Template::replace`].
+    pub(super) fn block(&self, line: &str) -> Result<String, String> {
+        let (at, header) = self.only(line)?;
+        let indent = indentation(&header);
+        let deeper = |line: &&str| line.trim().is_empty() || indentation(line) > indent;
+        let lines = self.body.lines().skip(at + 1).take_while(deeper);
+        let at_margin = |line: &str| line.get(indent + 2..).unwrap_or_default().to_owned() + "\n";
+        let text: String = lines.map(at_margin).collect();
+        Ok(text.trim_end().to_owned() + "\n")
+    }
+
     /// The finished file.
     pub(super) fn text(self) -> String {
         format!("{}\n{}", self.head, self.body)

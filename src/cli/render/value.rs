@@ -1,8 +1,10 @@
 //! What may stand in a deployment file: names and addresses, checked when they are given.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::str::FromStr;
+
+use mcp_policy::gateway::is_plain_name;
+use mcp_policy::gateway::upstream::Upstream;
 
 use crate::cli::tree::print::quoted;
 
@@ -16,9 +18,7 @@ impl FromStr for KubernetesName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<KubernetesName, String> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let ends = !text.starts_with('-') && !text.ends_with('-');
-        if text.is_empty() || text.len() > LONGEST || !text.chars().all(fits) || !ends {
+        if !is_plain_name(text) {
             return Err(
                 "expected lower-case letters, digits and `-`, at most 63, with no `-` at the ends"
                     .to_owned(),
@@ -29,16 +29,13 @@ impl FromStr for KubernetesName {
 }
 
 impl KubernetesName {
-    /// A name after a policy's file: `stripe` after `policies/Stripe.test.yaml`.
-    pub(super) fn after(file: &Path) -> KubernetesName {
-        let stem =
-            file.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let stem = stem.split('.').next().unwrap_or_default();
-        let words =
-            stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let name = words.collect::<Vec<_>>().join("-");
-        let name = name.get(..name.len().min(LONGEST - "mcp-policy-".len())).unwrap_or_default();
-        KubernetesName(name.trim_end_matches('-').to_owned())
+    /// A name that was made after a file, which may be nothing.
+    pub(super) fn made(name: &str) -> KubernetesName {
+        KubernetesName(name.to_owned())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// Of the Istio resource.
@@ -88,11 +85,64 @@ impl FromStr for Address {
     }
 }
 
-impl Address {
-    pub(super) fn is_ip(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok()
+/// Where the MCP server is, as `--upstream` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UpstreamArgument {
+    pub(super) at: Upstream,
+    /// Whether it was given as a URL, which also says what the server reads as `host`.
+    pub(super) by_url: bool,
+}
+
+/// The ports on which TLS is spoken, unless somebody says otherwise.
+const TLS_PORTS: [u16; 2] = [443, 8443];
+
+impl FromStr for UpstreamArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UpstreamArgument, String> {
+        if text.contains("://") {
+            let at = Upstream::parse(text)?;
+            if at.path != "/" {
+                return Err(format!(
+                    "agents' paths are passed on as they are, so `{}` says nothing here; a gateway file can lead one path to another",
+                    at.path
+                ));
+            }
+            return Ok(UpstreamArgument { at, by_url: true });
+        }
+        let Address { host, port } = text.parse().map_err(|problem| {
+            format!("{problem}, or an address such as https://mcp.example.com")
+        })?;
+        if TLS_PORTS.contains(&port) {
+            return Err(format!(
+                "write https://{text} if the server speaks TLS there, or http://{text} for plain text"
+            ));
+        }
+        let at = Upstream { tls: false, host, port, path: "/".to_owned() };
+        Ok(UpstreamArgument { at, by_url: false })
+    }
+}
+
+impl UpstreamArgument {
+    /// Where a server is, if nobody says.
+    pub(super) fn usual() -> UpstreamArgument {
+        let host = "127.0.0.1".to_owned();
+        let at = Upstream { tls: false, host, port: 8000, path: "/".to_owned() };
+        UpstreamArgument { at, by_url: false }
     }
 
+    pub(super) fn host_as_yaml(&self) -> String {
+        let host = &self.at.host;
+        if host.contains(':') { format!("\"{host}\"") } else { host.clone() }
+    }
+
+    /// Whether plain text goes over a network, and nobody said that it should.
+    pub(super) fn is_plain_by_default(&self) -> bool {
+        !self.by_url && !self.at.is_loopback()
+    }
+}
+
+impl Address {
     pub(super) fn host_as_yaml(&self) -> String {
         if self.host.contains(':') { format!("\"{}\"", self.host) } else { self.host.clone() }
     }
@@ -102,7 +152,8 @@ impl Address {
 mod tests {
     use std::path::Path;
 
-    use super::{Address, KubernetesName};
+    use super::{Address, KubernetesName, UpstreamArgument};
+    use crate::cli::gateway::name_after;
 
     #[test]
     fn names() {
@@ -123,7 +174,7 @@ mod tests {
             ("-", "mcp-policy", "mcp_policy"),
             ("ü.json", "mcp-policy", "mcp_policy"),
         ] {
-            let name = KubernetesName::after(Path::new(file));
+            let name = KubernetesName::made(&name_after(Path::new(file)));
             assert_eq!((&*name.of_resource(), &*name.vm_id()), (resource, vm_id), "{file}");
         }
     }
@@ -131,9 +182,9 @@ mod tests {
     #[test]
     fn addresses() {
         for (text, expected) in [
-            ("127.0.0.1:80", Some(("127.0.0.1", true))),
-            ("[::1]:80", Some(("\"::1\"", true))),
-            ("mcp.internal:80", Some(("mcp.internal", false))),
+            ("127.0.0.1:80", Some("127.0.0.1")),
+            ("[::1]:80", Some("\"::1\"")),
+            ("mcp.internal:80", Some("mcp.internal")),
             ("::1:80", None),
             ("a:0", None),
             ("a:65536", None),
@@ -143,8 +194,32 @@ mod tests {
             ("https://a:80", None),
         ] {
             let found = text.parse::<Address>().ok();
-            let found = found.as_ref().map(|address| (address.host_as_yaml(), address.is_ip()));
-            assert_eq!(found, expected.map(|(host, ip)| (host.to_owned(), ip)), "{text}");
+            let found = found.as_ref().map(Address::host_as_yaml);
+            assert_eq!(found, expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn servers() {
+        for (text, expected) in [
+            ("127.0.0.1:8000", Ok((false, "127.0.0.1", 8000, false))),
+            ("mcp.internal:8000", Ok((false, "mcp.internal", 8000, true))),
+            ("https://mcp.example.com", Ok((true, "mcp.example.com", 443, false))),
+            ("http://mcp.example.com:443", Ok((false, "mcp.example.com", 443, false))),
+            ("mcp.example.com:443", Err("https://mcp.example.com:443")),
+            ("127.0.0.1:8443", Err("http://127.0.0.1:8443")),
+            ("https://mcp.example.com/mcp", Err("gateway file")),
+            ("mcp.example.com", Err("https://")),
+        ] {
+            let found = text.parse::<UpstreamArgument>();
+            match (found, expected) {
+                (Ok(server), Ok((tls, host, port, plain))) => {
+                    let at = (server.at.tls, &*server.at.host, server.at.port);
+                    assert_eq!((at, server.is_plain_by_default()), ((tls, host, port), plain));
+                }
+                (Err(problem), Err(said)) => assert!(problem.contains(said), "{problem}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
         }
     }
 }

@@ -4,12 +4,16 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::combine::combinations;
+use super::inventory;
 use super::profile::Profile;
+use super::scanned::ScannedServer;
+use crate::cli::definition::pin;
 use crate::cli::key::{argument_path, can_be_key};
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::source::Syntax;
-use mcp_policy::tools::classify::{Classification, ToolClass};
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass};
 use mcp_policy::tools::{Tool, one_line};
 
 /// Longest line of a comment, in characters.
@@ -28,12 +32,9 @@ pub(super) struct PolicyDraft {
 const MOST_OF_ONE_ADDRESS: u32 = 600;
 
 /// Writes a policy for the tools of a server.
-pub(super) fn draft(
-    server: &str,
-    tools: &[(Tool, Classification)],
-    profile: Profile,
-) -> PolicyDraft {
-    let mut notes = Vec::new();
+pub(super) fn draft(server: &ScannedServer, (profile, pins): (Profile, bool)) -> PolicyDraft {
+    let tools = server.outcome.as_ref().map(|judged| judged.tools.as_slice()).unwrap_or_default();
+    let mut notes = server.left_out.clone();
     let mut entries = Map::default();
     let mut seen = HashSet::new();
     let mut sorted: Vec<&(Tool, Classification)> = tools.iter().collect();
@@ -47,15 +48,20 @@ pub(super) fn draft(
             continue;
         }
         let comments = comments(tool, judgement);
-        entries.0.push(TreeMember {
-            comments,
-            key: tool.name.clone(),
-            value: Node::Map(profile.entry(judgement)),
-        });
+        let mut entry = profile.entry(judgement);
+        notes.extend(if pins { pin(&mut entry, tool) } else { None });
+        let (key, value) = (tool.name.clone(), Node::Map(entry));
+        entries.0.push(TreeMember { comments, key, value });
     }
     let mut policy = Map::default();
     policy.push("version", Node::text("1"));
-    policy.push("description", Node::Text(format!("A first policy for {}", one_line(server, 80))));
+    if let Some(name) = policy_name(&server.name) {
+        policy.push("name", Node::Text(name));
+    }
+    policy.push(
+        "description",
+        Node::Text(format!("A first policy for {}", one_line(&server.name, 80))),
+    );
     policy.push("default", Node::text("deny"));
     policy.0.push(ceiling());
     policy.push("tools", Node::Map(entries));
@@ -63,7 +69,7 @@ pub(super) fn draft(
     let tools = policy.get("tools").and_then(Node::as_map);
     let asks = tools.is_some_and(|tools| tools.0.iter().any(|tool| asks(&tool.value)));
     if let Some(first) = policy.0.first_mut() {
-        first.comments = head(profile, asks, &notes);
+        first.comments = head(profile, asks, server, &notes);
     }
     PolicyDraft { text: print(&Node::Map(policy), Syntax::Yaml, 0), notes }
 }
@@ -85,7 +91,7 @@ fn ceiling() -> TreeMember {
     }
 }
 
-fn head(profile: Profile, asks: bool, notes: &[String]) -> Vec<String> {
+fn head(profile: Profile, asks: bool, server: &ScannedServer, notes: &[String]) -> Vec<String> {
     let mut head = vec![
         "A first policy, written by `mcp-policy scan`. Read it through: what is known of a tool is what its server says.".to_owned(),
         format!("Profile {}.", profile.about()),
@@ -97,7 +103,15 @@ fn head(profile: Profile, asks: bool, notes: &[String]) -> Vec<String> {
             "are denied. Envoy needs a secret, MCP_POLICY_APPROVAL_SECRET, and callers should have names: see Approval in policies/README.md.".to_owned(),
         ]);
     }
-    head.extend(notes.iter().map(|note| one_line(note, MOST_COMMENT)));
+    let together = combinations(std::slice::from_ref(server));
+    head.extend(
+        together
+            .iter()
+            .flat_map(|found| found.lines(false))
+            .map(|line| one_line(&line, MOST_COMMENT)),
+    );
+    let remarks = server.outcome.iter().flat_map(|judged| &judged.remarks);
+    head.extend(remarks.chain(notes).map(|note| one_line(note, MOST_COMMENT)));
     head
 }
 
@@ -116,11 +130,21 @@ fn comments(tool: &Tool, judgement: &Classification) -> Vec<String> {
     if !description.is_empty() {
         comments.push(description);
     }
-    let evidence = judgement.evidence.join("; ");
+    let class = inventory::class(judgement);
+    let marks: String = judgement.shown_marks().map(|found| format!(", {}", found.mark)).collect();
     comments.push(one_line(
-        &format!("{}, {} risk: {evidence}", judgement.class, judgement.risk),
+        &format!(
+            "{class}{marks}, {} severity, {} confidence: {}",
+            judgement.severity,
+            judgement.confidence,
+            inventory::why(judgement)
+        ),
         MOST_COMMENT,
     ));
+    if !judgement.flags.is_empty() {
+        comments
+            .push(one_line(&format!("arguments: {}", inventory::flags(judgement)), MOST_COMMENT));
+    }
     comments.extend(
         hints(tool, judgement.class)
             .into_iter()
@@ -209,6 +233,14 @@ fn condition(name: &str, schema: &Value, class: ToolClass) -> Option<(&'static s
     }
 }
 
+/// What a policy is called after its server; none where nothing is left of the name.
+pub(super) fn policy_name(server: &str) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = server.chars().map(plain).take(60).collect();
+    let name = name.trim_matches('-');
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use mcp_policy::policy::compiled::Config;
@@ -217,16 +249,17 @@ mod tests {
     use super::*;
     use mcp_policy::tools::classify::Classifier;
 
-    fn judged(tools: Value) -> Vec<(Tool, Classification)> {
-        let classifier = Classifier::new();
+    fn judged(name: &str, tools: Value) -> ScannedServer {
         let tools = Tool::read_list(&tools.to_string()).unwrap();
-        tools
-            .into_iter()
-            .map(|tool| {
-                let judgement = classifier.judge(&tool);
-                (tool, judgement)
-            })
-            .collect()
+        let outcome = Ok(Classifier::new().judge_all(tools));
+        ScannedServer {
+            name: name.to_owned(),
+            calls_itself: None,
+            configuration: None,
+            reached: None,
+            outcome,
+            left_out: Vec::new(),
+        }
     }
 
     fn loads(text: &str) -> Config {
@@ -237,14 +270,17 @@ mod tests {
     /// A server that wants its texts to become policy.
     #[test]
     fn no_text_of_a_server_becomes_policy() {
-        let tools = judged(json!([
-            {"name": "*"}, {"name": "a?"}, {"name": ""}, {"name": "_global"}, {"name": "twice"}, {"name": "twice"},
-            {"name": "delete_x", "description": "x\n  evil: {}\r\u{85}  evil2: {}\u{2028}  evil3: {}\u{0}"},
-            {"name": "odd\n\"key\": {}", "description": "- a: b"},
-            {"name": "x: {}\n# y"},
-            {"name": "write", "inputSchema": {"properties": {"mode": {"enum": ["a\n", "b: c", "#d", "\u{202e}e"]}, "a\nb": {"type": "number", "maximum": 3}}}}
-        ]));
-        let draft = draft("server\nname", &tools, Profile::Cautious);
+        let server = judged(
+            "server\nname",
+            json!([
+                {"name": "*"}, {"name": "a?"}, {"name": ""}, {"name": "_global"}, {"name": "twice"}, {"name": "twice"},
+                {"name": "delete_x", "description": "x\n  evil: {}\r\u{85}  evil2: {}\u{2028}  evil3: {}\u{0}"},
+                {"name": "odd\n\"key\": {}", "description": "- a: b"},
+                {"name": "x: {}\n# y"},
+                {"name": "write", "inputSchema": {"properties": {"mode": {"enum": ["a\n", "b: c", "#d", "\u{202e}e"]}, "a\nb": {"type": "number", "maximum": 3}}}}
+            ]),
+        );
+        let draft = draft(&server, (Profile::Cautious, false));
         let config = loads(&draft.text);
         let names: Vec<String> =
             config.policy.entries().map(|entry| format!("{:?}", entry.pattern)).collect();
@@ -287,14 +323,17 @@ mod tests {
 
     #[test]
     fn every_profile_loads_for_every_class() {
-        let tools = judged(
-            json!([{"name": "get"}, {"name": "write"}, {"name": "delete"}, {"name": "exec"}, {"name": "pay"}]),
+        let server = judged(
+            "s",
+            json!([{"name": "get"}, {"name": "blub"}, {"name": "write"}, {"name": "delete"}, {"name": "exec"}, {"name": "pay"}]),
         );
+        let tools = &server.outcome.as_ref().unwrap().tools;
         let classes: Vec<ToolClass> = tools.iter().map(|(_, judgement)| judgement.class).collect();
         assert_eq!(
             classes,
             [
                 ToolClass::Read,
+                ToolClass::Unknown,
                 ToolClass::Write,
                 ToolClass::Destructive,
                 ToolClass::Execute,
@@ -302,7 +341,7 @@ mod tests {
             ]
         );
         for profile in [Profile::Cautious, Profile::Balanced, Profile::Open] {
-            assert_eq!(loads(&draft("s", &tools, profile).text).policy.entries().count(), 5);
+            assert_eq!(loads(&draft(&server, (profile, true)).text).policy.entries().count(), 6);
         }
     }
 }

@@ -3,14 +3,14 @@
 use clap::ValueEnum;
 
 use crate::cli::tree::{Map, Node};
-use mcp_policy::tools::classify::{Classification, Risk, ToolClass};
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass, ToolSeverity};
 
 /// How much a first policy lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Profile {
     /// Reads pass; the user is asked about writes; the rest is denied.
     Cautious,
-    /// Reads and writes pass, within limits; the user is asked about what destroys or costs; running code is denied.
+    /// Reads and writes pass, within limits; the user is asked about what is unknown, destroys or costs; running code is denied.
     Balanced,
     /// Everything passes, within limits.
     Open,
@@ -31,15 +31,23 @@ impl Profile {
         match (self, class) {
             (Profile::Cautious, ToolClass::Read) => Treatment::Rate(60),
             (Profile::Cautious, ToolClass::Write) => Treatment::Approve,
-            (Profile::Cautious, _) | (Profile::Balanced, ToolClass::Execute) => Treatment::Deny,
+            (
+                Profile::Cautious,
+                ToolClass::Unknown
+                | ToolClass::Destructive
+                | ToolClass::Execute
+                | ToolClass::Financial,
+            )
+            | (Profile::Balanced, ToolClass::Execute) => Treatment::Deny,
             (Profile::Balanced, ToolClass::Read) => Treatment::Rate(120),
             (Profile::Balanced, ToolClass::Write) => Treatment::Pool(20, 200),
-            (Profile::Balanced, ToolClass::Destructive | ToolClass::Financial) => {
-                Treatment::Approve
-            }
+            (
+                Profile::Balanced,
+                ToolClass::Unknown | ToolClass::Destructive | ToolClass::Financial,
+            ) => Treatment::Approve,
             (Profile::Open, ToolClass::Read) => Treatment::Rate(300),
             (Profile::Open, ToolClass::Write) => Treatment::Pool(60, 2000),
-            (Profile::Open, ToolClass::Destructive | ToolClass::Execute) => {
+            (Profile::Open, ToolClass::Unknown | ToolClass::Destructive | ToolClass::Execute) => {
                 Treatment::Pool(10, 100)
             }
             (Profile::Open, ToolClass::Financial) => Treatment::Pool(2, 20),
@@ -48,7 +56,7 @@ impl Profile {
 
     /// What becomes of a tool: what its class says, unless reading it is itself a high risk.
     fn of(self, judgement: &Classification) -> Treatment {
-        let secret = judgement.class == ToolClass::Read && judgement.risk >= Risk::High;
+        let secret = judgement.class == ToolClass::Read && judgement.severity >= ToolSeverity::High;
         match self {
             Profile::Cautious if secret => Treatment::Deny,
             Profile::Balanced if secret => Treatment::Approve,
@@ -95,7 +103,7 @@ impl Profile {
                 "cautious: reads pass; the user is asked about writes; the rest is denied"
             }
             Profile::Balanced => {
-                "balanced: reads and writes pass within limits; the user is asked about what destroys or costs; running code is denied"
+                "balanced: reads and writes pass within limits; the user is asked about what is unknown, destroys or costs; running code is denied"
             }
             Profile::Open => "open: everything passes within limits",
         }
@@ -104,7 +112,8 @@ impl Profile {
 
 fn reason(class: ToolClass) -> &'static str {
     match class {
-        ToolClass::Read => "Secrets are not for an agent.",
+        ToolClass::Read => "What is secret or private is not for an agent.",
+        ToolClass::Unknown => "Nobody knows what this does.",
         ToolClass::Write => "Changing this is not allowed.",
         ToolClass::Destructive => "What cannot be undone is not for an agent.",
         ToolClass::Execute => "Running code or commands is not for an agent.",

@@ -6,7 +6,7 @@ use mcp_policy::policy::entry::Scope;
 use mcp_policy::rate::window;
 
 use super::language::{
-    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, section, sections,
+    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, of_gateways, section, sections,
 };
 use crate::cli::tree::{Map, Node};
 
@@ -27,6 +27,19 @@ pub(super) fn plugin() -> Node {
     schema.push("then", Node::Map(object(&[section("plugin"), section(SETTINGS)])));
     schema.push("else", Node::Map(bare()));
     schema.push("$defs", definitions(&["bare", "plugin", SETTINGS]));
+    Node::Map(schema)
+}
+
+/// The schema of a gateway file.
+pub(super) fn gateway() -> Node {
+    let mut schema = head("An mcp-policy gateway file");
+    schema.0.extend(object(&[section("gateway"), section(SETTINGS)]).0);
+    let named = sections().chain(of_gateways());
+    let named = named.filter(|section| {
+        !["policy", "bare", "plugin", "binding", "gateway", SETTINGS].contains(&section.id)
+    });
+    let all = Node::map(named.map(|named| (named.id, Node::Map(object(&[Some(named)])))));
+    schema.push("$defs", all);
     Node::Map(schema)
 }
 
@@ -139,6 +152,7 @@ fn description(field: &FieldSpec) -> String {
 fn kind(kind: &FieldKind) -> Map {
     let node = match kind {
         FieldKind::Text => json(r#"{"type":"string"}"#),
+        FieldKind::Digest => json(r#"{"type":"string","pattern":"^sha-256:[A-Za-z0-9_-]{43}$"}"#),
         FieldKind::Flag => json(r#"{"type":"boolean"}"#),
         FieldKind::Amount => json(r#"{"type":"number","minimum":0}"#),
         FieldKind::Increment => json(r#"{"type":"number","exclusiveMinimum":0}"#),
@@ -203,6 +217,9 @@ fn named(members: &FieldKind, keys: KeyKind) -> Map {
     if keys == KeyKind::Tools {
         schema.push("propertyNames", Node::Map(kind(&FieldKind::Pattern)));
     }
+    if keys == KeyKind::Servers {
+        schema.push("propertyNames", json(r#"{"pattern":"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}"#));
+    }
     schema.push("additionalProperties", Node::Map(kind(members)));
     schema
 }
@@ -222,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_json() {
-        for section in sections() {
+        for section in sections().chain(of_gateways()) {
             let of_fields = section.fields().flat_map(|field| {
                 let default =
                     if let Presence::Default(text) = field.presence { Some(text) } else { None };

@@ -3,6 +3,7 @@
 
 mod callers;
 mod counting;
+mod gateway;
 mod policy;
 mod settings;
 mod telling;
@@ -59,6 +60,8 @@ pub(super) enum Presence {
 pub(super) enum FieldKind {
     Text,
     Flag,
+    /// `sha-256:…`
+    Digest,
     /// Zero or more, at most six decimals.
     Amount,
     /// More than zero, at most six decimals.
@@ -97,6 +100,8 @@ pub(super) enum FieldKind {
 pub(super) enum KeyKind {
     Tools,
     Policies,
+    /// Names in lower case, for a gateway file.
+    Servers,
     /// Keys of `identity.keys`.
     Identity,
     /// Namespaces and keys of metadata.
@@ -108,7 +113,12 @@ pub(super) const SETTINGS: &str = "settings";
 
 /// The object of this name.
 pub(super) fn section(id: &str) -> Option<&'static ObjectSpec> {
-    sections().find(|section| section.id == id)
+    sections().chain(of_gateways()).find(|section| section.id == id)
+}
+
+/// What gateway files have beside.
+pub(super) fn of_gateways() -> impl Iterator<Item = &'static ObjectSpec> {
+    gateway::SECTIONS.iter()
 }
 
 /// The words of a table, without what they mean.

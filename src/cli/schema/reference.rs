@@ -6,22 +6,23 @@ use mcp_policy::matcher::operator::OPERATORS;
 use mcp_policy::policy::entry::Scope;
 
 use super::language::{
-    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, section, sections, words,
+    FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, of_gateways, section, sections, words,
 };
 
 const HEAD: &str = "# Fields of a policy\n\n\
     Every object of the language, with its fields. [README.md](README.md) beside this page explains what they mean together, and in what\n\
     order a call is decided. This page is written by `mcp-policy schema reference`; the same tables make\n\
-    [policy.schema.json](schema/policy.schema.json) and [plugin.schema.json](schema/plugin.schema.json), so that an editor knows them too.\n";
+    [policy.schema.json](schema/policy.schema.json), [plugin.schema.json](schema/plugin.schema.json) and\n\
+    [gateway.schema.json](schema/gateway.schema.json), so that an editor knows them too.\n";
 
 /// The whole page.
 pub(super) fn page() -> String {
     let mut page = HEAD.to_owned();
     page.push('\n');
-    for section in sections() {
+    for section in sections().chain(of_gateways()) {
         line(&mut page, &format!("- [{}](#{})", section.title, anchor(section.title)));
     }
-    for section in sections() {
+    for section in sections().chain(of_gateways()) {
         write_section(&mut page, section);
     }
     page
@@ -72,6 +73,7 @@ fn line(page: &mut String, text: &str) {
 fn kind(kind: &FieldKind) -> String {
     match kind {
         FieldKind::Text => "text".to_owned(),
+        FieldKind::Digest => "digest, `\"sha-256:…\"`".to_owned(),
         FieldKind::Flag => "`true` or `false`".to_owned(),
         FieldKind::Amount => "number, 0 or more, at most six decimals".to_owned(),
         FieldKind::Increment => "number, more than 0, at most six decimals".to_owned(),
@@ -98,7 +100,7 @@ fn kind(kind: &FieldKind) -> String {
         FieldKind::Named(members, keys) => {
             let keys = match keys {
                 KeyKind::Tools => "tool key",
-                KeyKind::Policies => "name",
+                KeyKind::Policies | KeyKind::Servers => "name",
                 KeyKind::Identity => "key of `identity.keys`",
                 KeyKind::Metadata => "key",
             };

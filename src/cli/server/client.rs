@@ -1,91 +1,103 @@
 //! An MCP client that connects, reads every page of `tools/list`, and leaves.
 #![expect(clippy::wildcard_enum_match_arm, reason = "the errors are foreign enums")]
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::error::Error;
-use std::process::Stdio;
 use std::time::Duration;
 
-use process_wrap::tokio::{CommandWrap, KillOnDrop, ProcessGroup};
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, ProtocolVersion,
+    ClientCapabilities, ClientConfig, ClientRequest, Implementation, ListToolsRequest,
+    PaginatedRequestParams, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{ClientInitializeError, ClientServiceExt as _, RunningService, ServiceError};
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpError,
 };
-use rmcp::transport::{IntoTransport, StreamableHttpClientTransport, TokioChildProcess};
+use rmcp::transport::{IntoTransport, StreamableHttpClientTransport};
 use rmcp::{ClientLifecycleMode, RoleClient};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{ChildStderr, Command};
+use serde_json::Value;
 
-use super::MOST_BYTES;
+use super::listing::ToolsRead;
+use super::process::Started;
 use super::sse::SseTransport;
-use super::target::{Process, Remote, Target};
-use mcp_policy::tools::{Tool, one_line};
+use super::target::{Remote, Target};
+use mcp_policy::tools::one_line;
 
-/// More tools than any server has; a list that goes on is one that never ends.
-const MOST_TOOLS: usize = 10_000;
-const MOST_PAGES: usize = 1_000;
-
-/// How long a server may take to end.
+/// How long a server may take to say good-bye.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How much of what a process wrote last is kept, in bytes.
-const MOST_LAST_WORDS: usize = 4096;
 
 /// Longest text of an error that is shown.
 const MOST_ERROR: usize = 300;
 
-/// Reads the tools of a server; `progress` hears how many there are so far.
+/// What has been read so far, and who hears how much it is.
+struct ToolsReading<'r> {
+    read: RefCell<ToolsRead>,
+    progress: &'r dyn Fn(usize),
+}
+
+/// Reads the tools of a server; `progress` hears how many there are so far. What came before something went wrong is kept.
 ///
 /// # Errors
 /// One line that says what did not work.
-pub(in crate::cli) async fn tools(
+pub(super) async fn tools(
     target: &Target,
     within: Duration,
     progress: &dyn Fn(usize),
-) -> Result<Vec<Tool>, String> {
-    let late =
-        || format!("no answer within {} s; --timeout sets how long to wait", within.as_secs());
-    match target {
+) -> Result<ToolsRead, String> {
+    let reading = ToolsReading { read: RefCell::default(), progress };
+    let done = match target {
         Target::Process(process) => {
-            let (transport, stderr) = start(process)?;
-            let last_words = tokio::spawn(last_line(stderr));
-            let read = tokio::time::timeout(within, read(transport, progress)).await;
-            // What it started holds its standard error open, so this is also until all of it has ended: dropped, the
-            // transport kills the group, and for that the runtime must still run.
-            let words =
-                tokio::time::timeout(GRACE, last_words).await.ok().and_then(Result::ok).flatten();
-            match (read, words) {
-                (Ok(Ok(tools)), _) => Ok(tools),
-                (Ok(Err(problem)), Some(words)) => Err(format!("{problem}; it wrote: {words}")),
-                (Ok(Err(problem)), None) => Err(problem),
-                (Err(_), _) => Err(late()),
+            let (started, transport) = Started::new(process)?;
+            let done = tokio::time::timeout(within, read(transport, &reading)).await;
+            match (done, started.end().await) {
+                (Ok(Ok(())), _) => Ok(()),
+                (Ok(Err(problem)), words) => Err((problem, words)),
+                (Err(_), words) => Err((late(within), words)),
             }
+            .map_err(|(problem, words)| match words {
+                Some(words) => format!("{problem}; it wrote: {words}"),
+                None => problem,
+            })
         }
         Target::Remote(remote) => {
-            let read = tokio::time::timeout(within, read_remote(remote, progress)).await;
-            read.unwrap_or_else(|_| Err(late()))
+            let done = tokio::time::timeout(within, read_remote(remote, &reading)).await;
+            done.unwrap_or_else(|_| Err(late(within)))
+        }
+    };
+    let mut found = reading.read.into_inner();
+    match done {
+        Ok(()) => Ok(found),
+        Err(problem) if found.tools.is_empty() => Err(problem),
+        Err(problem) => {
+            found.leave_out(format!("the rest of tools/list: {problem}"));
+            Ok(found)
         }
     }
 }
 
+fn late(within: Duration) -> String {
+    format!("no answer within {} s; --timeout sets how long to wait", within.as_secs())
+}
+
 /// Over Streamable HTTP; a server that has none is asked again over HTTP with SSE, as the first revision had it.
-async fn read_remote(remote: &Remote, progress: &dyn Fn(usize)) -> Result<Vec<Tool>, String> {
+async fn read_remote(remote: &Remote, reading: &ToolsReading<'_>) -> Result<(), String> {
     let client = http_client(remote)?;
     if remote.sse {
-        return read(SseTransport::connect(client, &remote.url).await?, progress).await;
+        return read(SseTransport::connect(client, &remote.url).await?, reading).await;
     }
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str());
     let transport = StreamableHttpClientTransport::with_client(client.clone(), config);
-    let problem = match read(transport, progress).await {
-        Ok(tools) => return Ok(tools),
+    let problem = match read(transport, reading).await {
+        Ok(()) => return Ok(()),
         Err(problem) => problem,
     };
+    if !reading.read.borrow().tools.is_empty() {
+        return Err(problem);
+    }
     match SseTransport::connect(client, &remote.url).await {
-        Ok(transport) => read(transport, progress).await,
+        Ok(transport) => read(transport, reading).await,
         Err(_) => Err(problem),
     }
 }
@@ -122,32 +134,7 @@ fn http_client(remote: &Remote) -> Result<reqwest::Client, String> {
         .map_err(|error| cause(&error))
 }
 
-/// Starts the server in a process group of its own, which ends with us.
-fn start(process: &Process) -> Result<(TokioChildProcess, Option<ChildStderr>), String> {
-    let mut command = Command::new(&process.command);
-    command.args(&process.arguments).envs(&process.environment);
-    if let Some(directory) = &process.directory {
-        command.current_dir(directory);
-    }
-    let mut command = CommandWrap::from(command);
-    command.wrap(KillOnDrop).wrap(ProcessGroup::leader());
-    let spawned = TokioChildProcess::builder(command).stderr(Stdio::piped()).spawn();
-    spawned.map_err(|error| format!("cannot start `{}`: {error}", one_line(&process.command, 100)))
-}
-
-/// The last line that says something.
-async fn last_line(stderr: Option<ChildStderr>) -> Option<String> {
-    let mut stderr = stderr?;
-    let mut tail = Vec::new();
-    while let Ok(1..) = stderr.read_buf(&mut tail).await {
-        let surplus = tail.len().saturating_sub(MOST_LAST_WORDS);
-        tail.drain(..surplus);
-    }
-    let text = String::from_utf8_lossy(&tail);
-    text.lines().rev().map(|line| one_line(line, 200)).find(|line| !line.is_empty())
-}
-
-async fn read<T, E, A>(transport: T, progress: &dyn Fn(usize)) -> Result<Vec<Tool>, String>
+async fn read<T, E, A>(transport: T, reading: &ToolsReading<'_>) -> Result<(), String>
 where
     T: IntoTransport<RoleClient, E, A>,
     E: Error + Send + Sync + 'static,
@@ -164,43 +151,44 @@ where
         .serve_with_lifecycle(transport, lifecycle)
         .await
         .map_err(|error| unconnected(&error))?;
-    let tools = pages(&server, progress).await;
+    let called = server.peer_info().and_then(|info| Some(info.server_info.as_ref()?.name.clone()));
+    reading.read.borrow_mut().server =
+        called.map(|name| one_line(&name, 100)).filter(|name| !name.is_empty());
+    let read = pages(&server, reading).await;
     // What a server makes of our leaving is not our problem.
     let _ = tokio::time::timeout(GRACE, server.cancel()).await;
-    tools
+    read
 }
 
 async fn pages(
     server: &RunningService<RoleClient, ClientConfig>,
-    progress: &dyn Fn(usize),
-) -> Result<Vec<Tool>, String> {
-    let mut tools: Vec<Tool> = Vec::new();
-    let mut cursors = HashSet::new();
+    reading: &ToolsReading<'_>,
+) -> Result<(), String> {
     let mut cursor: Option<String> = None;
-    let mut bytes = 0;
     loop {
-        let page = PaginatedRequestParams::default().with_cursor(cursor.clone());
-        let page = server.list_tools(Some(page)).await.map_err(|error| unlisted(&error))?;
-        let read =
-            page.tools.iter().filter_map(|tool| Tool::read(serde_json::to_value(tool).ok()?));
-        for tool in read {
-            bytes += tool.raw.to_string().len();
-            tools.push(tool);
+        let request = ListToolsRequest {
+            method: Default::default(),
+            params: Some(PaginatedRequestParams::default().with_cursor(cursor)),
+            extensions: Default::default(),
+        };
+        let request = ClientRequest::ListToolsRequest(request);
+        let page = server.send_request(request).await.map_err(|error| unlisted(&error))?;
+        let next = reading.read.borrow_mut().take(&as_it_came(page));
+        let count = reading.read.borrow().tools.len();
+        (reading.progress)(count);
+        match next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
         }
-        progress(tools.len());
-        cursor = page.next_cursor.map(|cursor| cursor.to_string());
-        let Some(next) = cursor.clone() else { return Ok(tools) };
-        bytes += next.len();
-        if !cursors.insert(next) {
-            return Err("tools/list never ends: it gave the same cursor twice".to_owned());
-        }
-        if tools.len() > MOST_TOOLS || cursors.len() > MOST_PAGES || bytes > MOST_BYTES {
-            return Err(format!(
-                "tools/list never ends: {} tools on {} pages so far",
-                tools.len(),
-                cursors.len()
-            ));
-        }
+    }
+}
+
+/// A page as JSON. What the SDK does not take for a list of tools, since one of them is odd, it leaves as it came.
+fn as_it_came(page: ServerResult) -> Value {
+    match page {
+        ServerResult::ListToolsResult(page) => serde_json::to_value(page).unwrap_or_default(),
+        ServerResult::CustomResult(page) => page.0,
+        _ => Value::Null,
     }
 }
 

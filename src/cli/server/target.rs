@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mcp_policy::tools::one_line;
+
 /// An MCP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Target {
@@ -49,6 +51,48 @@ impl Remote {
         let host = url.as_ref().and_then(reqwest::Url::host_str).unwrap_or_default();
         let local = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
         !self.headers.is_empty() && !local && url.is_some_and(|url| url.scheme() == "http")
+    }
+}
+
+/// An address as it may be told: without user, password, query and fragment.
+pub(in crate::cli) fn shown(url: &str) -> String {
+    let secrets = |text: &str| one_line(text.split(['?', '#']).next().unwrap_or_default(), 100);
+    let Some((scheme, rest)) = url.split_once("://") else { return secrets(url) };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    secrets(&format!("{scheme}://{host}{path}"))
+}
+
+impl Target {
+    /// What a server is called that gives itself no name: its host and path, or the program that is started.
+    pub(in crate::cli) fn shown(&self) -> String {
+        match self {
+            Target::Remote(remote) => shown(&remote.url),
+            Target::Process(process) => process.shown(),
+        }
+    }
+}
+
+impl Process {
+    fn shown(&self) -> String {
+        let last = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+        let program = last(&self.command);
+        let starters = [
+            "npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "uv", "uvx", "pipx", "node",
+            "deno", "python", "python3", "docker", "podman", "env",
+        ];
+        if !starters.contains(&program.trim_end_matches(".exe").trim_end_matches(".cmd")) {
+            return one_line(&program, 60);
+        }
+        let words = ["run", "exec", "x", "tool", "dlx", "--"];
+        let plain = |argument: &&String| {
+            !argument.starts_with('-')
+                && !argument.contains(['=', ' ', '?'])
+                && !argument.contains("://")
+                && !words.contains(&argument.as_str())
+        };
+        let started = self.arguments.iter().find(plain).map(|argument| last(argument));
+        one_line(&started.unwrap_or(program), 60)
     }
 }
 

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::chain::Chain;
 use crate::exchange::expected::Lists;
-use crate::listing::{Cause, Filtered, filter, wanted};
+use crate::listing::{Cause, ChangedTool, Filtered, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
-use crate::mcp::sse::{EventVerdict, Gate, Look};
+use crate::mcp::sse::{EventVerdict, Look};
 use crate::mcp::unread::is_id;
+use crate::pins::{ServerId, Sightings};
 use crate::policy::compiled::{Config, Policy};
+use crate::rate::store::SharedStore;
 use crate::reply::list_unreadable_object;
 
 /// How texts are read.
@@ -31,6 +33,7 @@ pub(super) enum Reading {
 pub(super) struct Sieve {
     config: Rc<Config>,
     policy: usize,
+    server: ServerId,
     pub(super) lists: Lists,
     /// What the server's state is sealed with, until it is.
     chain: Option<Box<Chain>>,
@@ -46,12 +49,14 @@ pub(super) struct Sieve {
     pub(super) noted: Option<Cause>,
     /// How many lists were changed, until that is counted.
     pub(super) filtered: u64,
+    /// Which tools were not shown because they are defined otherwise, until that is on record.
+    pub(super) changed: Vec<ChangedTool>,
 }
 
 impl Sieve {
     pub(super) fn new(
         config: &Rc<Config>,
-        policy: usize,
+        (policy, server): (usize, ServerId),
         lists: Lists,
         chain: Option<Box<Chain>>,
         reading: Reading,
@@ -64,6 +69,7 @@ impl Sieve {
         Some(Sieve {
             config,
             policy,
+            server,
             lists,
             chain,
             reading,
@@ -74,6 +80,7 @@ impl Sieve {
             tally,
             noted,
             filtered: 0,
+            changed: Vec::new(),
         })
     }
 
@@ -100,12 +107,18 @@ impl Sieve {
     }
 
     /// What becomes of a whole text: other text in its place, where that is needed.
-    pub(super) fn sift(&mut self, text: &[u8]) -> Result<Option<String>, Cause> {
+    pub(super) fn sift<S: SharedStore>(
+        &mut self,
+        text: &[u8],
+        store: &S,
+    ) -> Result<Option<String>, Cause> {
         if !self.is_suspicious() {
             return Ok(self.chained(text));
         }
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
-        match filter(policy, text) {
+        let (filtered, changed) = filter(policy, text, Sightings::new(store, self.server));
+        self.changed.extend(changed);
+        match filtered {
             Filtered::Unchanged => Ok(self.chained(text)),
             Filtered::Changed(text) => {
                 self.filtered += 1;
@@ -171,10 +184,9 @@ impl Sieve {
         }
         if self.tally.hold(held) { Ok(()) } else { Err(Cause::Memory) }
     }
-}
 
-impl Gate for Sieve {
-    fn patience(&self) -> usize {
+    /// How many bytes may wait before it is asked whether they can pass.
+    pub(super) fn patience(&self) -> usize {
         match self.reading {
             // It is expected to be one.
             Reading::List => self.most(),
@@ -182,7 +194,8 @@ impl Gate for Sieve {
         }
     }
 
-    fn look(&mut self, data: &[u8], held: usize) -> Look {
+    /// Looks at the next bytes of a text, of which so many would wait.
+    pub(super) fn look(&mut self, data: &[u8], held: usize) -> Look {
         let turned = match (self.reading, data) {
             (Reading::Events, b"\n") => self.skim.line_break(),
             _ => self.skim.push(data),
@@ -212,15 +225,13 @@ impl Gate for Sieve {
         Look::Hold
     }
 
-    fn doubt(&mut self) {
+    /// A line could be read in two ways.
+    pub(super) fn doubt(&mut self) {
         self.spoil(Cause::DoubtfulLine);
     }
 
-    fn judge(&mut self, data: Option<&[u8]>) -> EventVerdict {
-        let sifted = match data {
-            Some(data) => self.sift(data),
-            None => Err(self.cause()),
-        };
+    /// What becomes of an event of which this is what passes, or why it does not.
+    pub(super) fn verdict(&mut self, sifted: Result<Option<String>, Cause>) -> EventVerdict {
         match sifted {
             Ok(None) => EventVerdict::Pass,
             Ok(Some(text)) => EventVerdict::Replace(text),
@@ -231,14 +242,11 @@ impl Gate for Sieve {
         }
     }
 
-    fn end_cut(&mut self) -> Option<String> {
+    /// The data of an event that tells that one was cut, where there is any.
+    pub(super) fn end_cut(&mut self) -> Option<String> {
         let cause = self.cause();
         self.note(&cause);
         self.error(&cause)
-    }
-
-    fn over(&mut self) {
-        self.restart(false);
     }
 }
 

@@ -1,7 +1,8 @@
 //! A body that is one text, on its way through the sieve.
 
 use super::sieve::Sieve;
-use crate::mcp::sse::{Gate as _, Look};
+use crate::mcp::sse::Look;
+use crate::rate::store::SharedStore;
 
 /// The body so far.
 #[derive(Debug, Default)]
@@ -23,7 +24,13 @@ enum TextPhase {
 
 impl TextBody {
     /// Takes the next bytes, and returns what passes.
-    pub(super) fn push(&mut self, bytes: &[u8], last: bool, sieve: &mut Sieve) -> Vec<u8> {
+    pub(super) fn push<S: SharedStore>(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        sieve: &mut Sieve,
+        store: &S,
+    ) -> Vec<u8> {
         let mut out = Vec::new();
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -36,7 +43,7 @@ impl TextBody {
         }
         if self.phase == TextPhase::Held && !self.held.is_empty() && (last || sieve.is_whole()) {
             let held = std::mem::take(&mut self.held);
-            match sieve.sift(&held) {
+            match sieve.sift(&held, store) {
                 Ok(changed) => {
                     out.extend(changed.map_or(held, String::into_bytes));
                     self.phase = TextPhase::Passing;

@@ -1,8 +1,10 @@
 //! `bindings` and `unmatched`: which policy governs which request.
 
+use crate::json::canonical;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Reader};
 use crate::matcher::name::Pattern;
+use crate::pins::ServerId;
 use crate::policy::binding::{Binding, Bindings, PathPattern, Unmatched, host};
 
 /// Reads the bindings to policies of these names. Without any, the only policy governs every request.
@@ -10,6 +12,7 @@ pub(super) fn read(
     fields: &mut Fields<'_>,
     policies: &[&str],
     reader: &mut Reader,
+    namespace: &str,
 ) -> Option<Option<Bindings>> {
     let bindings = fields.take("bindings");
     let unmatched = fields.take("unmatched");
@@ -33,7 +36,7 @@ pub(super) fn read(
     let items = reader.list(&field);
     let mut rows = Vec::new();
     for item in &items {
-        rows.extend(binding(item, policies, reader));
+        rows.extend(binding(item, policies, reader, namespace));
     }
     for (at, name) in policies.iter().enumerate() {
         if rows.len() == items.len() && !rows.iter().any(|row| row.policy == at) {
@@ -45,7 +48,12 @@ pub(super) fn read(
     Some(Some(Bindings::new(rows, stated.unwrap_or(Some(Unmatched::Deny))?)))
 }
 
-fn binding(field: &Field<'_>, policies: &[&str], reader: &mut Reader) -> Option<Binding> {
+fn binding(
+    field: &Field<'_>,
+    policies: &[&str],
+    reader: &mut Reader,
+    namespace: &str,
+) -> Option<Binding> {
     let mut fields = reader.fields(field)?;
     let policy = fields.require("policy", reader).and_then(|field| {
         let name = reader.text(&field)?;
@@ -55,9 +63,13 @@ fn binding(field: &Field<'_>, policies: &[&str], reader: &mut Reader) -> Option<
         }
         at
     });
-    let row = fields.require("match", reader).and_then(|field| conditions(&field, reader));
+    let place = fields.require("match", reader);
+    let row = place.as_ref().and_then(|field| conditions(field, reader));
     reader.close(&fields);
-    Some(Binding { policy: policy?, ..row? })
+    // What leads there is the server, wherever in the list it stands.
+    let name = policies.get(policy?).copied().unwrap_or_default();
+    let server = ServerId::of(namespace, name, &canonical(place?.value).text);
+    Some(Binding { policy: policy?, server, ..row? })
 }
 
 fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
@@ -69,6 +81,7 @@ fn conditions(field: &Field<'_>, reader: &mut Reader) -> Option<Binding> {
         metadata: Vec::new(),
         identity: Vec::new(),
         policy: 0,
+        server: ServerId::default(),
     };
     let mut complete = true;
     if let Some(field) = fields.take("host") {

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Place, Reader};
 use crate::mcp::call::Kind;
-use crate::policy::entry::{NamedCounter, Scope};
+use crate::policy::entry::{CountIn, NamedCounter, Scope};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
@@ -41,6 +41,7 @@ pub(super) struct Share {
     pub(super) window: Window,
     pub(super) scope: Scope,
     pub(super) algorithm: Algorithm,
+    pub(super) count_in: CountIn,
     pub(super) tool: String,
 }
 
@@ -84,13 +85,15 @@ impl Book {
         place: &Place,
         reader: &mut Reader,
     ) -> Option<usize> {
-        let Share { key, name, window, scope, algorithm, tool } = share;
+        let Share { key, name, window, scope, algorithm, count_in, tool } = share;
         if let Some(at) = self.rows.iter().position(|row| row.key == key) {
             let row = self.rows.get_mut(at)?;
             let known =
                 (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
-            if known != (window, scope, algorithm) {
+            let elsewhere = row.counter.count_in != count_in;
+            if known != (window, scope, algorithm) || elsewhere {
                 let differ = [
+                    (elsewhere, "count_in"),
                     (known.0 != window, "window"),
                     (known.1 != scope, "scope"),
                     (known.2.word() != algorithm.word(), "algorithm"),
@@ -118,7 +121,10 @@ impl Book {
         };
         let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}", algorithm.word()));
         let counter = Counter { id, window, algorithm };
-        let counter = NamedCounter { name: name.into(), scope, counter };
+        // Names that several limits may have by themselves do not tell them apart elsewhere.
+        let service_name = if key.starts_with("limit\0") { &*name } else { &place.pointer };
+        let service_name = service_name.into();
+        let counter = NamedCounter { name: name.into(), scope, counter, count_in, service_name };
         self.rows.push(CounterRow { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
     }
@@ -147,7 +153,9 @@ impl Book {
     pub(super) fn find(&self, tool: &str, name: &str) -> Vec<usize> {
         let tool = if tool == "*" { GLOBAL } else { tool };
         let named = self.rows.iter().enumerate().filter(|(_, row)| {
-            *row.counter.name == *name && row.readers.iter().any(|reader| reader == tool)
+            *row.counter.name == *name
+                && row.counter.count_in == CountIn::Envoy
+                && row.readers.iter().any(|reader| reader == tool)
         });
         named.map(|(at, _)| at).collect()
     }

@@ -5,7 +5,8 @@ use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit;
 use super::pattern::pattern;
-use super::{approvals, mode, rule};
+use super::service::{self, LimitShape};
+use super::{approvals, definition, mode, rule};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -14,7 +15,7 @@ use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::entry::{
-    Action, Amount, Check, CheckKind, Condition, Entry, Limit, Refund, Scope, Subject,
+    Action, Amount, Check, CheckKind, Condition, CountIn, Entry, Limit, Refund, Scope, Subject,
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
@@ -49,12 +50,7 @@ pub(super) fn limits<'v>(
         reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
     }
     let mode = mode(&mut fields, reader);
-    let decode = match fields.take("decode_json_strings") {
-        None => Some(Decode::Unsaid),
-        Some(field) => reader
-            .flag(&field)
-            .map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never }),
-    };
+    let decode = decode(&mut fields, reader);
     let mut list =
         |field: Option<Field<'v>>| field.map(|field| reader.list(&field)).unwrap_or_default();
     let (require, deny_if) = (list(fields.take("require")), list(fields.take("deny_if")));
@@ -64,8 +60,11 @@ pub(super) fn limits<'v>(
         Kind::Resource | Kind::Prompt | Kind::Method => None,
     };
     let (rules, native) = (list(rules), list(fields.take("limits")));
+    let pinned = definition::field(kind, &mut fields);
 
     let (owner, rule, action_rule) = owner((kind, key), &field.place, (action, reason), book);
+    let definition =
+        pinned.and_then(|field| definition::read(&field, pattern.as_ref()?, &owner, reader, book));
     let native = native.iter().enumerate();
     let mut limits: Vec<Limit> =
         native.filter_map(|field| limit::native(field, &owner, reader, book)).collect();
@@ -93,6 +92,7 @@ pub(super) fn limits<'v>(
         limits: limits.into(),
         decode: decode?,
         paths: Box::default(),
+        definition,
     };
     Some(EntryDraft { entry, owner, require, deny_if, ask_if, rules: kept })
 }
@@ -123,6 +123,14 @@ fn owner(
         }
     };
     (owner, rule, action_rule)
+}
+
+fn decode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Decode> {
+    let Some(field) = fields.take("decode_json_strings") else {
+        return Some(Decode::Unsaid);
+    };
+    let decodes = reader.flag(&field);
+    decodes.map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never })
 }
 
 fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
@@ -217,7 +225,18 @@ fn entry_rate_limit(
     book: &mut Book,
 ) -> Option<Limit> {
     let (max, window) = limit::shorthand(field, reader)?;
+    let count_in = reader.count_in.unwrap_or(CountIn::Envoy);
+    let amount = Amount::Fixed(limit::ONE);
+    let said = LimitShape {
+        window: Some(window),
+        max: Some(max),
+        amount: Some(&amount),
+        algorithm: Algorithm::Fixed,
+        refund: Refund::Never,
+    };
+    service::can_count(count_in, &said, &field.place, reader);
     let share = Share {
+        count_in,
         key: format!("rate_limit\0{}", owner.tool),
         name: "rate_limit".to_owned(),
         window,
@@ -228,6 +247,6 @@ fn entry_rate_limit(
     let counter = book.index(share, &field.place, reader)?;
     let row = owner.row(RuleKind::Limit, "rate_limit".to_owned(), &field.place, None);
     let rule = book.rules.add(row);
-    let amount = Amount::Fixed(limit::ONE);
-    Some(Limit { counter, max: Some(max), burst: None, amount, refund: Refund::Never, rule })
+    let (max, refund) = (Some(max), Refund::Never);
+    Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::book::{Book, Owner, Share};
+use super::service::{self, LimitShape};
 use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
 use crate::language::diagnostic::Code;
@@ -10,7 +11,7 @@ use crate::language::reader::{Field, Fields, Place, Reader, describe};
 use crate::language::suggest::nearest;
 use crate::matcher::path::Path;
 use crate::number::Micros;
-use crate::policy::entry::{Amount, Limit, Refund, Scope};
+use crate::policy::entry::{Amount, CountIn, Limit, Refund, Scope};
 use crate::policy::rules::RuleKind;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::window::{self, Window};
@@ -39,15 +40,23 @@ pub(super) fn native(
         let places = [window_field, max_field].map(|field| field.map(|field| field.place));
         can_be_bucket((window, max), places, reader)?;
     }
+    let counted = service::of_limit(&mut fields, reader);
     let on_deny = text(&mut fields, "on_deny", reader);
     reader.close(&fields);
+    let (count_in, lease) = counted.unwrap_or((CountIn::Envoy, None));
+    if let Some((algorithm, refund)) = algorithm.zip(refund) {
+        let said = LimitShape { window, max, amount: amount.as_ref(), algorithm, refund };
+        service::can_count(count_in, &said, &field.place, reader);
+    }
     let share = name.clone().zip(window).zip(scope.zip(algorithm));
+    let share = share.filter(|_| counted.is_some());
     let share = share.map(|((name, window), (scope, algorithm))| Share {
         key: format!("limit\0{name}"),
         name,
         window,
         scope,
         algorithm,
+        count_in,
         tool: owner.tool.clone(),
     });
     let Some(counter) = share.and_then(|share| book.index(share, &field.place, reader)) else {
@@ -56,7 +65,8 @@ pub(super) fn native(
     };
     let label = format!("limits[{at}]");
     let rule = book.rules.add(owner.row(RuleKind::Limit, label, &field.place, on_deny));
-    Some(Limit { counter, max: Some(max?), burst: burst?, amount: amount?, refund: refund?, rule })
+    let (max, refund) = (Some(max?), refund?);
+    Some(Limit { counter, max, burst: burst?, amount: amount?, refund, lease, rule })
 }
 
 /// `algorithm`. A bucket is refilled by `max` in each window.

@@ -4,12 +4,13 @@ use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
 use super::limit;
+use super::service;
 use crate::json::{Object, Value};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::value::Side;
 use crate::number::Micros;
-use crate::policy::entry::{Amount, Check, CheckKind, Limit, RULE_ACTIONS, Scope};
+use crate::policy::entry::{Amount, Check, CheckKind, CountIn, Limit, RULE_ACTIONS, Scope};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
 
@@ -27,7 +28,7 @@ pub(super) fn limits(
     let refund = limit::refund(&mut fields, reader);
     let counted = refund.and_then(|refund| {
         let (counter, max, amount) = count(&owner.tool, field.value, &mut fields, reader, book)?;
-        Some(Limit { counter, max, burst: None, amount, refund, rule })
+        Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
     });
     Some((rule, counted.into_iter().collect()))
 }
@@ -41,6 +42,7 @@ fn count(
     book: &mut Book,
 ) -> Option<(usize, Option<Micros>, Amount)> {
     if let Some(rate) = fields.take("rate_limit") {
+        service::cannot_hold("the counts of rules", &rate.place, reader);
         let (max, window) = limit::shorthand(&rate, reader)?;
         let rule = written.as_object().and_then(|members| members.get("name")?.as_str());
         let share = Share {
@@ -49,12 +51,14 @@ fn count(
             window,
             scope: Scope::Global,
             algorithm: Algorithm::Fixed,
+            count_in: CountIn::Envoy,
             tool: tool.to_owned(),
         };
         let counter = book.index(share, &rate.place, reader)?;
         return Some((counter, Some(max), Amount::Fixed(limit::ONE)));
     }
     let written = fields.take("state")?;
+    service::cannot_hold("the counts of rules", &written.place, reader);
     let (name, counter, amount) = state(tool, &written, reader, book)?;
     let conditions =
         fields.take("conditions").map(|field| Reader::default().list(&field)).unwrap_or_default();
@@ -82,6 +86,7 @@ fn state(
         window,
         scope,
         algorithm: Algorithm::Fixed,
+        count_in: CountIn::Envoy,
         tool: tool.to_owned(),
     });
     let counter = share.and_then(|share| book.index(share, &field.place, reader));

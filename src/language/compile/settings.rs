@@ -2,15 +2,18 @@
 
 use super::doors;
 use crate::bounds::{
-    DEFAULT_BODY_BYTES, DEFAULT_BODY_DEPTH, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES, MAX_BODY_BYTES,
-    MAX_BODY_DEPTH, MAX_ENTRIES, MAX_LIST_BYTES,
+    DEFAULT_BODY_BYTES, DEFAULT_BODY_DEPTH, DEFAULT_ENTRIES, DEFAULT_LIST_BYTES,
+    DEFAULT_SERVICE_MILLIS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_ENTRIES, MAX_LIST_BYTES,
+    MAX_SERVICE_MILLIS, MAX_SWITCH_SECONDS,
 };
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Reader};
 use crate::policy::binding::Bindings;
 use crate::policy::doors::Doors;
 use crate::policy::sessions::{Pins, Sessions};
-use crate::policy::settings::{Batch, Counters, Denials, HoldHeaders, OnError, Requests};
+use crate::policy::settings::{
+    Batch, Counters, Denials, HoldHeaders, OnError, RateLimitService, Requests, ServiceError,
+};
 use crate::rate::limiter::Shards;
 
 /// The environment variables that hold the secrets of pinned sessions, unless `sessions.secrets` names others.
@@ -174,8 +177,11 @@ pub(super) fn variables(field: &Field<'_>, reader: &mut Reader) -> Vec<Box<str>>
 }
 
 fn counters(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Counters> {
-    let defaults =
-        Counters { shards: Shards::for_entries(DEFAULT_ENTRIES), on_error: OnError::Deny };
+    let defaults = Counters {
+        shards: Shards::for_entries(DEFAULT_ENTRIES),
+        on_error: OnError::Deny,
+        service: None,
+    };
     let Some(field) = fields.take("counters") else {
         return Some(defaults);
     };
@@ -188,6 +194,45 @@ fn counters(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Counters> {
         None => Some(defaults.on_error),
         Some(field) => reader.word(&field, &OnError::WORDS),
     };
+    let service = match fields.take("service") {
+        None => Some(None),
+        Some(field) => service(&field, reader).map(Some),
+    };
     reader.close(&fields);
-    Some(Counters { shards: shards?, on_error: on_error? })
+    Some(Counters { shards: shards?, on_error: on_error?, service: service? })
+}
+
+/// `counters.service`.
+fn service(field: &Field<'_>, reader: &mut Reader) -> Option<RateLimitService> {
+    let mut fields = reader.fields(field)?;
+    let cluster = fields.require("cluster", reader).and_then(|field| name(&field, reader));
+    let domain = match fields.take("domain") {
+        None => Some("mcp_policy".into()),
+        Some(field) => name(&field, reader),
+    };
+    let timeout_millis = match fields.take("timeout") {
+        None => Some(DEFAULT_SERVICE_MILLIS),
+        Some(field) => reader.whole(&field, 1, MAX_SERVICE_MILLIS),
+    };
+    let on_error = match fields.take("on_error") {
+        None => Some(ServiceError::Deny),
+        Some(field) => reader.word(&field, &ServiceError::WORDS),
+    };
+    let switch = match fields.take("switch") {
+        None => Some(None),
+        Some(field) => reader.whole(&field, 1, MAX_SWITCH_SECONDS).map(Some),
+    };
+    reader.close(&fields);
+    let (cluster, domain, timeout_millis) = (cluster?, domain?, timeout_millis?);
+    let (on_error, switch) = (on_error?, switch?);
+    Some(RateLimitService { cluster, domain, timeout_millis, on_error, switch })
+}
+
+fn name(field: &Field<'_>, reader: &mut Reader) -> Option<Box<str>> {
+    let text = reader.text(field)?;
+    if text.is_empty() || text.len() > 256 {
+        reader.error(Code::BadPattern, &field.place, "a name must have 1 to 256 bytes".to_owned());
+        return None;
+    }
+    Some(text.into())
 }

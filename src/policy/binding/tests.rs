@@ -3,6 +3,11 @@ use super::{
 };
 use crate::json::Value;
 use crate::matcher::name::Pattern;
+use crate::pins::ServerId;
+
+fn policy_of(bindings: &Bindings, shown: &BindingInput<'_>) -> Result<Option<usize>, Ambiguous> {
+    bindings.select(shown).map(|row| row.map(|row| row.policy))
+}
 
 #[test]
 fn hosts_and_paths_have_one_spelling() {
@@ -72,6 +77,7 @@ fn the_first_binding_that_matches_governs() {
         metadata: Vec::new(),
         identity: Vec::new(),
         policy,
+        server: ServerId::default(),
     };
     let rows = vec![
         row("a.test", "/strict/*", 0),
@@ -106,7 +112,7 @@ fn the_first_binding_that_matches_governs() {
         ("c", "/team%2Bb", Ok(Some(5))),
     ] {
         let shown = BindingInput { host, path, route: &|_| None, identity: &|_| None };
-        assert_eq!(bindings.select(&shown), expected, "{host}{path}");
+        assert_eq!(policy_of(&bindings, &shown), expected, "{host}{path}");
     }
 }
 
@@ -119,6 +125,7 @@ fn a_binding_is_found_by_whatever_it_names() {
         metadata: Vec::new(),
         identity: Vec::new(),
         policy,
+        server: ServerId::default(),
     };
     let data = |key: &str, value: &str| ["n".into(), key.into(), value.into()];
     let rows = vec![
@@ -154,6 +161,6 @@ fn a_binding_is_found_by_whatever_it_names() {
         };
         let shown =
             BindingInput { host: "h", path: "/p", route: &of_route, identity: &|at| names[at] };
-        assert_eq!(bindings.select(&shown), Ok(expected), "{route} {metadata:?} {names:?}");
+        assert_eq!(policy_of(&bindings, &shown), Ok(expected), "{route} {metadata:?} {names:?}");
     }
 }

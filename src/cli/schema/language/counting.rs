@@ -1,12 +1,25 @@
 //! Limits, and rules with what they count.
 
-use mcp_policy::policy::entry::{RULE_ACTIONS, Refund};
+use mcp_policy::policy::entry::{CountIn, RULE_ACTIONS, Refund};
 use mcp_policy::rate::algorithm::Algorithm;
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
+        id: "all_tools",
+        title: "What holds for all tools",
+        about: "For every call, whatever its tool.",
+        fields: &[field(
+            "limits",
+            FieldKind::Objects("limit"),
+            Optional,
+            "Limits that every call counts against.",
+            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
+        )],
+        ..PLAIN
+    },
     ObjectSpec {
         id: "limit",
         title: "A limit",
@@ -68,6 +81,20 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 Optional,
                 "The size of a bucket, which is the most that it admits at once; without it `max`. Only with `bucket`.",
                 "40",
+            ),
+            field(
+                "count_in",
+                FieldKind::Words(&words(&CountIn::WORDS)),
+                Optional,
+                "Where it counts: in this Envoy, or with `counters.service` in the rate limit service, for all Envoys together. Without it as the policy says.",
+                r#""service""#,
+            ),
+            field(
+                "lease",
+                FieldKind::Whole(2, 1_000_000),
+                Optional,
+                "How many are taken of the rate limit service at a time, to be spent in this Envoy without asking. What is not spent by the end of the window is lost.",
+                "10",
             ),
             field(
                 "on_deny",

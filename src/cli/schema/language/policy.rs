@@ -1,7 +1,8 @@
 //! A policy, its entries, and their conditions.
 
 use mcp_policy::policy::approvals::ApprovalWay;
-use mcp_policy::policy::entry::{Action, DefaultAction, Listing};
+use mcp_policy::policy::entry::{Action, CountIn, DefaultAction, Listing};
+use mcp_policy::policy::pinning::PINS;
 use mcp_policy::rate::limiter::Mode;
 
 use super::Presence::{Default, Optional, Required};
@@ -85,15 +86,9 @@ const ENTRY: &[FieldSpec] = &[
 ];
 
 /// The fields of every policy.
-const POLICY: &[FieldSpec] = &[
+pub(super) const POLICY: &[FieldSpec] = &[
     field("version", FieldKind::Words(&["1"]), Required, "The version of the language.", r#""1""#),
-    field(
-        "description",
-        FieldKind::Text,
-        Optional,
-        "Free text.",
-        r#""What the billing agents may do.""#,
-    ),
+    field("description", FieldKind::Text, Optional, "Free text.", r#""For billing agents.""#),
     field(
         "default",
         FieldKind::Words(&words(&DefaultAction::WORDS)),
@@ -123,6 +118,13 @@ const POLICY: &[FieldSpec] = &[
         r#""callable""#,
     ),
     field(
+        "pins",
+        FieldKind::Words(&words(&PINS)),
+        Optional,
+        "`first_use`: a tool whose entry has no `definition` is shown and called only as long as a server defines it as it did when a list was seen first.",
+        r#""first_use""#,
+    ),
+    field(
         "all_tools",
         FieldKind::Object("all_tools"),
         Optional,
@@ -142,6 +144,13 @@ const POLICY: &[FieldSpec] = &[
         Optional,
         "What holds for requests and notifications by their method, before the other sections: `tools/call`, `initialize`, `tasks/*`, …",
         r#"{"tasks/*": {"action": "deny"}}"#,
+    ),
+    field(
+        "count_in",
+        FieldKind::Words(&words(&CountIn::WORDS)),
+        Default(r#""envoy""#),
+        "Where limits count that do not say so themselves.",
+        r#""envoy""#,
     ),
     field(
         "resources",
@@ -176,38 +185,26 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
         ..PLAIN
     },
     ObjectSpec {
-        id: "candidate",
-        title: "The candidate",
-        about: "A policy that is tried beside the one in force: it decides the same calls and touches nothing. Its pointers are pointers into itself.",
-        fields: POLICY,
-        rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "bare",
-        title: "A policy that stands alone",
-        about: "What a policy has beside the other fields where it is the whole configuration. Where there are several, they are named by their keys.",
-        fields: &[field(
-            "name",
-            FieldKind::Text,
-            Default(r#""default""#),
-            "Its name in replies, logs and metrics, and a part of what its counts are kept under. 1 to 64 bytes.",
-            r#""billing""#,
-        )],
-        ..PLAIN
-    },
-    ObjectSpec {
         id: "tool_entry",
         title: "A tool entry",
         about: "What holds for calls of one tool. `{}` lists the tool, and allows it.",
         fields: ENTRY,
-        more: &[field(
-            "rules",
-            FieldKind::Objects("rule"),
-            Optional,
-            "The same in the rules dialect: a list in which the order of checks is free.",
-            r#"[{"rate_limit": "5/hour"}]"#,
-        )],
+        more: &[
+            field(
+                "rules",
+                FieldKind::Objects("rule"),
+                Optional,
+                "The same in the rules dialect: a list in which the order of checks is free.",
+                r#"[{"rate_limit": "5/hour"}]"#,
+            ),
+            field(
+                "definition",
+                FieldKind::Digest,
+                Optional,
+                "The digest of the definition that somebody has read. The tool is on lists only with this definition, and its calls are denied once a list has shown another. `mcp-policy scan --pin` writes it. Not for globs.",
+                r#""sha-256:7dlFKRqZxDBRCTR1z5ceUjRS0oVpKxFPlxQtVt8LStU""#,
+            ),
+        ],
         ..PLAIN
     },
     ObjectSpec {
@@ -379,19 +376,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "10000",
             ),
         ],
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "all_tools",
-        title: "What holds for all tools",
-        about: "For every call, whatever its tool.",
-        fields: &[field(
-            "limits",
-            FieldKind::Objects("limit"),
-            Optional,
-            "Limits that every call counts against.",
-            r#"[{"counter": "calls", "window": "minute", "max": 100}]"#,
-        )],
         ..PLAIN
     },
 ];

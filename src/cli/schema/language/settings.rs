@@ -1,12 +1,34 @@
 //! What stands beside a policy.
 
 use mcp_policy::policy::approvals::SingleUse;
-use mcp_policy::policy::settings::{Batch, Denials, HoldHeaders, OnError};
+use mcp_policy::policy::settings::{Batch, Denials, HoldHeaders};
 
 use super::Presence::{Default, Optional, Required};
+use super::policy::POLICY;
 use super::{FieldKind, ObjectSpec, PLAIN, SETTINGS, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
+        id: "candidate",
+        title: "The candidate",
+        about: "A policy that is tried beside the one in force: it decides the same calls and touches nothing. Its pointers are pointers into itself.",
+        fields: POLICY,
+        rules: r#"{"anyOf":[{"required":["default"]},{"required":["tools"],"properties":{"tools":{"minProperties":1,"additionalProperties":{"required":["rules"],"maxProperties":1}}}}]}"#,
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "bare",
+        title: "A policy that stands alone",
+        about: "What a policy has beside the other fields where it is the whole configuration. Where there are several, they are named by their keys.",
+        fields: &[field(
+            "name",
+            FieldKind::Text,
+            Default(r#""default""#),
+            "Its name in replies, logs and metrics, and a part of what its counts are kept under. 1 to 64 bytes.",
+            r#""billing""#,
+        )],
+        ..PLAIN
+    },
     ObjectSpec {
         id: SETTINGS,
         title: "Settings",
@@ -338,28 +360,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
         ],
         rules: r#"{"properties":{"path":{"pattern":"^/[^?#%]*$"},"requests":{"pattern":"^/[^?#%]*$"},"links":{"items":{"pattern":"^https://[^@?#\\\\/]+/"}},"authorization":{"pattern":"^[A-Za-z0-9_]+$"},"cluster":{"pattern":"^[!-~]{1,256}$"},"authority":{"pattern":"^[!-~]{1,256}$"}}}"#,
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "counters",
-        title: "Counters",
-        about: "Where counts are kept.",
-        fields: &[
-            field(
-                "max_entries",
-                FieldKind::Whole(1, 2_097_152),
-                Default("65536"),
-                "How many pairs of caller and counter have room, for each kind of callers (verified, addresses, sessions, unverified); each may take about 230 bytes of shared memory.",
-                "4096",
-            ),
-            field(
-                "on_error",
-                FieldKind::Words(&words(&OnError::WORDS)),
-                Default(r#""deny""#),
-                "What becomes of a call whose counter cannot be changed.",
-                r#""allow""#,
-            ),
-        ],
         ..PLAIN
     },
     ObjectSpec {

@@ -1,6 +1,6 @@
-//! What is told of decisions.
+//! Where counts are kept, and what is told of decisions.
 
-use mcp_policy::policy::settings::AuditTarget;
+use mcp_policy::policy::settings::{AuditTarget, OnError, ServiceError};
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field, words};
@@ -64,6 +64,78 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             "Whether `traceparent` in a request's `_meta` becomes the header that the server gets, where the client sent no such header. It needs headers that are held. Filter state has it as `wasm.mcp_traceparent`.",
             "true",
         )],
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "counters",
+        title: "Counters",
+        about: "Where counts are kept.",
+        fields: &[
+            field(
+                "max_entries",
+                FieldKind::Whole(1, 2_097_152),
+                Default("65536"),
+                "How many pairs of caller and counter have room, for each kind of callers (verified, addresses, sessions, unverified); each may take about 230 bytes of shared memory.",
+                "4096",
+            ),
+            field(
+                "on_error",
+                FieldKind::Words(&words(&OnError::WORDS)),
+                Default(r#""deny""#),
+                "What becomes of a call whose counter cannot be changed.",
+                r#""allow""#,
+            ),
+            field(
+                "service",
+                FieldKind::Object("service"),
+                Optional,
+                "The rate limit service of the mesh, for limits with `\"count_in\": \"service\"`.",
+                r#"{"cluster": "ratelimit"}"#,
+            ),
+        ],
+        ..PLAIN
+    },
+    ObjectSpec {
+        id: "service",
+        title: "The rate limit service",
+        about: "Counts for all Envoys together, asked by gRPC (`envoy.service.ratelimit.v3.RateLimitService`).",
+        fields: &[
+            field(
+                "cluster",
+                FieldKind::Text,
+                Required,
+                "Envoy's cluster of it, which speaks HTTP/2.",
+                r#""ratelimit""#,
+            ),
+            field(
+                "domain",
+                FieldKind::Text,
+                Default(r#""mcp_policy""#),
+                "The domain of its limits.",
+                r#""agents""#,
+            ),
+            field(
+                "timeout",
+                FieldKind::Whole(1, 10_000),
+                Default("250"),
+                "How long an answer is waited for, in milliseconds.",
+                "100",
+            ),
+            field(
+                "on_error",
+                FieldKind::Words(&words(&ServiceError::WORDS)),
+                Default(r#""deny""#),
+                "What becomes of a call of which no answer comes that can be understood: it is denied, passes uncounted, or counts in this Envoy alone by the same maximum.",
+                r#""local""#,
+            ),
+            field(
+                "switch",
+                FieldKind::Whole(1, 60),
+                Optional,
+                "Lets the service switch calls off: each caller's calls of each name ask it at least every so many seconds whether the policy, the name or the caller is.",
+                "5",
+            ),
+        ],
         ..PLAIN
     },
 ];

@@ -401,9 +401,10 @@ impl<'g> Guest<'g> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let cluster = text(self.read(cluster, cluster_size));
         let headers = unpack(&self.read(headers, headers_size));
-        let body = text(self.read(body, body_size));
+        let body = String::from_utf8_lossy(&self.read(body, body_size)).into_owned();
         let has = |name: &str| headers.iter().any(|(known, _)| known == name.as_bytes());
-        if cluster != "approver" || !(has(":method") && has(":path") && has(":authority")) {
+        let known = ["approver", "ratelimit"].contains(&&*cluster);
+        if !(known && has(":method") && has(":path") && has(":authority")) {
             return BAD_ARGUMENT;
         }
         let host = self.host();

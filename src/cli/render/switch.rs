@@ -1,0 +1,60 @@
+//! What is done in an emergency, whatever the policies say.
+
+use clap::ValueEnum;
+use mcp_policy::source::{SourceText, Syntax};
+
+use crate::cli::gateway::Deployable;
+use crate::cli::tree::Node;
+use crate::cli::tree::print::print;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    /// Decide, count and record what would be denied, but let it pass. What is no sound MCP is refused all the same.
+    Shadow,
+    /// Let nothing reach the servers.
+    Stop,
+    /// Take the filter out: everything passes, unread. Counts begin anew when it is back.
+    Off,
+}
+
+/// Under this no request is governed, so that none passes, by any method: a binding that no caller can meet, whatever he writes.
+const STOP: &str = r#"{
+    "policies": { "stopped": { "version": "1", "description": "Stopped: nothing reaches the servers.", "default": "deny" } },
+    "bindings": [{ "match": { "metadata": { "mcp-policy": { "stopped": "never" } } }, "policy": "stopped" }],
+    "unmatched": "deny"
+}"#;
+
+impl Switch {
+    /// The configuration when this is done.
+    pub(super) fn applied(self, all: Deployable) -> Result<Deployable, String> {
+        let mut document = all.document;
+        match self {
+            Switch::Off => return Ok(Deployable { document, ..all }),
+            Switch::Shadow => shadow(&mut document),
+            Switch::Stop => {
+                let stop = compiled(STOP.to_owned())?;
+                document = stop.0;
+            }
+        }
+        let (document, config) = compiled(print(&document, Syntax::Json, 0))?;
+        Ok(Deployable { document, config, ..all })
+    }
+}
+
+fn compiled(text: String) -> Result<(Node, mcp_policy::policy::compiled::Config), String> {
+    let source = SourceText { name: String::new(), text, syntax: Syntax::Json };
+    let (config, problems) = source.compile();
+    let told = || problems.first().map(|problem| problem.diagnostic.to_string());
+    let config = config.ok_or_else(|| told().unwrap_or_default())?;
+    let value = source.value().map_err(|problem| problem.diagnostic.to_string())?;
+    Ok((Node::from(&value), config))
+}
+
+/// Puts every policy into shadow.
+fn shadow(document: &mut Node) {
+    // Beside `policies` it is for all of them, and a policy that stands alone has one of its own.
+    if let Some(members) = document.as_map_mut() {
+        members.take("mode");
+        members.push("mode", Node::text("shadow"));
+    }
+}
