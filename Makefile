@@ -16,7 +16,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis chromium clients rmcp-client rls
+.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis chromium node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ cli: cargo ## Build the command: target/release/mcp-policy
 	@mkdir -p $(dir $(CLI))
 	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
 
-page: cargo wasm-target clients ## Build the page: target/page/index.html, which runs the engine in a browser
+page: cargo wasm-target node ## Build the page: target/page/index.html, which runs the engine in a browser
 	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=s \
 		cargo rustc --lib --release --target wasm32-unknown-unknown --crate-type cdylib
 	@src/page/build.sh $(TARGET_DIR)/wasm32-unknown-unknown/release/mcp_policy.wasm $(PAGE)
@@ -102,6 +102,9 @@ redis:
 
 chromium:
 	@envoy/tools.sh chromium
+
+node:
+	@envoy/tools.sh node
 
 clients:
 	@envoy/tools.sh clients

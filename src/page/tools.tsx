@@ -2,46 +2,50 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { JSX } from 'preact'
-import { edited } from './document'
-import { at } from './document'
+import { at, edited, editedAll } from './document'
 import { LANES, LANE_WORDS, moved, record, list, rootOf, standings, type Entry, type Lane, type Standing } from './policy'
 import { example, get, put, say, set, setCall, settled, setTools, use, type Tool } from './store'
 
 const ROW = 46
 const RISKS = ['low', 'medium', 'high', 'critical']
 
+type Target = Exclude<Lane, 'none'>
+
 /// Moves tools to a lane: a change of the text, as if somebody had typed it.
-export function move(names: readonly string[], lane: Exclude<Lane, 'none'>): void {
+export function move(names: readonly string[], lane: Target): void {
+  moveAll(new Map([[lane, names]]))
+}
+
+function moveAll(lanes: ReadonlyMap<Target, readonly string[]>): void {
   let text = settled()
   const { value, call } = get()
   if (text.trim() === '') text = 'version: "1"\ndefault: deny\ntools: {}\n'
   const root = rootOf(value, call.policy)
   const policy = at(value, root)
-  const entries = record(at(policy, ['tools'])) as Record<string, Entry>
+  const entries = record(at(policy, ['tools'])) as Record<string, Entry | null>
   const hidden = list(at(policy, ['hide']))
-  const chosen = new Set(names)
-  try {
-    if (names.length > 40) text = manyMoved(text, root, names, lane, entries)
-    else for (const name of names) {
-      const next = moved(entries[name], lane)
-      const isNew = entries[name] === undefined
+  const next = new Map<string, Entry>()
+  const hide = new Set(hidden)
+  for (const [lane, names] of lanes) {
+    for (const name of names) {
+      const own = Object.hasOwn(entries, name) ? (entries[name] ?? {}) : undefined
       // An entry of a hidden tool goes on saying what it said.
-      if (lane !== 'hide' || !isNew) text = edited(text, [...root, 'tools', name], next)
+      if (lane === 'hide') hide.add(name)
+      else {
+        hide.delete(name)
+        next.set(name, moved(own, lane))
+      }
     }
-    const others = hidden.filter((each) => !chosen.has(each as string))
-    const hide = lane === 'hide' ? [...others, ...names] : others
-    if (hide.length !== hidden.length || lane === 'hide') text = edited(text, [...root, 'hide'], hide.length > 0 ? hide : undefined)
+  }
+  try {
+    if (next.size > 0) text = editedAll(text, [...root, 'tools'], next)
+    if (hide.size !== hidden.length || hidden.some((each) => !hide.has(each))) text = edited(text, [...root, 'hide'], hide.size > 0 ? [...hide] : undefined)
     put(text)
-    say(`${names.length === 1 ? names[0] : `${names.length} tools`}: ${LANE_WORDS[lane]}`)
+    const said = [...lanes].map(([lane, names]) => `${names.length === 1 ? names[0] : `${names.length} tools`}: ${LANE_WORDS[lane]}`)
+    say(said.join('; '))
   } catch (error) {
     say((error as Error).message)
   }
-}
-
-function manyMoved(text: string, root: readonly string[], names: readonly string[], lane: Lane, entries: Record<string, Entry>): string {
-  const next = { ...entries }
-  for (const name of names) if (lane !== 'hide' || next[name] !== undefined) next[name] = moved(entries[name], lane)
-  return edited(text, [...root, 'tools'], next)
 }
 
 export function Tools(): JSX.Element {
@@ -286,14 +290,16 @@ function About({ name, standing }: { name: string; standing: Standing | undefine
 function SortAll({ tools }: { tools: readonly Tool[] }): JSX.Element {
   const judged = use((state) => state.judged)
   const sort = () => {
-    const lanes = new Map<Exclude<Lane, 'none'>, string[]>()
+    const lanes = new Map<Target, string[]>()
     for (const { name } of tools) {
       const judgement = judged.get(name)
       const isRisky = judgement?.severity === 'high' || judgement?.severity === 'critical'
       const lane = judgement?.class === 'execute' ? 'deny' : isRisky ? 'approve' : judgement?.class === 'write' ? 'limit' : 'allow'
-      lanes.set(lane, [...(lanes.get(lane) ?? []), name])
+      const own = lanes.get(lane)
+      if (own) own.push(name)
+      else lanes.set(lane, [name])
     }
-    for (const [lane, names] of lanes) move(names, lane)
+    moveAll(lanes)
   }
   return <button class="quiet wide" onClick={sort} title="Reads are allowed, writes limited; a person is asked about what is risky; running code is denied.">Sort these {tools.length} by what they can do</button>
 }

@@ -10,8 +10,10 @@ const build = resolve(process.argv[2])
 const root = resolve(import.meta.dirname, '..', '..')
 const { buildSync } = createRequire(join(build, 'x.js'))('esbuild')
 const outfile = join(build, 'document.mjs')
-buildSync({ entryPoints: [join(build, 'document.ts')], bundle: true, outfile, format: 'esm', platform: 'browser' })
-const { edited, renamed, valueOf, written, at, rangeOf, pathAt } = await import(outfile)
+const entry = `export * from './document'; export { pieced } from './pieces'`
+buildSync({ stdin: { contents: entry, resolveDir: build, loader: 'ts' }, bundle: true, outfile, format: 'esm', platform: 'browser' })
+const { parse } = createRequire(join(build, 'x.js'))('yaml')
+const { edited, editedAll, membersEdited, renamed, valueOf, written, at, rangeOf, pathAt, pieced } = await import(outfile)
 
 const wrong = []
 let changes = 0
@@ -54,6 +56,7 @@ function tried(name, text, path, value) {
   }
   changes += 1
   const found = valueOf(after)
+  if (after.trimStart()[0] !== '{' && !isDeepStrictEqual(found, parse(after))) wrong.push(`${name}: read otherwise than as a whole:\n${after}`)
   if (!isDeepStrictEqual(found, expected)) wrong.push(`${name}: ${path.join('/')} = ${JSON.stringify(value)}\n${after}\n${JSON.stringify(found)}\n${JSON.stringify(expected)}`)
   else if (JSON.stringify(Object.keys(at(found, path.slice(0, -1)) ?? {})) !== JSON.stringify(Object.keys(at(expected, path.slice(0, -1)) ?? {}))) wrong.push(`${name}: another order`)
   // What is taken out takes its own comments along; what is set does not take any outside of it.
@@ -80,9 +83,11 @@ const texts = HAND.map((text, at) => [`hand ${at}`, text])
 for (const file of readdirSync(policies).filter((name) => name.endsWith('.json') || name.endsWith('.test.yaml'))) texts.push([file, readFileSync(join(policies, file), 'utf8')])
 for (const [name, text] of [...texts]) if (name.endsWith('.json')) texts.push([`${name} in YAML`, `# of ${name}\n${written(valueOf(text))}\n`])
 
-for (const [name, original] of texts) {
+// Once as whole texts, and once in pieces, as large ones are.
+for (const [name, original, from] of texts.flatMap(([name, text]) => [[name, text, Infinity], [`${name}, in pieces`, `${text}\n`, 0]])) {
+  pieced.from = from
   const places = placesOf(valueOf(original))
-  for (const path of places.length > 120 ? Array.from({ length: 120 }, () => pick(places)) : places) {
+  for (const path of places.length > 24 ? Array.from({ length: 24 }, () => pick(places)) : places) {
     for (const value of [pick(VALUES), pick(VALUES), undefined]) tried(name, original, path, value)
     const range = rangeOf(original, path)
     if (!range) wrong.push(`${name}: ${path.join('/')} is nowhere`)
@@ -90,7 +95,7 @@ for (const [name, original] of texts) {
   }
   // Many changes, one after the other.
   let text = original
-  for (let step = 0; step < 40 && text; step += 1) {
+  for (let step = 0; step < 12 && text; step += 1) {
     const tools = Object.keys(at(valueOf(text), ['tools']) ?? {})
     if (Array.isArray(at(valueOf(text), ['tests']))) break
     const path = random(3) === 0 || tools.length === 0 ? ['tools', `new_${step}`] : pick([['tools', pick(tools)], ['tools', pick(tools), 'action'], ['tools', pick(tools), 'limits', 0], ['hide', 0], ['default']])
@@ -98,7 +103,22 @@ for (const [name, original] of texts) {
     if (typeof path.at(-1) === 'number' && inner !== undefined && !Array.isArray(inner)) continue
     text = tried(`${name} after ${step}`, text, path, path.at(-1) === 'default' ? pick(['allow', 'deny']) : random(4) === 0 && at(valueOf(text), path) !== undefined ? undefined : pick(path.length === 2 && path[0] === 'tools' ? VALUES.slice(-4).filter((each) => !Array.isArray(each)) : VALUES)) ?? text
   }
-  const [tool] = Object.keys(at(valueOf(original), ['tools']) ?? {})
+  const named = Object.keys(at(valueOf(original), ['tools']) ?? {})
+  if (!Array.isArray(at(valueOf(original), ['tests']))) {
+    const many = new Map([...(name.startsWith('hand') ? [] : named.slice(0, 5)), ...Array.from({ length: 60 }, (_, at) => `many ${at}`)].map((each) => [each, pick(VALUES.slice(-4))]))
+    const after = editedAll(original, ['tools'], many)
+    const expected = set(valueOf(original), ['tools'], { ...at(valueOf(original), ['tools']), ...Object.fromEntries(many) })
+    changes += many.size
+    if (!isDeepStrictEqual(valueOf(after), expected) || (after.trimStart()[0] !== '{' && !isDeepStrictEqual(parse(after), expected))) wrong.push(`${name}: many at once:\n${after}`)
+    if (from === 0 && comments(original).join() !== comments(after).join()) wrong.push(`${name}: many at once: comments are lost:\n${after}`)
+  }
+  for (const key of named.slice(0, 3)) {
+    const before = at(valueOf(original), ['tools', key])
+    const next = { action: 'deny', ...Object.fromEntries(Object.entries(before).slice(0, 2)) }
+    const after = membersEdited(original, ['tools', key], next)
+    if (!isDeepStrictEqual(at(valueOf(after), ['tools', key]), next)) wrong.push(`${name}: ${key}: not member by member:\n${after}`)
+  }
+  const [tool] = named
   if (tool) {
     const after = renamed(original, ['tools', tool], 'other: one')
     if (Object.keys(valueOf(after).tools)[0] !== 'other: one') wrong.push(`${name}: not renamed`)
