@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -89,7 +90,11 @@ async fn serve(port: u16, token: String, files: PageFiles) -> Result<Infallible,
     out!("{}", shown.0.address());
     report::note("open it in a browser of this machine; whoever knows it can change the policy");
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Such as too many open files: some are closed in a moment.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let shown = Arc::clone(&shown);
         tokio::spawn(async move {
             let answer = service_fn(|request| answered(Arc::clone(&shown), request));

@@ -40,7 +40,7 @@ function ofYaml(text: string, offset: number): Spot | null {
   const last = lines.pop() ?? ''
   if (/(^|\s)#/.test(last)) return null
   const stack: { indent: number; key: string | number }[] = []
-  for (const line of lines) block(line, stack)
+  for (const line of lines) if (line.trim() !== '') block(line, stack)
   const rest = block(last, stack)
   const path = stack.map(({ key }) => key)
   const inner = flow(rest.text)

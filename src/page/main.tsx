@@ -6,7 +6,7 @@ import { Below } from './below'
 import { prepare } from './compare'
 import { valueOf } from './document'
 import { Engine, Trouble, unpacked } from './engine'
-import { EXAMPLES } from './examples'
+import { CATALOGUE, EXAMPLES } from './examples'
 import { Middle, Share, open } from './middle'
 import { saveBack, served } from './served'
 import { bytesOf, recall, remember } from './share'
@@ -52,7 +52,7 @@ function Examples(): JSX.Element {
   const file = use((state) => state.file)
   if (file !== '') return <></>
   const pick = (name: string) => {
-    const example = EXAMPLES.find((each) => each.name === name)
+    const example = [...EXAMPLES, ...CATALOGUE].find((each) => each.name === name)
     if (example) open(example)
     else if (name === 'nothing') {
       set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], view: 'form', name: 'policy' })
@@ -63,8 +63,9 @@ function Examples(): JSX.Element {
     <label><span class="unseen">Open</span>
       <select value="" onChange={(event) => { pick(event.currentTarget.value); event.currentTarget.value = '' }}>
         <option value="">Open…</option>
-        {EXAMPLES.map((example) => <option key={example.name} value={example.name}>Example: {example.name}</option>)}
-        <option value="nothing">Nothing: begin anew</option>
+        <option value="nothing">nothing: begin anew</option>
+        <optgroup label="Examples">{EXAMPLES.map((example) => <option key={example.name} value={example.name}>{example.name}</option>)}</optgroup>
+        <optgroup label="For servers that many use">{CATALOGUE.map((example) => <option key={example.name} value={example.name}>{example.name}</option>)}</optgroup>
       </select>
     </label>
   )

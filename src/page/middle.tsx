@@ -107,7 +107,8 @@ function Text({ hidden }: { hidden: boolean }): JSX.Element {
     if (!host.current) return
     const made = new TextEditor(host.current, get().text, { label: 'Text of the policy', changed: typed, complete })
     editor.current = made
-    const follow = () => made.show(get().text)
+    // Nobody sees it: it is drawn when somebody does.
+    const follow = () => { if (get().view === 'text') made.show(get().text) }
     changes.add(follow)
     settles.add(settle)
     const go = (event: Event) => made.go(...(event as CustomEvent<[number, number]>).detail)
@@ -119,15 +120,18 @@ function Text({ hidden }: { hidden: boolean }): JSX.Element {
       made.destroy()
     }
   }, [])
-  useEffect(() => editor.current?.diagnose((checked?.problems ?? []).map((problem): Diagnostic => ({
+  // First of all effects, so that the others find the text that they are about.
+  useEffect(() => { if (!hidden) editor.current?.show(get().text) }, [hidden])
+  useEffect(() => hidden ? undefined : editor.current?.diagnose((checked?.problems ?? []).map((problem): Diagnostic => ({
     from: problem.at?.[0] ?? 0,
     to: problem.at?.[1] ?? 0,
     severity: problem.severity,
     source: problem.code,
     message: `${problem.message}${problem.help ? `\n${problem.help}` : ''}`,
     actions: cures(problem).map(({ label, apply }) => ({ name: label, apply })),
-  }))), [checked])
+  }))), [checked, hidden])
   useEffect(() => {
+    if (hidden) return
     const answer = tried?.answer
     const root = rootOf(get().value, answer?.governed_by ?? get().call.policy)
     const lights = Object.entries(tried?.marks ?? {}).flatMap(([pointer, [first, last]]): Light[] => {
@@ -138,8 +142,8 @@ function Text({ hidden }: { hidden: boolean }): JSX.Element {
       return rules.length > 0 && rules.every((rule) => !rule.denies && rule.kind !== 'entry') && steps.length > 2 ? [{ from, to, kind: 'allow' }] : []
     })
     editor.current?.light(lights)
-  }, [tried, text])
-  useEffect(() => editor.current?.uncover((tested?.answer?.coverage.missing ?? []).flatMap(({ line }) => (line === null ? [] : [line]))), [tested])
+  }, [tried, text, hidden])
+  useEffect(() => hidden ? undefined : editor.current?.uncover((tested?.answer?.coverage.missing ?? []).flatMap(({ line }) => (line === null ? [] : [line]))), [tested, hidden])
   return <div class="editor-host" ref={host} hidden={hidden} onFocusOut={settle} />
 }
 
@@ -170,10 +174,12 @@ function goTo(place: [number, number] | undefined): void {
 
 function Problems(): JSX.Element | null {
   const checked = use((state) => state.checked)
-  const [open, setOpen] = useState(true)
+  const [opened, setOpen] = useState<boolean | null>(null)
   if (!checked) return null
   const errors = checked.problems.filter((problem) => problem.severity === 'error').length
   const warnings = checked.problems.length - errors
+  // What stops everything is shown; what is only advice waits until it is asked for.
+  const open = opened ?? errors > 0
   const counted = [errors > 0 ? `${errors} ${errors === 1 ? 'error' : 'errors'}` : '', warnings > 0 ? `${warnings} ${warnings === 1 ? 'warning' : 'warnings'}` : ''].filter(Boolean).join(', ')
   return (
     <footer class={`problems ${errors > 0 ? 'deny' : warnings > 0 ? 'ask' : 'allow'}`}>

@@ -5,12 +5,13 @@ import type { Tool } from './store'
 
 export type Lane = 'allow' | 'limit' | 'approve' | 'deny' | 'hide' | 'custom' | 'none'
 
-export const LANES: { id: Exclude<Lane, 'custom' | 'none'>; word: string; key: string; about: string }[] = [
+export const LANES: { id: Exclude<Lane, 'none'>; word: string; key: string; about: string }[] = [
   { id: 'allow', word: 'Allow', key: 'a', about: 'may be called' },
   { id: 'limit', word: 'Limit', key: 'l', about: 'may be called, so many times a minute' },
   { id: 'approve', word: 'Approve', key: 'p', about: 'a person is asked' },
   { id: 'deny', word: 'Deny', key: 'd', about: 'is refused' },
   { id: 'hide', word: 'Hide', key: 'h', about: 'is not there at all' },
+  { id: 'custom', word: 'Custom', key: 'c', about: 'may be called on a condition that you write' },
 ]
 
 export const LANE_WORDS: Record<Lane, string> = {
@@ -87,14 +88,18 @@ export function standings(policy: unknown, tools: readonly Tool[]): Map<string, 
 }
 
 /// The entry of a tool that is moved to a lane; what it says beside that stays.
-export function moved(entry: Entry | undefined, lane: Lane): Entry {
+/// The first condition of a tool is on the argument that is named.
+export function moved(entry: Entry | undefined, lane: Lane, argument: string): Entry {
   const { action: _, reason: __, approval: ___, rate_limit, limits, ...rest } = entry ?? {}
   switch (lane) {
     case 'allow': return Object.fromEntries(Object.entries(rest).filter(([key]) => !['require', 'deny_if', 'ask_if', 'rules'].includes(key)))
     case 'limit': return { ...rest, ...(limits ? { limits } : { rate_limit: rate_limit ?? '60/minute' }) }
     case 'approve': return { action: 'require_approval', approval: 'user', reason: 'A person has to approve this.', ...rest }
     case 'deny': return { action: 'deny', reason: 'This is not for an agent.', ...(rest.mode ? { mode: rest.mode } : {}) }
-    case 'custom': return { ...entry, require: entry?.require ?? [{ conditions: [] }] }
+    case 'custom': return {
+      ...rest, ...(limits ? { limits } : {}), ...(rate_limit ? { rate_limit } : {}),
+      ...(laneOf(rest) === 'custom' ? {} : { require: [{ conditions: [{ path: argument, op: 'exists', value: true }] }] }),
+    }
     case 'hide':
     case 'none': return entry ?? {}
   }

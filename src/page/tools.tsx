@@ -3,6 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { JSX } from 'preact'
 import { at, edited, editedAll } from './document'
+import { paths } from './complete'
 import { LANES, LANE_WORDS, moved, record, list, rootOf, standings, type Entry, type Lane, type Standing } from './policy'
 import { example, get, put, say, set, setCall, settled, setTools, use, type Tool } from './store'
 
@@ -18,7 +19,8 @@ export function move(names: readonly string[], lane: Target): void {
 
 function moveAll(lanes: ReadonlyMap<Target, readonly string[]>): void {
   let text = settled()
-  const { value, call } = get()
+  const { value, call, tools } = get()
+  const known = new Map(tools.map((tool) => [tool.name, tool]))
   if (text.trim() === '') text = 'version: "1"\ndefault: deny\ntools: {}\n'
   const root = rootOf(value, call.policy)
   const policy = at(value, root)
@@ -33,7 +35,7 @@ function moveAll(lanes: ReadonlyMap<Target, readonly string[]>): void {
       if (lane === 'hide') hide.add(name)
       else {
         hide.delete(name)
-        next.set(name, moved(own, lane))
+        next.set(name, moved(own, lane, paths(known.get(name))[0] ?? 'args.name'))
       }
     }
   }
@@ -43,6 +45,12 @@ function moveAll(lanes: ReadonlyMap<Target, readonly string[]>): void {
     put(text)
     const said = [...lanes].map(([lane, names]) => `${names.length === 1 ? names[0] : `${names.length} tools`}: ${LANE_WORDS[lane]}`)
     say(said.join('; '))
+    const custom = lanes.get('custom')?.[0]
+    // Its condition is only a beginning.
+    if (custom !== undefined) {
+      set({ view: 'form' })
+      setTimeout(() => document.querySelector(`[aria-label=${JSON.stringify(`Entry ${custom}`)}]`)?.scrollIntoView({ block: 'nearest' }))
+    }
   } catch (error) {
     say((error as Error).message)
   }
@@ -232,7 +240,7 @@ function List({ shown, standing, active, chosen, setActive, setChosen }: ListPro
     event.preventDefault()
   }
   return (
-    <div class="list" ref={box} role="listbox" aria-multiselectable="true" aria-label="Tools. Space chooses one; a, l, p, d, h move what is chosen." tabIndex={0}
+    <div class="list" ref={box} role="listbox" aria-multiselectable="true" aria-label="Tools. Space chooses one; a, l, p, d, h, c move what is chosen." tabIndex={0}
       {...(active !== '' && index >= first && index < last ? { 'aria-activedescendant': `tool-${index}` } : {})}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)} onKeyDown={pressed} onFocus={() => active === '' && go(0, false)}>
       <div role="presentation" style={{ height: `${shown.length * ROW}px` }}>

@@ -38,7 +38,7 @@ function CallForm(): JSX.Element {
   const valid = use((state) => state.checked?.valid ?? false)
   const tool = tools.find((each) => each.name === call.tool)
   return (
-    <form class="call" onSubmit={(event) => { event.preventDefault(); attempt(false); say(spoken(get().tried?.answer)) }}>
+    <form class="call" data-args={call.args} onSubmit={(event) => { event.preventDefault(); attempt(false); say(spoken(get().tried?.answer)) }}>
       <label>Tool
         <input type="text" list="call-tools" value={call.tool} spellcheck={false} onInput={(event) => {
           const name = event.currentTarget.value

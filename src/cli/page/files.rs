@@ -1,7 +1,7 @@
 //! The files behind the page: the page itself, the policy, and the tests beside it.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -135,10 +135,7 @@ impl KnownFile {
         let failed = |error| format!("{shown}: cannot be written: {error}");
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let beside = self.path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-        fs::write(&beside, text).map_err(failed)?;
-        let kept = fs::metadata(&self.path)
-            .map_or(Ok(()), |old| fs::set_permissions(&beside, old.permissions()));
-        let done = kept.and_then(|()| fs::rename(&beside, &self.path));
+        let done = self.replace(&beside, text);
         if let Err(error) = done {
             // It may be gone already.
             let _ = fs::remove_file(&beside);
@@ -146,5 +143,16 @@ impl KnownFile {
         }
         *known = Some(text.to_owned());
         Ok(())
+    }
+
+    /// Writes a new file and puts it where the old one is: at no moment is there half a file, and nobody reads it who could not read the old one.
+    fn replace(&self, beside: &Path, text: &str) -> io::Result<()> {
+        let mut file = File::options().write(true).create_new(true).open(beside)?;
+        if let Ok(old) = fs::metadata(&self.path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(beside, &self.path)
     }
 }
