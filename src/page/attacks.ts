@@ -1,7 +1,47 @@
 // Attacks on the policy, made out of the call that is tried: what agents, and those who write to them, have tried elsewhere. The engine
 // judges each as it would judge any message.
 
-import { get, stepOf } from './store'
+import { attacks as cases, type StockAttack } from 'stock'
+import { Trouble, type Step } from './engine'
+import { second } from './second'
+import { get, stepOf, withEnding } from './store'
+
+/// A case of the repository, sent against the policy.
+export interface Case {
+  attack: StockAttack
+  sent: { call: string; decision: string; reason: string; wanted: boolean }[]
+  through: boolean
+  /// Whether nothing but the names of its tools stops it: this policy knows none of them.
+  unknown: boolean
+}
+
+const FORWARDED = ['allow', 'pass', 'would_deny', 'would_ask']
+const forwarded = (decision: string) => FORWARDED.includes(decision)
+
+/// Every case of `policies/attacks` against the policy, its calls one after the other.
+export function knownAttacks(): Case[] {
+  const { text, name, checked, call } = get()
+  const engine = second()
+  if (!engine || !checked?.valid || cases.length === 0) return []
+  engine.check(withEnding(name, text), text, '', call.policy)
+  return cases.map((attack) => {
+    engine.reset()
+    const sent = attack.steps.flatMap(({ call: called, post, caller, session, headers, becomes }) => {
+      const body = called ?? post
+      if (body === undefined || (becomes !== 'stopped' && becomes !== 'runs')) return []
+      const step: Step = { call: body, ...(caller ? { caller } : {}), ...(session ? { session } : {}), ...(headers ? { headers } : {}) }
+      try {
+        const { decision, reason = '' } = engine.try(step, false).answer
+        return [{ call: called ? `${called.tool} ${JSON.stringify(called.arguments ?? {})}` : String(post), decision, reason, wanted: becomes === 'runs' }]
+      } catch (error) {
+        if (error instanceof Trouble) return []
+        throw error
+      }
+    })
+    const bad = sent.filter(({ wanted }) => !wanted)
+    return { attack, sent, through: bad.some(({ decision }) => forwarded(decision)), unknown: bad.length > 0 && bad.every(({ reason }) => reason === 'tool_not_allowed') }
+  })
+}
 
 export interface Attacked {
   name: string
@@ -60,7 +100,6 @@ export function attacks(): Attacked[] {
   if (!engine || !checked?.valid || call.tool === '') return []
   try {
     const step = { ...stepOf({ ...call, message: '' }), repeat: 1 }
-    const forwarded = (decision: string) => ['allow', 'pass', 'would_deny', 'would_ask'].includes(decision)
     const own = forwarded(engine.try(step, true).answer.decision)
     return made(call.tool, JSON.stringify(JSON.parse(call.args.trim() === '' ? '{}' : call.args))).map(({ name, body, alike }) => {
       const { decision, reason = '' } = engine.try({ ...step, call: body }, true).answer

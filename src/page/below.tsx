@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { JSX } from 'preact'
-import { attacks, type Attacked } from './attacks'
+import { attacks, knownAttacks, type Attacked, type Case } from './attacks'
 import { compared, type Comparison } from './compare'
 import { syntaxOf, valueOf } from './document'
 import { TextEditor } from './editor'
@@ -95,16 +95,27 @@ function beside(): string {
 
 function Attacks(): JSX.Element {
   const text = use((state) => state.text)
+  const checked = use((state) => state.checked)
   const call = use((state) => state.call)
-  const [found, setFound] = useState<Attacked[]>([])
-  useEffect(() => setFound(attacks()), [text, call])
-  if (found.length === 0) return <p class="hint">Attacks are made out of the call that is tried: name a tool in “Try it”, with arguments. Each is sent through the engine as an agent would send it.</p>
-  const through = found.filter((each) => each.through)
+  const isReady = use((state) => state.second)
+  const [own, setOwn] = useState<Attacked[]>([])
+  const [known, setKnown] = useState<Case[]>([])
+  useEffect(() => setOwn(attacks()), [text, checked, call])
+  useEffect(() => setKnown(knownAttacks()), [text, checked, isReady])
+  const through = [...own, ...known].filter((each) => each.through).length
+  if (own.length + known.length === 0) return <p class="hint">Attacks are sent through the engine as an agent would send them. Some are made out of the call that is tried: name a tool in “Try it”, with arguments.</p>
   return (
     <>
-      <p class={`verdict ${through.length === 0 ? 'allow' : 'deny'}`}><b>{through.length === 0 ? `${found.length} attacks, none gets further than the call itself` : `${through.length} of ${found.length} attacks get further than the call itself`}</b></p>
+      <p class={`verdict ${through === 0 ? 'allow' : 'deny'}`}><b>{through === 0 ? `${own.length + known.length} attacks, none gets further than it may` : `${through} of ${own.length + known.length} attacks get through`}</b></p>
+      {known.length > 0 && (
+        <>
+          <h3>What has happened elsewhere</h3>
+          <ul class="attacks">{known.map((each) => <KnownAttack key={each.attack.name} found={each} />)}</ul>
+        </>
+      )}
+      {own.length > 0 && <h3>The call that is tried, in disguise</h3>}
       <ul class="attacks">
-        {found.map((each) => (
+        {own.map((each) => (
           <li key={each.name} class={each.through ? 'deny' : 'allow'}>
             <span class="mark">{each.through ? 'gets through' : 'stopped'}</span> {each.name}: <code>{each.decision}{each.reason && ` ${each.reason}`}</code>
             <details><summary>the message</summary><code>{each.body}</code></details>
@@ -115,25 +126,51 @@ function Attacks(): JSX.Element {
   )
 }
 
+function KnownAttack({ found: { attack, sent, through, unknown } }: { found: Case }): JSX.Element {
+  return (
+    <li class={through ? 'deny' : 'allow'} data-attack={attack.name} data-through={through}>
+      <span class="mark">{through ? 'gets through' : unknown ? 'not allowed' : 'stopped'}</span> <b>{attack.title}.</b> {attack.line}
+      <details><summary>more</summary>
+        <p>{attack.what}</p>
+        <ul>{sent.map((each, number) => <li key={number}><code>{each.call}</code>: {each.decision}{each.reason && `, ${each.reason}`}{each.wanted && ' (an honest call)'}</li>)}</ul>
+        <p>This policy stops it:</p>
+        <pre class="command" tabIndex={0}>{attack.policy}</pre>
+        {attack.beyond && <p>What it does not stop: {attack.beyond}</p>}
+        {attack.incidents.map((incident) => <p key={incident.what}>{incident.when}: {incident.what} {incident.source && <a href={incident.source} target="_blank" rel="noreferrer">source</a>}</p>)}
+      </details>
+    </li>
+  )
+}
+
 function Compare(): JSX.Element {
   const old = use((state) => state.old)
+  const log = use((state) => state.log)
+  const checked = use((state) => state.checked)
   const text = use((state) => state.text)
+  const isReady = use((state) => state.second)
   const [found, setFound] = useState<Comparison | string | null>(null)
-  useEffect(() => setFound(old.trim() === '' ? null : compared(old)), [old, text])
+  useEffect(() => setFound(old.trim() === '' && log.trim() === '' ? null : compared(old, log)), [old, log, text, checked, isReady])
   return (
     <div class="split">
-      <label>The old policy
-        <textarea rows={8} spellcheck={false} value={old} placeholder="Paste it, or take the present one and then change it" onInput={(event) => set({ old: event.currentTarget.value })} />
-        <span class="row"><button onClick={() => set({ old: get().text })}>Take the present one</button></span>
-      </label>
+      <div class="inputs">
+        <label>The old policy
+          <textarea rows={4} spellcheck={false} value={old} placeholder="Paste it, or take the present one and then change it" onInput={(event) => set({ old: event.currentTarget.value })} />
+        </label>
+        <p class="row"><button onClick={() => set({ old: get().text })}>Take the present one</button><button class="quiet" disabled={old === '' && log === ''} onClick={() => set({ old: '', log: '' })}>Nothing</button></p>
+        <label>A log: audit lines, or calls that were recorded otherwise
+          <textarea rows={4} spellcheck={false} value={log} placeholder={'{"audit":1,"time":"2026-01-05T09:00:00Z","tool":"search","decision":"allow",…}'} onInput={(event) => set({ log: event.currentTarget.value })} />
+        </label>
+      </div>
       <div class="results">
-        {found === null && <p class="hint">Every call of the tests, and one call of each tool, goes through both policies. What is decided otherwise is shown.</p>}
+        {found === null && <p class="hint">Every call of the tests, one call of each tool, and all calls of the log go through both policies. What is decided otherwise is shown. With a log alone, it is compared with what was decided then. <code>mcp-policy replay</code> does it for logs of any length.</p>}
         {typeof found === 'string' && <p class="problem">{found}</p>}
         {found !== null && typeof found !== 'string' && (
           <>
-            <p class={`verdict ${found.rows.length === 0 ? 'allow' : 'ask'}`} data-differences={found.rows.length}><b>{found.rows.length} of {found.calls} calls are decided otherwise</b></p>
+            <p class={`verdict ${found.rows.length === 0 ? 'allow' : 'ask'}`} data-differences={found.rows.length}><b>{found.rows.reduce((sum, row) => sum + row.times, 0)} of {found.calls} calls are decided otherwise</b></p>
+            {found.left > 0 && <p class="hint">{found.left} more calls were not tried: it would take too long here.</p>}
+            {found.unread > 0 && <p class="hint">{found.unread} lines of the log hold no call of a tool.</p>}
             <ul class="attacks">{found.rows.slice(0, 300).map((row, number) => (
-              <li key={number} class={kindOf(row.new)}><b>{row.call}</b> {row.by && `by ${row.by}`}: <code>{row.old}</code> → <code>{row.new}</code> {row.reason}</li>
+              <li key={number} class={kindOf(row.new)}>{row.times > 1 && `${row.times} × `}<b>{row.call}</b> {row.by && `by ${row.by}`}: <code>{row.old}</code> → <code>{row.new}</code> {row.reason}</li>
             ))}</ul>
           </>
         )}

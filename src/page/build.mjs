@@ -2,10 +2,11 @@
 //
 //     node build.mjs ENGINE.wasm REPOSITORY TARGET
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
+import { parseDocument, stringify } from 'yaml'
 
 const [engine, repository, target] = process.argv.slice(2)
 const read = (...path) => readFileSync(join(...path), 'utf8')
@@ -16,12 +17,19 @@ const catalogue = readdirSync(policies)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length))
   .map((name) => ({ name, text: read(policies, `${name}.json`), tests: read(policies, `${name}.test.yaml`) }))
+const folder = join(policies, 'attacks')
+const attacks = (existsSync(folder) ? readdirSync(folder).sort() : [])
+  .filter((file) => file.endsWith('.yaml'))
+  .map((file) => {
+    const { title, line, what, beyond, incidents = [], policy, steps } = parseDocument(read(folder, file)).toJS()
+    return { name: file.slice(0, -'.yaml'.length), title, line, what, beyond, incidents, policy: stringify(policy, { lineWidth: 0, flowCollectionPadding: false }), steps }
+  })
 const stock = {
   name: 'stock',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^stock$/ }, ({ path }) => ({ path, namespace: 'stock' }))
     onLoad({ filter: /.*/, namespace: 'stock' }, () => ({
-      contents: JSON.stringify({ catalogue, schema: JSON.parse(read(policies, 'schema', 'plugin.schema.json')) }),
+      contents: JSON.stringify({ catalogue, attacks, schema: JSON.parse(read(policies, 'schema', 'plugin.schema.json')) }),
       loader: 'json',
     }))
   },

@@ -3,11 +3,11 @@
 import { render, type JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { Below } from './below'
-import { prepare } from './compare'
 import { valueOf } from './document'
 import { Engine, Trouble, unpacked } from './engine'
 import { CATALOGUE, EXAMPLES } from './examples'
 import { Middle, Share, open } from './middle'
+import { prepareSecond } from './second'
 import { saveBack, served } from './served'
 import { bytesOf, recall, remember } from './share'
 import { NO_CALL, changes, get, listen, set, setTools, check, use, runTests, type State } from './store'
@@ -87,7 +87,7 @@ async function start(): Promise<void> {
     host.textContent = ''
     render(<Page />, host)
   }
-  prepare(bytes)
+  void prepareSecond(bytes).catch(failed)
   let timer = 0
   let before = get()
   listen(() => {

@@ -66,6 +66,9 @@ export interface State {
   tests: string
   tested: Tested | null
   old: string
+  log: string
+  /// Whether the second engine has started.
+  second: boolean
   view: 'form' | 'text'
   part: 'tools' | 'policy' | 'try' | 'more'
   below: 'tests' | 'attacks' | 'compare' | 'deploy'
@@ -83,7 +86,7 @@ export const NO_CALL: Call = {
 
 let state: State = {
   engine: null, failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), remarks: [], call: NO_CALL, tried: null,
-  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', view: 'form', part: 'policy', below: 'tests', said: '', took: 0, file: '', saved: '',
+  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', log: '', second: false, view: 'form', part: 'policy', below: 'tests', said: '', took: 0, file: '', saved: '',
 }
 const listeners = new Set<() => void>()
 

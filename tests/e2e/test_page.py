@@ -427,7 +427,7 @@ def test_a_try_is_kept_as_a_test_and_runs(page: Page, tmp_path: Path) -> None:
 
 def test_attacks_are_stopped_and_a_change_is_compared(page: Page) -> None:
     page.example()
-    expect(page.below("Attacks")).to_contain_text("none gets further")
+    expect(page.below("Attacks")).to_contain_text("name in capitals: deny")
     panel = page.below("Compare")
     panel.get_by_role("button", name="Take the present one").click()
     verdict = panel.locator(".verdict")

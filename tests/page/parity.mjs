@@ -46,6 +46,14 @@ async function said(args) {
   }
 }
 
+// Several commands run at once; the page is asked in between, in order.
+const waiting = new Set()
+async function soon(job) {
+  const running = job().finally(() => waiting.delete(running))
+  waiting.add(running)
+  if (waiting.size >= 4) await Promise.race(waiting)
+}
+
 const work = mkdtempSync(join(tmpdir(), 'parity-'))
 const wrong = []
 let [rows, calls, documents] = [0, 0, 0]
@@ -85,7 +93,6 @@ async function row(file, node, number) {
   const checked = JSON.parse(ask({ do: 'check', name: `${stem}.json`, text: policy }))
   if (!checked.answer.valid) return wrong.push(`${file}: ${name}: the policy is refused: ${JSON.stringify(checked)}`)
   const page = ask({ do: 'test', name: `${stem}.test.json`, text: tests })
-  same(`${file}: ${name}`, JSON.stringify(JSON.parse(page).answer), JSON.stringify(JSON.parse(await said(['test', '--format', 'json', `${stem}.json`]))[0]))
   // One call with all its comparisons.
   const [first] = steps
   writeFileSync(`${stem}.call.json`, first.call)
@@ -93,7 +100,10 @@ async function row(file, node, number) {
   for (const [key, value] of Object.entries(first.headers)) args.push('--header', `${key}: ${value}`)
   const { expect: _, ...step } = first
   const explained = JSON.parse(ask({ do: 'try', fresh: true, step }))
-  same(`${file}: ${name}, explained`, JSON.stringify(explained.answer), dense(await said(args)))
+  await soon(async () => {
+    same(`${file}: ${name}`, JSON.stringify(JSON.parse(page).answer), JSON.stringify(JSON.parse(await said(['test', '--format', 'json', `${stem}.json`]))[0]))
+    same(`${file}: ${name}, explained`, JSON.stringify(explained.answer), dense(await said(args)))
+  })
   rows += 1
   calls += steps.length
 }
@@ -104,10 +114,12 @@ async function document(path) {
   // A page has text; what is no UTF-8 never gets there.
   if (Buffer.compare(Buffer.from(text), bytes) !== 0) return
   const checked = JSON.parse(ask({ do: 'check', name: path, text })).answer
-  const [theirs] = JSON.parse(await said(['validate', '--format', 'json', path]))
   const problems = checked.problems.map(({ at: _, earlier: __, ...finding }) => finding)
-  same(`${path}: valid`, String(checked.valid), String(theirs.valid))
-  same(path, JSON.stringify(problems), JSON.stringify(theirs.problems))
+  await soon(async () => {
+    const [theirs] = JSON.parse(await said(['validate', '--format', 'json', path]))
+    same(`${path}: valid`, String(checked.valid), String(theirs.valid))
+    same(path, JSON.stringify(problems), JSON.stringify(theirs.problems))
+  })
   documents += 1
 }
 
@@ -125,6 +137,7 @@ for (const folder of folders) {
   }
 }
 for (const [job, ...args] of jobs) await job(...args)
+await Promise.all(waiting)
 rmSync(work, { recursive: true })
 if (wrong.length > 0) {
   console.error(`${wrong.length} differ:\n${wrong.slice(0, 20).join('\n')}`)
