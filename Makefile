@@ -16,7 +16,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis chromium node clients rmcp-client rls
+.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench bench-page size bless clean cargo wasm-target venv prometheus redis chromium node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm page cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -69,6 +69,9 @@ demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real
 
 bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters
 	$(VENV_PY) tests/bench/bench.py
+
+bench-page: page venv chromium ## Measure how long a person waits for the page
+	$(VENV_PY) tests/bench/page.py $(if $(KEEP),--keep)
 
 size: wasm ## Fail if the filter has outgrown its size limit
 	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \

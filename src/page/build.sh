@@ -17,6 +17,7 @@ npm=$nodejs/lib/node_modules/npm/bin/npm-cli.js
 mkdir -p "$work"
 find "$work" -maxdepth 1 -type f ! -name .installed -delete
 cp "$root"/src/page/*.{css,html,json,mjs,ts,tsx} "$work"
+cp "$engine" "$work/engine.wasm"
 cd "$work"
 if ! cmp -s package-lock.json .installed; then
     PATH="$nodejs/bin:$PATH" "$node" "$npm" \
@@ -27,4 +28,4 @@ if ! cmp -s package-lock.json .installed; then
     cp package-lock.json .installed
 fi
 "$node" node_modules/typescript/bin/tsc --project .
-"$node" build.mjs "$engine" "$root" "$target"
+"$node" build.mjs engine.wasm "$root" "$target"

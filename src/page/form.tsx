@@ -118,7 +118,7 @@ function EntryForm({ path, name, entry }: { path: Path; name: string; entry: Ent
         <Check key={`${kind.key}${number}`} kind={kind} path={[...path, kind.key, number]} check={record(check)} tool={name} />
       )))}
       {action === 'allow' && list(entry.ask_if).length > 0 && typeof entry.approval === 'string' && (
-        <p class="sentence check"><span class="lead">asked is</span> <Choice label={`Who approves ${name}`} value={entry.approval} options={APPROVERS} set={(next) => change([...path, 'approval'], next)} /></p>
+        <p class="sentence check">the one who is asked is <Choice label={`Who approves ${name}`} value={entry.approval} options={APPROVERS} set={(next) => change([...path, 'approval'], next)} /></p>
       )}
       <Limits path={path} entry={entry} tool={name} />
       <p class="row adds">

@@ -130,8 +130,13 @@ export function say(text: string): void {
 export function setText(text: string): void {
   if (text === state.text) return
   set({ text, value: valueOf(text) ?? (text.trim() === '' ? undefined : state.value), history: [] })
-  check()
+  clearTimeout(checking)
+  // What a person has done to a large policy is drawn first, and judged when the hand rests.
+  if (text.length < 50_000) check()
+  else checking = window.setTimeout(check, Math.min(300, Math.max(30, state.took)))
 }
+
+let checking = 0
 
 /// The changes that the editor has not made yet.
 export const changes = new Set<(change: Change) => void>()

