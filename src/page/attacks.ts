@@ -11,12 +11,16 @@ export interface Case {
   attack: StockAttack
   sent: { call: string; decision: string; reason: string; wanted: boolean }[]
   through: boolean
+  /// Whether calls alone play it. What a server answers, sessions that it opens and approvals that come are for the end-to-end tests.
+  played: boolean
   /// Whether nothing but the names of its tools stops it: this policy knows none of them.
   unknown: boolean
 }
 
 const FORWARDED = ['allow', 'pass', 'would_deny', 'would_ask']
 const forwarded = (decision: string) => FORWARDED.includes(decision)
+
+const PLAYED = new Set(['call', 'post', 'caller', 'session', 'headers', 'becomes', 'reason'])
 
 /// Every case of `policies/attacks` against the policy, its calls one after the other.
 export function knownAttacks(): Case[] {
@@ -25,6 +29,7 @@ export function knownAttacks(): Case[] {
   if (!engine || !checked?.valid || cases.length === 0) return []
   engine.check(withEnding(name, text), text, '', call.policy)
   return cases.map((attack) => {
+    if (!attack.steps.every((step) => Object.keys(step).every((key) => PLAYED.has(key)))) return { attack, sent: [], through: false, played: false, unknown: false }
     engine.reset()
     const sent = attack.steps.flatMap(({ call: called, post, caller, session, headers, becomes }) => {
       const body = called ?? post
@@ -39,7 +44,7 @@ export function knownAttacks(): Case[] {
       }
     })
     const bad = sent.filter(({ wanted }) => !wanted)
-    return { attack, sent, through: bad.some(({ decision }) => forwarded(decision)), unknown: bad.length > 0 && bad.every(({ reason }) => reason === 'tool_not_allowed') }
+    return { attack, sent, played: true, through: bad.some(({ decision }) => forwarded(decision)), unknown: bad.length > 0 && bad.every(({ reason }) => reason === 'tool_not_allowed') }
   })
 }
 

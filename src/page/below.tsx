@@ -102,11 +102,12 @@ function Attacks(): JSX.Element {
   const [known, setKnown] = useState<Case[]>([])
   useEffect(() => setOwn(attacks()), [text, checked, call])
   useEffect(() => setKnown(knownAttacks()), [text, checked, isReady])
-  const through = [...own, ...known].filter((each) => each.through).length
+  const played = [...own, ...known.filter((each) => each.played)]
+  const through = played.filter((each) => each.through).length
   if (own.length + known.length === 0) return <p class="hint">Attacks are sent through the engine as an agent would send them. Some are made out of the call that is tried: name a tool in “Try it”, with arguments.</p>
   return (
     <>
-      <p class={`verdict ${through === 0 ? 'allow' : 'deny'}`}><b>{through === 0 ? `${own.length + known.length} attacks, none gets further than it may` : `${through} of ${own.length + known.length} attacks get through`}</b></p>
+      <p class={`verdict ${through === 0 ? 'allow' : 'deny'}`}><b>{through === 0 ? `${played.length} attacks, none gets further than it may` : `${through} of ${played.length} attacks get through`}</b></p>
       {known.length > 0 && (
         <>
           <h3>What has happened elsewhere</h3>
@@ -126,12 +127,13 @@ function Attacks(): JSX.Element {
   )
 }
 
-function KnownAttack({ found: { attack, sent, through, unknown } }: { found: Case }): JSX.Element {
+function KnownAttack({ found: { attack, sent, through, played, unknown } }: { found: Case }): JSX.Element {
   return (
-    <li class={through ? 'deny' : 'allow'} data-attack={attack.name} data-through={through}>
-      <span class="mark">{through ? 'gets through' : unknown ? 'not allowed' : 'stopped'}</span> <b>{attack.title}.</b> {attack.line}
+    <li class={!played ? 'ask' : through ? 'deny' : 'allow'} data-attack={attack.name} data-through={through} data-played={played}>
+      <span class="mark">{!played ? 'not played' : through ? 'gets through' : unknown ? 'not allowed' : 'stopped'}</span> <b>{attack.title}.</b> {attack.line}
       <details><summary>more</summary>
         <p>{attack.what}</p>
+        {!played && <p class="hint">It needs a server that answers, which this page has not; the tests of the repository play it on a real Envoy.</p>}
         <ul>{sent.map((each, number) => <li key={number}><code>{each.call}</code>: {each.decision}{each.reason && `, ${each.reason}`}{each.wanted && ' (an honest call)'}</li>)}</ul>
         <p>This policy stops it:</p>
         <pre class="command" tabIndex={0}>{attack.policy}</pre>

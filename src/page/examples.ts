@@ -60,8 +60,11 @@ tools:
 
   send_email:
     require:
-      - conditions: [{path: args.to, op: ends_with, value: "@example.com"}]
-        on_deny: Write to addresses at example.com only.
+      - conditions: [{path: args.to, op: regex, value: '^[\\w.+-]+@example\\.com$'}]
+        on_deny: Write to one address at example.com.
+    deny_if:
+      - conditions: [{path: args.cc, op: exists, value: true}]
+      - conditions: [{path: args.bcc, op: exists, value: true}]
     rate_limit: 10/hour
   delete_customer: {action: deny, reason: A person deletes customers.}
 `,

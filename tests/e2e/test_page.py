@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as Tab
 
@@ -438,6 +439,35 @@ def test_attacks_are_stopped_and_a_change_is_compared(page: Page) -> None:
     page.tab.get_by_label("What becomes of tools that no entry names").select_option("allow")
     expect(verdict).not_to_have_attribute("data-differences", "0")
     expect(panel.locator(".attacks")).to_contain_text("update_order")
+
+
+def test_known_attacks_are_stopped_by_the_policies_that_they_come_with(page: Page) -> None:
+    cases = sorted((rig.ROOT / "policies/attacks").glob("*.yaml"))
+    page.example()
+    panel = page.below("Attacks")
+    expect(panel.locator("[data-attack]")).to_have_count(len(cases))
+    page.editor()
+    for case in cases:
+        page.tab.keyboard.press("Control+a")
+        page.paste(json.dumps(yaml.safe_load(case.read_text())["policy"]))
+        shown = panel.locator(f"[data-attack={case.stem}]")
+        expect(shown).to_have_attribute("data-through", "false")
+    assert panel.locator("[data-played=true]").count() >= len(cases) * 3 // 4
+    # A policy that lets everything pass stops few.
+    page.tab.keyboard.press("Control+a")
+    page.paste('{"version": "1", "default": "allow", "tools": {}}')
+    expect(panel.locator("[data-attack][data-through=true]")).not_to_have_count(0) if cases else None
+
+
+def test_a_log_is_compared_with_what_was_decided_then(page: Page) -> None:
+    page.example()
+    panel = page.below("Compare")
+    line = {"audit": 1, "time": "2026-01-05T09:00:00Z", "method": "tools/call", "policy": "default"}
+    log = [{**line, "tool": "list_orders", "decision": "allow"}, {**line, "tool": "delete_customer", "decision": "allow"}, {**line, "tool": "delete_customer", "decision": "deny"}]
+    panel.get_by_label("A log").fill("\n".join(map(json.dumps, log)) + "\nnot json\n")
+    expect(panel).to_contain_text("1 of 3 calls are decided otherwise")
+    expect(panel).to_contain_text("1 lines of the log hold no call")
+    expect(panel.locator(".attacks")).to_contain_text("delete_customer : allow → deny")
 
 
 # --- For everybody ------------------------------------------------------------------------------
