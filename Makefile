@@ -16,14 +16,13 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page check test fuzz fuzz-readers soak e2e demo bench bench-page size bless clean cargo wasm-target venv prometheus redis chromium node clients rmcp-client rls
+.PHONY: help wasm cli page image dist check test fuzz fuzz-readers soak e2e demo bench bench-page catalogue against size bless clean cargo wasm-target venv prometheus redis registry chromium node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
-	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-		cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
+	.ci/dist/build.sh wasm
 	@mkdir -p target
 	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
@@ -38,6 +37,12 @@ page: cargo wasm-target node ## Build the page: target/page/index.html, which ru
 		cargo rustc --lib --release --target wasm32-unknown-unknown --crate-type cdylib
 	@src/page/build.sh $(TARGET_DIR)/wasm32-unknown-unknown/release/mcp_policy.wasm $(PAGE)
 
+image: wasm ## The filter as an image for `oci://`: target/image, an OCI image layout
+	@python3 .ci/dist/dist.py image
+
+dist: cargo wasm-target ## Everything of a release: target/dist
+	@python3 .ci/dist/dist.py all
+
 check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
@@ -47,7 +52,7 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm page cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm page cargo venv prometheus redis registry chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -72,6 +77,12 @@ bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters
 
 bench-page: page venv chromium ## Measure how long a person waits for the page
 	$(VENV_PY) tests/bench/page.py $(if $(KEEP),--keep)
+
+catalogue: cli venv clients ## Scan the servers of the catalogue anew, and show what has changed: an hour; SERVERS="git fetch" for some
+	$(VENV_PY) policies/catalogue/scan.py $(SERVERS)
+
+against: wasm venv ## Run the corpus of bypass attempts against other gateways too, and write tests/against/results.md
+	$(VENV_PY) tests/against/gateways.py --all
 
 size: wasm ## Fail if the filter has outgrown its size limit
 	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \
@@ -102,6 +113,9 @@ prometheus:
 
 redis:
 	@envoy/tools.sh redis
+
+registry:
+	@envoy/tools.sh registry
 
 chromium:
 	@envoy/tools.sh chromium
