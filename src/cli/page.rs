@@ -5,6 +5,7 @@
 
 mod door;
 mod files;
+mod rendered;
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -26,6 +27,7 @@ use super::{Exit, report};
 use crate::cli::out::out;
 use door::{Door, DoorRequest, Errand, TOKEN_HEADER};
 use files::PageFiles;
+use rendered::rendered;
 
 /// Show a policy on a page in the browser, which runs the engine, and save it back.
 #[derive(clap::Args)]
@@ -115,13 +117,20 @@ async fn answered(
             Ok(page) => (200, "text/html", page),
             Err(problem) => (500, "text/plain", problem),
         },
-        Ok(Errand::Save) => {
+        Ok(errand @ (Errand::Save | Errand::Render)) => {
             let body = Limited::new(request.into_body(), LONGEST).collect().await;
-            match body.map(|body| files.save(&body.to_bytes())) {
-                Ok(Ok(())) => (200, "text/plain", "saved".to_owned()),
-                Ok(Err(problem)) => (409, "text/plain", problem),
-                Err(_) => (413, "text/plain", "longer than any policy".to_owned()),
-            }
+            let done = match (body, errand) {
+                (Err(_), _) => Err((413, "longer than any policy".to_owned())),
+                (Ok(body), Errand::Render) => {
+                    rendered(files.stem(), &body.to_bytes()).await.map_err(|problem| (409, problem))
+                }
+                (Ok(body), Errand::Save | Errand::Show) => files
+                    .save(&body.to_bytes())
+                    .map(|()| "saved".to_owned())
+                    .map_err(|problem| (409, problem)),
+            };
+            let (status, text) = done.map_or_else(|told| told, |text| (200, text));
+            (status, "text/plain", text)
         }
     };
     let response =

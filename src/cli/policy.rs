@@ -1,12 +1,10 @@
 //! `mcp-policy policy`: a reviewed policy for a well-known server, out of the catalogue.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Serialize;
 
 use super::catalogue::{self, CataloguedServer};
-use super::output::deliver;
+use super::output::{OutputFile, deliver};
 use super::report::{self, counted};
 use super::table::{self, First};
 use super::{Exit, Format};
@@ -23,12 +21,8 @@ use crate::cli::out::out;
 pub(super) struct Arguments {
     /// A server: its name in the catalogue, or that of its package. Without one, all are listed.
     name: Option<String>,
-    /// Where to write it, instead of standard output.
-    #[arg(long, short, value_name = "FILE", requires = "name")]
-    output: Option<PathBuf>,
-    /// Replaces a file that is there already.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// A server, as `--format json` has it.
@@ -60,6 +54,10 @@ impl CatalogueRow {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     let Some(name) = &arguments.name else {
+        if arguments.output.file().is_some() {
+            report::trouble("--output is for the policy of a server: name one");
+            return Exit::Unusable;
+        }
         list(format);
         return Exit::Ok;
     };
@@ -71,18 +69,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
         ));
         return Exit::Unusable;
     };
-    if let Some(file) = &arguments.output
-        && !arguments.force
-        && file.symlink_metadata().is_ok()
-    {
-        report::trouble(&format!("{} is there already; --force replaces it", file.display()));
-        return Exit::Unusable;
-    }
-    if format == Format::Json && arguments.output.is_none() {
+    if format == Format::Json && arguments.output.file().is_none() {
         report::json(&CatalogueRow::of(&server, Some(policy)));
         return Exit::Ok;
     }
-    deliver(policy, arguments.output.as_deref())
+    deliver(policy, &arguments.output)
 }
 
 fn list(format: Format) {

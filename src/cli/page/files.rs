@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use mcp_policy::json::{Bounds, Duplicates, Value, parse_within, written};
+use mcp_policy::json::{Bounds, Duplicates, Object, Value, parse_within, written};
 use serde::Serialize;
 
 use crate::cli::input::ENDINGS;
@@ -65,6 +65,11 @@ impl PageFiles {
         Ok(PageFiles { page: html, policy, tests: KnownFile::open(tests)? })
     }
 
+    /// What the policy is called.
+    pub(super) fn stem(&self) -> &str {
+        self.policy.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("policy")
+    }
+
     /// The page, with the files as they are now.
     pub(super) fn page(&self, token: &str) -> Result<String, String> {
         let (text, tests) = (self.policy.read()?, self.tests.read()?);
@@ -83,16 +88,23 @@ impl PageFiles {
     /// Why nothing was saved, or not all.
     pub(super) fn save(&self, body: &[u8]) -> Result<(), String> {
         let unread = || "what the page sends cannot be read".to_owned();
-        let text = std::str::from_utf8(body).map_err(|_| unread())?;
-        let read = parse_within(text, Duplicates::Refuse, Bounds::DOCUMENT);
-        let value = read.map_err(|_| unread())?;
-        let member = |key| value.as_object()?.get(key).and_then(Value::as_str);
+        let told = told(body).ok_or_else(unread)?;
+        let member = |key| told.get(key).and_then(Value::as_str);
         let text = member("text").ok_or_else(unread)?;
         self.policy.write(text)?;
         match member("tests") {
             None | Some("") => Ok(()),
             Some(tests) => self.tests.write(tests),
         }
+    }
+}
+
+/// What the page sends: an object.
+pub(super) fn told(body: &[u8]) -> Option<Object<'_>> {
+    let text = std::str::from_utf8(body).ok()?;
+    match parse_within(text, Duplicates::Refuse, Bounds::DOCUMENT).ok()? {
+        Value::Object(object) => Some(object),
+        _ => None,
     }
 }
 
