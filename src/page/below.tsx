@@ -6,6 +6,7 @@ import { attacks, knownAttacks, type Attacked, type Case } from './attacks'
 import { compared, type Comparison } from './compare'
 import { syntaxOf, valueOf } from './document'
 import { TextEditor } from './editor'
+import { rendered } from './served'
 import { kindOf } from './try'
 import { get, runTests, say, set, use, withEnding } from './store'
 
@@ -185,6 +186,15 @@ function Deploy(): JSX.Element {
   const text = use((state) => state.text)
   const valid = use((state) => state.checked?.valid ?? false)
   const [target, setTarget] = useState('envoy')
+  const [whole, setWhole] = useState('')
+  // The command behind the page, if there is one, writes the file itself.
+  useEffect(() => {
+    let isLatest = true
+    const take = (file: string) => { if (isLatest) setWhole(file) }
+    if (valid) rendered(target).then((file) => take(file ?? ''), (error: unknown) => take((error as Error).message))
+    else take('')
+    return () => { isLatest = false }
+  }, [text, target, valid])
   const file = withEnding(get().name, text || '{}')
   const json = valid ? `${JSON.stringify(valueOf(text), null, 2)}\n` : ''
   const lines: Record<string, string> = {
@@ -204,9 +214,10 @@ function Deploy(): JSX.Element {
         <label>Where it shall run
           <select value={target} onChange={(event) => setTarget(event.currentTarget.value)}><option value="envoy">Envoy</option><option value="istio-envoyfilter">Istio, as an EnvoyFilter</option><option value="istio-wasmplugin">Istio, as a WasmPlugin</option><option value="json">the JSON alone</option></select>
         </label>
-        <p>The command writes the whole file around it:</p>
-        <pre class="command" tabIndex={0}>{lines[target]}</pre>
-        <button class="quiet" onClick={() => void navigator.clipboard.writeText(lines[target] ?? '').then(() => say('copied'))}>Copy</button>
+        {whole === '' && <p>The command writes the whole file around it:</p>}
+        <pre class="command" tabIndex={0}>{whole || lines[target]}</pre>
+        <button class="quiet" onClick={() => void navigator.clipboard.writeText(whole || (lines[target] ?? '')).then(() => say('copied'))}>Copy</button>
+        {whole !== '' && <button class="quiet" onClick={() => download(`${target}.${target === 'json' ? 'json' : 'yaml'}`, whole)}>Save</button>}
       </div>
     </div>
   )

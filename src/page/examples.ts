@@ -1,7 +1,9 @@
 // Examples that show in ten seconds what a policy can say. Each has a server's tools, a policy, a call to try, and tests.
 
 import { catalogue } from 'stock'
-import type { Call, Schema, Tool } from './store'
+import { unpacked } from './engine'
+import { bytesOf } from './share'
+import { example, type Call, type Schema, type Tool } from './store'
 
 export interface Example {
   name: string
@@ -118,9 +120,14 @@ tools:
   },
 ]
 
-/// The policies of the repository, for servers that many use. Their tools are known by the policies alone.
-export const CATALOGUE: Example[] = catalogue.map(({ name, text: policy, tests }) => {
-  const read = JSON.parse(policy) as { description?: string; tools?: Record<string, unknown> }
-  const names = Object.keys(read.tools ?? {}).filter((key) => !/[*?]/.test(key))
-  return { name, about: read.description ?? '', text: policy, tools: names.map((each) => ({ name: each })), call: { tool: names[0] ?? '' }, tests }
-})
+/// The servers for which the repository has policies.
+export const CATALOGUE: readonly { name: string; about: string }[] = catalogue
+
+/// One of them, with its tools. They are unpacked when somebody asks for one.
+export async function ofCatalogue(name: string): Promise<Example | undefined> {
+  const held = document.getElementById('catalogue')?.textContent?.trim() ?? ''
+  const servers = JSON.parse(new TextDecoder().decode(await unpacked(bytesOf(held)))) as Omit<Example, 'call'>[]
+  const found = servers.find((server) => server.name === name)
+  const first = found?.tools.find((tool) => found.text.includes(tool.name)) ?? found?.tools[0]
+  return found && { ...found, call: first ? { tool: first.name, args: example(first) } : {} }
+}

@@ -6,7 +6,7 @@ import { Below } from './below'
 import { valueOf } from './document'
 import { Engine, Trouble, unpacked } from './engine'
 import { CATALOGUE, EXAMPLES } from './examples'
-import { Middle, Share, open } from './middle'
+import { Middle, Share, open, openServer } from './middle'
 import { prepareSecond } from './second'
 import { saveBack, served } from './served'
 import { bytesOf, recall, remember } from './share'
@@ -52,9 +52,10 @@ function Examples(): JSX.Element {
   const file = use((state) => state.file)
   if (file !== '') return <></>
   const pick = (name: string) => {
-    const example = [...EXAMPLES, ...CATALOGUE].find((each) => each.name === name)
+    const example = EXAMPLES.find((each) => each.name === name)
     if (example) open(example)
-    else if (name === 'nothing') {
+    else if (name !== 'nothing') void openServer(name)
+    else {
       set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], view: 'form', name: 'policy' })
       for (const changed of changes) changed({ from: 0, to: 0, insert: '' })
     }

@@ -7,7 +7,7 @@ import { complete } from './complete'
 import { cures } from './cures'
 import { rangeOf, syntaxOf, valueOf, written } from './document'
 import { TextEditor, type Light } from './editor'
-import { CATALOGUE, EXAMPLES, type Example } from './examples'
+import { CATALOGUE, EXAMPLES, ofCatalogue, type Example } from './examples'
 import { Form, jump } from './form'
 import { download } from './below'
 import { rootOf } from './policy'
@@ -74,6 +74,11 @@ export function open(example: Example): void {
   say(`opened ${example.name}`)
 }
 
+export async function openServer(name: string): Promise<void> {
+  const found = await ofCatalogue(name)
+  if (found) open(found)
+}
+
 /// Where nothing is there yet.
 function Start(): JSX.Element {
   return (
@@ -91,7 +96,7 @@ function Start(): JSX.Element {
         <button class="card" onClick={() => put('version: "1"\ndefault: deny\ntools: {}\n')}><b>empty</b><span>Nothing is allowed, to begin with.</span></button>
       </div>
       <h3>For servers that many use</h3>
-      <div class="cards small">{CATALOGUE.map((example) => <button key={example.name} class="card" onClick={() => open(example)} title={example.about}><b>{example.name}</b></button>)}</div>
+      <div class="cards small">{CATALOGUE.map((example) => <button key={example.name} class="card" onClick={() => void openServer(example.name)} title={example.about}><b>{example.name}</b></button>)}</div>
     </div>
   )
 }

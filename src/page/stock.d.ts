@@ -1,6 +1,6 @@
 // What `build.mjs` puts together out of the repository.
 declare module 'stock' {
-  export const catalogue: { name: string; text: string; tests: string }[]
+  export const catalogue: { name: string; about: string }[]
   export const attacks: StockAttack[]
   /// A case of `policies/attacks`.
   export interface StockAttack {

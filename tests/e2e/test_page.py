@@ -208,6 +208,16 @@ def test_tools_of_a_real_server_are_judged(page: Page) -> None:
     expect(page.tab.locator(".call")).to_contain_text("timezone")
 
 
+def test_servers_of_the_catalogue_come_with_their_tools(page: Page) -> None:
+    page.open()
+    page.tab.locator(".cards.small .card").filter(has_text=re.compile("^github$")).click()
+    page.text(lambda text: "tools" in text)
+    expect(page.tab.locator(".problems")).to_contain_text("Valid")
+    expect(page.tab.locator(".results .verdict")).to_have_attribute("data-failed", "0")
+    page.tab.get_by_role("combobox", name="Open").select_option("stripe")
+    expect(page.tab.get_by_label("Name of the file")).to_have_value(re.compile("stripe"))
+
+
 def test_tools_are_found_and_sorted(page: Page) -> None:
     page.example()
     names = page.tab.locator(".tool .name")
@@ -567,6 +577,12 @@ def test_a_policy_is_changed_on_the_page_and_saved_to_its_file(chromium: Browser
         assert file.stat().st_mode & 0o777 == 0o640
         assert [each.name for each in tmp_path.iterdir()] == ["shop.yaml"], "nothing else is written"
         assert "#" not in page.address()
+        # Deployment files are those that the command writes.
+        panel = page.below("Deploy")
+        for target in ("json", "envoy", "istio-envoyfilter", "istio-wasmplugin"):
+            panel.get_by_label("Where it shall run").select_option(target)
+            istio = ["--namespace", "default", "--app", "mcp-server"] if target.startswith("istio") else []
+            expect(panel.locator("pre")).to_have_text(cli.run("render", file, "--for", target, "--name", "shop", *istio).stdout, use_inner_text=True)
         # Somebody else has written it since: nobody's work is lost.
         file.write_text("version: '1'\ndefault: deny\ntools: {other: {}}\n")
         page.tab.get_by_label("Name of a tool, or a glob").fill("pay")
@@ -597,6 +613,10 @@ def test_only_a_page_with_the_token_reaches_the_file(tmp_path: Path) -> None:
         for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
             assert sent(address + "save", method, body, **right) == 404
         assert sent(address + "save", "POST", b"\xff", **right) == 409
+        for target in ("--output", "ratelimit", "", "envoy --output x"):
+            assert sent(address + "render", "POST", json.dumps({"text": before, "for": target}).encode(), **right) == 409
+        assert sent(address + "render", "POST", json.dumps({"text": before, "for": "json"}).encode(), **right) == 200
+        assert sent(address + "render", "POST", json.dumps({"text": before, "for": "json"}).encode(), Origin="null") == 403
         assert sent(address + "save", "POST", b"x" * (17 << 20), **right) in (413, 409)
         assert file.read_text() == before
         assert sent(address + "save", "POST", body, **right) == 200
