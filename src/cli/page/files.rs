@@ -102,10 +102,10 @@ impl PageFiles {
 /// What the page sends: an object.
 pub(super) fn told(body: &[u8]) -> Option<Object<'_>> {
     let text = std::str::from_utf8(body).ok()?;
-    match parse_within(text, Duplicates::Refuse, Bounds::DOCUMENT).ok()? {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
+    let Ok(Value::Object(object)) = parse_within(text, Duplicates::Refuse, Bounds::DOCUMENT) else {
+        return None;
+    };
+    Some(object)
 }
 
 impl KnownFile {
