@@ -54,12 +54,7 @@ impl CatalogueRow {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     let Some(name) = &arguments.name else {
-        if arguments.output.file().is_some() {
-            report::trouble("--output is for the policy of a server: name one");
-            return Exit::Unusable;
-        }
-        list(format);
-        return Exit::Ok;
+        return list(arguments, format);
     };
     let found = catalogue::named(name).and_then(|server| Some((server.policy()?, server)));
     let Some((policy, server)) = found else {
@@ -76,13 +71,19 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     deliver(policy, &arguments.output)
 }
 
-fn list(format: Format) {
+fn list(arguments: &Arguments, format: Format) -> Exit {
+    if arguments.output.file().is_some() {
+        report::trouble(
+            "name a server, whose policy is to be written; without one, all are listed",
+        );
+        return Exit::Unusable;
+    }
     let servers = catalogue::all();
     if format == Format::Json {
         let rows: Vec<CatalogueRow> =
             servers.iter().map(|server| CatalogueRow::of(server, None)).collect();
         report::json(&rows);
-        return;
+        return Exit::Ok;
     }
     let cells = |server: &CataloguedServer| {
         let tools = server.tools.len().to_string();
@@ -94,4 +95,5 @@ fn list(format: Format) {
     let heads = ["NAME", "PACKAGE", "VERSION", "TOOLS", "WHAT IT IS FOR"];
     out!("{}", table::lines(&heads, &rows, First::Word).join("\n"));
     out!("\n{}; `mcp-policy policy NAME` writes its policy", counted(servers.len(), "server"));
+    Exit::Ok
 }
