@@ -104,7 +104,7 @@ def main() -> None:
     lines = [
         "# How long a person waits for the page",
         "",
-        f"Written by `make bench-page`; [page.py](page.py) says how it is measured. {os.cpu_count()} cores. The page has {size:,} bytes, {packed:,} compressed.",
+        f"Written by `make bench-page`; [page.py](page.py) says how it is measured. {os.cpu_count()} cores, with {os.getloadavg()[0]:.0f} programs waiting for them. The page has {size:,} bytes, {packed:,} compressed.",
         "",
         "| | median, ms | worst, ms |",
         "|---|---|---|",
