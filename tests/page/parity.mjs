@@ -130,10 +130,11 @@ for (const file of readdirSync(decisions).sort()) {
   const read = parseDocument(text, { keepSourceTokens: true })
   for (const node of read.contents.items) jobs.push([row, basename(file), node, jobs.length])
 }
-const folders = ['policies', 'tests/data/policies/valid', 'tests/data/policies/invalid', 'tests/data/policies/warned']
+const catalogue = readdirSync(join(root, 'policies/catalogue'), { withFileTypes: true }).filter((each) => each.isDirectory()).map(({ name }) => `policies/catalogue/${name}`)
+const folders = [...catalogue, 'policies', 'tests/data/policies/valid', 'tests/data/policies/invalid', 'tests/data/policies/warned']
 for (const folder of folders) {
   for (const file of readdirSync(join(root, folder)).sort()) {
-    if (/\.(json|ya?ml)$/.test(file) && !file.includes('.test.')) jobs.push([document, join(root, folder, file)])
+    if (/\.(json|ya?ml)$/.test(file) && !file.includes('.test.') && (!folder.startsWith('policies/catalogue/') || file === 'policy.yaml')) jobs.push([document, join(root, folder, file)])
   }
 }
 for (const [job, ...args] of jobs) await job(...args)
