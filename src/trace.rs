@@ -3,6 +3,7 @@
 //! The decision is made by the filter's exchange (see [`crate::rehearsal`]). What is here listens to it, and writes down what it
 //! is told; it decides nothing. Rules behind the one that decided are told of too.
 
+pub mod explanation;
 mod words;
 
 use std::cell::RefCell;

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
 
-use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
 use super::words::words;
@@ -81,18 +80,17 @@ fn a_users_rules_hold_before_the_others() {
 #[test]
 fn real_tools_get_their_class() {
     let classifier = Classifier::new();
-    let table = include_str!("../../../../tests/data/scan/tools.tsv");
+    let table = include_str!("../../../tests/data/scan/tools.tsv");
     let (mut wrong, mut rows, mut exact) = (Vec::new(), 0, 0);
     let mut servers: BTreeMap<&str, usize> = BTreeMap::new();
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let (name, server, class) =
-            (columns[0], columns[1], ToolClass::from_str(columns[2], false).unwrap());
+        let (name, server, class) = (columns[0], columns[1], ToolClass::of(columns[2]).unwrap());
         rows += 1;
         *servers.entry(server).or_default() += 1;
         let verdict = classifier.rules.by_name(name);
         let (found, evidence) = (verdict.class, verdict.evidence);
-        let cautious = columns.get(3).map(|class| ToolClass::from_str(class, false).unwrap());
+        let cautious = columns.get(3).map(|class| ToolClass::of(class).unwrap());
         exact += usize::from(found == class);
         assert!(
             cautious.is_none_or(|cautious| cautious > class || cautious == ToolClass::Unknown),
@@ -188,7 +186,7 @@ fn what_a_server_says_can_raise_but_never_lower() {
 #[test]
 fn no_addition_lowers_a_risk() {
     let classifier = Classifier::new();
-    let names = include_str!("../../../../tests/data/scan/tools.tsv")
+    let names = include_str!("../../../tests/data/scan/tools.tsv")
         .lines()
         .filter(|line| !line.starts_with('#'));
     for name in names.filter_map(|line| line.split('\t').next()) {
@@ -212,7 +210,7 @@ fn no_addition_lowers_a_risk() {
 fn definitions_get_their_class_severity_and_marks() {
     let classifier = Classifier::new();
     let servers: Vec<Value> =
-        serde_json::from_str(include_str!("../../../../tests/data/scan/findings.json")).unwrap();
+        serde_json::from_str(include_str!("../../../tests/data/scan/findings.json")).unwrap();
     let (mut wrong, mut checked) = (Vec::new(), 0);
     for server in &servers {
         let tools = Tool::read_list(&server["tools"].to_string()).unwrap();

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use clap::ValueEnum;
-
 use super::kinds::{ArgumentFlag, ToolClass, ToolMark};
 use super::words::words;
 
@@ -213,8 +211,8 @@ impl RuleBook {
             "stages" => Meaning::Stages,
             "nothing" => Meaning::Nothing,
             _ => Meaning::Flag(
-                ArgumentFlag::from_str(value, false)
-                    .map_err(|_| format!("`{value}` is no flag of an argument"))?,
+                ArgumentFlag::of(value)
+                    .ok_or_else(|| format!("`{value}` is no flag of an argument"))?,
             ),
         };
         if kind == "hint" {
@@ -254,11 +252,11 @@ impl RuleBook {
 }
 
 fn class(word: &str) -> Result<ToolClass, String> {
-    ToolClass::from_str(word, false).map_err(|_| format!("`{word}` is no class of tools"))
+    ToolClass::of(word).ok_or_else(|| format!("`{word}` is no class of tools"))
 }
 
 fn mark(word: &str) -> Result<ToolMark, String> {
-    ToolMark::from_str(word, false).map_err(|_| format!("`{word}` is no mark"))
+    ToolMark::of(word).ok_or_else(|| format!("`{word}` is no mark"))
 }
 
 /// The longest rule for an argument of this name: one whose words are the last of it.

@@ -2,7 +2,7 @@
 //! explains itself.
 
 mod arguments;
-pub(super) mod kinds;
+pub mod kinds;
 mod name;
 mod rules;
 mod schema;
@@ -14,26 +14,35 @@ use self::kinds::{
 };
 use self::rules::{OwnWord, RuleBook};
 use self::texts::ServerHabits;
-use crate::cli::server::tool::Tool;
-use mcp_policy::matcher::name::Pattern;
+use super::Tool;
+use crate::matcher::name::Pattern;
 
 /// Judges tools by its rules.
 #[derive(Debug)]
-pub(super) struct Classifier {
+pub struct Classifier {
     rules: RuleBook,
     trusts_annotations: bool,
 }
 
 /// The tools of a server with what they were taken for, and what is worth saying of all of them.
 #[derive(Debug, Default)]
-pub(super) struct JudgedTools {
-    pub(super) tools: Vec<(Tool, Classification)>,
-    pub(super) remarks: Vec<String>,
+pub struct JudgedTools {
+    /// Each tool, and what it was taken for.
+    pub tools: Vec<(Tool, Classification)>,
+    /// What is worth saying of all of them.
+    pub remarks: Vec<String>,
+}
+
+impl Default for Classifier {
+    fn default() -> Classifier {
+        Classifier::new()
+    }
 }
 
 impl Classifier {
     /// One with the rules that the command is built with.
-    pub(super) fn new() -> Classifier {
+    #[must_use]
+    pub fn new() -> Classifier {
         Classifier { rules: RuleBook::built_in(), trusts_annotations: false }
     }
 
@@ -41,17 +50,18 @@ impl Classifier {
     ///
     /// # Errors
     /// The first line that is no rule.
-    pub(super) fn extend(&mut self, text: &str) -> Result<(), String> {
+    pub fn extend(&mut self, text: &str) -> Result<(), String> {
         self.rules.extend(text)
     }
 
     /// Takes `readOnlyHint` for true where a tool's name says nothing.
-    pub(super) fn trust_annotations(&mut self) {
+    pub fn trust_annotations(&mut self) {
         self.trusts_annotations = true;
     }
 
     /// Judges all tools of a server: each by itself, and beside the others.
-    pub(super) fn judge_all(&self, tools: Vec<Tool>) -> JudgedTools {
+    #[must_use]
+    pub fn judge_all(&self, tools: Vec<Tool>) -> JudgedTools {
         let habits = ServerHabits::of(&tools, &self.rules);
         let remarks = habits.remarks(&tools);
         let judged = tools.into_iter().map(|tool| {

@@ -3,7 +3,7 @@
 use super::kinds::{Confidence, ToolClass};
 use super::rules::{ClassRule, RuleBook};
 use super::words::words;
-use crate::cli::server::tool::one_line;
+use crate::tools::one_line;
 
 /// What a name says.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::words::{flat, says, words};
-use crate::cli::server::tool::{Tool, one_line};
+use crate::tools::{Tool, one_line};
 
 /// How deep arguments within arguments are looked at, how many of them, and at how many schemas: a schema can name itself.
 const DEEPEST: usize = 6;

@@ -6,7 +6,7 @@ use super::kinds::{
 use super::rules::{Meaning, RuleBook, longest};
 use super::schema::ArgumentSeen;
 use super::words::{first_sentence, flat, says, words};
-use crate::cli::server::tool::{Tool, one_line};
+use crate::tools::{Tool, one_line};
 
 impl RuleBook {
     /// Flags the arguments, and raises the tool by what they take.

@@ -7,7 +7,7 @@ use super::kinds::{
 use super::rules::{ClassRule, RuleBook};
 use super::schema::ArgumentSeen;
 use super::words::{first_sentence, flat, says, stems, words};
-use crate::cli::server::tool::Tool;
+use crate::tools::Tool;
 
 impl RuleBook {
     /// Lowers what runs a query in a language that only reads, such as PromQL.

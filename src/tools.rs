@@ -1,28 +1,34 @@
 //! A tool as a server describes it. Every text in it is the server's, and not to be trusted: not even to be printed as it is.
 
-use mcp_policy::matcher::fold::invisible;
+pub mod classify;
+pub mod judged;
+
+use crate::matcher::fold::invisible;
 use serde_json::Value;
 
 /// What a server says of one of its tools.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Tool {
-    pub(in crate::cli) name: String,
-    pub(in crate::cli) description: String,
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What the server says it does; its title where it says nothing.
+    pub description: String,
     /// The JSON Schema of its arguments.
-    pub(in crate::cli) input: Value,
+    pub input: Value,
     /// `readOnlyHint`, where the server says it.
-    pub(in crate::cli) read_only: Option<bool>,
+    pub read_only: Option<bool>,
     /// `destructiveHint`, where the server says it.
-    pub(in crate::cli) destructive: Option<bool>,
+    pub destructive: Option<bool>,
     /// `openWorldHint`, where the server says it.
-    pub(in crate::cli) open_world: Option<bool>,
+    pub open_world: Option<bool>,
     /// As it came.
-    pub(in crate::cli) raw: Value,
+    pub raw: Value,
 }
 
 impl Tool {
     /// Reads an element of `tools/list`; `None` where it has no name.
-    pub(in crate::cli) fn read(raw: Value) -> Option<Tool> {
+    #[must_use]
+    pub fn read(raw: Value) -> Option<Tool> {
         let text = |key: &str| raw.get(key).and_then(Value::as_str).map(str::to_owned);
         let hint = |key: &str| raw.get("annotations").and_then(|hints| hints.get(key)?.as_bool());
         Some(Tool {
@@ -37,7 +43,8 @@ impl Tool {
     }
 
     /// What is not as the protocol has it, where that hides what it takes.
-    pub(in crate::cli) fn oddity(&self) -> Option<&'static str> {
+    #[must_use]
+    pub fn oddity(&self) -> Option<&'static str> {
         match &self.input {
             Value::Object(_) => None,
             Value::Null => Some("it has no `inputSchema`"),
@@ -48,11 +55,11 @@ impl Tool {
     }
 
     /// Reads a list of tools from a file: an answer to `tools/list`, its result, the list alone, or a list of these, such as
-    /// its pages. `validate --tools` reads the same documents ([`mcp_policy::lint::fit::tools`]).
+    /// its pages. `validate --tools` reads the same documents ([`crate::lint::fit::tools`]).
     ///
     /// # Errors
     /// What is wrong with the document.
-    pub(in crate::cli) fn read_list(text: &str) -> Result<Vec<Tool>, String> {
+    pub fn read_list(text: &str) -> Result<Vec<Tool>, String> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
         let mut found = Vec::new();
@@ -61,7 +68,7 @@ impl Tool {
     }
 
     /// The arguments of its schema, in order: name, schema, whether it is required.
-    pub(in crate::cli) fn arguments(&self) -> impl Iterator<Item = (&str, &Value, bool)> {
+    pub fn arguments(&self) -> impl Iterator<Item = (&str, &Value, bool)> {
         let required = self.input.get("required").and_then(Value::as_array);
         let properties = self.input.get("properties").and_then(Value::as_object);
         properties.into_iter().flatten().map(move |(name, schema)| {
@@ -91,7 +98,8 @@ fn collect(value: Value, found: &mut Vec<Tool>) -> Result<(), String> {
 
 /// A server's text on one line of at most so many characters, without anything that a terminal, an editor or a reader could
 /// take for something else: control characters, marks that turn the direction of text, invisible ones.
-pub(in crate::cli) fn one_line(text: &str, most: usize) -> String {
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
     let visible = text.chars().map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c });
     let visible: String = visible.filter(|c| !invisible(*c)).collect();
     let words: Vec<&str> = visible.split_whitespace().collect();
@@ -123,8 +131,8 @@ mod tests {
 
     /// How many tools `scan` and `validate` find in a document.
     fn counted(text: &str) -> [Option<usize>; 2] {
-        use mcp_policy::json::{Duplicates, parse};
-        use mcp_policy::lint::fit;
+        use crate::json::{Duplicates, parse};
+        use crate::lint::fit;
 
         let document = parse(text, Duplicates::Keep).ok();
         let fitted = document.and_then(|document| Some(fit::tools(&document).ok()?.len()));
