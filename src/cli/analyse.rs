@@ -2,17 +2,18 @@
 
 mod abstraction;
 mod candidates;
+mod comparison;
 mod names;
 mod place;
 mod question;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use mcp_policy::json::written;
+use mcp_policy::matcher::name::Pattern;
 use mcp_policy::policy::compiled::Config;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use super::report;
 use super::{Exit, Format};
 use crate::cli::out::out;
 use abstraction::entries;
+use comparison::no_more_permissive;
 use question::{Example, Found, Passage, find};
 
 /// Ask what a policy can ever decide: whether a call can pass, whether another policy lets more through, which tools nobody can call.
@@ -163,6 +165,12 @@ fn never(policy: &Value, tool: &str, conditions: &[Value], said: &str) -> Result
             asked[member] = value.clone();
         }
     }
+    // Texts are taken as the policy takes them.
+    let mut met = entries(policy).filter(|(key, _)| Pattern::new(key).matches(tool));
+    let decode = met.find_map(|(_, entry)| entry.get("decode_json_strings"));
+    if let (Some(decode), Some(entry)) = (decode, asked["tools"].get_mut(tool)) {
+        entry["decode_json_strings"] = decode.clone();
+    }
     if let Err(problems) = Config::load(asked.to_string().as_bytes(), "") {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         return Err(format!("the question is no condition: {first}"));
@@ -174,7 +182,12 @@ fn never(policy: &Value, tool: &str, conditions: &[Value], said: &str) -> Result
         Some(reason) => unless_found(find(&[policy.clone(), asked], tool, &wanted), reason),
         None => find(&[policy.clone(), asked], tool, &wanted),
     };
-    Ok(Analysis::of(question, found))
+    let mut answer = Analysis::of(question, found);
+    if let Some(example) = &mut answer.example {
+        // The question was put as a policy, whose verdict nobody asked for.
+        example.verdicts.truncate(1);
+    }
+    Ok(answer)
 }
 
 /// What was found is found; what was not may be there, for this reason.
@@ -218,125 +231,6 @@ fn callable(policy: &Value, tools: impl Iterator<Item = String>) -> Analysis {
     };
     let question = "Can somebody call each of these tools?".to_owned();
     Analysis { answer, question, example: None, because, uncallable }
-}
-
-/// Members of a policy and of an entry that change no decision.
-const SILENT: [&str; 13] = [
-    "name",
-    "description",
-    "version",
-    "$schema",
-    "metrics",
-    "audit",
-    "tracing",
-    "candidate",
-    "tools_list",
-    "denials",
-    "responses",
-    "reason",
-    "on_deny",
-];
-
-/// Members that are compared by their calls.
-const COMPARED: [&str; 4] = ["default", "mode", "hide", "tools"];
-
-/// Members of an entry that are compared so.
-const COMPARED_OF_ENTRY: [&str; 11] = [
-    "action",
-    "mode",
-    "require",
-    "deny_if",
-    "ask_if",
-    "rules",
-    "decode_json_strings",
-    "reason",
-    "during",
-    "not_before",
-    "not_after",
-];
-
-fn no_more_permissive(new: &Value, old: &Value) -> Analysis {
-    let question = "Does the policy let nothing through that the other one does not?".to_owned();
-    let policies = [new.clone(), old.clone()];
-    let wanted = |passages: &[Passage]| matches!(passages, [new, old] if new > old);
-    let mut because = differences(new, old);
-    because.extend(strange(new).or_else(|| strange(old)));
-    let (names, whole) = named(&policies);
-    if !whole {
-        because.push("names fall into more kinds than can be tried".to_owned());
-    }
-    for name in names {
-        match find(&policies, &name, &wanted) {
-            Found::Yes(example) => return Analysis::of(question, Found::Yes(example)),
-            Found::No => {}
-            Found::Unknown(reason) => because.push(format!("`{name}`: {reason}")),
-        }
-    }
-    let answer = if because.is_empty() { "yes" } else { "unknown" };
-    Analysis { answer, question, example: None, because, uncallable: Vec::new() }
-}
-
-/// What differs between two policies and is not compared.
-fn differences(new: &Value, old: &Value) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    let keys = |value: &Value| -> BTreeSet<String> {
-        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
-    };
-    let all: BTreeSet<String> = keys(new).union(&keys(old)).cloned().collect();
-    for key in all
-        .iter()
-        .filter(|key| !SILENT.contains(&key.as_str()) && !COMPARED.contains(&key.as_str()))
-    {
-        if new.get(key) != old.get(key) {
-            found.insert(format!("`{key}` differs, and is not compared"));
-        }
-    }
-    let tools: BTreeSet<&String> = entries(new).chain(entries(old)).map(|(key, _)| key).collect();
-    for tool in tools {
-        let (new, old) = (&new["tools"][tool], &old["tools"][tool]);
-        let fields: BTreeSet<String> = keys(new).union(&keys(old)).cloned().collect();
-        for key in fields.iter().filter(|key| !COMPARED_OF_ENTRY.contains(&key.as_str())) {
-            if new.get(key) != old.get(key) {
-                found.insert(format!("`{key}` of `{tool}` differs, and is not compared"));
-            }
-        }
-        if counted(new) != counted(old) {
-            found.insert(format!("what rules of `{tool}` count differs, and is not compared"));
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// What the rules of an entry count.
-fn counted(entry: &Value) -> Vec<Value> {
-    let rules = entry.get("rules").and_then(Value::as_array);
-    let counts = rules
-        .into_iter()
-        .flatten()
-        .filter(|rule| rule.get("state").is_some() || rule.get("rate_limit").is_some());
-    counts.cloned().collect()
-}
-
-/// Names that stand for all names, and whether they do.
-fn named(policies: &[Value]) -> (Vec<String>, bool) {
-    let mut patterns: BTreeSet<String> = BTreeSet::new();
-    let mut further = Vec::new();
-    let mut whole = true;
-    for policy in policies {
-        patterns.extend(entries(policy).map(|(key, _)| key.clone()));
-        let hidden = policy.get("hide").and_then(Value::as_array).into_iter().flatten();
-        patterns.extend(hidden.filter_map(Value::as_str).map(str::to_owned));
-        let text = policy["tools"].to_string();
-        // Conditions on the name tell names apart that no pattern does.
-        whole &= !text.contains(r#""path":"tool""#) && !text.contains(r#""from":"tool""#);
-    }
-    for pattern in patterns.iter().filter(|pattern| !pattern.contains(['*', '?'])) {
-        // What resembles a name is refused where the name is known.
-        further.extend([pattern.to_uppercase(), pattern.to_lowercase(), format!(" {pattern}")]);
-    }
-    let (mut names, all) = names::of(&patterns.iter().map(|text| &**text).collect::<Vec<_>>());
-    names.extend(further.into_iter().filter(|name| !patterns.contains(name)));
-    (names, whole && all)
 }
 
 impl Analysis {

@@ -21,6 +21,8 @@ const COUNTING: [&str; 6] = ["limits", "rate_limit", "state", "count", "definiti
 /// A condition of an entry that a name meets.
 #[derive(Clone, Debug)]
 pub(super) struct MetCondition {
+    /// Whose it is: the place among the policies.
+    pub(super) policy: usize,
     pub(super) condition: Value,
     pub(super) place: CallField,
     pub(super) decode: Option<bool>,
@@ -38,26 +40,38 @@ pub(super) struct Abstraction {
     pub(super) policies: Vec<Value>,
     /// The paths of the atoms.
     pub(super) atoms: BTreeMap<String, String>,
+    /// How the arguments of atoms are called.
+    atom: String,
 }
 
 impl Abstraction {
     pub(super) fn new(policies: &[Value], name: &str) -> Abstraction {
         let mut met = Vec::new();
         let mut times = Vec::new();
-        for policy in policies {
+        for (at, policy) in policies.iter().enumerate() {
             for entry in entries(policy).filter(|(key, _)| Pattern::new(key).matches(name)) {
                 let decode = entry.1["decode_json_strings"].as_bool();
                 let mut entry = entry.1.clone();
                 each_condition(&mut entry, &mut |_, condition| {
                     let place = CallField::new(condition["path"].as_str().unwrap_or_default());
-                    met.push(MetCondition { condition: condition.clone(), place, decode });
+                    met.push(MetCondition {
+                        policy: at,
+                        condition: condition.clone(),
+                        place,
+                        decode,
+                    });
                 });
                 times.extend(TIMES.iter().filter_map(|word| entry.get(*word)).cloned());
             }
         }
         let exact = exact(&met);
-        let mut found =
-            Abstraction { met, times, exact, policies: Vec::new(), atoms: BTreeMap::new() };
+        // An argument that no policy names.
+        let mut atom = "analysedatom".to_owned();
+        while policies.iter().any(|policy| policy.to_string().to_lowercase().contains(&atom)) {
+            atom.push('x');
+        }
+        let (policies_of_atoms, atoms) = (Vec::new(), BTreeMap::new());
+        let mut found = Abstraction { met, times, exact, policies: policies_of_atoms, atoms, atom };
         found.policies =
             policies.iter().map(|policy| found.abstracted(policy.clone(), name)).collect();
         found
@@ -114,7 +128,9 @@ impl Abstraction {
             for rule in rules.iter_mut().filter_map(Value::as_object_mut) {
                 rule.retain(|key, _| !COUNTING.contains(&key.as_str()));
             }
-            rules.retain(|rule| rule.get("conditions").is_some() || rule.get("action").is_some());
+            rules.retain(|rule| {
+                rule.get("conditions").is_some() || rule["action"].as_str() == Some("deny")
+            });
         }
     }
 
@@ -143,7 +159,7 @@ impl Abstraction {
     }
 
     fn atom(&mut self, of: &str) -> Value {
-        let next = format!("args.analysedatom{}", self.atoms.len());
+        let next = format!("args.{}{}", self.atom, self.atoms.len());
         let path = self.atoms.entry(of.to_owned()).or_insert(next);
         json!({"path": path, "op": "eq", "value": true})
     }
@@ -178,7 +194,7 @@ fn exact(met: &[MetCondition]) -> Vec<CallField> {
         from.any(|from| CallField::new(from) == *place)
     };
     let mut found: Vec<CallField> = Vec::new();
-    for MetCondition { place, .. } in met {
+    for MetCondition { place, decode, .. } in met {
         let known = match place {
             CallField::Argument(_) => place.is_keys(),
             CallField::Header(name) => name.starts_with("x-"),
@@ -186,9 +202,14 @@ fn exact(met: &[MetCondition]) -> Vec<CallField> {
             CallField::Now | CallField::Name | CallField::Count => false,
         };
         let mut here = met.iter().filter(|met| met.place == *place);
+        let mut others_here = met.iter().filter(|met| met.place == *place);
+        // Only arguments are ever read as JSON text.
+        let one_reading = !matches!(place, CallField::Argument(_))
+            || others_here.all(|other| other.decode == *decode);
         if known
             && !found.contains(place)
             && here.all(|met| is_exact(&met.condition))
+            && one_reading
             && others(place) == 0
             && !compared(place)
         {

@@ -10,8 +10,14 @@ use mcp_policy::time::UnixMillis;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Value, json};
 
-/// A text that no policy has.
-const OTHER: &str = "some other text";
+/// A text that a policy hardly has. Where it does, another one is made of it.
+const OTHER: &str = "another";
+
+/// Letters that a server may take for one that ASCII has: normal form C makes them so.
+const TWO_SPELLINGS: [(char, &str); 3] = [('K', "\u{212a}"), (';', "\u{37e}"), ('`', "\u{1fef}")];
+
+/// Bounds of the numbers whose neighbours can be written down.
+const NUMBERS: std::ops::Range<f64> = 1e-200..1e200;
 
 /// The operators whose values fall into regions: points and what lies between them, texts and any other text.
 pub(super) const EXACT: [&str; 9] =
@@ -24,7 +30,9 @@ pub(super) fn is_exact(condition: &Value) -> bool {
     // Texts of other scripts have several spellings, which are compared in two ways.
     let ascii =
         scalars(&condition["value"]).iter().all(|value| value.as_str().is_none_or(str::is_ascii));
-    plain && ascii && EXACT.contains(&op)
+    let mut numbers = scalars(&condition["value"]).into_iter().filter_map(Value::as_f64);
+    let in_reach = numbers.all(|number| number == 0.0 || NUMBERS.contains(&number.abs()));
+    plain && ascii && in_reach && EXACT.contains(&op)
 }
 
 /// The values of an operand.
@@ -40,19 +48,27 @@ fn scalars(operand: &Value) -> Vec<&Value> {
 /// One value for each region that these conditions tell apart.
 pub(super) fn regions(conditions: &[&Value]) -> Vec<Value> {
     let operands = || conditions.iter().flat_map(|condition| scalars(&condition["value"]));
-    let mut found =
-        vec![json!(OTHER), json!(true), json!(false), json!([]), json!({}), json!("[]")];
-    found.push(json!(0.123_456_789_012_345_68));
-    found.extend(operands().filter(|value| value.is_string()).cloned());
+    let texts: Vec<&str> = operands().filter_map(Value::as_str).collect();
+    let mut other = OTHER.to_owned();
+    while texts.contains(&&*other) {
+        other.push('r');
+    }
+    let mut found = vec![json!(other), json!(true), json!(false), json!([]), json!({})];
+    // JSON text, which some read as what it holds; and a number that no double keeps apart from others.
+    found.extend([json!("[]"), json!("null"), json!("[NaN]"), json!(0.123_456_789_012_345_68)]);
+    found.extend(texts.iter().copied().map(Value::from));
+    found.extend(texts.iter().flat_map(|text| {
+        let (first, spelling) =
+            TWO_SPELLINGS.into_iter().find(|(letter, _)| text.contains(*letter))?;
+        Some(json!(text.replacen(first, spelling, 1)))
+    }));
     let mut points: Vec<f64> = operands().filter_map(Value::as_f64).collect();
     points.sort_by(f64::total_cmp);
     points.dedup();
     found.extend(operands().filter(|value| value.is_number()).cloned());
     match (points.first(), points.last()) {
         (Some(first), Some(last)) => {
-            found.extend(
-                [*first, *last].iter().zip([-1.0, 1.0]).map(|(point, by)| beyond(*point, by)),
-            );
+            found.extend([number(-above(-*first)), number(above(*last))]);
         }
         _ => found.push(json!(1)),
     }
@@ -61,14 +77,19 @@ pub(super) fn regions(conditions: &[&Value]) -> Vec<Value> {
     found
 }
 
-/// A number beyond the last one, on the side of the sign.
-fn beyond(point: f64, sign: f64) -> Value {
-    number(point + sign * point.abs().max(1.0))
+/// A number above another one, of one digit.
+fn above(point: f64) -> f64 {
+    match point + 1.0 {
+        next if point.fract() == 0.0 && point.abs() < 1e14 => next,
+        _ if point < 0.0 => 0.0,
+        _ if point < 1.0 => 1.0,
+        _ => format!("1e{}", point.log10().floor() + 2.0).parse().unwrap_or(f64::MAX),
+    }
 }
 
 /// A number between two, with as few digits as all readers keep apart; none where there is none.
 fn between(low: f64, high: f64) -> Option<Value> {
-    let rounded = format!("{:.13e}", low + (high - low) / 2.0).parse().unwrap_or(low);
+    let rounded = format!("{:.14e}", low + (high - low) / 2.0).parse().unwrap_or(low);
     let next = low.floor() + 1.0;
     [next, rounded].into_iter().find(|middle| low < *middle && *middle < high).map(number)
 }
@@ -180,8 +201,10 @@ fn text_of(hir: &Hir, more: u32) -> String {
 
 /// Of values that no condition tells apart, the first.
 pub(super) fn told_apart(values: Vec<Value>, conditions: &[(&Value, Option<bool>)]) -> Vec<Value> {
-    let matchers: Vec<(Matcher, Decode)> =
-        conditions.iter().flat_map(|(condition, decode)| matcher(condition, *decode)).collect();
+    let matchers: Option<Vec<(Matcher, Decode)>> =
+        conditions.iter().map(|(condition, decode)| matcher(condition, *decode)).collect();
+    // What cannot be asked keeps its values apart.
+    let Some(matchers) = matchers else { return values };
     let mut seen = std::collections::HashSet::new();
     let differs = |value: &Value| {
         let text = value.to_string();

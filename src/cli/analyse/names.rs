@@ -23,7 +23,8 @@ pub(super) fn of(patterns: &[&str]) -> (Vec<String>, bool) {
 
     let start: Vec<Positions> =
         patterns.iter().map(|pattern| closed(pattern, [0].into())).collect();
-    let mut seen: BTreeSet<Vec<Positions>> = [start.clone()].into();
+    // The start is not seen yet: no name is empty, and a longer one may get there.
+    let mut seen: BTreeSet<Vec<Positions>> = BTreeSet::new();
     let mut queue: VecDeque<(String, Vec<Positions>)> = [(String::new(), start)].into();
     let mut found: BTreeMap<Vec<bool>, Vec<String>> = BTreeMap::new();
     while let Some((name, state)) = queue.pop_front() {
@@ -73,6 +74,12 @@ fn closed(pattern: &[char], mut at: Positions) -> Positions {
 #[cfg(test)]
 mod tests {
     use mcp_policy::matcher::name::Pattern;
+
+    #[test]
+    fn there_is_a_name_where_there_are_no_patterns() {
+        assert_eq!(super::of(&[]).0.first().map(String::as_str), Some("q"));
+        assert_eq!(super::of(&["*"]).0.first().map(String::as_str), Some("q"));
+    }
 
     #[test]
     fn every_way_to_match_has_a_name() {

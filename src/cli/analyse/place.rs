@@ -52,6 +52,18 @@ impl CallField {
         matches!(self, CallField::Argument(steps) if steps.iter().all(|step| matches!(step, FieldStep::Key(_))))
     }
 
+    /// An argument whose last key some servers take for this one's.
+    pub(super) fn lookalike(&self) -> Option<CallField> {
+        let CallField::Argument(steps) = self else { return None };
+        let mut steps = steps.clone();
+        let key = steps.iter_mut().rev().find_map(|step| match step {
+            FieldStep::Key(key) => Some(key),
+            FieldStep::Index(_) | FieldStep::Each => None,
+        })?;
+        key.push('_');
+        Some(CallField::Argument(steps))
+    }
+
     /// Whether what stands at one of them decides what stands at the other.
     pub(super) fn meets(&self, other: &CallField) -> bool {
         let (CallField::Argument(one), CallField::Argument(other)) = (self, other) else {
@@ -106,8 +118,8 @@ pub(super) enum FieldValue {
     One(Value),
     /// Several elements.
     Many(Vec<Value>),
-    /// A number where the way to the place needs an object.
-    Blocked,
+    /// A number after so many steps, where the way to the place needs an object.
+    Blocked(usize),
 }
 
 /// Puts what stands at a path into arguments.
@@ -116,9 +128,9 @@ pub(super) fn put(arguments: &mut Value, steps: &[FieldStep], standing: &FieldVa
         FieldValue::Absent => {}
         FieldValue::One(value) => put_all(arguments, steps, std::slice::from_ref(value)),
         FieldValue::Many(values) => put_all(arguments, steps, values),
-        FieldValue::Blocked => {
-            if let Some(first) = steps.get(..1) {
-                put_all(arguments, first, &[Value::from(1)]);
+        FieldValue::Blocked(depth) => {
+            if let Some(before) = steps.get(..*depth) {
+                put_all(arguments, before, &[Value::from(1)]);
             }
         }
     }

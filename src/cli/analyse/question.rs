@@ -14,6 +14,15 @@ use super::place::{CallField, FieldValue, put};
 /// Most calls that are tried for one name.
 const MOST_CALLS: usize = 20_000;
 
+/// How many are tried where there are more.
+const SAMPLES: usize = 5_000;
+
+/// What a policy asks of every request, rules aside.
+const ASKED_OF_ALL: [&str; 5] = ["identity", "requests", "sessions", "counters", "approvals"];
+
+/// Whether what policies make of a call is what is looked for.
+pub(super) type Wanted<'w> = &'w dyn Fn(&[Passage]) -> bool;
+
 /// What becomes of a call: the more, the more is let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Passage {
@@ -66,30 +75,106 @@ struct Dimension {
 }
 
 /// Looks for a call of a tool of which the policies decide as is wanted.
-pub(super) fn find(policies: &[Value], name: &str, wanted: &dyn Fn(&[Passage]) -> bool) -> Found {
+pub(super) fn find(policies: &[Value], name: &str, wanted: Wanted<'_>) -> Found {
     let abstraction = Abstraction::new(policies, name);
-    let space = with_callers(concrete(&abstraction), policies);
-    let (example, whole) = match search(policies, name, &space, wanted) {
-        Ok(found) => found,
-        Err(problem) => return Found::Unknown(problem),
-    };
-    if let Some(example) = example {
-        return Found::Yes(Box::new(example));
-    }
     let space = with_callers(abstracted(&abstraction), policies);
-    match search(&abstraction.policies, name, &space, wanted) {
-        Ok((None, true)) => Found::No,
-        Ok((None, false)) => Found::Unknown("there are too many combinations of values".to_owned()),
-        Ok((Some(_), _)) if whole && abstraction.atoms.is_empty() => Found::Unknown(
-            "it depends on what has been counted, or on a server's definitions".to_owned(),
-        ),
-        Ok((Some(_), _)) => Found::Unknown(undecided(&abstraction)),
+    // What the abstracted policies cannot do, the policies cannot.
+    if size(&space).is_some() {
+        match search(&abstraction.policies, name, &space, wanted) {
+            Ok(None) => {
+                return barred(policies, name, &space).map_or(Found::No, Found::Unknown);
+            }
+            Ok(Some(_)) => {}
+            Err(problem) => return Found::Unknown(problem),
+        }
+    }
+    let calls = with_callers(concrete(&abstraction), policies);
+    match search(policies, name, &calls, wanted) {
+        Ok(Some(example)) => Found::Yes(Box::new(example)),
+        Ok(None) => Found::Unknown(undecided(&abstraction, size(&space), size(&calls))),
         Err(problem) => Found::Unknown(problem),
     }
 }
 
-/// Which conditions keep the answer open.
-fn undecided(abstraction: &Abstraction) -> String {
+/// Why no call of a space gets as far as the rules; nothing where some do.
+fn barred(policies: &[Value], name: &str, space: &[Dimension]) -> Option<String> {
+    let open: Vec<Value> = policies.iter().map(opened).collect();
+    let passes = |passages: &[Passage]| passages.iter().all(|it| *it == Passage::Passes);
+    match search(&open, name, space, &passes) {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(
+            "no call that was tried gets past what the policy asks of every request".to_owned(),
+        ),
+        Err(problem) => Some(problem),
+    }
+}
+
+/// A policy without rules.
+fn opened(policy: &Value) -> Value {
+    let mut open = json!({"version": "1", "default": "allow"});
+    for member in ASKED_OF_ALL {
+        if let Some(value) = policy.get(member) {
+            open[member] = value.clone();
+        }
+    }
+    open
+}
+
+/// A call with an argument that some servers take for one that only the second policy names: it refuses such a call. Or else the reason
+/// why there may be one.
+pub(super) fn resembling(policies: &[Value], name: &str, wanted: Wanted<'_>) -> Found {
+    let abstraction = Abstraction::new(policies, name);
+    let named = |policy: usize| {
+        let met = abstraction.met.iter().filter(move |met| met.policy == policy);
+        met.flat_map(|met| {
+            let from = met.condition["from"].as_str().map(CallField::new);
+            from.into_iter().chain([met.place.clone()]).map(|place| (place, met.decode))
+        })
+    };
+    let known: Vec<(CallField, Option<bool>)> = named(0).collect();
+    let is_read = |place: &CallField| {
+        matches!(place, CallField::Argument(_) | CallField::Identity(_) | CallField::Count)
+    };
+    let only: Vec<CallField> = named(1)
+        .filter(|named| is_read(&named.0) && !known.contains(named))
+        .map(|(place, _)| place)
+        .collect();
+    if only.is_empty() {
+        return Found::No;
+    }
+    for place in only.iter().filter_map(CallField::lookalike) {
+        let mut space = with_callers(concrete(&abstraction), policies);
+        space.push(Dimension { place, values: vec![FieldValue::One(json!("x"))] });
+        if let Ok(Some(example)) = search(policies, name, &space, wanted) {
+            return Found::Yes(Box::new(example));
+        }
+    }
+    // Whatever is refused there does not pass here.
+    let passes = |passages: &[Passage]| matches!(passages, [one] if *one >= Passage::Asked);
+    match find(policies.get(..1).unwrap_or_default(), name, &passes) {
+        Found::No => Found::No,
+        Found::Yes(_) | Found::Unknown(_) => Found::Unknown(
+            "the other policy reads more of a call, and refuses what resembles that".to_owned(),
+        ),
+    }
+}
+
+/// How the text of a value is taken: what is said of the caller is text, whatever it looks like.
+fn decode(met: &MetCondition) -> Option<bool> {
+    match met.place {
+        CallField::Header(_) | CallField::Identity(_) | CallField::Name => Some(false),
+        CallField::Argument(_) | CallField::Now | CallField::Count => met.decode,
+    }
+}
+
+/// What keeps the answer open, where no call was found. `proof` and `calls` are how many there were to try.
+fn undecided(abstraction: &Abstraction, proof: Option<usize>, calls: Option<usize>) -> String {
+    if abstraction.atoms.is_empty() && proof.is_none() {
+        return "there are too many combinations of values".to_owned();
+    }
+    if abstraction.atoms.is_empty() && calls.is_some() {
+        return "it depends on what has been counted, or on a server's definitions".to_owned();
+    }
     let mut open: Vec<String> = Vec::new();
     for MetCondition { condition, place, .. } in &abstraction.met {
         if !abstraction.exact.contains(place) && *place != CallField::Name {
@@ -185,7 +270,7 @@ fn values(abstraction: &Abstraction, place: &CallField) -> Vec<FieldValue> {
     let paired = conditions.iter().any(|condition| condition.get("from").is_some());
     if !paired && !conditions.is_empty() {
         let by: Vec<(&Value, Option<bool>)> =
-            here().map(|met| (&met.condition, met.decode)).collect();
+            here().map(|met| (&met.condition, decode(met))).collect();
         found = told_apart(found, &by);
     }
     let counts = conditions.iter().any(|condition| {
@@ -196,8 +281,8 @@ fn values(abstraction: &Abstraction, place: &CallField) -> Vec<FieldValue> {
     let mut standing = vec![FieldValue::Absent];
     standing.extend(found.into_iter().map(FieldValue::One));
     standing.extend(many.map(|one| FieldValue::Many(vec![one.clone(), one.clone(), one])));
-    if matches!(place, CallField::Argument(steps) if steps.len() > 1) {
-        standing.push(FieldValue::Blocked);
+    if let CallField::Argument(steps) = place {
+        standing.extend((1..steps.len()).map(FieldValue::Blocked));
     }
     standing
 }
@@ -214,13 +299,13 @@ fn instants(said: &[Value]) -> Vec<FieldValue> {
     around.chain(week).filter(|at| *at >= 0).map(|at| FieldValue::One(json!(at))).collect()
 }
 
-/// Tries the calls of a space: what was found, and whether all were tried.
+/// Tries the calls of a space, or some of them where they are too many.
 fn search(
     policies: &[Value],
     name: &str,
     space: &[Dimension],
-    wanted: &dyn Fn(&[Passage]) -> bool,
-) -> Result<(Option<Example>, bool), String> {
+    wanted: Wanted<'_>,
+) -> Result<Option<Example>, String> {
     let mut stages = Vec::new();
     for policy in policies {
         match Config::load(policy.to_string().as_bytes(), "") {
@@ -231,15 +316,14 @@ fn search(
             }
         }
     }
-    let size = space.iter().try_fold(1usize, |size, part| size.checked_mul(part.values.len()));
-    let whole = size.is_some_and(|size| size <= MOST_CALLS);
+    let whole = size(space);
     let mut draw = 0x9e37_79b9_7f4a_7c15_u64;
-    for at in 0..size.unwrap_or(usize::MAX).min(MOST_CALLS) {
+    for at in 0..whole.unwrap_or(SAMPLES) {
         let mut rest = at;
         let chosen: Vec<(&CallField, &FieldValue)> = space
             .iter()
             .filter_map(|part| {
-                let pick = if whole {
+                let pick = if whole.is_some() {
                     let pick = rest % part.values.len();
                     rest /= part.values.len();
                     pick
@@ -255,10 +339,16 @@ fn search(
         let example = tried(&stages, name, &chosen);
         let passages: Vec<Passage> = example.verdicts.iter().map(Passage::of).collect();
         if wanted(&passages) {
-            return Ok((Some(example), whole));
+            return Ok(Some(example));
         }
     }
-    Ok((None, whole))
+    Ok(None)
+}
+
+/// How many calls a space has; nothing where they are too many to try all.
+fn size(space: &[Dimension]) -> Option<usize> {
+    let all = space.iter().try_fold(1usize, |size, part| size.checked_mul(part.values.len()));
+    all.filter(|size| *size <= MOST_CALLS)
 }
 
 /// Makes a call, and sends it.

@@ -1,12 +1,14 @@
 //! What `analyse` says holds against calls that were made up without it.
 
+use mcp_policy::json::Value as Read;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rehearsal::{SimulatedRequest, Simulator};
 use mcp_policy::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{callable, condition, never, no_more_permissive};
+use super::comparison::no_more_permissive;
+use super::{callable, condition, never};
 
 fn scalar() -> impl Strategy<Value = Value> + Clone {
     prop::sample::select(vec![
@@ -15,13 +17,19 @@ fn scalar() -> impl Strategy<Value = Value> + Clone {
         json!(10),
         json!("a"),
         json!("abc"),
+        json!("K"),
+        json!("null"),
         json!(true),
     ])
 }
 
 /// Conditions of which a few values tell everything, and others.
 fn conditions() -> impl Strategy<Value = Value> {
-    let path = || prop::sample::select(vec!["args.a", "args.b", "args.c.d", "header.x-team"]);
+    let path = || {
+        let paths =
+            vec!["args.a", "args.b", "args.c.d", "args.c.e.f", "header.x-team", "identity.team"];
+        prop::sample::select(paths)
+    };
     let exact = prop_oneof![
         (prop::sample::select(vec!["eq", "neq"]), scalar()),
         (
@@ -51,9 +59,19 @@ fn conditions() -> impl Strategy<Value = Value> {
 fn policy() -> impl Strategy<Value = Value> {
     let rules =
         || proptest::collection::vec(conditions().prop_map(|all| json!({"conditions": all})), 0..2);
-    let entry = (prop::sample::select(vec!["allow", "allow", "allow", "deny"]), rules(), rules())
-        .prop_map(|(action, require, deny_if)| json!({"action": action, "require": require, "deny_if": deny_if}));
-    let key = prop::sample::select(vec!["pay", "pay_*", "p*", "read"]);
+    let actions = prop::sample::select(vec!["allow", "allow", "allow", "deny"]);
+    let modes = prop::sample::select(vec!["enforce", "enforce", "enforce", "shadow"]);
+    let decode = prop::sample::select(vec![None, None, Some(true), Some(false)]);
+    let entry = (actions, modes, decode, rules(), rules());
+    let entry = entry.prop_map(|(action, mode, decode, require, deny_if)| {
+        let mut entry =
+            json!({"action": action, "mode": mode, "require": require, "deny_if": deny_if});
+        if let Some(decode) = decode {
+            entry["decode_json_strings"] = decode.into();
+        }
+        entry
+    });
+    let key = prop::sample::select(vec!["pay", "pay_*", "p*", "*_x", "read"]);
     let tools = proptest::collection::vec((key, entry), 0..3);
     let hide = proptest::collection::vec(prop::sample::select(vec!["read", "*_x"]), 0..2);
     (tools, prop::sample::select(vec!["allow", "deny"]), hide).prop_map(|(tools, default, hide)| {
@@ -61,26 +79,31 @@ fn policy() -> impl Strategy<Value = Value> {
             tools.into_iter().map(|(key, entry)| (key.to_owned(), entry)).collect();
         let mut hide = hide;
         hide.dedup();
-        json!({"version": "1", "default": default, "hide": hide, "tools": tools})
+        let identity = json!({"grant": {"jwt_claim": "sub"}, "keys": {"team": {"jwt_claim": "team"}}});
+        json!({"version": "1", "default": default, "hide": hide, "identity": identity, "tools": tools})
     })
 }
 
+/// A tool, its arguments, and the team that a header and a token name.
+type MadeUp = (String, Value, Option<String>);
+
 /// Calls as nobody who knows the policies makes them.
-fn calls() -> impl Strategy<Value = Vec<(String, Value, Option<String>)>> {
+fn calls() -> impl Strategy<Value = Vec<MadeUp>> {
     let value = || {
         prop_oneof![
             2 => scalar(),
             1 => prop::sample::select(vec![json!(0), json!(2), json!(5), json!(100), json!("b"), json!("abd"), json!([]), json!({"d": 1}),
-                json!("[]"), json!(null), json!(0.123_456_789_012_345_68), json!(false)]),
+                json!("[]"), json!("null"), json!("{\"d\":1}"), json!("\u{212a}"), json!(null), json!(0.123_456_789_012_345_68), json!(false)]),
         ]
     };
     let arguments = (
         prop::option::of(value()),
         prop::option::of(value()),
         prop::option::of(value()),
-        any::<bool>(),
+        0..5,
+        prop::sample::select(vec!["", "", "", "a_", "B", "__proto__"]),
     );
-    let arguments = arguments.prop_map(|(a, b, d, blocked)| {
+    let arguments = arguments.prop_map(|(a, b, d, way, alike)| {
         let mut arguments = json!({});
         for (key, value) in [("a", a), ("b", b)] {
             if let Some(value) = value {
@@ -88,22 +111,35 @@ fn calls() -> impl Strategy<Value = Vec<(String, Value, Option<String>)>> {
             }
         }
         if let Some(d) = d {
-            arguments["c"] = if blocked { d } else { json!({"d": d}) };
+            arguments["c"] = match way {
+                0 => d,
+                1 => json!({"d": d, "e": 5}),
+                2 => json!({"d": 1, "e": {"f": d}}),
+                3 => json!({"e": {"f": d}}),
+                _ => json!({"d": d}),
+            };
+        }
+        if !alike.is_empty() {
+            arguments[alike] = 1.into();
         }
         arguments
     });
-    let name =
-        prop::sample::select(vec!["pay", "pay_x", "pay_y", "pz", "read", "other", "Pay", "q_x"]);
-    let team =
-        prop::option::of(prop::sample::select(vec!["a", "abc", "z"]).prop_map(str::to_owned));
+    let name = prop::sample::select(vec![
+        "pay", "pay_x", "pay_y", "pz", "read", "other", "Pay", "paY", "q_x",
+    ]);
+    let team = prop::option::of(
+        prop::sample::select(vec!["a", "abc", "null", "z"]).prop_map(str::to_owned),
+    );
     proptest::collection::vec((name.prop_map(str::to_owned), arguments, team), 40)
 }
 
-fn passes(policy: &Value, (name, arguments, team): &(String, Value, Option<String>)) -> bool {
+fn passes(policy: &Value, (name, arguments, team): &MadeUp) -> bool {
     let config = Config::load(policy.to_string().as_bytes(), "").unwrap().config;
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}});
     let mut request = SimulatedRequest::new(body.to_string(), UnixMillis(1));
     request.headers.extend(team.clone().map(|team| ("x-team".to_owned(), team)));
+    let claim = team.clone().map(|team| ("team".to_owned(), Read::String(team.into())));
+    request.names.extend(claim);
     Simulator::new(config).send(&request).is_forwarded()
 }
 
@@ -121,11 +157,11 @@ proptest! {
         let asked = condition("args.a > 2").unwrap();
         for tool in ["pay", "pay_x", "read"] {
             let answer = never(&policy, tool, std::slice::from_ref(&asked), "").unwrap();
-            let open = ["regex", "starts_with", "contains", "length", "glob", "from"];
+            let open = ["regex", "starts_with", "contains", "length", "glob", "from", "decode"];
             let text = policy.to_string();
             prop_assert!(answer.answer != "unknown" || open.iter().any(|word| text.contains(word)), "{:?}", answer.because);
             if answer.answer == "yes" {
-                let many = |call: &&(String, Value, Option<String>)| call.0 == tool && call.1["a"].as_f64().is_some_and(|a| a > 2.0);
+                let many = |call: &&MadeUp| call.0 == tool && call.1["a"].as_f64().is_some_and(|a| a > 2.0);
                 let passed = calls.iter().filter(many).find(|call| passes(&policy, call));
                 prop_assert!(passed.is_none(), "{passed:?}");
             }
@@ -139,6 +175,10 @@ proptest! {
         let answer = no_more_permissive(&new, &old);
         let passed = calls.iter().find(|call| passes(&new, call) && !passes(&old, call));
         prop_assert!(answer.answer != "yes" || passed.is_none(), "{passed:?}");
+        if let Some(example) = answer.example {
+            let [one, other] = &*example.verdicts else { panic!("two verdicts") };
+            prop_assert!(one.is_forwarded() && !other.is_forwarded(), "{example:?}");
+        }
         prop_assert_eq!(no_more_permissive(&new, &new).answer == "no", false);
     }
 }
@@ -169,4 +209,127 @@ fn it_answers_what_people_ask() {
     assert_eq!(no_more_permissive(&policy, &looser).answer, "yes");
     looser["tools"]["pay"]["limits"] = json!([{"counter": "c", "window": "day", "max": 1}]);
     assert_eq!(no_more_permissive(&policy, &looser).answer, "unknown", "limits are not compared");
+}
+
+/// One tool, `pay`, in a policy that denies the others.
+fn pay(entry: Value) -> Value {
+    json!({"version": "1", "default": "deny", "tools": {"pay": entry}})
+}
+
+fn requires(conditions: Value) -> Value {
+    pay(json!({"require": [{"conditions": conditions}]}))
+}
+
+/// Each was, or could have been, a `yes` that is none.
+#[test]
+fn what_hides_between_values_is_found() {
+    let a = |op: &str, value: Value| json!([{"path": "args.a", "op": op, "value": value}]);
+    for (policy, asked, expected) in [
+        (requires(a("neq", json!(0.123_456_789_012_345))), "args.a > 0.123456789012345", "no"),
+        (requires(a("neq", json!(0.123_456_789_012_345))), "args.a < 0.123456789012345", "no"),
+        (requires(a("gt", json!(9_007_199_254_740_991_u64))), "args.a neq 9007199254740992", "no"),
+        (requires(a("gt", json!(0.1))), "args.a < 0.10000000000001", "no"),
+        (requires(a("gt", json!(0.1))), "args.a < 0.100000000000001", "yes"),
+        (requires(a("lt", json!(-0.5))), "args.a neq -0.75", "no"),
+        (requires(a("neq", json!("another"))), "args.a exists true", "no"),
+        (requires(a("gt", json!(1e250))), "args.a > 1e251", "no"),
+        (
+            requires(json!([{"path": "header.x-team", "op": "eq", "value": "[1]"}])),
+            "args.a exists true",
+            "no",
+        ),
+        (
+            requires(
+                json!([{"path": "args.analysedatom0", "op": "eq", "value": 1}, {"path": "args.b", "op": "regex", "value": "^(a|b)$"}]),
+            ),
+            "args.a exists true",
+            "no",
+        ),
+    ] {
+        let answer = never(&policy, "pay", &[condition(asked).unwrap()], "").unwrap();
+        assert_eq!(answer.answer, expected, "{policy} {asked}: {:?}", answer.because);
+    }
+}
+
+/// The same of two policies.
+#[test]
+fn what_differs_out_of_sight_is_no_yes() {
+    let limits = json!([{"counter": "c", "window": "day", "max": 1}]);
+    let never = json!([{"conditions": [{"path": "args.a", "op": "exists", "value": true}, {"path": "args.b", "op": "exists", "value": false},
+        {"path": "args.b", "op": "exists", "value": true}]}]);
+    let both = |admin: Value| json!({"version": "1", "default": "deny", "tools": {"*_admin": {}, "x_admin": admin}});
+    let shadow = |mut policy: Value| {
+        policy["mode"] = "shadow".into();
+        policy
+    };
+    for (new, old, expected) in [
+        // In shadow, limits limit nothing.
+        (
+            pay(json!({"limits": limits, "mode": "shadow"})),
+            pay(json!({"limits": limits})),
+            "unknown",
+        ),
+        (shadow(pay(json!({"limits": limits}))), pay(json!({"limits": limits})), "no"),
+        (pay(json!({"limits": limits})), pay(json!({"limits": limits})), "yes"),
+        (pay(json!({"limits": limits})), pay(json!({})), "yes"),
+        (pay(json!({})), pay(json!({"limits": limits})), "unknown"),
+        // What resembles an argument that a policy reads, it refuses.
+        (pay(json!({})), pay(json!({"deny_if": never})), "no"),
+        (pay(json!({"action": "deny"})), pay(json!({"deny_if": never})), "yes"),
+        (pay(json!({"deny_if": never})), pay(json!({})), "yes"),
+        // So with names.
+        (
+            json!({"version": "1", "default": "deny", "tools": {"*_admin": {}}}),
+            both(json!({})),
+            "no",
+        ),
+        (
+            json!({"version": "1", "default": "deny", "tools": {"y*": {}}}),
+            json!({"version": "1", "default": "deny", "tools": {"y*": {}, "x_admin": {}}}),
+            "yes",
+        ),
+        // `K` has another spelling, which nobody compares.
+        (
+            pay(
+                json!({"require": [{"conditions": [{"path": "args.a", "op": "neq", "value": "b"}]}]}),
+            ),
+            pay(
+                json!({"require": [{"conditions": [{"path": "args.a", "op": "neq", "value": "b"}]}],
+                "deny_if": [{"conditions": [{"path": "args.a", "op": "eq", "value": "K"}, {"path": "args.a", "op": "neq", "value": "K"}]}]}),
+            ),
+            "no",
+        ),
+        // Texts that are JSON are read as each entry says.
+        (
+            pay(
+                json!({"decode_json_strings": true, "require": [{"conditions": [{"path": "args.a.b", "op": "eq", "value": 1}]}]}),
+            ),
+            pay(
+                json!({"decode_json_strings": false, "require": [{"conditions": [{"path": "args.a.b", "op": "eq", "value": 1}]}]}),
+            ),
+            "unknown",
+        ),
+        // Something is asked first.
+        (
+            pay(json!({})),
+            pay(json!({"action": "require_approval", "approval": {"by": "user"}})),
+            "no",
+        ),
+        (
+            pay(json!({"action": "require_approval", "approval": {"by": "user"}})),
+            pay(json!({})),
+            "yes",
+        ),
+        // Hours.
+        (
+            pay(json!({"not_before": "2031-01-01T00:00:00Z"})),
+            pay(json!({"not_before": "2031-01-01T00:00:00Z"})),
+            "yes",
+        ),
+        (pay(json!({})), pay(json!({"not_before": "2031-01-01T00:00:00Z"})), "no"),
+    ] {
+        assert!(is_policy(&new) && is_policy(&old), "{new} {old}");
+        let answer = no_more_permissive(&new, &old);
+        assert_eq!(answer.answer, expected, "{new} {old}: {:?}", answer.because);
+    }
 }
