@@ -15,7 +15,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli image dist check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis registry chromium clients rmcp-client rls
+.PHONY: help wasm cli image dist dist-test check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis registry chromium clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ image: wasm ## The filter as an image for `oci://`: target/image, an OCI image l
 
 dist: cargo wasm-target ## Everything of a release: target/dist
 	@python3 .ci/dist/dist.py all
+
+# Not a part of `make test`: it builds the filter and the command twice, in two places, which takes longer than all end-to-end tests.
+# What of a release needs no build is tested there too: the image, the bill of materials, the licences, the changelog.
+dist-test: dist venv registry clients ## Build a release, build it again in another clone, install and run every package
+	$(VENV_PY) -m pytest tests/dist
 
 check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo fmt --check
