@@ -15,7 +15,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli image dist dist-test check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis registry chromium clients rmcp-client rls
+.PHONY: help wasm cli image dist dist-test check test fuzz fuzz-readers soak e2e demo bench catalogue against size bless clean cargo wasm-target venv prometheus redis registry chromium clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real
 
 bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters
 	$(VENV_PY) tests/bench/bench.py
+
+catalogue: cli venv clients ## Scan the servers of the catalogue anew, and show what has changed: an hour; SERVERS="git fetch" for some
+	$(VENV_PY) policies/catalogue/scan.py $(SERVERS)
+
+against: wasm venv ## Run the corpus of bypass attempts against other gateways too, and write tests/against/results.md
+	$(VENV_PY) tests/against/gateways.py --all
 
 size: wasm ## Fail if the filter has outgrown its size limit
 	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \

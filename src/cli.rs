@@ -4,6 +4,7 @@ mod activity;
 mod audit;
 mod audit_log;
 mod audited;
+mod catalogue;
 mod completions;
 mod convert;
 mod definition;
@@ -19,6 +20,7 @@ mod lines;
 mod man;
 mod out;
 mod output;
+mod policy;
 mod recorded;
 mod render;
 mod replay;
@@ -114,6 +116,7 @@ impl From<Color> for anstream::ColorChoice {
 #[derive(Subcommand)]
 enum Command {
     Scan(Box<scan::Arguments>),
+    Policy(policy::Arguments),
     Validate(validate::Arguments),
     Diff(Box<diff::Arguments>),
     Explain(Box<explain::Arguments>),
@@ -141,6 +144,7 @@ pub(crate) fn run() -> ExitCode {
     }
     let exit = match arguments.command {
         Command::Scan(arguments) => scan::run(&arguments, format),
+        Command::Policy(arguments) => policy::run(&arguments, format),
         Command::Validate(arguments) => validate::run(&arguments, format),
         Command::Diff(arguments) => diff::run(&arguments, format),
         Command::Explain(arguments) => explain::run(&arguments, format),

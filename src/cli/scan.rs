@@ -154,7 +154,10 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
         match &server.outcome {
             Err(problem) => report::trouble(&format!("{name}: {problem}")),
             Ok(_) => {
-                server.left_out.iter().for_each(|line| report::warning(&format!("{name}: {line}")))
+                server.left_out.iter().for_each(|line| report::warning(&format!("{name}: {line}")));
+                if let Some(found) = server.recognised().filter(|_| format == Format::Human) {
+                    report::note(&format!("{name}: {}", found.proposal()));
+                }
             }
         }
     }

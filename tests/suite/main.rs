@@ -133,6 +133,10 @@ mod render;
 #[cfg(test)]
 mod scan;
 
+/// The catalogue of servers.
+#[cfg(test)]
+mod catalogue;
+
 /// Calls that wait for an answer from outside.
 #[cfg(test)]
 mod waits;
