@@ -12,6 +12,7 @@ from pathlib import Path
 import rig
 import yaml
 
+import cli
 from pages import Page, steps
 from test_authors import stand_in_for_uvx
 
@@ -90,6 +91,13 @@ def test_every_dependency_has_its_sentence() -> None:
     wanted = {name for table in tables for kind in ("dependencies", "dev-dependencies") for name in table.get(kind, {})}
     rows = re.findall(r"^\| `([\w-]+)` \| [^|]{10,} \|", (rig.ROOT / "docs" / "contributor.md").read_text(), re.M)
     assert sorted(rows) == sorted(wanted)
+
+
+def test_every_sub_command_has_its_row() -> None:
+    listed = cli.run("help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    rows = (rig.ROOT / "docs" / "author.md").read_text()
+    for name in re.findall(r"^  (\w+)", listed, re.M):
+        assert name == "help" or f"`mcp-policy {name}" in rows, f"docs/author.md has no row for {name}"
 
 
 def test_a_session_is_drawn_as_it_was_printed(tmp_path: Path) -> None:
