@@ -63,7 +63,7 @@ def test_every_other_command_says_where_it_runs_or_why_not() -> None:
 def anchors(page: Path) -> set[str]:
     """What headings are called, as code hosts do it."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
-    found: set[str] = set()
+    found = set(re.findall(r'<a id="([\w-]+)"></a>', text))
     for title in re.findall(r"^#+ (.*)$", text, re.M):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
         name = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")

@@ -19,7 +19,7 @@ impl Takes {
             Takes::Hosts => "list of [hosts](README.md#hosts-networks-and-folders)",
             Takes::Ranges => "list of [networks](README.md#hosts-networks-and-folders)",
             Takes::Folder => "[absolute path](README.md#hosts-networks-and-folders)",
-            Takes::Schedule => "[hours](#hours-dates-and-freezes)",
+            Takes::Schedule => "[hours](#hours)",
             Takes::Time(_) => "[time](README.md#times), or `now`",
             Takes::Presence => "boolean",
         }
