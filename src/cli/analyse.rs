@@ -6,6 +6,7 @@ mod comparison;
 mod names;
 mod place;
 mod question;
+mod space;
 #[cfg(test)]
 mod tests;
 
