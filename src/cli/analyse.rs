@@ -17,7 +17,7 @@ use mcp_policy::json::written;
 use mcp_policy::matcher::name::Pattern;
 use mcp_policy::policy::compiled::Config;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::definition::{listed, read};
 use super::input::{self, CliError};
@@ -26,7 +26,7 @@ use super::{Exit, Format};
 use crate::cli::out::out;
 use abstraction::entries;
 use comparison::no_more_permissive;
-use question::{Example, Found, Passage, find};
+use question::{Example, Existence, Passage, find};
 
 /// Ask what a policy can ever decide: whether a call can pass, whether another policy lets more through, which tools nobody can call.
 #[derive(Args)]
@@ -81,7 +81,7 @@ struct Analysis {
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
-    match asked(arguments) {
+    match answered(arguments) {
         Ok(answer) => {
             match format {
                 Format::Json => report::json(&answer),
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     }
 }
 
-fn asked(arguments: &Arguments) -> Result<Analysis, CliError> {
+fn answered(arguments: &Arguments) -> Result<Analysis, CliError> {
     let policy = document(&arguments.file)?;
     if let Some(old) = &arguments.against {
         return Ok(no_more_permissive(&policy, &document(old)?));
@@ -157,21 +157,7 @@ fn condition(text: &str) -> Result<Value, String> {
 }
 
 fn never(policy: &Value, tool: &str, conditions: &[Value], said: &str) -> Result<Analysis, String> {
-    let mut asked = json!({"version": "1", "default": "allow", "tools": {tool: {"require": [{"conditions": conditions}]}}});
-    if conditions.is_empty() {
-        asked["tools"] = json!({});
-    }
-    for member in ["identity", "requests"] {
-        if let Some(value) = policy.get(member) {
-            asked[member] = value.clone();
-        }
-    }
-    // Texts are taken as the policy takes them.
-    let mut met = entries(policy).filter(|(key, _)| Pattern::new(key).matches(tool));
-    let decode = met.find_map(|(_, entry)| entry.get("decode_json_strings"));
-    if let (Some(decode), Some(entry)) = (decode, asked["tools"].get_mut(tool)) {
-        entry["decode_json_strings"] = decode.clone();
-    }
+    let asked = asked(policy, tool, conditions);
     if let Err(problems) = Config::load(asked.to_string().as_bytes(), "") {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         return Err(format!("the question is no condition: {first}"));
@@ -191,11 +177,33 @@ fn never(policy: &Value, tool: &str, conditions: &[Value], said: &str) -> Result
     Ok(answer)
 }
 
+/// The question as a policy, which passes the calls that are asked for.
+fn asked(policy: &Value, tool: &str, conditions: &[Value]) -> Value {
+    let mut entry = Map::new();
+    if !conditions.is_empty() {
+        entry.insert("require".to_owned(), json!([{"conditions": conditions}]));
+        // Texts are taken as the policy takes them.
+        let mut met = entries(policy).filter(|(key, _)| Pattern::new(key).matches(tool));
+        let decode = met.find_map(|(_, entry)| entry.get("decode_json_strings"));
+        entry.extend(decode.map(|decode| ("decode_json_strings".to_owned(), decode.clone())));
+    }
+    let mut asked = Map::new();
+    for (member, value) in
+        [("version", json!("1")), ("default", json!("allow")), ("tools", json!({tool: entry}))]
+    {
+        asked.insert(member.to_owned(), value);
+    }
+    for member in ["identity", "requests"] {
+        asked.extend(policy.get(member).map(|value| (member.to_owned(), value.clone())));
+    }
+    asked.into()
+}
+
 /// What was found is found; what was not may be there, for this reason.
-fn unless_found(found: Found, reason: String) -> Found {
+fn unless_found(found: Existence, reason: String) -> Existence {
     match found {
-        Found::Yes(example) => Found::Yes(example),
-        Found::No | Found::Unknown(_) => Found::Unknown(reason),
+        Existence::Yes(example) => Existence::Yes(example),
+        Existence::No | Existence::Unknown(_) => Existence::Unknown(reason),
     }
 }
 
@@ -220,9 +228,9 @@ fn callable(policy: &Value, tools: impl Iterator<Item = String>) -> Analysis {
             None => found,
         };
         match found {
-            Found::Yes(_) => {}
-            Found::No => uncallable.push(tool),
-            Found::Unknown(reason) => because.push(format!("`{tool}`: {reason}")),
+            Existence::Yes(_) => {}
+            Existence::No => uncallable.push(tool),
+            Existence::Unknown(reason) => because.push(format!("`{tool}`: {reason}")),
         }
     }
     let answer = match (uncallable.is_empty(), because.is_empty()) {
@@ -235,11 +243,11 @@ fn callable(policy: &Value, tools: impl Iterator<Item = String>) -> Analysis {
 }
 
 impl Analysis {
-    fn of(question: String, found: Found) -> Analysis {
+    fn of(question: String, found: Existence) -> Analysis {
         let (answer, example, because) = match found {
-            Found::Yes(example) => ("no", Some(example), Vec::new()),
-            Found::No => ("yes", None, Vec::new()),
-            Found::Unknown(reason) => ("unknown", None, vec![reason]),
+            Existence::Yes(example) => ("no", Some(example), Vec::new()),
+            Existence::No => ("yes", None, Vec::new()),
+            Existence::Unknown(reason) => ("unknown", None, vec![reason]),
         };
         Analysis { answer, question, example, because, uncallable: Vec::new() }
     }

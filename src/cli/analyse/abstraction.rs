@@ -28,6 +28,13 @@ pub(super) struct MetCondition {
     pub(super) decode: Option<bool>,
 }
 
+impl MetCondition {
+    /// What it compares its place with, where that is another one.
+    pub(super) fn from(&self) -> Option<CallField> {
+        self.condition.get("from").and_then(Value::as_str).map(CallField::new)
+    }
+}
+
 /// Policies, as far as one name meets them.
 pub(super) struct Abstraction {
     /// Every condition, of all policies.
@@ -106,7 +113,8 @@ impl Abstraction {
             conditions.push((list.to_owned(), condition.clone()));
         });
         let mut replaced = conditions.into_iter().map(|(list, condition)| {
-            let place = CallField::new(condition["path"].as_str().unwrap_or_default());
+            let path = condition.get("path").and_then(Value::as_str);
+            let place = CallField::new(path.unwrap_or_default());
             let of_name = place == CallField::Name && condition.get("from").is_none();
             if of_name || self.exact.contains(&place) {
                 return condition;
@@ -184,15 +192,13 @@ fn each_condition(entry: &mut Value, see: &mut dyn FnMut(&str, &mut Value)) {
 /// The places of which a few values tell everything: nothing but comparisons with values looks there, and nothing beside or below.
 fn exact(met: &[MetCondition]) -> Vec<CallField> {
     let others = |place: &CallField| {
-        let from = met.iter().filter_map(|met| met.condition["from"].as_str()).map(CallField::new);
+        let from = met.iter().filter_map(MetCondition::from);
         from.chain(met.iter().map(|met| met.place.clone()))
             .filter(|other| other.meets(place))
             .count()
     };
-    let compared = |place: &CallField| {
-        let mut from = met.iter().filter_map(|met| met.condition["from"].as_str());
-        from.any(|from| CallField::new(from) == *place)
-    };
+    let compared =
+        |place: &CallField| met.iter().filter_map(MetCondition::from).any(|from| from == *place);
     let mut found: Vec<CallField> = Vec::new();
     for MetCondition { place, decode, .. } in met {
         let known = match place {

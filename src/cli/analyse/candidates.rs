@@ -8,7 +8,7 @@ use mcp_policy::matcher::work::Work;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::time::UnixMillis;
 use regex_syntax::hir::{Class, Hir, HirKind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A text that a policy hardly has. Where it does, another one is made of it.
 const OTHER: &str = "another";
@@ -236,13 +236,12 @@ fn outcome(matcher: &Matcher, value: &Read<'_>, decode: Decode) -> u8 {
 
 /// The condition as the engine compiles it.
 fn matcher(condition: &Value, decode: Option<bool>) -> Option<(Matcher, Decode)> {
-    let mut alone = condition.clone();
-    alone["path"] = json!("args.a");
-    alone.as_object_mut()?.remove("every");
-    let mut entry = json!({"require": [{"conditions": [alone]}]});
-    if let Some(decode) = decode {
-        entry["decode_json_strings"] = decode.into();
-    }
+    let mut alone = condition.as_object()?.clone();
+    alone.insert("path".to_owned(), json!("args.a"));
+    alone.remove("every");
+    let mut entry = Map::new();
+    entry.insert("require".to_owned(), json!([{"conditions": [alone]}]));
+    entry.extend(decode.map(|decode| ("decode_json_strings".to_owned(), decode.into())));
     let policy = json!({"version": "1", "default": "deny", "tools": {"t": entry}});
     let config = Config::load(policy.to_string().as_bytes(), "").ok()?.config;
     let entry = config.policy.entries().next()?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::abstraction::entries;
 use super::names;
-use super::question::{Found, Passage, find, resembling};
+use super::question::{Existence, Passage, find, resembling};
 use super::{Analysis, strange};
 
 /// Members of a policy and of an entry that change no decision.
@@ -65,13 +65,13 @@ pub(super) fn no_more_permissive(new: &Value, old: &Value) -> Analysis {
     }
     for name in names {
         let found = match find(&policies, &name, &wanted) {
-            Found::No => resembling(&policies, &name, &wanted),
-            found @ (Found::Yes(_) | Found::Unknown(_)) => found,
+            Existence::No => resembling(&policies, &name, &wanted),
+            found @ (Existence::Yes(_) | Existence::Unknown(_)) => found,
         };
         match found {
-            Found::Yes(example) => return Analysis::of(question, Found::Yes(example)),
-            Found::No => {}
-            Found::Unknown(reason) => because.push(format!("`{name}`: {reason}")),
+            Existence::Yes(example) => return Analysis::of(question, Existence::Yes(example)),
+            Existence::No => {}
+            Existence::Unknown(reason) => because.push(format!("`{name}`: {reason}")),
         }
     }
     because.extend(lookalikes(new, old));
@@ -97,7 +97,9 @@ fn differences(new: &Value, old: &Value) -> Vec<String> {
     }
     let tools: BTreeSet<&String> = entries(new).chain(entries(old)).map(|(key, _)| key).collect();
     for tool in tools {
-        let (new, old) = (&new["tools"][tool], &old["tools"][tool]);
+        let of =
+            |policy: &Value| policy.pointer("/tools").and_then(|tools| tools.get(tool)).cloned();
+        let (new, old) = (&of(new).unwrap_or_default(), &of(old).unwrap_or_default());
         let fields: BTreeSet<String> = keys(new).union(&keys(old)).cloned().collect();
         for key in fields.iter().filter(|key| !COMPARED_OF_ENTRY.contains(&key.as_str())) {
             let only_stricter = match key.as_str() {

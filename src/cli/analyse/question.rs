@@ -18,7 +18,7 @@ const SAMPLES: usize = 5_000;
 const ASKED_OF_ALL: [&str; 5] = ["identity", "requests", "sessions", "counters", "approvals"];
 
 /// Whether what policies make of a call is what is looked for.
-pub(super) type Wanted<'w> = &'w dyn Fn(&[Passage]) -> bool;
+pub(super) type PassageTest<'w> = &'w dyn Fn(&[Passage]) -> bool;
 
 /// What becomes of a call: the more, the more is let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub(super) struct Example {
 
 /// The answer.
 #[derive(Clone, Debug)]
-pub(super) enum Found {
+pub(super) enum Existence {
     /// There is one.
     Yes(Box<Example>),
     /// There is none.
@@ -66,24 +66,24 @@ pub(super) enum Found {
 }
 
 /// Looks for a call of a tool of which the policies decide as is wanted.
-pub(super) fn find(policies: &[Value], name: &str, wanted: Wanted<'_>) -> Found {
+pub(super) fn find(policies: &[Value], name: &str, wanted: PassageTest<'_>) -> Existence {
     let abstraction = Abstraction::new(policies, name);
     let space = with_callers(abstracted(&abstraction), policies);
     // What the abstracted policies cannot do, the policies cannot.
     if size(&space).is_some() {
         match search(&abstraction.policies, name, &space, wanted) {
             Ok(None) => {
-                return barred(policies, name, &space).map_or(Found::No, Found::Unknown);
+                return barred(policies, name, &space).map_or(Existence::No, Existence::Unknown);
             }
             Ok(Some(_)) => {}
-            Err(problem) => return Found::Unknown(problem),
+            Err(problem) => return Existence::Unknown(problem),
         }
     }
     let calls = with_callers(concrete(&abstraction), policies);
     match search(policies, name, &calls, wanted) {
-        Ok(Some(example)) => Found::Yes(Box::new(example)),
-        Ok(None) => Found::Unknown(undecided(&abstraction, size(&space), size(&calls))),
-        Err(problem) => Found::Unknown(problem),
+        Ok(Some(example)) => Existence::Yes(Box::new(example)),
+        Ok(None) => Existence::Unknown(undecided(&abstraction, size(&space), size(&calls))),
+        Err(problem) => Existence::Unknown(problem),
     }
 }
 
@@ -102,24 +102,25 @@ fn barred(policies: &[Value], name: &str, space: &[Dimension]) -> Option<String>
 
 /// A policy without rules.
 fn opened(policy: &Value) -> Value {
-    let mut open = json!({"version": "1", "default": "allow"});
-    for member in ASKED_OF_ALL {
-        if let Some(value) = policy.get(member) {
-            open[member] = value.clone();
-        }
-    }
-    open
+    let mut open = Map::new();
+    open.insert("version".to_owned(), json!("1"));
+    open.insert("default".to_owned(), json!("allow"));
+    open.extend(
+        ASKED_OF_ALL
+            .iter()
+            .filter_map(|member| Some(((*member).to_owned(), policy.get(*member)?.clone()))),
+    );
+    open.into()
 }
 
 /// A call with an argument that some servers take for one that only the second policy names: it refuses such a call. Or else the reason
 /// why there may be one.
-pub(super) fn resembling(policies: &[Value], name: &str, wanted: Wanted<'_>) -> Found {
+pub(super) fn resembling(policies: &[Value], name: &str, wanted: PassageTest<'_>) -> Existence {
     let abstraction = Abstraction::new(policies, name);
     let named = |policy: usize| {
         let met = abstraction.met.iter().filter(move |met| met.policy == policy);
         met.flat_map(|met| {
-            let from = met.condition["from"].as_str().map(CallField::new);
-            from.into_iter().chain([met.place.clone()]).map(|place| (place, met.decode))
+            met.from().into_iter().chain([met.place.clone()]).map(|place| (place, met.decode))
         })
     };
     let known: Vec<(CallField, Option<bool>)> = named(0).collect();
@@ -131,20 +132,20 @@ pub(super) fn resembling(policies: &[Value], name: &str, wanted: Wanted<'_>) -> 
         .map(|(place, _)| place)
         .collect();
     if only.is_empty() {
-        return Found::No;
+        return Existence::No;
     }
     for place in only.iter().filter_map(CallField::lookalike) {
         let mut space = with_callers(concrete(&abstraction), policies);
         space.push(Dimension { place, values: vec![FieldValue::One(json!("x"))] });
         if let Ok(Some(example)) = search(policies, name, &space, wanted) {
-            return Found::Yes(Box::new(example));
+            return Existence::Yes(Box::new(example));
         }
     }
     // Whatever is refused there does not pass here.
     let passes = |passages: &[Passage]| matches!(passages, [one] if *one >= Passage::Asked);
     match find(policies.get(..1).unwrap_or_default(), name, &passes) {
-        Found::No => Found::No,
-        Found::Yes(_) | Found::Unknown(_) => Found::Unknown(
+        Existence::No => Existence::No,
+        Existence::Yes(_) | Existence::Unknown(_) => Existence::Unknown(
             "the other policy reads more of a call, and refuses what resembles that".to_owned(),
         ),
     }
@@ -179,7 +180,7 @@ fn search(
     policies: &[Value],
     name: &str,
     space: &[Dimension],
-    wanted: Wanted<'_>,
+    wanted: PassageTest<'_>,
 ) -> Result<Option<Example>, String> {
     let mut stages = Vec::new();
     for policy in policies {

@@ -29,13 +29,9 @@ pub(super) fn with_callers(mut space: Vec<Dimension>, policies: &[Value]) -> Vec
 /// Values of real calls.
 pub(super) fn concrete(abstraction: &Abstraction) -> Vec<Dimension> {
     let mut found: Vec<Dimension> = Vec::new();
-    let compared = abstraction.met.iter().filter_map(|met| met.condition["from"].as_str());
-    let places: Vec<CallField> = abstraction
-        .met
-        .iter()
-        .map(|met| met.place.clone())
-        .chain(compared.map(CallField::new))
-        .collect();
+    let compared = abstraction.met.iter().filter_map(MetCondition::from);
+    let places: Vec<CallField> =
+        abstraction.met.iter().map(|met| met.place.clone()).chain(compared).collect();
     for place in places {
         let is_new = found.iter().all(|known| known.place != place);
         let is_said = !matches!(place, CallField::Name | CallField::Count);
@@ -43,14 +39,11 @@ pub(super) fn concrete(abstraction: &Abstraction) -> Vec<Dimension> {
             found.push(Dimension { values: values(abstraction, &place), place });
         }
     }
-    let on_time = abstraction
-        .met
-        .iter()
-        .filter(|met| met.place == CallField::Now || met.condition["value"] == json!("now"));
-    let said: Vec<Value> = on_time
-        .map(|met| met.condition["value"].clone())
-        .chain(abstraction.times.iter().cloned())
-        .collect();
+    let values_of_time = abstraction.met.iter().filter_map(|met| {
+        let value = met.condition.get("value")?;
+        (met.place == CallField::Now || *value == json!("now")).then_some(value)
+    });
+    let said: Vec<Value> = values_of_time.chain(&abstraction.times).cloned().collect();
     if !said.is_empty() {
         found.push(Dimension { place: CallField::Now, values: instants(&said) });
     }
