@@ -18,6 +18,9 @@ pub(super) const TIMES: [&str; 3] = ["during", "not_before", "not_after"];
 /// Fields of entries and rules that count, or are held against what a server said.
 const COUNTING: [&str; 6] = ["limits", "rate_limit", "state", "count", "definition", "reason"];
 
+/// Members of a policy that count, or change no decision.
+const IDLE: [&str; 6] = ["all_tools", "pins", "candidate", "count_in", "description", "tools_list"];
+
 /// A condition of an entry that a name meets.
 #[derive(Clone, Debug)]
 pub(super) struct MetCondition {
@@ -84,9 +87,14 @@ impl Abstraction {
         found
     }
 
+    /// Whether all of them decide the same of this name, by what they say.
+    pub(super) fn is_one(&self) -> bool {
+        self.policies.windows(2).all(|pair| matches!(pair, [one, other] if one == other))
+    }
+
     fn abstracted(&mut self, mut policy: Value, name: &str) -> Value {
         if let Some(members) = policy.as_object_mut() {
-            for member in ["all_tools", "pins", "candidate", "count_in"] {
+            for member in IDLE {
                 members.remove(member);
             }
             members.entry("default").or_insert("allow".into());
@@ -99,8 +107,7 @@ impl Abstraction {
                 self.abstract_entry(entry);
             } else {
                 // Its name may still resemble others.
-                let action = entry.get("action").cloned().unwrap_or("allow".into());
-                *entry = json!({"action": action});
+                *entry = json!({});
             }
         }
         policy
