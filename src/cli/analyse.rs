@@ -230,7 +230,9 @@ fn callable(policy: &Value, tools: impl Iterator<Item = String>) -> Analysis {
         match found {
             Existence::Yes(_) => {}
             Existence::No => uncallable.push(tool),
-            Existence::Unknown(reason) => because.push(format!("`{tool}`: {reason}")),
+            Existence::Unknown(reason) => {
+                because.push(format!("`{}`: {reason}", tool.escape_debug()))
+            }
         }
     }
     let answer = match (uncallable.is_empty(), because.is_empty()) {
@@ -277,7 +279,8 @@ impl Analysis {
             }
         }
         for tool in &self.uncallable {
-            out!("  nobody can call `{tool}`");
+            // A server chose it: it stays on its line, and colours nothing.
+            out!("  nobody can call `{}`", tool.escape_debug());
         }
         for reason in &self.because {
             out!("  {reason}");
