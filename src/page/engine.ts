@@ -114,6 +114,18 @@ export interface Tested {
   problems: Finding[]
 }
 
+/// A deployment file, and what the operator should know.
+export interface Rendered {
+  text: string
+  notes: { place: string; note: string }[]
+}
+
+/// The deployment files that there are, and the options that have a value where nobody gives one.
+export interface Offered {
+  targets: { word: string; about: string }[]
+  usual: Record<string, string>
+}
+
 /// A step of a policy test: who calls what, and when.
 export interface Step {
   call?: unknown
@@ -136,6 +148,8 @@ export type Question =
   | { do: 'list'; step: Step; tools: string }
   | { do: 'test'; name: string; text: string }
   | { do: 'judge'; text: string }
+  | { do: 'render'; name: string; options: Record<string, string> }
+  | { do: 'options' }
   | { do: 'reset' }
 
 interface Exports {
@@ -202,6 +216,15 @@ export class Engine {
 
   judge(text: string): { tools: Judged[]; remarks: string[] } {
     return this.ask({ do: 'judge', text })['answer'] as { tools: Judged[]; remarks: string[] }
+  }
+
+  /// Options as `mcp-policy render` has them, by their names.
+  render(name: string, options: Record<string, string>): Rendered {
+    return this.ask({ do: 'render', name, options })['answer'] as Rendered
+  }
+
+  options(): Offered {
+    return this.ask({ do: 'options' })['answer'] as Offered
   }
 
   reset(): void {

@@ -56,7 +56,7 @@ function Examples(): JSX.Element {
     if (example) open(example)
     else if (name !== 'nothing') void openServer(name)
     else {
-      set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], view: 'form', name: 'policy' })
+      set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], deploy: {}, view: 'form', name: 'policy' })
       for (const changed of changes) changed({ from: 0, to: 0, insert: '' })
     }
   }
@@ -74,10 +74,11 @@ function Examples(): JSX.Element {
 
 async function start(): Promise<void> {
   const bytes = await unpacked(bytesOf(document.getElementById('engine')?.textContent?.trim() ?? ''))
-  set({ engine: await Engine.start(bytes) })
+  const engine = await Engine.start(bytes)
+  set({ engine, offered: engine.options() })
   const shared = (await served()) ?? (await recall())
   if (shared) {
-    set({ text: shared.text, value: valueOf(shared.text), tests: shared.tests ?? '', view: shared.view ?? 'form', call: { ...NO_CALL, ...shared.call } })
+    set({ text: shared.text, value: valueOf(shared.text), tests: shared.tests ?? '', view: shared.view ?? 'form', deploy: shared.deploy ?? {}, call: { ...NO_CALL, ...shared.call } })
     if (shared.tools && shared.tools.length > 0) setTools(JSON.stringify(shared.tools))
     if (shared.call) set({ call: { ...NO_CALL, ...shared.call } })
     check()
@@ -93,7 +94,7 @@ async function start(): Promise<void> {
   let before = get()
   listen(() => {
     const now = get()
-    if (now.text === before.text && now.tests === before.tests && now.tools === before.tools && now.call === before.call && now.view === before.view) return
+    if (now.text === before.text && now.tests === before.tests && now.tools === before.tools && now.call === before.call && now.deploy === before.deploy && now.view === before.view) return
     before = now
     clearTimeout(timer)
     timer = window.setTimeout(() => void remember(), 400)

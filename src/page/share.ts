@@ -9,6 +9,8 @@ export interface Shared {
   tools?: Tool[]
   call?: Partial<Call>
   view?: 'form' | 'text'
+  /// Options of the deployment file.
+  deploy?: Record<string, string>
 }
 
 /// Longer addresses are cut by programs that carry them.
@@ -36,12 +38,12 @@ let number = 0
 
 /// Puts the state into the address. Tools that make it too long stay out of it; so does a policy that is too long by itself.
 export async function remember(): Promise<'all' | 'without tools' | 'nothing'> {
-  const { text, tests, tools, call, view, file } = get()
+  const { text, tests, tools, call, view, deploy, file } = get()
   const own = ++number
   // A page that was served with a file has the file.
   if (file !== '') return 'nothing'
   const said = Object.fromEntries(Object.entries(call).filter(([key, value]) => value !== NO_CALL[key as keyof Call]))
-  const rest: Shared = { text, view, ...(tests ? { tests } : {}), ...(Object.keys(said).length > 0 ? { call: said } : {}) }
+  const rest: Shared = { text, view, ...(tests ? { tests } : {}), ...(Object.keys(said).length > 0 ? { call: said } : {}), ...(Object.keys(deploy).length > 0 ? { deploy } : {}) }
   let hash = tools.length > 0 && tools.length <= 500 ? await packed({ ...rest, tools }) : ''
   let kept: 'all' | 'without tools' | 'nothing' = tools.length === 0 || hash !== '' ? 'all' : 'without tools'
   if (hash === '' || hash.length > LONGEST) {

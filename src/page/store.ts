@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import { type Change, type Path, type Syntax, difference, edited, renamed, syntaxOf, valueOf } from './document'
-import { Engine, type Checked, type Judged, type Step, type Tested, type Tried } from './engine'
+import { Engine, type Checked, type Judged, type Offered, type Step, type Tested, type Tried } from './engine'
 
 /// A tool as its server describes it.
 export interface Tool {
@@ -72,6 +72,9 @@ export interface State {
   view: 'form' | 'text'
   part: 'tools' | 'policy' | 'try' | 'more'
   below: 'tests' | 'attacks' | 'compare' | 'deploy'
+  /// The deployment files that there are, and the options that were given for one.
+  offered: Offered | null
+  deploy: Record<string, string>
   said: string
   /// Milliseconds that the last check and decision took.
   took: number
@@ -86,7 +89,7 @@ export const NO_CALL: Call = {
 
 let state: State = {
   engine: null, failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), remarks: [], call: NO_CALL, tried: null,
-  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', log: '', second: false, view: 'form', part: 'policy', below: 'tests', said: '', took: 0, file: '', saved: '',
+  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', log: '', second: false, view: 'form', part: 'policy', below: 'tests', offered: null, deploy: {}, said: '', took: 0, file: '', saved: '',
 }
 const listeners = new Set<() => void>()
 

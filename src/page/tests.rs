@@ -47,6 +47,36 @@ fn a_policy_is_checked_tried_and_tested() {
 }
 
 #[test]
+fn a_deployment_file_is_rendered_by_the_options_of_the_command() {
+    let mut page = Page::default();
+    ask(&mut page, &json!({"do": "check", "name": "p.yaml", "text": POLICY}));
+    let mut render = |options: Value| {
+        ask(&mut page, &json!({"do": "render", "name": "Pay.yaml", "options": options}))
+    };
+    let envoy = render(json!({}));
+    let text = envoy["answer"]["text"].as_str().unwrap();
+    assert!(text.contains("vm_id: mcp_policy_pay") && text.contains("port_value: 8000"), "{text}");
+    assert_eq!(envoy["answer"]["notes"][0]["place"], "name", "{envoy}");
+    let mesh = json!({"for": "istio-envoyfilter", "namespace": "pay", "app": "shop", "port": "81"});
+    assert!(render(mesh)["answer"]["text"].as_str().unwrap().contains("portNumber: 81"));
+    for (options, problem) in [
+        (json!({"for": "istio-envoyfilter"}), "--namespace"),
+        (json!({"for": "wind"}), "expected one of envoy, envoy-filter"),
+        (json!({"upstream": "mcp.example.com:443"}), "https://mcp.example.com:443"),
+        (json!({"port": "0"}), "1 to 65535"),
+        (json!({"name": "Not So"}), "lower-case"),
+        (json!({"output": "/etc/passwd"}), "no option --output"),
+        (json!({"for": "ratelimit"}), "no limit counts"),
+    ] {
+        let answer = render(options);
+        assert!(answer["trouble"].as_str().unwrap().contains(problem), "{answer}");
+    }
+    let offered = ask(&mut page, &json!({"do": "options"}));
+    assert_eq!(offered["answer"]["usual"]["upstream"], "127.0.0.1:8000", "{offered}");
+    assert_eq!(offered["answer"]["targets"][0]["word"], "envoy");
+}
+
+#[test]
 fn what_cannot_be_used_is_said() {
     let mut page = Page::default();
     for question in [json!([]), json!({"do": "dance"}), json!({"do": "try", "step": {}})] {
