@@ -15,7 +15,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench size bless clean cargo wasm-target venv prometheus redis chromium clients rmcp-client rls
+.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench bench-check work size bless clean cargo wasm-target venv prometheus redis chromium valgrind clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +32,11 @@ cli: cargo ## Build the command: target/release/mcp-policy
 	@mkdir -p $(dir $(CLI))
 	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
 
-check: wasm size ## Format, lints for all targets, size, unit and property tests
+check: wasm size work ## Format, lints for all targets, size, work per call, unit and property tests
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
 	cargo fmt --check --manifest-path tests/rls/Cargo.toml
+	cargo fmt --check --manifest-path tests/bench/load/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
@@ -61,8 +62,15 @@ soak: wasm venv ## Hours of mixed traffic on a real Envoy, with every promise ch
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py
 
-bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters
-	$(VENV_PY) tests/bench/bench.py
+bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters: ARGS="--all --keep"
+	$(VENV_PY) tests/bench/bench.py $(ARGS)
+
+bench-check: wasm venv ## Fail if the filter's share of the CPU has grown since the run that is kept
+	$(VENV_PY) tests/bench/bench.py --check
+
+work: cargo valgrind ## Fail if a call costs the engine more instructions, code or allocations than its budget
+	@cargo build --quiet --release --locked --manifest-path tests/engine/Cargo.toml --target-dir target/engine
+	@PATH="$$PATH:$(CURDIR)/.tools/valgrind" target/engine/release/engine tests/engine/budgets.txt
 
 size: wasm ## Fail if the filter has outgrown its size limit
 	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \
@@ -96,6 +104,9 @@ redis:
 
 chromium:
 	@envoy/tools.sh chromium
+
+valgrind:
+	@envoy/tools.sh valgrind
 
 clients:
 	@envoy/tools.sh clients

@@ -55,6 +55,7 @@ mod clock;
 pub mod lease;
 pub mod limiter;
 pub mod memory;
+mod shards;
 pub mod store;
 pub mod table;
 pub mod window;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::run::strict_string_run;
 use super::{Bounds, Duplicates, Fault, FaultKind, Item, Member, Object, Value};
 
 pub(super) struct Parser<'a> {
@@ -186,8 +187,7 @@ impl<'a> Parser<'a> {
     /// Moves to the next quote, backslash or control character.
     fn plain_run(&mut self) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let run = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-        self.at += run.unwrap_or(rest.len());
+        self.at += strict_string_run(rest);
     }
 
     fn escape(&mut self) -> Parsed<char> {

@@ -80,6 +80,7 @@ pub(super) fn configuration(
             others,
             bindings,
             callers,
+            recalled: Recalled::default(),
             headers,
             read_headers,
             requests,

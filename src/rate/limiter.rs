@@ -1,10 +1,12 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
+pub use super::shards::Shards;
+
 use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CountPlace, CounterId, FORMAT, Maker, Slot, Table};
+use super::table::{Account, CallerId, Class, CountPlace, CounterId, Maker, Slot, Table};
 use super::window::Window;
-use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
+use crate::bounds::MAX_SWAPS;
 use crate::number::Micros;
 use crate::reason::Reason;
 use crate::time::Moment;
@@ -157,30 +159,6 @@ const CANDIDATES: &str = "mcp-policy/candidate";
 /// The tables of what was taken of the rate limit service beforehand.
 const LEASES: &str = "mcp-policy/lease";
 
-/// How many shards there are; at least two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shards(u32);
-
-impl Shards {
-    /// Enough shards for this many slots, a power of two.
-    #[must_use]
-    pub fn for_entries(entries: u32) -> Shards {
-        Shards(entries.div_ceil(SLOTS_PROMISED).max(2).next_power_of_two())
-    }
-
-    /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
-    fn key(self, space: &str, counter: CounterId, account: Account) -> String {
-        let class = account.class.word();
-        if account.class == Class::Global {
-            return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
-        }
-        // The low bits of a digest are as good as any.
-        let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
-        let bits = u32::from_le_bytes([first, second, third, fourth]);
-        format!("{space}/{FORMAT}/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
-    }
-}
-
 impl<'s, S: SharedStore> Limiter<'s, S> {
     /// A limiter over a store.
     #[must_use]
@@ -275,7 +253,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         now: Moment,
     ) -> Result<(Table, Moment), Refused> {
         let snapshot = self.store.get(&self.shards.key(self.space, counter.id, account))?;
-        let mut table = Table::decode(&snapshot.value)?;
+        let mut table = Table::decode(snapshot.value)?;
         let now = table.advance(now);
         Ok((table, now))
     }
@@ -319,9 +297,9 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     ) -> Result<T, Refused> {
         for _ in 0..MAX_SWAPS {
             let snapshot = self.store.get(key)?;
-            let mut table = Table::decode(&snapshot.value)?;
+            let mut table = Table::decode(snapshot.value)?;
             let outcome = change(&mut table)?;
-            match self.store.compare_and_set(key, &table.encode(), snapshot.version)? {
+            match self.store.compare_and_set(key, table.packed(), snapshot.version)? {
                 Swap::Done => return Ok(outcome),
                 Swap::Lost => {}
             }
@@ -343,13 +321,13 @@ impl Charge {
         // His own count, or the floor; whoever gets a slot now starts at it.
         let state = table.state(id, account.caller);
         let admitted = algorithm
-            .admit(window, state, now, ask)
+            .admit(window, state.as_ref(), now, ask)
             .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
         let slot = match table.place(id, account) {
             CountPlace::Own => account.caller,
             CountPlace::Floor => CallerId::EVERYBODY,
             CountPlace::Crowded => {
-                let full = algorithm.full(window, state, now, ask);
+                let full = algorithm.full(window, state.as_ref(), now, ask);
                 return Err(Overrun::of(OverrunCause::Crowded, full));
             }
         };
@@ -371,7 +349,7 @@ impl Overrun {
 
 fn used_in(table: &Table, counter: Counter, account: Account, now: Moment) -> Micros {
     let state = table.state(counter.id, account.caller);
-    counter.algorithm.used(counter.window, state, now)
+    counter.algorithm.used(counter.window, state.as_ref(), now)
 }
 
 fn same_key(left: &Charge, right: &Charge) -> bool {

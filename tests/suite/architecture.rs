@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Modules from the lowest to the highest; one may name those above it in this list, and its own.
 const LAYERS: &[&[&str]] = &[
-    &["ask", "bounds", "digest", "reason", "time"],
+    &["ask", "bounds", "digest", "reason", "remembered", "time"],
     &["json", "number", "proto"],
     &["matcher"],
     &["mcp", "notes", "once", "pins", "rate", "seal", "session"],
