@@ -45,7 +45,7 @@ check: wasm size work ## Format, lints for all targets, size, work per call, uni
 e2e: wasm cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
-		$(VENV_PY) -m pytest tests/e2e
+		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
 
 test: check e2e ## Everything that CI runs
 

@@ -112,18 +112,17 @@ def _socket(part: Config) -> Config:
     return part["address"]["socket_address"]
 
 
+# Where ports are looked for: below the range from which the kernel takes the ports of outgoing connections, so that no connection can
+# take one away before its server is up. Processes that run side by side may each narrow it to ports of their own.
+PORTS = range(20000, 32768)
 _given_ports: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """Picks ports that nobody listens on, and never the same one twice in a process.
-
-    They lie below the range from which the kernel takes the ports of outgoing connections, so that
-    no connection can take one away before its server is up.
-    """
+    """Picks ports in `PORTS` that nobody listens on, and never the same one twice in a process."""
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(20000, 32768)
+        port = random.choice(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

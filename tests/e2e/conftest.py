@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "envoy"))
 
+import rig  # noqa: E402
 from dynamic import Dynamic, dynamic_listener  # noqa: E402
 from upstream import Upstream  # noqa: E402
+
+# With `-n 2` each worker (gw0, gw1) takes every second port, so that none takes a port that another has picked and not opened yet.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+rig.PORTS = rig.PORTS[WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,7 @@ def test_what_goes_wrong_ends_in_one_line(tools: Path, tmp_path: Path) -> None:
             (["--", "/nonexistent/server"], "No such file"),
             (["--", "sh", "-c", "echo no key >&2; exit 3"], "it wrote: no key"),
             (["--", "sh", "-c", "echo MYSQL_HOST is missing; exit 3"], "it wrote: MYSQL_HOST is missing"),
+            (["--", "sh", "-c", "exec 0<&-; echo MYSQL_HOST is missing; exit 3"], "it wrote: MYSQL_HOST is missing"),
             (["--", "sh", "-c", "exit 3"], "ended with exit status: 3"),
             (["--", sys.executable, "-c", "raise ValueError('no region')"], "it wrote: ValueError: no region"),
             (["--timeout", "1", "--", "sleep", "1000"], "no answer within 1 s"),

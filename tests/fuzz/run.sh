@@ -8,7 +8,7 @@ build=../../target/fuzz
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
   -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 cargo build --quiet --release --target x86_64-unknown-linux-gnu --target-dir "$build"
-[ $# -gt 0 ] || set -- json request response policy uri identity table approver
+[ $# -gt 0 ] || set -- json request response policy uri identity table approver service
 for target in "$@"; do
   mkdir -p "$build/corpus/$target" "$build/found/$target"
   echo "== $target, ${SECONDS_EACH:=60} s"

@@ -29,10 +29,18 @@ pub(super) struct Started {
     output: Arc<Mutex<Noise>>,
 }
 
-/// Its standard output, as a transport reads it.
+/// Its standard output, as a transport reads it. What the transport leaves unread goes back to whoever asks why the process ended.
 pub(super) struct ProcessOutput {
-    stdout: ChildStdout,
+    stdout: Option<ChildStdout>,
     noise: Arc<Mutex<Noise>>,
+}
+
+impl Drop for ProcessOutput {
+    fn drop(&mut self) {
+        if let Ok(mut noise) = self.noise.lock() {
+            noise.unread = self.stdout.take();
+        }
+    }
 }
 
 /// What a process writes to its standard output that is no message.
@@ -40,6 +48,7 @@ pub(super) struct ProcessOutput {
 struct Noise {
     kept: Vec<u8>,
     within: Option<bool>,
+    unread: Option<ChildStdout>,
 }
 
 impl Noise {
@@ -63,7 +72,8 @@ impl AsyncRead for ProcessOutput {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stdout).poll_read(context, buffer);
+        let Some(stdout) = &mut self.stdout else { return Poll::Ready(Ok(())) };
+        let read = Pin::new(stdout).poll_read(context, buffer);
         if let (Poll::Ready(Ok(())), Ok(mut noise)) = (&read, self.noise.lock()) {
             noise.hear(buffer.filled().get(before..).unwrap_or_default());
         }
@@ -91,23 +101,37 @@ impl Started {
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else { return Err(named()) };
         let errors = tokio::spawn(kept(child.stderr().take()));
         let output = Arc::new(Mutex::new(Noise::default()));
-        let overheard = ProcessOutput { stdout, noise: Arc::clone(&output) };
+        let overheard = ProcessOutput { stdout: Some(stdout), noise: Arc::clone(&output) };
         Ok((Started { child, errors, output }, (overheard, stdin)))
     }
 
     /// Lets it end, ends it, and returns what it wrote that says why it ended.
     pub(super) async fn end(mut self) -> Option<String> {
-        let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
+        let unread = self.output.lock().ok().and_then(|mut noise| noise.unread.take());
+        let rest = tokio::time::timeout(GRACE, unread_rest(unread));
+        let (ended, rest) = tokio::join!(tokio::time::timeout(GRACE, self.child.wait()), rest);
         // The whole group: what it started may still hold its standard error open.
         let _ = self.child.start_kill();
         let errors = tokio::time::timeout(GRACE, self.errors).await.ok().and_then(Result::ok);
-        let output =
-            self.output.lock().map(|noise| String::from_utf8_lossy(&noise.kept).into_owned());
+        let output = self.output.lock().map(|mut noise| {
+            noise.hear(&rest.unwrap_or_default());
+            String::from_utf8_lossy(&noise.kept).into_owned()
+        });
         said::why(&errors.unwrap_or_default(), &output.unwrap_or_default()).or_else(|| {
             let status = ended.ok().and_then(Result::ok).filter(|status| !status.success())?;
             Some(format!("nothing, and ended with {status}"))
         })
     }
+}
+
+/// What a process had written and no transport read: it may end before the first message to it is on its way.
+async fn unread_rest(stdout: Option<ChildStdout>) -> Vec<u8> {
+    let mut rest = Vec::new();
+    if let Some(stdout) = stdout {
+        // What was read before an error is kept.
+        let _ = stdout.take(MOST_KEPT as u64).read_to_end(&mut rest).await;
+    }
+    rest
 }
 
 /// The first and the last of what is written.

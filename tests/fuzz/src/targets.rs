@@ -25,6 +25,7 @@ use mcp_policy::rate::algorithm::{Algorithm, Demand};
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
 use mcp_policy::rate::window::Window;
+use mcp_policy::rls;
 use mcp_policy::source::SourceText;
 use mcp_policy::time::UnixMillis;
 use world::{HEADERS, World, exchange, sent};
@@ -33,7 +34,7 @@ use world::{HEADERS, World, exchange, sent};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them.
-pub(crate) const TARGETS: [(&str, Target); 8] = [
+pub(crate) const TARGETS: [(&str, Target); 9] = [
     ("json", json),
     ("request", request),
     ("response", response),
@@ -42,6 +43,7 @@ pub(crate) const TARGETS: [(&str, Target); 8] = [
     ("identity", identity),
     ("table", table),
     ("approver", approver),
+    ("service", service),
 ];
 
 const POLICY: &str = r#"{"version":"1","default":"deny","hide":["secret"],"requests":{"max_body_bytes":2000},
@@ -119,6 +121,24 @@ fn approver(bytes: &[u8]) {
             assert!(task.path.starts_with("/r/") && plain, "{}", task.path);
             assert_eq!(Task::read(&task.written()).as_ref(), Some(task));
         }
+    }
+}
+
+/// An answer of the rate limit service has a status for each descriptor, and one that lets a limit through says what is left or speaks for all.
+fn service(bytes: &[u8]) {
+    for (limits, looks) in [(1, 0), (2, 0), (0, 3), (2, 3)] {
+        let Some(statuses) = rls::read(bytes, limits, looks) else { continue };
+        let length = bytes
+            .get(1..5)
+            .map(|length| length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte)));
+        assert_eq!((bytes.first(), length), (Some(&0), Some(bytes.len() - 5)), "{bytes:?}");
+        assert_eq!(statuses.len(), limits + looks, "{bytes:?}");
+        let for_all = statuses
+            .iter()
+            .all(|status| status.remaining.is_none() && status.reset_millis.is_none());
+        let told =
+            statuses.iter().take(limits).all(|status| status.is_over || status.remaining.is_some());
+        assert!(for_all || told, "{bytes:?}");
     }
 }
 
