@@ -15,7 +15,7 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench bench-check work size bless clean cargo wasm-target venv prometheus redis chromium valgrind clients rmcp-client rls
+.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check work size bless clean cargo wasm-target venv prometheus redis chromium valgrind clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real
 
 bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters: ARGS="--all --keep"
 	$(VENV_PY) tests/bench/bench.py $(ARGS)
+
+bench-short: wasm venv ## The same in a minute or two, kept: rewrites tests/bench/results/<date>.md and the README's figures
+	$(VENV_PY) tests/bench/bench.py --keep
 
 bench-check: wasm venv ## Fail if the filter's share of the CPU has grown since the run that is kept
 	$(VENV_PY) tests/bench/bench.py --check

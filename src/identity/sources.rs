@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use super::network::{Network, without_port};
 use super::{Caller, Named, Spelling, digest, maker};
 use crate::bounds::MAX_NAME_BYTES;
+use crate::digest::push_hexadecimal;
 use crate::json::{Value, written};
 use crate::mcp::Refusal;
 use crate::mcp::headers::credential::{canonical, canonical_cookie, canonical_key};
@@ -158,16 +159,15 @@ impl<W: World> Sources<'_, W> {
         let address = if asked { self.world.address() } else { None };
         let address = address.map(|address| readable(&address)).transpose()?;
         let address = address.filter(|address| !address.is_empty());
-        let compute = || {
-            let Where { own, around, account } =
-                Where::of(address.as_deref().map(Network::of).as_ref());
-            Ok((own, around, account))
+        let compute = |address: Option<&str>| {
+            let Where { own, around, account } = Where::of(address.map(Network::of).as_ref());
+            (own, around, account)
         };
-        let places = &self.config.recalled.places;
-        let (own, around, account) = match &address {
-            Some(address) => places.or_computed(&[b"at", address.as_bytes()], compute),
-            None => places.or_computed(&[b"nowhere"], compute),
-        }?;
+        let recalled = &self.config.recalled;
+        let (own, around, account) = match address.as_deref() {
+            Some(at) => recalled.places.or_computed(&[at.as_bytes()], || Ok(compute(Some(at))))?,
+            None => *recalled.nowhere.get_or_init(|| compute(None)),
+        };
         Ok(Where { own, around, account })
     }
 
@@ -354,7 +354,9 @@ fn readable(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 fn hexadecimal(id: CallerId) -> String {
-    let half = |digit: u8| char::from_digit(digit.into(), 16);
-    let bytes = id.0.to_be_bytes();
-    bytes.into_iter().flat_map(|byte| [half(byte >> 4), half(byte & 0xf)]).flatten().collect()
+    let mut text = String::with_capacity(32);
+    for half in id.0.to_be_bytes().as_chunks().0 {
+        push_hexadecimal(&mut text, u64::from_be_bytes(*half), 16);
+    }
+    text
 }

@@ -25,7 +25,7 @@ use crate::matcher::fold::legible;
 use crate::mcp::call::Kind;
 use crate::pins::ServerId;
 use crate::policy::binding::Bindings;
-use crate::policy::callers::AsksAddress;
+use crate::policy::callers::{AsksAddress, Recalled};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::{DefaultAction, Entry, Limit, Listing};
 use crate::policy::section::Section;

@@ -1,5 +1,7 @@
 //! Where the names of callers come from, as the operator says it.
 
+use std::cell::OnceCell;
+
 use super::entry::Scope;
 use crate::rate::table::{Account, CallerId, Maker};
 use crate::remembered::Remembered;
@@ -24,6 +26,8 @@ pub struct Recalled {
     pub credentials: Remembered<(CallerId, bool)>,
     /// Who brings names from an address: by it alone, by what is around it, and who is counted by it.
     pub places: Remembered<(Maker, Maker, Account)>,
+    /// The same of who comes from nowhere.
+    pub nowhere: OnceCell<(Maker, Maker, Account)>,
 }
 
 /// A further name of callers, for scopes, bindings and conditions.

@@ -2,6 +2,7 @@
 
 use super::table::{Account, Class, CounterId, FORMAT_PART};
 use crate::bounds::SLOTS_PROMISED;
+use crate::digest::push_hexadecimal;
 
 /// How many shards there are; at least two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,36 +17,26 @@ impl Shards {
 
     /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
     pub(super) fn key(self, space: &str, counter: CounterId, account: Account) -> String {
-        // By hand, since each counted call makes one: `format!` touches more code than all of the counting.
         let mut key = String::with_capacity(space.len() + LONGEST_KEY);
         for part in [space, FORMAT_PART, account.class.word(), "/"] {
             key.push_str(part);
         }
         if account.class == Class::Global {
-            push_hex(&mut key, counter.0, 16);
+            push_hexadecimal(&mut key, counter.0, 16);
             return key;
         }
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
-        push_hex(&mut key, self.0.into(), 1);
+        push_hexadecimal(&mut key, self.0.into(), 1);
         key.push('/');
-        push_hex(&mut key, (bits & self.0.wrapping_sub(1)).into(), 1);
+        push_hexadecimal(&mut key, (bits & self.0.wrapping_sub(1)).into(), 1);
         key
     }
 }
 
 /// Of a key, all but its space.
 const LONGEST_KEY: usize = 32;
-
-/// A number in hexadecimal, with at least so many digits.
-fn push_hex(text: &mut String, number: u64, least: u32) {
-    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(least);
-    for place in (0..digits).rev() {
-        let digit = u32::try_from((number >> (4 * place)) & 0xf).unwrap_or(0);
-        text.extend(char::from_digit(digit, 16));
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -129,8 +129,8 @@ pub const SLOT_BYTES: usize = 32 + 8 * STATE_WORDS;
 
 type Packed = [u8; SLOT_BYTES];
 
-/// The beginning of a packed slot: whose it is.
-type Place = [u8; 24];
+/// The beginning of a packed slot: its counter and its caller.
+type PackedName = [u8; 24];
 
 impl Table {
     /// Takes a packed table. No bytes are an empty table.
@@ -270,9 +270,9 @@ impl Table {
     }
 }
 
-fn place(counter: CounterId, caller: CallerId) -> Place {
-    let mut place = [0; _];
-    let (first, second) = Place::split_at_mut(&mut place, 8);
+fn place(counter: CounterId, caller: CallerId) -> PackedName {
+    let mut place: PackedName = [0; 24];
+    let (first, second) = place.split_at_mut(8);
     first.copy_from_slice(&counter.0.to_le_bytes());
     second.copy_from_slice(&caller.0.to_le_bytes());
     place

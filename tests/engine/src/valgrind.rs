@@ -51,7 +51,7 @@ pub(crate) fn count() -> Result<Vec<Work>, String> {
         let path = file(&out, number);
         let text = std::fs::read_to_string(&path)
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
-        let (instructions, lines) = read(&text);
+        let (instructions, lines) = read(&text, &itself);
         match instructions {
             0 => Err(format!("{} has no instructions in it", path.display())),
             _ => Ok(Work { instructions, lines, allocations }),
@@ -70,23 +70,31 @@ fn file(out: &Path, number: u32) -> PathBuf {
     out.with_extension(format!("out.{number}"))
 }
 
-/// The instructions of a profile, and the lines of code that they lie on. Its lines are `0xADDRESS LINE COUNT`; the one after `calls=` repeats
-/// what was counted within.
-fn read(profile: &str) -> (u64, u64) {
+/// The program's own instructions in a profile, and the lines of code that they lie on: those of the C library differ between machines, and the
+/// filter has another allocator. The profile's lines are `0xADDRESS LINE COUNT`; the one after `calls=` repeats what was counted within. An object
+/// has its name where it is first, `ob=(2) /path`, and then its number.
+fn read(profile: &str, itself: &Path) -> (u64, u64) {
     let (mut instructions, mut lines) = (0, HashSet::new());
-    let (mut object, mut repeats) = ("", false);
+    let (mut own, mut is_own, mut repeats) = ("", false, false);
     for line in profile.lines() {
-        if let Some(name) = line.strip_prefix("ob=") {
-            object = name.split(' ').next().unwrap_or_default();
+        if let Some(object) = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob=")) {
+            let (number, name) = object.split_once(' ').unwrap_or((object, ""));
+            if !name.is_empty() && Path::new(name) == itself {
+                own = number;
+            }
+            // `cob=` says where the next call goes, and no more.
+            if line.starts_with("ob=") {
+                is_own = number == own;
+            }
         } else if line.starts_with("calls=") {
             repeats = true;
         } else if let Some(rest) = line.strip_prefix("0x") {
             let mut parts = rest.split(' ');
             let address = parts.next().and_then(|text| u64::from_str_radix(text, 16).ok());
             let count = parts.nth(1).and_then(|text| text.parse::<u64>().ok());
-            if let (Some(address), Some(count), false) = (address, count, repeats) {
+            if let (Some(address), Some(count), true) = (address, count, is_own && !repeats) {
                 instructions += count;
-                lines.insert((object, address >> 6));
+                lines.insert(address >> 6);
             }
             repeats = false;
         }

@@ -4,6 +4,7 @@
 //! It talks by lines of JSON: it reads a [`Server`] and says on which ports it answers; then it reads [`Job`]s, and after each round of calls
 //! writes what they cost. `measure.py` is at the other end.
 
+mod authorizer;
 mod clock;
 mod http;
 mod server;
@@ -76,6 +77,10 @@ impl Net {
 }
 
 fn main() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("authorize") {
+        return authorizer::serve(arguments.collect());
+    }
     let mut lines = io::stdin().lock().lines();
     let mut out = io::stdout().lock();
     let Some(first) = lines.next() else { return Ok(()) };

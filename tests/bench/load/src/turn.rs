@@ -134,7 +134,10 @@ impl Caller {
             match self.stream.read(chunk) {
                 Ok(0) => {
                     let said = String::from_utf8_lossy(&self.read).into_owned();
-                    let closed = format!("Envoy closed a connection after {said:?}");
+                    let closed = format!(
+                        "port {} closed a connection after {said:?}",
+                        self.stream.peer_addr()?.port()
+                    );
                     return Err(io::Error::new(io::ErrorKind::ConnectionAborted, closed));
                 }
                 Ok(size) => self.read.extend_from_slice(&chunk[..size]),
