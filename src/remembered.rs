@@ -10,17 +10,20 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 /// How many results are kept: as many as callers are busy at the same time.
 const PLACES: usize = 512;
 
+/// Each with the name of what it was computed of.
+type Results<T> = Box<[Option<(u128, T)>]>;
+
 /// Results by what they were computed of. A new one takes the place of another.
 #[derive(Debug)]
 pub struct Remembered<T> {
     key: RandomState,
-    places: RefCell<Box<[Option<(u128, T)>]>>,
+    results: RefCell<Results<T>>,
 }
 
 impl<T> Default for Remembered<T> {
     fn default() -> Remembered<T> {
-        let places = std::iter::repeat_with(|| None).take(PLACES).collect();
-        Remembered { key: RandomState::new(), places: RefCell::new(places) }
+        let results = std::iter::repeat_with(|| None).take(PLACES).collect();
+        Remembered { key: RandomState::new(), results: RefCell::new(results) }
     }
 }
 
@@ -36,14 +39,14 @@ impl<T: Copy> Remembered<T> {
     ) -> Result<T, E> {
         let name = self.name(parts);
         let at = usize::try_from(name % PLACES as u128).unwrap_or_default();
-        let known = self.places.try_borrow().ok();
-        let known = known.and_then(|places| places.get(at).copied().flatten());
+        let known = self.results.try_borrow().ok();
+        let known = known.and_then(|results| results.get(at).copied().flatten());
         if let Some((_, found)) = known.filter(|(known, _)| *known == name) {
             return Ok(found);
         }
         let computed = compute()?;
-        if let Ok(mut places) = self.places.try_borrow_mut()
-            && let Some(place) = places.get_mut(at)
+        if let Ok(mut results) = self.results.try_borrow_mut()
+            && let Some(place) = results.get_mut(at)
         {
             *place = Some((name, computed));
         }

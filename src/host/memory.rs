@@ -20,7 +20,9 @@ const ALIGNMENT: usize = 8;
 const KEPT: u16 = 64;
 
 #[global_allocator]
-static BLOCKS: Blocks = Blocks { free: [const { Free::NOTHING }; SIZES.len()] };
+static BLOCKS: Blocks = Blocks {
+    free: [const { Free { first: Cell::new(null_mut()), count: Cell::new(0) } }; SIZES.len()],
+};
 
 /// The lists of free blocks.
 struct Blocks {
@@ -31,10 +33,6 @@ struct Blocks {
 struct Free {
     first: Cell<*mut u8>,
     count: Cell<u16>,
-}
-
-impl Free {
-    const NOTHING: Free = Free { first: Cell::new(null_mut()), count: Cell::new(0) };
 }
 
 // SAFETY: a VM has one thread, and no callback of Envoy's interrupts another.

@@ -57,7 +57,7 @@ mod tests {
             let word = class.word();
             let expected = match class {
                 Class::Global => format!("space/{FORMAT}/{word}/{counter:016x}"),
-                _ => format!(
+                Class::Verified | Class::Address | Class::Session | Class::Claimed => format!(
                     "space/{FORMAT}/{word}/{:x}/{:x}",
                     shards.0,
                     caller as u32 & (shards.0 - 1)

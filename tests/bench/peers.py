@@ -13,19 +13,19 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import bench
+import contextforge
 import measure
 from measure import LOAD, ROOT, Load, Plan, progress
 from variants import ALONE, BASE, CALLS, FULL, NAMES, NATIVE, RESULT, TOOLS, TYPES, Variant, Work, call_body, request, rig
@@ -88,6 +88,7 @@ class Peer:
     pids: list[int]
     straight: Peer | None = None
     calls: int = 300
+    gateway: contextforge.Gateway | None = None
     rows: tuple[int, int] = (0, 0)
     cpu: list[float] = field(default_factory=list)  # By round: microseconds for a call, of all its processes.
     waits: list[float] = field(default_factory=list)  # Microseconds that one call alone waits.
@@ -95,8 +96,21 @@ class Peer:
 
     def connect(self, load: Load) -> None:
         """Callers for it: many at once, and one alone."""
-        many, alone = (load.row(self.port, work.requests(), work.answer, self.pids) for work in (CALLS, ALONE))
+        many, alone = (load.row(self.port, self.requests(work), work.answer, self.pids) for work in (CALLS, ALONE))
         self.rows = (many, alone)
+
+    def requests(self, work: Work) -> list[list[str]]:
+        """The requests of each caller."""
+        return [[self.request(body, caller) for body in work.bodies] for caller in range(work.callers)]
+
+    def request(self, body: str, caller: int) -> str:
+        """A request as this one wants it."""
+        if self.gateway is None:
+            return request(body, caller)
+        text = request(contextforge.renamed(body), caller)
+        text = text.replace("POST /mcp ", f"POST {self.gateway.path} ", 1)
+        text = re.sub("Mcp-Session-Id: .*\r\n", "", text)
+        return re.sub("Authorization: .*\r\n", f"Authorization: Bearer {self.gateway.token}\r\n", text)
 
     def round(self, load: Load) -> None:
         """One round."""
@@ -143,10 +157,10 @@ def in_python(stack: ExitStack, what: str, *rest: str) -> tuple[int, int]:
     raise rig.RigError(f"the {what} in Python has not come up")
 
 
-def denies(port: int) -> bool:
+def denies(peer: Peer) -> bool:
     """Whether a call of a tool that is not on the list gets something else than the server's answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(request(call_body("unlisted", 0), 0).encode())
+    with socket.create_connection(("127.0.0.1", peer.port), timeout=10) as connection:
+        connection.sendall(peer.request(call_body("unlisted", 0), 0).encode())
         answer = connection.recv(65536)
     return b'"ok"' not in answer and answer.startswith(b"HTTP/1.1 ")
 
@@ -172,8 +186,11 @@ def peers(stack: ExitStack, wasm: Path, load: Load) -> list[Peer]:
     gateway, pid = in_python(stack, "gateway", f"http://127.0.0.1:{server}/mcp")
     python = Peer("straight to a server of fastmcp", server, [], calls=30)
     found += [python, Peer("fastmcp's proxy with a middleware", gateway, [pid], python, calls=30)]
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-policy-peers-")))
+    forge = contextforge.started(stack, folder, f"http://127.0.0.1:{server}/mcp")
+    found.append(Peer("ContextForge, a virtual server", forge.port, [forge.pid], python, calls=30, gateway=forge))
     for peer in found:
-        if peer.straight and "nothing decided" not in peer.name and not denies(peer.port):
+        if peer.straight and "nothing decided" not in peer.name and not denies(peer):
             raise rig.RigError(f"{peer.name}: a tool that is not listed passes")
         peer.connect(load)
     return found

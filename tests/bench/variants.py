@@ -140,9 +140,10 @@ def told(name: str, **parts: Any) -> Variant:
 
 
 def many_tools(count: int) -> Variant:
-    """A policy with so many tools, all of which have conditions and a limit, and among which those are that are called."""
-    tools = [*TOOLS, *(f"another_{number:05}" for number in range(count - len(TOOLS)))][:count]
-    return Variant(f"mcp-policy, {count:,} tools, three conditions, a limit", policy=policy(LIMITED, tools))
+    """A policy with so many tools: those that are called have conditions and a limit. All could not have them: a policy has at most 131,072 values."""
+    called = dict.fromkeys(TOOLS if count >= len(TOOLS) else ["tool_*"], LIMITED)
+    others: dict[str, Any] = {f"another_{number:05}": {} for number in range(count - len(called))}
+    return Variant(f"mcp-policy, {count:,} tools, three conditions, a limit", policy={**policy({}), "tools": {**called, **others}})
 
 
 def many_policies(count: int) -> Variant:

@@ -181,6 +181,13 @@ impl Rig {
         Ok(())
     }
 
+    /// One exchange, of the caller whose exchange is the next.
+    pub(crate) fn again(&mut self) -> Result<(), String> {
+        self.call()?;
+        self.next -= 1;
+        Ok(())
+    }
+
     /// What the host does with a step, but for the host's calls.
     fn perform(&self, step: &Step) {
         if let Some(record) = step.records.last() {
