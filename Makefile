@@ -15,14 +15,13 @@ SIZE_LIMIT := 1810000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check work size bless clean cargo wasm-target venv prometheus redis chromium valgrind clients rmcp-client rls
+.PHONY: help wasm cli image dist check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry chromium valgrind clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
-	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-		cargo rustc --lib --release --target wasm32-wasip1 --crate-type cdylib
+	.ci/dist/build.sh wasm
 	@mkdir -p target
 	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
@@ -31,6 +30,12 @@ cli: cargo ## Build the command: target/release/mcp-policy
 	cargo build --release --bin mcp-policy
 	@mkdir -p $(dir $(CLI))
 	@[ $(TARGET_DIR)/release/mcp-policy -ef $(CLI) ] || cp $(TARGET_DIR)/release/mcp-policy $(CLI)
+
+image: wasm ## The filter as an image for `oci://`: target/image, an OCI image layout
+	@python3 .ci/dist/dist.py image
+
+dist: cargo wasm-target ## Everything of a release: target/dist
+	@python3 .ci/dist/dist.py all
 
 check: wasm size work ## Format, lints for all targets, size, work per call, unit and property tests
 	cargo fmt --check
@@ -42,7 +47,7 @@ check: wasm size work ## Format, lints for all targets, size, work per call, uni
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm cargo venv prometheus redis chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm cargo venv prometheus redis registry chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -68,12 +73,24 @@ bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters: A
 bench-short: wasm venv ## The same in a minute or two, kept: rewrites tests/bench/results/<date>.md and the README's figures
 	$(VENV_PY) tests/bench/bench.py --keep
 
+peers: wasm venv ## Measure what else could let the same calls through, and write docs/peers.md
+	$(VENV_PY) tests/bench/peers.py --keep
+
+growth: wasm venv ## Measure how start, memory and updates grow with the policy, and write tests/bench/results-growth.md
+	$(VENV_PY) tests/bench/growth.py --keep
+
 bench-check: wasm venv ## Fail if the filter's share of the CPU has grown since the run that is kept
 	$(VENV_PY) tests/bench/bench.py --check
 
 work: cargo valgrind ## Fail if a call costs the engine more instructions, code or allocations than its budget
 	@cargo build --quiet --release --locked --manifest-path tests/engine/Cargo.toml --target-dir target/engine
 	@PATH="$$PATH:$(CURDIR)/.tools/valgrind" target/engine/release/engine tests/engine/budgets.txt
+
+catalogue: cli venv clients ## Scan the servers of the catalogue anew, and show what has changed: an hour; SERVERS="git fetch" for some
+	$(VENV_PY) policies/catalogue/scan.py $(SERVERS)
+
+against: wasm venv ## Run the corpus of bypass attempts against other gateways too, and write tests/against/results.md
+	$(VENV_PY) tests/against/gateways.py --all
 
 size: wasm ## Fail if the filter has outgrown its size limit
 	@size=$$(wc -c < $(WASM)); [ $$size -le $(SIZE_LIMIT) ] || \
@@ -104,6 +121,9 @@ prometheus:
 
 redis:
 	@envoy/tools.sh redis
+
+registry:
+	@envoy/tools.sh registry
 
 chromium:
 	@envoy/tools.sh chromium

@@ -4,6 +4,7 @@
 #     envoy/tools.sh venv          a Python environment with Envoy, the MCP SDK and an MCP server
 #     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
 #     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
+#     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh valgrind      valgrind from Debian's package, unless it is on PATH
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
@@ -164,42 +165,50 @@ fetch_chromium() {
     rm -rf "$work"
 }
 
-fetch_redis() {
-    if type -P redis-server >/dev/null || [ -x "$tools/redis/redis-server" ]; then
-        return
-    fi
-    local by_hand="put redis-server on PATH (on Debian: apt-get install redis-server) and try again"
-    local tool
-    for tool in apt-get dpkg-deb; do
-        command -v $tool >/dev/null || fail "no redis-server on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+# Unpacks Debian packages, with what they need and this machine has not got, into .tools/NAME, and puts a script beside for each program,
+# which finds the libraries where they are.
+unpack_debian() { # NAME "PACKAGES" PROGRAM...
+    local name=$1 packages=$2 tool package program missing=
+    shift 2
+    for program in "$@"; do
+        type -P "${program##*/}" >/dev/null || [ -x "$tools/$name/${program##*/}" ] || missing=1
     done
-    echo "tools.sh: unpacking Debian's redis packages into .tools/redis"
-    local work=$tools/redis.new package
-    rm -rf "$tools/redis"
+    [ -n "$missing" ] || return 0
+    local by_hand="put ${*##*/} on PATH (on Debian: apt-get install $packages) and try again"
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no ${*##*/} on PATH, and no $tool to fetch Debian's packages with" "$by_hand"
+    done
+    echo "tools.sh: unpacking Debian's $packages into .tools/$name"
+    local work=$tools/$name.new
+    rm -rf "${tools:?}/$name"
     own_apt "$work"
-    # With the packages that they depend on, as far as this machine has not got them.
-    "${apt[@]}" install --yes --download-only --no-install-recommends redis-server >>"$work/log" 2>&1 || {
+    # shellcheck disable=SC2086 # several packages
+    "${apt[@]}" install --yes --download-only --no-install-recommends $packages >>"$work/log" 2>&1 || {
         tail -n 12 "$work/log" >&2
-        fail "apt-get could not download Debian's redis packages (see above)" "$by_hand"
+        fail "apt-get could not download Debian's $packages (see above)" "$by_hand"
     }
     for package in "$work"/cache/archives/*.deb; do
         dpkg-deb -x "$package" "$work/root" || fail "the downloaded packages cannot be unpacked" "$by_hand"
     done
-    cat >"$work/root/redis-server" <<'END'
+    for program in "$@"; do
+        # A package that this machine has already is not downloaded.
+        [ -x "$work/root/$program" ] || continue
+        cat >"$work/root/${program##*/}" <<'END'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 for each in "$here"/usr/lib/*-linux-gnu*; do
     LD_LIBRARY_PATH=$each${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
-exec "$here/usr/bin/redis-server" "$@"
 END
-    chmod +x "$work/root/redis-server"
-    "$work/root/redis-server" --version >/dev/null 2>>"$work/log" || {
-        tail -n 12 "$work/log" >&2
-        fail "Debian's redis-server does not run on this machine (see above)" "$by_hand"
-    }
-    mv "$work/root" "$tools/redis"
+        echo "exec \"\$here/$program\" \"\$@\"" >>"$work/root/${program##*/}"
+        chmod +x "$work/root/${program##*/}"
+        "$work/root/${program##*/}" --version >/dev/null 2>>"$work/log" || {
+            tail -n 12 "$work/log" >&2
+            fail "Debian's ${program##*/} does not run on this machine" "$by_hand"
+        }
+    done
+    mv "$work/root" "$tools/$name"
     rm -rf "$work"
 }
 
@@ -273,7 +282,11 @@ prometheus)
     ;;
 redis)
     lock
-    fetch_redis
+    unpack_debian redis redis-server usr/bin/redis-server
+    ;;
+registry)
+    lock
+    unpack_debian registry "docker-registry skopeo" usr/bin/docker-registry usr/bin/skopeo
     ;;
 chromium)
     lock
@@ -287,5 +300,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | chromium | valgrind | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | chromium | valgrind | clients" ;;
 esac

@@ -83,7 +83,9 @@ pub enum HostHeader {
 /// Whether a document is a gateway file, and not a policy.
 #[must_use]
 pub fn is_gateway(document: &Value<'_>) -> bool {
-    document.as_object().is_some_and(|object| object.get("servers").is_some())
+    document
+        .as_object()
+        .is_some_and(|object| matches!(object.get("servers"), Some(Value::Object(_))))
 }
 
 impl Gateway {

@@ -6,7 +6,7 @@
 mod compile;
 pub mod diagnostic;
 pub(crate) mod reader;
-pub(crate) mod suggest;
+pub mod suggest;
 
 use crate::json::{Duplicates, Value, parse};
 use crate::policy::compiled::Config;

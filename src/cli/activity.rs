@@ -14,7 +14,7 @@ use mcp_policy::source::Syntax;
 
 use super::audited::AuditedLines;
 use super::input::CliError;
-use super::output::deliver;
+use super::output::{OutputFile, deliver};
 
 use super::tree::print::escaped;
 use super::{Exit, Format, report};
@@ -37,9 +37,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", required = true)]
     log: Vec<PathBuf>,
 
-    /// Where to write the page, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// Writes the report.
@@ -61,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
             }
         },
     };
-    deliver(&text, arguments.output.as_deref())
+    deliver(&text, &arguments.output)
 }
 
 fn activity(arguments: &Arguments) -> Result<Activity, CliError> {

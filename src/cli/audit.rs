@@ -10,7 +10,11 @@ use super::{Exit, Format};
 
 /// Say whether audit lines are all there, and as they were written.
 #[derive(Args)]
-#[command(after_help = "Example:\n  mcp-policy audit verify audit.jsonl")]
+#[command(after_help = "\
+Example:
+  mcp-policy audit verify audit.jsonl
+
+Exit codes: 0 the lines are intact; 1 they are not; 2 a file cannot be used, or no line is in a chain.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: AuditCommand,

@@ -16,7 +16,7 @@ use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::Syntax;
 
 use super::input::CliError;
-use super::output::Notes;
+use super::output::{Notes, OutputFile};
 use super::tree::print::print;
 use super::tree::{Map, Node};
 use super::{Exit, Format, input};
@@ -37,9 +37,8 @@ pub(super) struct Arguments {
     /// How to write the result; as the input is written, if not given.
     #[arg(long = "as", value_enum, value_name = "SYNTAX")]
     syntax: Option<OutputSyntax>,
-    /// Where to write the result, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,7 +83,7 @@ fn convert(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         Some(OutputSyntax::Json) => Syntax::Json,
     };
     let text = print(&document, syntax, 0);
-    Ok(notes.deliver(&source.name, &text, arguments.output.as_deref(), format))
+    Ok(notes.deliver(&source.name, &text, &arguments.output, format))
 }
 
 /// The policies of a document, each with the place of its tools.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mcp_policy::gateway::is_gateway;
 use mcp_policy::json::{Bounds, Value};
+use mcp_policy::language::suggest::nearest;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::{Problem, SourceText};
 
@@ -47,12 +48,32 @@ pub(super) fn bytes(file: &Path) -> Result<Vec<u8>, String> {
     match read {
         Ok(_) if bytes.len() as u64 <= MAX_FILE_BYTES => Ok(bytes),
         Err(error) if error.kind() != ErrorKind::FileTooLarge => {
-            Err(unreadable_line(&name(file), &error))
+            Err(format!("{}{}", unreadable_line(&name(file), &error), cure(file, error.kind())))
         }
         Ok(_) | Err(_) => {
             let most = MAX_FILE_BYTES >> 20;
             Err(format!("{}: longer than {most} MiB, which no policy is", name(file)))
         }
+    }
+}
+
+/// What to do about a file that cannot be read, where it can be guessed.
+fn cure(file: &Path, kind: ErrorKind) -> String {
+    let beside = || {
+        let name = file.file_name()?.to_str()?;
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let items = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?.take(1000);
+        let names: Vec<String> =
+            items.filter_map(|item| item.ok()?.file_name().into_string().ok()).collect();
+        let near = nearest(name, names.iter().map(String::as_str))?;
+        Some(format!("; did you mean `{}`?", file.with_file_name(near).display()))
+    };
+    if kind == ErrorKind::NotFound {
+        beside().unwrap_or_default()
+    } else if kind == ErrorKind::IsADirectory {
+        "; name a file in it".to_owned()
+    } else {
+        String::new()
     }
 }
 
@@ -109,9 +130,11 @@ impl CliError {
     pub(super) fn tell(&self) {
         match self {
             CliError::Line(line) => report::trouble(line),
-            CliError::Document(source, problems) => report::problems(source, problems),
+            CliError::Document(source, problems) => report::problems(source, problems, false),
             CliError::Documents(found) => {
-                found.iter().for_each(|(source, problems)| report::problems(source, problems));
+                found
+                    .iter()
+                    .for_each(|(source, problems)| report::problems(source, problems, false));
             }
         }
     }

@@ -1,10 +1,49 @@
 //! Results that are documents: to standard output or a file, with notes for the author beside them.
 
-use std::path::Path;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Exit, Format, report};
+
+/// Where a result is written: the same options at every sub-command that writes one.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct OutputFile {
+    /// Where to write the result, instead of standard output (`-`).
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replaces files that are there already.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+impl OutputFile {
+    /// The file, where it is not standard output.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|file| *file != Path::new("-"))
+    }
+
+    /// Another file of the same command.
+    pub(super) fn at(&self, file: &Path) -> OutputFile {
+        OutputFile { output: Some(file.to_owned()), force: self.force }
+    }
+
+    /// Whether this file may be written: what somebody has worked on is not to be lost.
+    ///
+    /// # Errors
+    /// Where it is there already, and nothing says that it may be replaced.
+    pub(super) fn free(&self, file: &Path) -> Result<(), String> {
+        // Without following links: what is written through one that leads nowhere yet ends up somewhere else.
+        let found = file.symlink_metadata();
+        let kept = found.is_ok_and(|found| found.is_file() || found.is_symlink());
+        if kept && !self.force {
+            return Err(format!("{} is there already; --force replaces it", file.display()));
+        }
+        Ok(())
+    }
+}
 
 /// What an author should know of a result: a place, and what became of it.
 #[derive(Debug, Serialize)]
@@ -47,7 +86,7 @@ impl Notes {
         &self,
         name: &str,
         text: &str,
-        output: Option<&Path>,
+        output: &OutputFile,
         format: Format,
     ) -> Exit {
         if format == Format::Human {
@@ -56,10 +95,10 @@ impl Notes {
             }
             return deliver(text, output);
         }
-        let exit = output.map_or(Exit::Ok, |file| deliver(text, Some(file)));
+        let file = output.file().map(|file| file.display().to_string());
+        let exit = if file.is_some() { deliver(text, output) } else { Exit::Ok };
         if exit == Exit::Ok {
-            let file = output.map(|file| file.display().to_string());
-            let text = output.is_none().then_some(text);
+            let text = file.is_none().then_some(text);
             report::json(&JsonResult { file, text, notes: &self.0 });
         }
         exit
@@ -67,16 +106,37 @@ impl Notes {
 }
 
 /// Writes a result to a file, or to standard output.
-pub(super) fn deliver(text: &str, output: Option<&Path>) -> Exit {
-    let Some(file) = output else {
+pub(super) fn deliver(text: &str, output: &OutputFile) -> Exit {
+    let Some(file) = output.file() else {
         super::out::verbatim(text);
         return Exit::Ok;
     };
-    match std::fs::write(file, text) {
+    match written(text, file, output) {
         Ok(()) => Exit::Ok,
-        Err(error) => {
-            report::trouble(&format!("{}: cannot be written: {error}", file.display()));
+        Err(line) => {
+            report::trouble(&line);
             Exit::Unusable
         }
     }
+}
+
+fn written(text: &str, file: &Path, output: &OutputFile) -> Result<(), String> {
+    // What is there already in these very words is not lost.
+    if fs::read(file).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    output.free(file)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let written = options.open(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let cure = match folder {
+            Some(folder) if error.kind() == ErrorKind::NotFound => {
+                format!("; make the folder first: mkdir -p {}", folder.display())
+            }
+            Some(_) | None => String::new(),
+        };
+        format!("{}: cannot be written: {error}{cure}", file.display())
+    })
 }

@@ -5,7 +5,7 @@
 
 mod deployment;
 mod live;
-mod needs;
+pub(super) mod needs;
 mod routes;
 mod services;
 mod switch;
@@ -20,7 +20,7 @@ use mcp_policy::gateway::HostHeader;
 
 use super::gateway::{self, Unplaced};
 use super::input::CliError;
-use super::output::Notes;
+use super::output::{Notes, OutputFile};
 use super::tree::print::quoted;
 use super::{Exit, Format, report};
 use deployment::Deployment;
@@ -34,7 +34,7 @@ use value::{Address, KubernetesName, UpstreamArgument};
 #[command(after_help = "Examples:\n  \
     mcp-policy render policy.yaml --for envoy --upstream 127.0.0.1:8000 --output envoy.yaml\n  \
     mcp-policy render gateway.yaml --for envoy --live live --output envoy.yaml\n  \
-    mcp-policy render gateway.yaml --for envoy-filter --output live/mcp_policy.yaml\n  \
+    mcp-policy render gateway.yaml --for envoy-filter --output live/mcp_policy.yaml --force\n  \
     mcp-policy render policy.yaml --for istio-envoyfilter --namespace pay --app payments --port 8080 | kubectl apply -f -\n\n\
     Exit codes: 0 rendered, 2 the policies cannot be used so, or a file cannot be read or written.")]
 pub(super) struct Arguments {
@@ -89,9 +89,8 @@ pub(super) struct Arguments {
     /// Istio: the port on which the MCP server listens.
     #[arg(long, value_name = "PORT", default_value = "8000", value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Where to write the result, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// Where each of several policies is.
@@ -169,13 +168,14 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         let mut notes = std::mem::take(&mut all.notes);
         let text =
             services::text(service, &all.config, name.as_str(), &mut notes).map_err(refused)?;
-        return Ok(notes.deliver(&called, &text, arguments.output.as_deref(), format));
+        return Ok(notes.deliver(&called, &text, &arguments.output, format));
     }
     if let Some(way) = arguments.switch {
         all = way.applied(all).map_err(refused)?;
     }
     let version = live::version(&all, arguments.switch).map_err(refused)?;
-    let secrets = needs::secrets(&all.config);
+    let secrets: Vec<Box<str>> =
+        needs::secrets(&all.config).into_iter().map(|secret| secret.name).collect();
     needs::named(&mut all, name.as_str());
     let notes = match arguments.switch {
         // It needs nothing.
@@ -196,17 +196,16 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     if let Some(folder) = &arguments.live {
         let filter = deployment.filter_file(&version).map_err(refused)?;
         let into = arguments.live_out.clone().unwrap_or_else(|| folder.into());
-        let file = live::write_into(&into, &filter).map_err(CliError::Line)?;
+        let file = live::write_into(&into, &filter, &arguments.output).map_err(CliError::Line)?;
         report::note(&format!("wrote {}", file.display()));
     }
-    match (arguments.target, &arguments.output) {
+    match (arguments.target, arguments.output.file()) {
         // Envoy would read it while it is being written.
         (RenderTarget::EnvoyFilter, Some(file)) => {
-            let told = notes.deliver(&called, "", None, format);
-            live::replace(file, &text).map_err(CliError::Line)?;
-            Ok(told)
+            live::replace(file, &text, &arguments.output).map_err(CliError::Line)?;
+            Ok(notes.deliver(&called, "", &OutputFile::default(), format))
         }
-        _ => Ok(notes.deliver(&called, &text, arguments.output.as_deref(), format)),
+        _ => Ok(notes.deliver(&called, &text, &arguments.output, format)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Problems of documents, drawn for people: the line, the caret, the cause and the cure.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::builder::styling::{AnsiColor, Style};
@@ -8,7 +9,7 @@ use mcp_policy::language::diagnostic::Severity;
 use mcp_policy::source::{Problem, SourceText, Syntax, lines_and_columns};
 use serde::Serialize;
 
-use crate::cli::out::{err, verbatim};
+use crate::cli::out::{err, out, verbatim};
 use crate::cli::tree::print::escaped;
 
 /// Most problems of one file that are drawn: nobody reads more.
@@ -16,6 +17,19 @@ const MOST: usize = 50;
 
 /// Longest line that is drawn, in bytes.
 const LONGEST_LINE: usize = 1 << 16;
+
+/// Whether only what is wrong is said, besides results: `--quiet`, which holds for the whole process.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says no more than what is wrong, besides results.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only what is wrong is said.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// One problem, as `--format json` has it.
 #[derive(Serialize)]
@@ -43,12 +57,23 @@ pub(super) fn warning(line: &str) {
 
 /// Says in one line on standard error what is worth knowing.
 pub(super) fn note(line: &str) {
-    let report = [Group::with_title(Level::NOTE.primary_title(line))];
-    err!("{}", Renderer::styled().render(&report));
+    if !is_quiet() {
+        let report = [Group::with_title(Level::NOTE.primary_title(line))];
+        err!("{}", Renderer::styled().render(&report));
+    }
 }
 
-/// Draws problems on standard error.
-pub(super) fn problems(source: &SourceText, problems: &[Problem]) {
+/// Says that all is well.
+pub(super) fn well(line: &str) {
+    if !is_quiet() {
+        out!("{line}");
+    }
+}
+
+/// Draws problems on standard error. Where all is quiet, warnings are left out, unless they count as errors.
+pub(super) fn problems(source: &SourceText, problems: &[Problem], warnings_count: bool) {
+    let said = |problem: &&Problem| problem.is_error() || warnings_count || !is_quiet();
+    let problems: Vec<&Problem> = problems.iter().filter(said).collect();
     for problem in problems.iter().take(MOST) {
         err!("{}\n", draw(source, problem));
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use mcp_policy::source::Syntax;
 
-use super::output::{Notes, deliver};
+use super::output::{Notes, OutputFile, deliver};
 use super::server::Access;
 use super::server::target::{Process, Target};
 use super::server::tool::{Tool, one_line};
@@ -39,8 +39,8 @@ use scanned::ScannedServer;
     mcp-policy scan http://127.0.0.1:8000/mcp > policy.yaml\n  \
     mcp-policy scan https://mcp.example.com/mcp --bearer-env TOKEN --profile cautious --output policy.yaml\n  \
     mcp-policy scan -- npx -y @modelcontextprotocol/server-everything\n  \
-    mcp-policy scan --config ~/.cursor/mcp.json --out policies/ --as markdown\n  \
-    mcp-policy scan --config mcp.json --out policies/ --gateway gateway.yaml\n  \
+    mcp-policy scan --config ~/.cursor/mcp.json --output-folder policies/ --as markdown\n  \
+    mcp-policy scan --config mcp.json --output-folder policies/ --gateway gateway.yaml\n  \
     mcp-policy scan --installed --as table\n\n\
     Servers that are given as a command, here or in a configuration, are started.\n\
     Exit codes: 0 scanned, 1 something is missing (a server of several, a tool that cannot be read, the end of a list), 2 nothing could be scanned or written.")]
@@ -77,10 +77,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     access: Access,
     /// With --config or --installed: writes a policy for each server into this folder.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// With --out: writes a gateway file for `render`, with all of these servers behind one Envoy.
-    #[arg(long, value_name = "FILE", requires = "out")]
+    #[arg(long = "output-folder", alias = "out", value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// With --output-folder: writes a gateway file for `render`, with all of these servers behind one Envoy.
+    #[arg(long, value_name = "FILE", requires = "folder")]
     gateway: Option<PathBuf>,
     /// With --gateway: where a bridge serves servers that speak over standard input and output; `{name}` is a server's name.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8100/servers/{name}/mcp")]
@@ -88,12 +88,8 @@ pub(super) struct Arguments {
     /// Writes into each entry the digest of the tool's definition: the tool is shown and called only as long as it has this one.
     #[arg(long)]
     pin: bool,
-    /// Where to write what is printed, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Replaces files that are there already.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// What is printed.
@@ -127,10 +123,12 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
         Format::Human => ReportForm::Policy,
     });
     if several && matches!(what, ReportForm::Policy | ReportForm::Tools) {
-        return Err("--as policy and tools are for one server; with --config, --out writes a policy for each".to_owned());
+        return Err("--as policy and tools are for one server; with --config, --output-folder writes a policy for each".to_owned());
     }
-    if arguments.out.is_some() && !several {
-        return Err("--out is for --config and --installed; --output names a file".to_owned());
+    if arguments.folder.is_some() && !several {
+        return Err(
+            "--output-folder is for --config and --installed; --output names a file".to_owned()
+        );
     }
     if arguments.access.has_credentials() && arguments.url.is_none() {
         return Err(
@@ -138,9 +136,8 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
                 .to_owned(),
         );
     }
-    let files = arguments.output.iter().chain(&arguments.gateway);
-    for file in files.filter(|_| !arguments.force) {
-        unused(file)?;
+    for file in arguments.output.file().into_iter().chain(arguments.gateway.as_deref()) {
+        arguments.output.free(file)?;
     }
     let classifier = classifier(arguments)?;
     let mut missing = 0;
@@ -157,7 +154,10 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
         match &server.outcome {
             Err(problem) => report::trouble(&format!("{name}: {problem}")),
             Ok(_) => {
-                server.left_out.iter().for_each(|line| report::warning(&format!("{name}: {line}")))
+                server.left_out.iter().for_each(|line| report::warning(&format!("{name}: {line}")));
+                if let Some(found) = server.recognised().filter(|_| format == Format::Human) {
+                    report::note(&format!("{name}: {}", found.proposal()));
+                }
             }
         }
     }
@@ -166,7 +166,7 @@ fn scan(arguments: &Arguments, format: Format) -> Result<Exit, String> {
         return Ok(Exit::Unusable);
     }
     missing += failed + servers.iter().filter(|server| !server.left_out.is_empty()).count();
-    if let Some(folder) = &arguments.out {
+    if let Some(folder) = &arguments.folder {
         let governed = write_policies(folder, &servers, arguments)?;
         if let Some(file) = &arguments.gateway {
             write_gateway(file, &governed, arguments)?;
@@ -305,7 +305,7 @@ fn print(
     format: Format,
 ) -> Exit {
     let first = servers.first().filter(|server| server.outcome.is_ok());
-    let output = arguments.output.as_deref();
+    let output = &arguments.output;
     let text = match (what, first) {
         (ReportForm::Policy, Some(server)) => {
             let draft = policy::draft(server, (arguments.profile, arguments.pin));
@@ -344,13 +344,12 @@ fn write_policies(
             std::iter::once(base.to_owned()).chain((2..).map(|number| format!("{base}-{number}")));
         let name = numbered.into_iter().find(|name| taken.insert(name.clone())).unwrap_or_default();
         let path = folder.join(format!("{name}.yaml"));
-        if !arguments.force {
-            unused(&path)?;
-        }
+        arguments.output.free(&path)?;
         let draft = policy::draft(server, (arguments.profile, arguments.pin));
         let called = one_line(&server.name, 100);
         let notes = Notes::on("tools", draft.notes);
-        if notes.deliver(&called, &draft.text, Some(&path), Format::Human) != Exit::Ok {
+        let output = arguments.output.at(&path);
+        if notes.deliver(&called, &draft.text, &output, Format::Human) != Exit::Ok {
             return Err(format!("{}: the policies are not all written", folder.display()));
         }
         report::note(&format!("wrote {}", path.display()));
@@ -370,18 +369,10 @@ fn write_gateway(
     let configs: Vec<String> = arguments.config.iter().map(|file| input::name(file)).collect();
     let (text, notes) = gateway::draft(governed, file, &configs.join(", "), &arguments.bridge);
     let notes = Notes::on("servers", notes);
-    if notes.deliver(&input::name(file), &text, Some(file), Format::Human) != Exit::Ok {
+    let output = arguments.output.at(file);
+    if notes.deliver(&input::name(file), &text, &output, Format::Human) != Exit::Ok {
         return Err(format!("{}: it is not written", file.display()));
     }
     report::note(&format!("wrote {}", file.display()));
-    Ok(())
-}
-
-/// A policy that somebody has worked on is not to be lost.
-fn unused(path: &Path) -> Result<(), String> {
-    // Without following links: what is written through one that leads nowhere yet ends up somewhere else.
-    if path.symlink_metadata().is_ok() {
-        return Err(format!("{} is there already; --force replaces it", path.display()));
-    }
     Ok(())
 }

@@ -4,19 +4,18 @@ mod json_schema;
 mod language;
 mod reference;
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
 use super::Exit;
-use super::output::deliver;
+use super::output::{OutputFile, deliver};
 use super::tree::print::print;
 use mcp_policy::source::Syntax;
 
 /// Write the JSON Schema of policies, for editors, or the reference of their fields.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
-    mcp-policy schema > policy.schema.json\n\n\
+    mcp-policy schema --output policy.schema.json\n  \
+    mcp-policy schema tests --output policy-tests.schema.json\n\n\
     With this line at its head, a policy in YAML gets completion and inline errors in VS Code (extension `YAML`):\n  \
     # yaml-language-server: $schema=policy.schema.json\n\n\
     Exit codes: 0 written, 2 it cannot be written.")]
@@ -24,9 +23,8 @@ pub(super) struct Arguments {
     /// What to write.
     #[arg(value_enum, default_value = "policy")]
     what: What,
-    /// Where to write it, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,6 +35,8 @@ enum What {
     Plugin,
     /// JSON Schema of a gateway file, for `render`.
     Gateway,
+    /// JSON Schema of policy tests, for `test`.
+    Tests,
     /// JSON Schema of an audit line.
     Audit,
     /// The reference page for authors, in Markdown.
@@ -48,8 +48,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         What::Policy => print(&json_schema::policy(), Syntax::Json, 0),
         What::Plugin => print(&json_schema::plugin(), Syntax::Json, 0),
         What::Gateway => print(&json_schema::gateway(), Syntax::Json, 0),
+        What::Tests => include_str!("../../policies/schema/tests.schema.json").to_owned(),
         What::Audit => include_str!("../../policies/schema/audit.schema.json").to_owned(),
         What::Reference => reference::page(),
     };
-    deliver(&text, arguments.output.as_deref())
+    deliver(&text, &arguments.output)
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use super::audited::AuditedLines;
 use super::input::CliError;
-use super::output::Notes;
+use super::output::{Notes, OutputFile};
 
 use super::{Exit, Format};
 use draft::Suggestion;
@@ -45,9 +45,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     strict: bool,
 
-    /// Where to write the policy, instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// Writes the policy.
@@ -58,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
             for (place, note) in notes {
                 told.add(place, note);
             }
-            told.deliver("the policy", &text, arguments.output.as_deref(), format)
+            told.deliver("the policy", &text, &arguments.output, format)
         }
         Err((trouble, exit)) => {
             trouble.tell();

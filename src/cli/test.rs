@@ -12,7 +12,7 @@ use mcp_policy::source::SourceText;
 use serde::Serialize;
 
 use super::input::{self, CliError, ENDINGS};
-use super::{Exit, Format, report};
+use super::{Exit, Format, folder, report};
 use crate::cli::out::out;
 
 /// Run policy tests: calls, and what must become of them.
@@ -31,15 +31,21 @@ The tests of `stripe.json` stand beside it in `stripe.test.yaml`:
         - {call: {tool: create_refund, arguments: {amount: 1}}, expect: {decision: deny, reason: limit_reached}}
         - {after: 24h, call: {tool: create_refund, arguments: {amount: 1}}, expect: allow}
 
-policies/README.md names every field. Examples:
-  mcp-policy test policies/*.json
+policies/README.md names every field. A folder stands for the tests in it and below it. Examples:
+  mcp-policy test policies/
   mcp-policy test --require-coverage 100 --junit target/policies.xml stripe.json
+  mcp-policy convert stripe.json | mcp-policy test - --tests stripe.test.yaml
 
 Exit codes: 0 all pass, 1 a test fails or too little is covered, 2 a file cannot be used.")]
 pub(super) struct Arguments {
-    /// Policies with tests beside them, or test files (`*.test.yaml`) with a policy beside them.
+    /// Policies with tests beside them, test files (`*.test.yaml`) with a policy beside them, or folders of them; `-` is a policy from
+    /// standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+
+    /// The tests of the policy, wherever they are, whatever policy they name.
+    #[arg(long, value_name = "FILE")]
+    tests: Option<PathBuf>,
 
     /// Print the rules that no test covers: entries that no call met, and checks and limits that denied none.
     #[arg(long)]
@@ -109,8 +115,15 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     let mut worst = Exit::Ok;
     let mut reports = Vec::new();
     let mut pairs: Vec<Pair> = Vec::new();
-    for file in &arguments.files {
-        match pair(file) {
+    let files = match named(arguments) {
+        Ok(files) => files,
+        Err(trouble) => {
+            trouble.tell();
+            return Exit::Unusable;
+        }
+    };
+    for file in &files {
+        match pair(file, arguments.tests.as_deref()) {
             // `policies/*.yaml` names a policy and its tests.
             Ok(pair) if pairs.contains(&pair) => {}
             Ok(pair) => pairs.push(pair),
@@ -144,8 +157,56 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     worst
 }
 
+/// The files that are named. Of a folder, those that have tests; a note says which have none.
+fn named(arguments: &Arguments) -> Result<Vec<PathBuf>, CliError> {
+    let mut named = Vec::new();
+    for file in &arguments.files {
+        if !file.is_dir() {
+            named.push(file.clone());
+            continue;
+        }
+        let (tested, untested): (Vec<PathBuf>, Vec<PathBuf>) =
+            folder::expanded(std::slice::from_ref(file))?
+                .into_iter()
+                .partition(|file| has_tests(file));
+        for policy in untested {
+            report::note(&format!("{}: there are no tests beside it", input::name(&policy)));
+        }
+        if tested.is_empty() {
+            let line =
+                "there are no tests in this folder: those of `shop.yaml` are in `shop.test.yaml`";
+            return Err(CliError::Line(format!("{}: {line}", file.display())));
+        }
+        named.extend(tested);
+    }
+    if arguments.tests.is_some() && named.len() > 1 {
+        return Err(CliError::Line("--tests goes with one policy: name that one alone".to_owned()));
+    }
+    Ok(named)
+}
+
+/// Whether a file is tests, or has them beside it.
+fn has_tests(file: &Path) -> bool {
+    input::tested(file).is_some() || beside(file).is_some()
+}
+
+/// The tests that stand beside a policy.
+fn beside(file: &Path) -> Option<PathBuf> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.test.{ending}")));
+    beside.into_iter().find(|path| path.exists())
+}
+
 /// The policy and the tests that a name on the command line stands for.
-fn pair(file: &Path) -> Result<Pair, CliError> {
+fn pair(file: &Path, tests: Option<&Path>) -> Result<Pair, CliError> {
+    if let Some(tests) = tests {
+        return Ok(Pair { policy: file.to_owned(), tests: tests.to_owned() });
+    }
+    if file == Path::new("-") {
+        let line =
+            "a policy from standard input has no tests beside it: give them with --tests FILE";
+        return Err(CliError::Line(line.to_owned()));
+    }
     if let Some(stem) = input::tested(file) {
         let source = input::source(file)?;
         let named = source.value().ok().and_then(|value| {
@@ -165,8 +226,7 @@ fn pair(file: &Path) -> Result<Pair, CliError> {
         return Ok(Pair { policy: policy.ok_or_else(missing)?, tests: file.to_owned() });
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let beside = ENDINGS.map(|ending| file.with_file_name(format!("{stem}.test.{ending}")));
-    match beside.into_iter().find(|path| path.exists()) {
+    match beside(file) {
         Some(tests) => Ok(Pair { policy: file.to_owned(), tests }),
         // Whatever is wrong with the policy itself is said first.
         None => input::policy(file).and_then(|_| {
@@ -253,10 +313,15 @@ impl TestFileReport {
             Some(required) if !self.covers(Some(required)) => format!(", {required} % required"),
             Some(_) | None => String::new(),
         };
-        out!(
+        let line = format!(
             "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %){required}",
             self.tests_file
         );
+        if self.passes(arguments) {
+            report::well(&line);
+        } else {
+            out!("{line}");
+        }
         if arguments.coverage || !self.covers(arguments.require_coverage) {
             for missing in &self.coverage.missing {
                 let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();

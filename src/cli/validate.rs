@@ -10,17 +10,19 @@ use serde::Serialize;
 
 use super::input::{self, ByFile, CliError};
 use super::report::{self, Finding};
+use super::sarif::{self, SarifFile};
 use super::server::target::Target;
 use super::server::{self, Access, connected};
-use super::{Exit, Format, gateway};
-use crate::cli::out::{err, out};
+use super::{Exit, Format, folder, gateway};
+use crate::cli::out::err;
 
 /// Check policies and plugin configurations, and print every problem.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  mcp-policy validate policies/*.json
+  mcp-policy validate policies/
   mcp-policy validate --deny-warnings --tools tools.json policy.yaml
   mcp-policy validate new.json --against old.json
+  mcp-policy validate --deny-warnings --sarif policies.sarif policies/
   mcp-policy validate --server https://mcp.example.com/mcp --bearer-env TOKEN policy.yaml
 
 `tools.json` is the server's answer to tools/list, whole or only its tools, one page or a list of pages; `--server` asks the
@@ -31,10 +33,12 @@ With `--against`, each count that starts anew when the new configuration takes t
 each whose limit is gone (P302). Both must have the same plugin name.
 
 Files are read as JSON or YAML by their ending; others, and standard input, are JSON if they begin with `{`.
-Files named `*.test.yaml` are checked as policy tests.
+Files named `*.test.yaml` are checked as policy tests. A folder stands for the policies, gateway files and tests in it and below it;
+what is hidden or behind a link is left out, and so are documents that are none of these.
 Exit codes: 0 all valid, 1 at least one is not, 2 a file or the server cannot be read.")]
 pub(super) struct Arguments {
-    /// Policies, plugin configurations or gateway files, with the policies that they name; JSON or YAML; `-` is standard input.
+    /// Policies, plugin configurations or gateway files, with the policies that they name, or folders of them; JSON or YAML; `-` is standard
+    /// input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
 
@@ -60,6 +64,9 @@ pub(super) struct Arguments {
     /// Take warnings for errors.
     #[arg(long)]
     deny_warnings: bool,
+
+    #[command(flatten)]
+    sarif: SarifFile,
 }
 
 /// One file, as `--format json` has it.
@@ -73,6 +80,9 @@ struct FileReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     policies: Vec<NamedPolicy>,
     problems: Vec<Finding>,
+    /// The same with their document, for SARIF.
+    #[serde(skip)]
+    found: Option<(SourceText, Vec<Problem>)>,
 }
 
 /// A policy by what logs, metrics and denials call it.
@@ -102,7 +112,8 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
 }
 
 fn checked(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
-    if arguments.against.is_some() && arguments.files.len() > 1 {
+    let files = folder::expanded(&arguments.files)?;
+    if arguments.against.is_some() && files.len() > 1 {
         return Err(CliError::Line("--against compares one file with another".to_owned()));
     }
     let old = arguments.against.as_deref().map(input::policy).transpose()?;
@@ -111,14 +122,14 @@ fn checked(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         if arguments.policy_name.is_some() {
             return Err(CliError::Line("--policy needs --tools or --server".to_owned()));
         }
-        return Ok(check_all(arguments, &[], old, format));
+        return check_all(&files, arguments, &[], old, format);
     };
     let value = input::value(&source)?;
     match fit::tools(&value) {
         Ok(tools) if tools.is_empty() => {
             Err(CliError::Line(format!("{}: there is no tool in it", source.name)))
         }
-        Ok(tools) => Ok(check_all(arguments, &tools, old, format)),
+        Ok(tools) => check_all(&files, arguments, &tools, old, format),
         Err(problem) => Err(CliError::Line(format!("{}: {problem}", source.name))),
     }
 }
@@ -150,14 +161,15 @@ fn listed(url: &str, access: &Access) -> Result<SourceText, String> {
 }
 
 fn check_all(
+    files: &[PathBuf],
     arguments: &Arguments,
     tools: &[ToolSchema<'_>],
     old: Option<&Config>,
     format: Format,
-) -> Exit {
+) -> Result<Exit, CliError> {
     let mut reports = Vec::new();
     let mut worst = Exit::Ok;
-    for file in &arguments.files {
+    for file in files {
         let checked = check(file, tools, old, arguments, format);
         for (report, exit) in checked {
             reports.push(report);
@@ -167,7 +179,10 @@ fn check_all(
     if format == Format::Json {
         report::json(&reports);
     }
-    worst
+    let found = reports.iter().filter_map(|report| report.found.as_ref());
+    sarif::write(&arguments.sarif, found.map(|(source, problems)| (source, &**problems)))
+        .map_err(CliError::Line)?;
+    Ok(worst)
 }
 
 /// One file, or a gateway file and each of the policies that it names.
@@ -229,23 +244,24 @@ fn told(
     let valid = errors == 0 && (warnings == 0 || !arguments.deny_warnings);
     let policies = if errors == 0 { named(source) } else { Vec::new() };
     if format == Format::Human {
-        report::problems(source, problems);
+        report::problems(source, problems, arguments.deny_warnings);
         let counts = counts(errors, warnings);
         match (valid, counts.is_empty()) {
-            (true, true) => out!("{name}: valid"),
-            (true, false) => out!("{name}: valid, with {counts}"),
+            (true, true) => report::well(&format!("{name}: valid")),
+            (true, false) => report::well(&format!("{name}: valid, with {counts}")),
             (false, _) => err!("{name}: not valid: {counts}"),
         }
         for NamedPolicy { name, digest } in policies.iter().filter(|_| valid) {
-            out!("  {} {digest}", name.escape_debug());
+            report::well(&format!("  {} {digest}", name.escape_debug()));
         }
     }
+    let found = Some((source.clone(), problems.to_vec()));
     let problems = match format {
         Format::Human => Vec::new(),
         Format::Json => report::findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
-    (FileReport { file: name, valid, error: None, policies, problems }, exit)
+    (FileReport { file: name, valid, error: None, policies, problems, found }, exit)
 }
 
 /// What is wrong with a policy, by itself, beside a server's tools, and in the place of an old one.
@@ -297,6 +313,7 @@ fn unusable(file: String, line: String) -> (FileReport, Exit) {
             error: Some(line),
             policies: Vec::new(),
             problems: Vec::new(),
+            found: None,
         },
         Exit::Unusable,
     )

@@ -132,6 +132,38 @@ codes! {
     CountRestarts = "P301",
     /// A count that nothing goes on with there.
     CountEnds = "P302",
+    /// Requests reach a server without the filter.
+    NoFilter = "P401",
+    /// The filter has no policy that it takes.
+    NoPolicy = "P402",
+    /// The filter is disabled.
+    FilterOff = "P403",
+    /// What becomes of requests after a crash.
+    FailsOpen = "P404",
+    /// Headers of denied calls reach the server.
+    HeadersPass = "P405",
+    /// Another filter is on the wrong side of this one.
+    FilterOrder = "P406",
+    /// Claims that the policy reads are not there.
+    TokensUnread = "P407",
+    /// Browsers do not get to see what the filter answers.
+    CorsOrder = "P408",
+    /// Envoy refuses bodies before the policy does.
+    BufferTooSmall = "P409",
+    /// Envoy cuts off what streams or waits.
+    StreamsCut = "P410",
+    /// Counters are shared with another filter.
+    CountersShared = "P411",
+    /// A secret that the filter cannot read, or that everybody can.
+    SecretMissing = "P412",
+    /// A cluster that the policy asks is not there.
+    ClusterMissing = "P413",
+    /// The caller's address is what the caller says.
+    AddressUnknown = "P414",
+    /// The server reads a path or header otherwise than it was judged.
+    PathsDiffer = "P415",
+    /// Envoy fetches no module that is not pinned.
+    UnpinnedModule = "P416",
 }
 
 impl Diagnostic {

@@ -273,11 +273,19 @@ impl Reader {
             let message = format!("unknown field `{}`", shortened(&member.key));
             let help = match nearest(&member.key, fields.asked.iter().copied()) {
                 Some(word) => format!("did you mean `{word}`?"),
+                None if is_condition(&member.key) && fields.asked.contains(&"conditions") => {
+                    "put it into `conditions`: [{\"path\": \"args.name\", \"op\": \"eq\", \"value\": 1}]".to_owned()
+                }
                 None => format!("known fields: {}", fields.asked.join(", ")),
             };
             self.error_with_help(Code::UnknownField, &place, message, help);
         }
     }
+}
+
+/// Whether a field is one of a condition.
+fn is_condition(key: &str) -> bool {
+    matches!(key, "path" | "op" | "value")
 }
 
 impl<'v> Fields<'v> {

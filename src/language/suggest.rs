@@ -3,16 +3,47 @@
 /// Longest text for which a word is looked for, in bytes.
 const MAX_WORD_BYTES: usize = 256;
 
+/// Words of other languages, and what they are called here.
+const ELSEWHERE: [(&str, &str); 24] = [
+    ("equals", "eq"),
+    ("equal", "eq"),
+    ("is", "eq"),
+    ("==", "eq"),
+    ("not_equals", "neq"),
+    ("ne", "neq"),
+    ("!=", "neq"),
+    ("<", "lt"),
+    ("less_than", "lt"),
+    ("<=", "lte"),
+    ("le", "lte"),
+    (">", "gt"),
+    ("greater_than", "gt"),
+    (">=", "gte"),
+    ("ge", "gte"),
+    ("matches", "regex"),
+    ("match", "regex"),
+    ("like", "glob"),
+    ("one_of", "in"),
+    ("reason", "on_deny"),
+    ("message", "on_deny"),
+    ("block", "deny"),
+    ("reject", "deny"),
+    ("permit", "allow"),
+];
+
 /// The word among `known` that `found` most likely means, if any is near: one edit for each three characters.
-pub(crate) fn nearest<'w>(
-    found: &str,
-    known: impl IntoIterator<Item = &'w str>,
-) -> Option<&'w str> {
+pub fn nearest<'w>(found: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     // No known word is as long, and the comparison takes time for each character.
     if found.len() > MAX_WORD_BYTES {
         return None;
     }
     let found = found.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    let here = ELSEWHERE.iter().filter(|(elsewhere, _)| *elsewhere == found);
+    let here = here.filter_map(|(_, here)| known.iter().find(|word| *word == here));
+    if let Some(word) = here.copied().next() {
+        return Some(word);
+    }
     let bound = found.chars().count().div_ceil(3);
     known
         .into_iter()
@@ -56,8 +87,12 @@ mod tests {
             ("dya", None),
             ("fortnight", None),
             ("", None),
+            ("matches", None),
         ] {
             assert_eq!(nearest(found, known), expected, "{found}");
+        }
+        for (found, expected) in [("Equals", "eq"), ("matches", "regex"), ("lte ", "lte")] {
+            assert_eq!(nearest(found, ["eq", "lte", "regex"]), Some(expected), "{found}");
         }
     }
 }

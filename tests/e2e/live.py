@@ -37,7 +37,7 @@ class Live:
 
     def push(self, policy: Path, *options: str | Path) -> str:
         """Renders the filter into the folder, and waits until it is live."""
-        cli.run("render", policy, "--for", "envoy-filter", "--wasm", rig.WASM, "--output", self.folder / FILE, *options)
+        cli.run("render", policy, "--for", "envoy-filter", "--wasm", rig.WASM, "--output", self.folder / FILE, "--force", *options)
         wanted = version_of((self.folder / FILE).read_text())
         until(lambda: self.version() == wanted, f"version {wanted}: {self.envoy.log_tail()}")
         return wanted

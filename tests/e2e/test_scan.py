@@ -176,6 +176,29 @@ def test_a_server_that_never_ends_its_answer_fills_no_memory(tmp_path: Path, pat
     assert "cannot connect" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+# Slow to start: by the time it reads the first question, the next one has been asked.
+SLOW = """
+import json, sys
+def answer(asked, **members):
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **members}), flush=True)
+asked = json.loads(sys.stdin.readline())
+if asked["method"] != "initialize":
+    sys.stdin.readline()
+    answer(asked, error={"code": -32601, "message": "Method not found"})
+    sys.exit(0)
+answer(asked, result={"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "slow", "version": "1"}})
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["method"] == "tools/list":
+        answer(asked, result={"tools": [{"name": "list_orders", "inputSchema": {"type": "object"}}]})
+"""
+
+
+def test_a_server_that_is_slow_to_start_is_asked_again() -> None:
+    """Its answer to a question that was given up is not taken for the answer to the next one."""
+    assert names(cli.run("scan", "--", sys.executable, "-c", SLOW).stdout) == ["list_orders"]
+
+
 def test_a_server_that_does_not_end_is_ended(tmp_path: Path) -> None:
     """Neither the server nor what it started is left behind."""
     marker = f"{os.getpid()}.{time.monotonic_ns() % 1_000_000_000}"

@@ -427,9 +427,9 @@ async def ran(arrival: Arrival, reply: Reply) -> None:
 
 
 class Upstream:
-    """The server. A context manager; `port` is where it listens, over TLS if it is given a context."""
+    """The server. A context manager; `port` is where it listens (0: where nobody else does), over TLS if it is given a context."""
 
-    def __init__(self, protocol: str = "h1", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, protocol: str = "h1", tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._tls = tls
         self._connection = {"h1": _H1Connection, "h2": H2Connection}[protocol]
         self._scripts: dict[str, Handler] = {}
@@ -439,7 +439,7 @@ class Upstream:
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=f"upstream-{protocol}")
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
 
     def __enter__(self) -> Upstream:

@@ -331,3 +331,57 @@ fn completions_know_every_command() {
     assert_eq!(code, 2);
     assert!(err.contains("possible values: bash"), "{err}");
 }
+
+#[test]
+fn a_policy_from_standard_input_has_its_tests_elsewhere() {
+    let policy = fs::read(root().join("tests/data/cli/files/folder/search.yaml")).unwrap();
+    let arguments = ["test", "-", "--tests", "folder/search.test.yaml"];
+    let (code, out, err) = command::run(&mut command(&arguments), &policy);
+    assert_eq!((code, &*err), (0, ""));
+    assert_eq!(out, "ok   folder/search.test.yaml: 2 tests, 3 of 4 rules covered (75 %)\n");
+}
+
+/// One line for each sub-command in the help, and a page of its own in the manual.
+#[test]
+fn every_sub_command_says_what_it_does() {
+    let (_, help, _) = run(&["help"]);
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let lines: Vec<&str> = commands.split("\n\n").next().unwrap().lines().collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in lines {
+        let (name, about) = line.trim().split_once(' ').unwrap_or((line, ""));
+        assert!(!about.trim().is_empty(), "{line}: without a word");
+        let (code, page, err) = run(&["man", name]);
+        assert!(name == "help" || code == 0 && page.contains(".SH SYNOPSIS"), "{name}: {err}");
+        let (_, help, _) = run(&[name, "--help"]);
+        let told = help.contains("Exit codes:") || matches!(name, "help");
+        assert!(told, "{name}: its help does not say its exit codes");
+    }
+}
+
+/// What is there already stays there, whichever sub-command would write.
+#[test]
+fn no_file_is_replaced_without_a_word() {
+    let policy = root().join("policies/stripe.json");
+    let policy = policy.to_str().unwrap();
+    for arguments in [
+        &["convert", policy][..],
+        &["render", policy, "--for", "json"],
+        &["render", policy, "--for", "envoy-filter"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let kept = file("kept.txt", b"somebody's work");
+        let to = ["--output", kept.to_str().unwrap()];
+        let (code, _, err) = run(&[arguments, &to].concat());
+        assert_eq!((code, fs::read(&kept).unwrap()), (2, b"somebody's work".to_vec()), "{err}");
+        assert!(err.contains("is there already; --force replaces it"), "{arguments:?}: {err}");
+        let (code, _, err) = run(&[arguments, &to, &["--force"]].concat());
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+        assert_ne!(fs::read(&kept).unwrap(), b"somebody's work", "{arguments:?}");
+        // Of the same words nothing is lost.
+        let (code, _, err) = run(&[arguments, &to].concat());
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+    }
+}

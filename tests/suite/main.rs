@@ -62,6 +62,9 @@ mod approvals;
 #[cfg(test)]
 mod holds;
 
+/// What is missing around the filter in Envoy's configuration.
+#[cfg(test)]
+mod doctor;
 /// What reaches a server at all, by every method and path.
 #[cfg(test)]
 mod doors;
@@ -133,6 +136,10 @@ mod render;
 /// `mcp-policy scan`, on a list of tools.
 #[cfg(test)]
 mod scan;
+
+/// The catalogue of servers.
+#[cfg(test)]
+mod catalogue;
 
 /// Calls that wait for an answer from outside.
 #[cfg(test)]

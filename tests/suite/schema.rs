@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
+use mcp_policy::json::{Duplicates, written as json_text};
 use mcp_policy::language::diagnostic::{Code, Diagnostic};
 use mcp_policy::policy::compiled::Config;
+use mcp_policy::rehearsal::suite::Suite;
 use serde_json::{Value, json};
 
 use crate::command::{command, run};
@@ -68,7 +70,11 @@ fn both_pages_have_the_same_operators() {
 
 #[test]
 fn the_schemas_are_schemas() {
-    for what in ["policy", "plugin", "gateway"] {
+    for what in ["policy", "plugin", "gateway", "tests", "audit"] {
+        let id = format!(
+            "https://raw.githubusercontent.com/mcp-policy/mcp-policy/main/policies/schema/{what}.schema.json"
+        );
+        assert_eq!(schema(what)["$id"], *id, "{what}: editors know it by its address");
         if let Err(error) = jsonschema::meta::validate(&schema(what)) {
             panic!("{what}: {error}");
         }
@@ -353,4 +359,97 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "state" => tool(json!({"rules": [{"state": object}]})),
         setting => settings(setting, object),
     }
+}
+
+/// A key that is there twice is read in two ways.
+#[test]
+fn no_schema_has_a_key_twice() {
+    for what in ["policy", "plugin", "gateway", "tests", "audit"] {
+        if let Err(fault) = mcp_policy::json::parse(&written(what), Duplicates::Refuse) {
+            panic!("{what}: {fault:?}");
+        }
+    }
+}
+
+/// The schema of tests is written by hand: it takes all tests that the command takes, and refuses what the command refuses.
+#[test]
+fn the_schema_of_tests_and_their_reader_agree() {
+    let validator = validator("tests");
+    let mut seen = 0;
+    for folder in ["policies", "tests/data/cli/files"] {
+        for path in fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path()) {
+            if !path.to_string_lossy().ends_with(".test.yaml") {
+                continue;
+            }
+            seen += 1;
+            let text = fs::read_to_string(&path).unwrap();
+            let value = mcp_policy::yaml::read(&text).unwrap();
+            let reads = Suite::read(&value, None).is_ok();
+            let instance: Value = serde_json::from_str(&json_text(&value)).unwrap();
+            let valid = validator.is_valid(&instance);
+            assert_eq!(
+                reads,
+                valid,
+                "{}: {:?}",
+                path.display(),
+                validator.validate(&instance).err()
+            );
+        }
+    }
+    assert!(seen >= 10);
+    // One fault at a time, of all kinds of fields.
+    let sound = json!({"tests": [{"name": "a", "call": {"tool": "x"}, "expect": "allow"}]});
+    for (pointer, value, holds) in &edits_of_a_suite() {
+        let mut edited = sound.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let object = edited.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+        object.insert((*key).to_owned(), value.clone());
+        let text = edited.to_string();
+        let read = mcp_policy::json::parse(&text, Duplicates::Refuse).unwrap();
+        let reads = Suite::read(&read, None).is_ok();
+        assert_eq!((reads, validator.is_valid(&edited)), (*holds, *holds), "{pointer} {value}");
+    }
+}
+
+/// Edits of a sound suite, and whether it stays sound.
+fn edits_of_a_suite() -> Vec<(&'static str, Value, bool)> {
+    vec![
+        ("/policy", json!("a.yaml"), true),
+        ("/policy", json!(1), false),
+        ("/polcy", json!("a.yaml"), false),
+        ("/at", json!("2026-01-05T09:00:00Z"), true),
+        ("/caller", json!("alice"), true),
+        ("/caller", json!(["alice"]), false),
+        ("/identity", json!({"team": ["a", "b"], "level": 3, "staff": true}), true),
+        ("/identity", json!({"team": {"a": 1}}), false),
+        ("/headers", json!({"x-team": "a"}), true),
+        ("/headers", json!({":path": "/"}), false),
+        ("/headers", json!({"x-team": 1}), false),
+        ("/tests", json!([]), false),
+        ("/tests/0/session", json!("s"), true),
+        ("/tests/0/host", json!("a"), true),
+        ("/tests/0/path", json!("/a"), true),
+        ("/tests/0/route", json!("a"), true),
+        ("/tests/0/repeat", json!(3), true),
+        ("/tests/0/repeat", json!(0), false),
+        ("/tests/0/repeat", json!(100_001), false),
+        ("/tests/0/response", json!("error"), true),
+        ("/tests/0/response", json!("no"), false),
+        ("/tests/0/approval", json!("accept"), true),
+        ("/tests/0/approval", json!("yes"), false),
+        ("/tests/0/after", json!("5m"), true),
+        ("/tests/0/name", json!(1), false),
+        ("/tests/0/steps", json!([]), false),
+        ("/tests/0/call", json!("{}"), true),
+        ("/tests/0/call", json!({"jsonrpc": "2.0", "method": "ping"}), true),
+        ("/tests/0/call", json!({"tol": "x"}), false),
+        ("/tests/0/call", json!({"tool": "x", "args": {}}), false),
+        ("/tests/0/expect", json!("allowed"), false),
+        (
+            "/tests/0/expect",
+            json!({"decision": "deny", "reason": "a", "rule": "/b", "policy": "c", "message": "d"}),
+            true,
+        ),
+        ("/tests/0/expect", json!({"reason": "a"}), false),
+    ]
 }

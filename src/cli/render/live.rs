@@ -9,6 +9,7 @@ use mcp_policy::source::{SourceText, Syntax};
 
 use super::switch::Switch;
 use crate::cli::gateway::Deployable;
+use crate::cli::output::OutputFile;
 use crate::cli::tree::Node;
 use crate::cli::tree::print::{print, quoted};
 
@@ -83,15 +84,23 @@ pub(super) fn version(all: &Deployable, switch: Option<Switch>) -> Result<String
 }
 
 /// Writes the file into its folder, which is made if it is not there.
-pub(super) fn write_into(folder: &Path, text: &str) -> Result<PathBuf, String> {
+pub(super) fn write_into(
+    folder: &Path,
+    text: &str,
+    output: &OutputFile,
+) -> Result<PathBuf, String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let file = folder.join(FILE);
-    replace(&file, text)?;
+    replace(&file, text, output)?;
     Ok(file)
 }
 
 /// Puts a file in the place of another in one step: no reader sees a part of it.
-pub(super) fn replace(file: &Path, text: &str) -> Result<(), String> {
+pub(super) fn replace(file: &Path, text: &str, output: &OutputFile) -> Result<(), String> {
+    if fs::read(file).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    output.free(file)?;
     let failed = |error: std::io::Error| format!("{}: cannot be written: {error}", file.display());
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));

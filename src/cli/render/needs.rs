@@ -122,20 +122,35 @@ fn approvals(config: &Config, notes: &mut Notes) {
     }
 }
 
+/// An environment variable that the filter reads.
+pub(in crate::cli) struct NeededSecret {
+    pub(in crate::cli) name: Box<str>,
+    /// Whether the filter refuses its configuration without it.
+    pub(in crate::cli) is_required: bool,
+}
+
 /// The environment variables that the filter reads.
-pub(super) fn secrets(config: &Config) -> Vec<Box<str>> {
+pub(in crate::cli) fn secrets(config: &Config) -> Vec<NeededSecret> {
+    // Of several secrets for one purpose the first one seals. The others only open what an older one has sealed.
+    let set = |names: &[Box<str>], is_required| {
+        let names = names.iter().cloned().enumerate();
+        names
+            .map(|(at, name)| NeededSecret { name, is_required: is_required && at == 0 })
+            .collect::<Vec<_>>()
+    };
     let mut found = match &config.sessions {
-        Sessions::Pinned(pins) => pins.variables.clone(),
+        Sessions::Pinned(pins) => set(&pins.variables, true),
         Sessions::Trusted | Sessions::Untrusted => Vec::new(),
     };
     let names = |way| config.policies().any(|policy| policy.names_way(way));
     let approvals = &config.approvals;
+    let asks_users = names(ApprovalWay::User);
     // Without a secret an approver can be asked too, but clients cannot come again by themselves.
-    if names(ApprovalWay::User) || names(ApprovalWay::Approver) {
-        found.extend(approvals.variables.iter().cloned());
+    if asks_users || names(ApprovalWay::Approver) {
+        found.extend(set(&approvals.variables, asks_users));
     }
-    if let Some(approver) = &approvals.approver {
-        found.extend(approver.variable.clone());
+    if let Some(name) = approvals.approver.as_ref().and_then(|approver| approver.variable.clone()) {
+        found.push(NeededSecret { name, is_required: true });
     }
     found
 }

@@ -144,6 +144,13 @@ fn server_json(server: &ScannedServer) -> Value {
                 .filter_map(|(key, text)| Some((key.to_owned(), json!(text.as_ref()?)))),
         );
         members.insert("left_out".to_owned(), json!(server.left_out));
+        if let Some(found) = server.recognised() {
+            let known = json!({
+                "name": found.server.name, "package": found.server.package, "version": found.server.version,
+                "shared": found.shared, "unknown": found.unknown,
+            });
+            members.insert("catalogue".to_owned(), known);
+        }
     }
     object
 }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::classify::Classifier;
 use super::gateway::Reached;
 use super::scanned::ScannedServer;
+use crate::cli::report;
 use crate::cli::server::listing::ToolsRead;
 use crate::cli::server::target::Target;
 use crate::cli::server::tool::one_line;
@@ -38,7 +39,10 @@ pub(super) fn the_wire(
     within: Duration,
     classifier: &Classifier,
 ) -> Result<Vec<ScannedServer>, String> {
-    let bar = ProgressBar::new(servers.len() as u64);
+    let bar = match report::is_quiet() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new(servers.len() as u64),
+    };
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
         bar.set_style(style);
     }

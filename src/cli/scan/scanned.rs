@@ -2,6 +2,7 @@
 
 use super::classify::JudgedTools;
 use super::gateway::Reached;
+use crate::cli::catalogue::{Recognised, recognise};
 
 /// A server with its tools, or why there are none.
 pub(super) struct ScannedServer {
@@ -15,4 +16,13 @@ pub(super) struct ScannedServer {
     pub(super) outcome: Result<JudgedTools, String>,
     /// What is missing of it, each in one line.
     pub(super) left_out: Vec<String>,
+}
+
+impl ScannedServer {
+    /// The server of the catalogue that this one looks like.
+    pub(super) fn recognised(&self) -> Option<Recognised> {
+        let judged = self.outcome.as_ref().ok()?;
+        let calls_itself = self.calls_itself.as_deref().unwrap_or(&self.name);
+        recognise(calls_itself, judged.tools.iter().map(|(tool, _)| &*tool.name))
+    }
 }

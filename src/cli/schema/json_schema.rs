@@ -14,7 +14,7 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The schema of a policy with settings beside its fields.
 pub(super) fn policy() -> Node {
-    let mut schema = head("An mcp-policy policy");
+    let mut schema = head("policy", "An mcp-policy policy");
     schema.0.extend(bare().0);
     schema.push("$defs", definitions(&["policy", "bare", "plugin", SETTINGS]));
     Node::Map(schema)
@@ -22,7 +22,7 @@ pub(super) fn policy() -> Node {
 
 /// The schema of a plugin configuration: either form.
 pub(super) fn plugin() -> Node {
-    let mut schema = head("The plugin configuration of mcp-policy");
+    let mut schema = head("plugin", "The plugin configuration of mcp-policy");
     schema.push("if", json(r#"{"required":["policies"]}"#));
     schema.push("then", Node::Map(object(&[section("plugin"), section(SETTINGS)])));
     schema.push("else", Node::Map(bare()));
@@ -32,7 +32,7 @@ pub(super) fn plugin() -> Node {
 
 /// The schema of a gateway file.
 pub(super) fn gateway() -> Node {
-    let mut schema = head("An mcp-policy gateway file");
+    let mut schema = head("gateway", "An mcp-policy gateway file");
     schema.0.extend(object(&[section("gateway"), section(SETTINGS)]).0);
     let named = sections().chain(of_gateways());
     let named = named.filter(|section| {
@@ -43,9 +43,13 @@ pub(super) fn gateway() -> Node {
     Node::Map(schema)
 }
 
-fn head(title: &str) -> Map {
+/// Where the schemas are, by their names: editors fetch them from there.
+const HOME: &str = "https://raw.githubusercontent.com/mcp-policy/mcp-policy/main/policies/schema";
+
+fn head(name: &str, title: &str) -> Map {
     let mut schema = Map::default();
     schema.push("$schema", Node::text(DIALECT));
+    schema.push("$id", Node::Text(format!("{HOME}/{name}.schema.json")));
     schema.push("title", Node::text(title));
     schema
 }
@@ -111,19 +115,16 @@ fn operands() -> Node {
 /// Adds what must hold between fields; `properties` among it adds to those of the same name.
 fn merge(schema: &mut Map, rules: &str) {
     let Node::Map(rules) = json(rules) else { return };
-    for rule in rules.0 {
-        let (Some(Node::Map(known)), Node::Map(more)) = (schema.get_mut(&rule.key), &rule.value)
-        else {
-            schema.push(rule.key, rule.value);
-            continue;
-        };
-        for member in &more.0 {
-            match (known.get_mut(&member.key), &member.value) {
-                (Some(Node::Map(property)), Node::Map(more)) => {
-                    property.0.extend(more.0.iter().cloned())
-                }
-                _ => known.push(member.key.clone(), member.value.clone()),
-            }
+    add(schema, rules);
+}
+
+/// Adds members to those that are there: each key stays there once.
+fn add(known: &mut Map, more: Map) {
+    for member in more.0 {
+        match (known.get_mut(&member.key), member.value) {
+            (Some(Node::Map(known)), Node::Map(more)) => add(known, more),
+            (Some(known), value) => *known = value,
+            (None, value) => known.push(member.key, value),
         }
     }
 }

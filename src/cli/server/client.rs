@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::listing::ToolsRead;
 use super::process::Started;
 use super::sse::SseTransport;
-use super::target::{Remote, Target};
+use super::target::{Process, Remote, Target};
 use super::tool::one_line;
 
 /// How long a server may take to say good-bye.
@@ -49,17 +49,15 @@ pub(super) async fn tools(
     let reading = ToolsReading { read: RefCell::default(), progress };
     let done = match target {
         Target::Process(process) => {
-            let (started, transport) = Started::new(process)?;
-            let done = tokio::time::timeout(within, read(transport, &reading)).await;
-            match (done, started.end().await) {
-                (Ok(Ok(())), _) => Ok(()),
-                (Ok(Err(problem)), words) => Err((problem, words)),
-                (Err(_), words) => Err((late(within), words)),
+            match read_process(process, within, newest_first(), &reading).await {
+                // It has answered the first question after all, in place of the second.
+                Err(Unanswered { crossed: true, .. }) => {
+                    let older = ClientLifecycleMode::Initialize;
+                    read_process(process, within, older, &reading).await
+                }
+                other => other,
             }
-            .map_err(|(problem, words)| match words {
-                Some(words) => format!("{problem}; it wrote: {words}"),
-                None => problem,
-            })
+            .map_err(|unanswered| unanswered.problem)
         }
         Target::Remote(remote) => {
             let done = tokio::time::timeout(within, read_remote(remote, &reading)).await;
@@ -77,6 +75,47 @@ pub(super) async fn tools(
     }
 }
 
+/// Why nothing could be read.
+struct Unanswered {
+    problem: String,
+    /// Whether a server that is slow to start has answered a question that was given up.
+    crossed: bool,
+}
+
+impl Unanswered {
+    fn because(problem: String) -> Unanswered {
+        Unanswered { problem, crossed: false }
+    }
+}
+
+/// Starts a server, reads its tools and ends it.
+async fn read_process(
+    process: &Process,
+    within: Duration,
+    lifecycle: ClientLifecycleMode,
+    reading: &ToolsReading<'_>,
+) -> Result<(), Unanswered> {
+    let (started, transport) = Started::new(process).map_err(Unanswered::because)?;
+    let done = tokio::time::timeout(within, read(transport, lifecycle, reading)).await;
+    let done = done.unwrap_or_else(|_| Err(Unanswered::because(late(within))));
+    let words = started.end().await;
+    done.map_err(|unanswered| match words {
+        Some(words) => Unanswered {
+            problem: format!("{}; it wrote: {words}", unanswered.problem),
+            ..unanswered
+        },
+        None => unanswered,
+    })
+}
+
+/// The newest revision, and where there is none the handshake of the older ones.
+fn newest_first() -> ClientLifecycleMode {
+    ClientLifecycleMode::Auto {
+        preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+        legacy_version: Some(ProtocolVersion::V_2025_11_25),
+    }
+}
+
 fn late(within: Duration) -> String {
     format!("no answer within {} s; --timeout sets how long to wait", within.as_secs())
 }
@@ -85,19 +124,24 @@ fn late(within: Duration) -> String {
 async fn read_remote(remote: &Remote, reading: &ToolsReading<'_>) -> Result<(), String> {
     let client = http_client(remote)?;
     if remote.sse {
-        return read(SseTransport::connect(client, &remote.url).await?, reading).await;
+        let transport = SseTransport::connect(client, &remote.url).await?;
+        return read(transport, newest_first(), reading)
+            .await
+            .map_err(|unanswered| unanswered.problem);
     }
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str());
     let transport = StreamableHttpClientTransport::with_client(client.clone(), config);
-    let problem = match read(transport, reading).await {
+    let problem = match read(transport, newest_first(), reading).await {
         Ok(()) => return Ok(()),
-        Err(problem) => problem,
+        Err(unanswered) => unanswered.problem,
     };
     if !reading.read.borrow().tools.is_empty() {
         return Err(problem);
     }
     match SseTransport::connect(client, &remote.url).await {
-        Ok(transport) => read(transport, reading).await,
+        Ok(transport) => {
+            read(transport, newest_first(), reading).await.map_err(|unanswered| unanswered.problem)
+        }
         Err(_) => Err(problem),
     }
 }
@@ -134,7 +178,11 @@ fn http_client(remote: &Remote) -> Result<reqwest::Client, String> {
         .map_err(|error| cause(&error))
 }
 
-async fn read<T, E, A>(transport: T, reading: &ToolsReading<'_>) -> Result<(), String>
+async fn read<T, E, A>(
+    transport: T,
+    lifecycle: ClientLifecycleMode,
+    reading: &ToolsReading<'_>,
+) -> Result<(), Unanswered>
 where
     T: IntoTransport<RoleClient, E, A>,
     E: Error + Send + Sync + 'static,
@@ -143,21 +191,26 @@ where
         ClientCapabilities::default(),
         Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
     );
-    let lifecycle = ClientLifecycleMode::Auto {
-        preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-        legacy_version: Some(ProtocolVersion::V_2025_11_25),
-    };
-    let server = client
-        .serve_with_lifecycle(transport, lifecycle)
-        .await
-        .map_err(|error| unconnected(&error))?;
+    let server = client.serve_with_lifecycle(transport, lifecycle).await.map_err(|error| {
+        Unanswered { problem: unconnected(&error), crossed: has_crossed(&error) }
+    })?;
     let called = server.peer_info().and_then(|info| Some(info.server_info.as_ref()?.name.clone()));
     reading.read.borrow_mut().server =
         called.map(|name| one_line(&name, 100)).filter(|name| !name.is_empty());
     let read = pages(&server, reading).await;
     // What a server makes of our leaving is not our problem.
     let _ = tokio::time::timeout(GRACE, server.cancel()).await;
-    read
+    read.map_err(Unanswered::because)
+}
+
+/// Whether the server has answered another question than the one that was open.
+fn has_crossed(error: &ClientInitializeError) -> bool {
+    match error {
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => has_crossed(fallback),
+        ClientInitializeError::ConflictInitResponseId(..)
+        | ClientInitializeError::UncorrelatedErrorResponse { .. } => true,
+        _ => false,
+    }
 }
 
 async fn pages(

@@ -93,7 +93,13 @@ fn subject(text: &str, place: &Place, reader: &mut Reader, book: &Book) -> Optio
     }
     if !text.starts_with("args") {
         let message = format!("not a path: `{}`", text.escape_debug());
-        let help = "a path starts with `args.`, `state.`, `identity.` or `header.`".to_owned();
+        let help = match text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            true => format!(
+                "an argument is `args.{}`; other paths start with `state.`, `identity.` or `header.`",
+                text.escape_debug()
+            ),
+            false => "a path starts with `args.`, `state.`, `identity.` or `header.`".to_owned(),
+        };
         reader.error_with_help(Code::BadPath, place, message, help);
         return None;
     }

@@ -39,6 +39,9 @@ pub(super) fn limits<'v>(
     book: &mut Book,
 ) -> Option<EntryDraft<'v>> {
     let pattern = pattern(kind, key, &field.place, reader);
+    if bare_action(field, reader) {
+        return None;
+    }
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
@@ -131,6 +134,18 @@ fn decode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Decode> {
     };
     let decodes = reader.flag(&field);
     decodes.map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never })
+}
+
+/// Whether an entry is no more than the word of an action, which is said.
+fn bare_action(field: &Field<'_>, reader: &mut Reader) -> bool {
+    let Value::String(text) = field.value else { return false };
+    let Some((word, _)) = Action::WORDS.iter().find(|(word, _)| *word == *text) else {
+        return false;
+    };
+    let message = format!("expected an object, found the string `{word}`");
+    let help = format!("write {{\"action\": \"{word}\"}}, or {{}} for a tool that may be called");
+    reader.error_with_help(Code::WrongType, &field.place, message, help);
+    true
 }
 
 fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
