@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--keep", action="store_true", help="write docs/peers.md and docs/peers.svg")
     options = parser.parse_args()
-    plan = Plan(1, 5 if options.quick else 30, 300)
+    plan = Plan(1, 5 if options.quick else 20, 300)
     measure.build()
     found = measured(rig.WASM, plan)
     setting = bench.setting(rig.WASM, plan)
