@@ -1,12 +1,10 @@
 //! `mcp-policy policy`: a reviewed policy for a well-known server, out of the catalogue.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Serialize;
 
 use super::catalogue::{self, CataloguedServer};
-use super::output::deliver;
+use super::output::{OutputFile, deliver};
 use super::report::{self, counted};
 use super::table::{self, First};
 use super::{Exit, Format};
@@ -23,12 +21,8 @@ use crate::cli::out::out;
 pub(super) struct Arguments {
     /// A server: its name in the catalogue, or that of its package. Without one, all are listed.
     name: Option<String>,
-    /// Where to write it, instead of standard output.
-    #[arg(long, short, value_name = "FILE", requires = "name")]
-    output: Option<PathBuf>,
-    /// Replaces a file that is there already.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: OutputFile,
 }
 
 /// A server, as `--format json` has it.
@@ -60,8 +54,7 @@ impl CatalogueRow {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     let Some(name) = &arguments.name else {
-        list(format);
-        return Exit::Ok;
+        return list(arguments, format);
     };
     let found = catalogue::named(name).and_then(|server| Some((server.policy()?, server)));
     let Some((policy, server)) = found else {
@@ -71,27 +64,26 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
         ));
         return Exit::Unusable;
     };
-    if let Some(file) = &arguments.output
-        && !arguments.force
-        && file.symlink_metadata().is_ok()
-    {
-        report::trouble(&format!("{} is there already; --force replaces it", file.display()));
-        return Exit::Unusable;
-    }
-    if format == Format::Json && arguments.output.is_none() {
+    if format == Format::Json && arguments.output.file().is_none() {
         report::json(&CatalogueRow::of(&server, Some(policy)));
         return Exit::Ok;
     }
-    deliver(policy, arguments.output.as_deref())
+    deliver(policy, &arguments.output)
 }
 
-fn list(format: Format) {
+fn list(arguments: &Arguments, format: Format) -> Exit {
+    if arguments.output.file().is_some() {
+        report::trouble(
+            "name a server, whose policy is to be written; without one, all are listed",
+        );
+        return Exit::Unusable;
+    }
     let servers = catalogue::all();
     if format == Format::Json {
         let rows: Vec<CatalogueRow> =
             servers.iter().map(|server| CatalogueRow::of(server, None)).collect();
         report::json(&rows);
-        return;
+        return Exit::Ok;
     }
     let cells = |server: &CataloguedServer| {
         let tools = server.tools.len().to_string();
@@ -103,4 +95,5 @@ fn list(format: Format) {
     let heads = ["NAME", "PACKAGE", "VERSION", "TOOLS", "WHAT IT IS FOR"];
     out!("{}", table::lines(&heads, &rows, First::Word).join("\n"));
     out!("\n{}; `mcp-policy policy NAME` writes its policy", counted(servers.len(), "server"));
+    Exit::Ok
 }

@@ -77,7 +77,9 @@ def _answer(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def ran(arrival: Arrival, tool: str) -> bool:
-    """Whether the server ran the tool: it reads JSON as Python does, the last of equal keys."""
+    """Whether the server ran the tool: it reads JSON as Python does, the last of equal keys, of a POST to its endpoint."""
+    if arrival.method != b"POST" or arrival.path != "/mcp":
+        return False
     message = arrival.message()
     calls = message if isinstance(message, list) else [message]
     return any(_calls(each, tool) for each in calls)

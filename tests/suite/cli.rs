@@ -371,6 +371,7 @@ fn no_file_is_replaced_without_a_word() {
         &["schema"],
         &["completions", "bash"],
         &["man"],
+        &["policy", "git"],
     ] {
         let kept = file("kept.txt", b"somebody's work");
         let to = ["--output", kept.to_str().unwrap()];
