@@ -308,3 +308,19 @@ fn the_reference_names_every_reason_and_setting() {
         assert!(reference.contains(&format!("`{label}`")), "{label} is not in policies/README.md");
     }
 }
+
+#[test]
+fn what_is_counted_is_built_of_the_same_crates() {
+    let packages = |path: &str| -> BTreeSet<(String, String)> {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let of = |package: &str, key: &str| {
+            let value = package.lines().find_map(|line| line.strip_prefix(key)?.strip_suffix('"'));
+            value.map(str::to_owned)
+        };
+        let named = |package| Some((of(package, "name = \"")?, of(package, "version = \"")?));
+        text.split("[[package]]").filter_map(named).collect()
+    };
+    let (ours, counted) = (packages("Cargo.lock"), packages("tests/engine/Cargo.lock"));
+    let others: Vec<_> = counted.difference(&ours).filter(|(name, _)| name != "engine").collect();
+    assert!(others.is_empty(), "tests/engine/Cargo.lock has other crates: {others:?}");
+}
