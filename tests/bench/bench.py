@@ -87,7 +87,7 @@ def setting(wasm: Path, plan: Plan, measurement: Measurement | None = None) -> l
     """When, where and on what it was measured."""
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
     version = subprocess.run([*rig.find_envoy(), "--version"], capture_output=True, text=True, check=True).stdout
-    others = f"; others took {measurement.others:.0%} of that CPU's time" if measurement else ""
+    others = f"; others took {measurement.others:.0%} of that CPU's time" if measurement else f"; load average {os.getloadavg()[0]:.1f}"
     return [
         f"- {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, {model}, one of {os.cpu_count()} CPUs, Linux {platform.release()}{others}",
         f"- Envoy {version.split('version: ')[1].strip()}",
@@ -148,7 +148,8 @@ def keep(lines: list[str], measurement: Measurement) -> None:
     shown = [cells(measurement, row) for row in SHORT if row in measurement.rows and row.variant is not NATIVE and measurement.native(row)]
     rows = [f"| {row[0]} | {row[4]} | {row[5]} |" for row in shown]
     where = f"[tests/bench/results/{path.name}](tests/bench/results/{path.name})"
-    text = "\n".join(["| what | share | 95% interval |", "| --- | ---: | ---: |", *rows, "", f"From {where}; `make bench` measures it anew.", ""])
+    told = f"From {where}, in which others took {measurement.others:.0%} of that CPU's time; `make bench-short` measures it anew."
+    text = "\n".join(["| what | share | 95% interval |", "| --- | ---: | ---: |", *rows, "", told, ""])
     README.write_text(FIGURES.sub(lambda found: f"{found[1]}{text}{found[2]}", README.read_text()))
 
 

@@ -270,8 +270,8 @@ What is counted is the CPU time of all processes that a way needs beside the MCP
 {table}
 
 They do not all do the same. Envoy's own filters read the call as JSON and compare the name. The Lua script looks for the name by a pattern, since Envoy's Lua
-has no JSON reader: a body that has the key twice, or spelled with an escape, gets past it. The service in Rust reads JSON as `serde_json` does, which takes the last
-of two equal keys. The proxy in Python ends the client's session and opens one of its own to the server. mcp-policy refuses what could be read in two ways, holds
+has no JSON reader: a second `name` behind the first, or one that is spelled with an escape, gets past it (tried: the server gets both). The service in Rust reads the
+method and the name, as serde reads them, and looks at nothing else. The proxy in Python ends the client's session and opens one of its own to the server. mcp-policy refuses what could be read in two ways, holds
 the headers until the body is judged, looks at each answer for lists, and leaves a record of the decision.
 
 {setting}
