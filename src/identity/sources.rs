@@ -14,7 +14,7 @@ use crate::mcp::headers::facts::{Facts, Single};
 use crate::number::Decimal;
 use crate::policy::callers::{AsksAddress, Key, Peer, Source};
 use crate::policy::compiled::Config;
-use crate::rate::table::{Account, CallerId, Class, Maker};
+use crate::rate::table::{Account, CallerId, Class, Maker, Per};
 use crate::reason::Reason;
 use crate::world::World;
 
@@ -58,12 +58,14 @@ impl Where {
     fn of(network: Option<&Network>) -> Where {
         let Some(network) = network else {
             let (own, caller) = (maker(&[b"nowhere"]), digest(&[b"no address"]));
-            let account = Account { caller, class: Class::Verified, maker: Maker::NOBODY };
+            let (class, maker, per) = (Class::Verified, Maker::NOBODY, Per::Caller);
+            let account = Account { caller, class, maker, per };
             return Where { own, around: own, account };
         };
         let (own, around) = (maker(&[network.own.as_bytes()]), maker(&[network.around.as_bytes()]));
         let caller = digest(&[b"address of", network.own.as_bytes()]);
-        let account = Account { caller, class: Class::Address, maker: around };
+        let (class, per) = (Class::Address, Per::Caller);
+        let account = Account { caller, class, maker: around, per };
         Where { own, around, account }
     }
 
@@ -74,7 +76,7 @@ impl Where {
             Class::Address => self.around,
             Class::Verified | Class::Session | Class::Global => Maker::NOBODY,
         };
-        Named { account: Account { caller, class, maker }, spelling, value }
+        Named { account: Account { caller, class, maker, per: Per::Caller }, spelling, value }
     }
 }
 

@@ -1,15 +1,18 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
+mod slots;
+
 pub use super::shards::Shards;
 
 use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CountPlace, CounterId, Maker, Slot, Table};
+use super::table::{Account, CallerId, Class, CounterId, Maker, Slot, Table};
 use super::window::Window;
 use crate::bounds::MAX_SWAPS;
 use crate::number::Micros;
 use crate::reason::Reason;
 use crate::time::Moment;
+use slots::used_in;
 
 /// One count: what several limits share if they share its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,12 @@ impl Reservation {
     #[must_use]
     pub fn used(&self) -> Micros {
         self.used
+    }
+
+    /// Whether it has to be counted anew, to be counted still. A clock that fell behind the table's says so later, and in time.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        self.counter.algorithm.is_due(self.mark, now)
     }
 
     /// Whether it is counted together with others who found the table full.
@@ -221,6 +230,29 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         }
     }
 
+    /// Counts anew what is still in flight, where its window is over. What cannot be counted within the bound is so the next time.
+    pub fn renew(&self, reservation: &mut Reservation, now: Moment) {
+        let Reservation { counter, account, slot, mark, amount, .. } = *reservation;
+        let Counter { id, window, algorithm } = counter;
+        let renewed = self.change(&self.shards.key(self.space, id, account), |table| {
+            let now = table.advance(now);
+            if !algorithm.is_due(mark, now) {
+                return Ok(mark);
+            }
+            let state = table.own(id, slot);
+            let state = state.and_then(|state| algorithm.refund(window, &state, mark, amount));
+            let ask = Demand { amount, max: Micros(u64::MAX) };
+            let admitted = algorithm.admit(window, state.as_ref(), now, ask);
+            let Ok(Admitted { state, mark, expires }) = admitted else { return Ok(mark) };
+            let maker = if slot == account.caller { account.maker } else { Maker::NOBODY };
+            table.put(Slot { counter: id, caller: slot, maker, expires, state });
+            Ok(mark)
+        });
+        if let Ok(mark) = renewed {
+            reservation.mark = mark;
+        }
+    }
+
     /// What a caller has used of a counter.
     ///
     /// # Errors
@@ -314,42 +346,11 @@ impl From<StoreFailed> for Refused {
     }
 }
 
-impl Charge {
-    fn count_in(&self, table: &mut Table, now: Moment) -> Result<Reservation, Overrun> {
-        let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
-        let ask = Demand { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
-        // His own count, or the floor; whoever gets a slot now starts at it.
-        let state = table.state(id, account.caller);
-        let admitted = algorithm
-            .admit(window, state.as_ref(), now, ask)
-            .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
-        let slot = match table.place(id, account) {
-            CountPlace::Own => account.caller,
-            CountPlace::Floor => CallerId::EVERYBODY,
-            CountPlace::Crowded => {
-                let full = algorithm.full(window, state.as_ref(), now, ask);
-                return Err(Overrun::of(OverrunCause::Crowded, full));
-            }
-        };
-        let maker = if slot == CallerId::EVERYBODY { Maker::NOBODY } else { account.maker };
-        let Admitted { state, mark, expires } = admitted;
-        let used = algorithm.used(window, Some(&state), now);
-        table.put(Slot { counter: id, caller: slot, maker, expires, state });
-        let (counter, amount) = (self.counter, self.amount);
-        Ok(Reservation { counter, account, slot, mark, amount, used })
-    }
-}
-
 impl Overrun {
     fn of(cause: OverrunCause, full: Full) -> Overrun {
         let Full { remaining, window_seconds, retry_after } = full;
         Overrun { charge: 0, cause, remaining, window_seconds, retry_after }
     }
-}
-
-fn used_in(table: &Table, counter: Counter, account: Account, now: Moment) -> Micros {
-    let state = table.state(counter.id, account.caller);
-    counter.algorithm.used(counter.window, state.as_ref(), now)
 }
 
 fn same_key(left: &Charge, right: &Charge) -> bool {

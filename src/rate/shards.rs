@@ -1,6 +1,6 @@
 //! In which table a count is: the key of shared data that holds it.
 
-use super::table::{Account, Class, CounterId, FORMAT_PART};
+use super::table::{Account, Class, CounterId, FORMAT_PART, Per};
 use crate::bounds::SLOTS_PROMISED;
 use crate::digest::push_hexadecimal;
 
@@ -18,12 +18,18 @@ impl Shards {
     /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
     pub(super) fn key(self, space: &str, counter: CounterId, account: Account) -> String {
         let mut key = String::with_capacity(space.len() + LONGEST_KEY);
-        for part in [space, FORMAT_PART, account.class.word(), "/"] {
+        for part in [space, FORMAT_PART, account.class.word()] {
             key.push_str(part);
         }
-        if account.class == Class::Global {
-            push_hexadecimal(&mut key, counter.0, 16);
-            return key;
+        match account.per {
+            Per::Caller if account.class == Class::Global => {
+                key.push('/');
+                push_hexadecimal(&mut key, counter.0, 16);
+                return key;
+            }
+            Per::Caller => key.push('/'),
+            // A caller makes as many of them as he likes, so they have tables of their own.
+            Per::Call | Per::Name => key.push_str(".parts/"),
         }
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
@@ -36,32 +42,34 @@ impl Shards {
 }
 
 /// Of a key, all but its space.
-const LONGEST_KEY: usize = 32;
+const LONGEST_KEY: usize = 40;
 
 #[cfg(test)]
 mod tests {
     use super::Shards;
-    use crate::rate::table::{Account, CallerId, Class, CounterId, FORMAT, Maker};
+    use crate::rate::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Per};
 
     #[test]
     fn a_key_says_what_it_is_of() {
-        for (caller, class, counter) in [
-            (0, Class::Global, 0),
-            (0, Class::Global, 0xfed_cba9_8765_4321),
-            (0, Class::Claimed, 7),
-            (0x1234_5678_9abc, Class::Claimed, 7),
-            (u128::MAX, Class::Verified, u64::MAX),
+        for (caller, class, per, counter) in [
+            (0, Class::Global, Per::Caller, 0),
+            (0, Class::Global, Per::Caller, 0xfed_cba9_8765_4321),
+            (0, Class::Global, Per::Name, 7),
+            (0x1234_5678_9abc, Class::Global, Per::Call, 7),
+            (0, Class::Claimed, Per::Caller, 7),
+            (0x1234_5678_9abc, Class::Claimed, Per::Caller, 7),
+            (u128::MAX, Class::Verified, Per::Caller, u64::MAX),
+            (u128::MAX, Class::Verified, Per::Call, u64::MAX),
+            (0x1234_5678_9abc, Class::Session, Per::Name, 7),
         ] {
             let shards = Shards::for_entries(4096);
-            let account = Account { caller: CallerId(caller), class, maker: Maker::NOBODY };
+            let account = Account { caller: CallerId(caller), class, maker: Maker::NOBODY, per };
             let word = class.word();
-            let expected = match class {
-                Class::Global => format!("space/{FORMAT}/{word}/{counter:016x}"),
-                Class::Verified | Class::Address | Class::Session | Class::Claimed => format!(
-                    "space/{FORMAT}/{word}/{:x}/{:x}",
-                    shards.0,
-                    caller as u32 & (shards.0 - 1)
-                ),
+            let shard = format!("{:x}/{:x}", shards.0, caller as u32 & (shards.0 - 1));
+            let expected = match (class, per) {
+                (Class::Global, Per::Caller) => format!("space/{FORMAT}/{word}/{counter:016x}"),
+                (_, Per::Caller) => format!("space/{FORMAT}/{word}/{shard}"),
+                (_, Per::Call | Per::Name) => format!("space/{FORMAT}/{word}.parts/{shard}"),
             };
             assert_eq!(shards.key("space", CounterId(counter), account), expected);
         }

@@ -99,6 +99,21 @@ OWN_LIMITS = policy({})
 OWN_LIMITS["tools"] = {tool: {**CONDITIONS, "limits": [{**LIMIT, "counter": tool}]} for tool in TOOLS}
 
 
+def requires(**condition: Any) -> dict[str, Any]:
+    """An entry with one condition."""
+    return {"require": [{"conditions": [condition]}]}
+
+
+LANGUAGE: dict[str, dict[str, Any]] = {
+    "a field against a field": requires(path="args.amount", op="lte", **{"from": "args.amount"}),
+    "every element": requires(path="args.labels[*]", op="in", value=["monthly", "reviewed"], every=True),
+    "a path below a folder": requires(path="args.path", op="path_under", value="/srv/accounts"),
+    "hours of a zone": {"during": {"hours": ["00:00-24:00"], "timezone": "Europe/Berlin"}},
+    "equal calls": {"limits": [{"counter": "loop", "window": "5m", "max": PLENTY, "per": "call"}]},
+    "calls in flight": {"limits": [{"counter": "flying", "concurrent": 1000}]},
+}
+
+
 def logged(config: rig.Config) -> None:
     """An access log that has the audit lines and nothing else."""
     line = "%FILTER_STATE(wasm.mcp_audit:PLAIN)%\n"
@@ -303,6 +318,8 @@ def all_rows() -> list[Row]:
         Row(Variant("mcp-policy, nothing listed, all allowed", policy=policy({}, [], "allow"))),
         Row(Variant("mcp-policy, 100 tools, three conditions", policy=policy(CONDITIONS))),
         Row(Variant("mcp-policy, 100 tools, three conditions, a limit each", policy=OWN_LIMITS)),
+        # What the language adds, one at a time, to the policy with nothing else.
+        *(Row(Variant(f"mcp-policy, 100 tools, {what}", policy=policy(entry))) for what, entry in LANGUAGE.items()),
         Row(told("audit lines", audit={})),
         Row(told("audit lines with arguments, chained", audit=FULL_AUDIT)),
         Row(told("a candidate", candidate=BESIDE)),
