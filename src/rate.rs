@@ -50,6 +50,7 @@
 //!
 //! Not here: which limits a call meets, and what a denial says.
 
+mod account;
 pub mod algorithm;
 mod clock;
 pub mod lease;

@@ -1,6 +1,7 @@
 //! In which table a count is: the key of shared data that holds it.
 
-use super::table::{Account, Class, CounterId, FORMAT_PART, Per};
+use super::account::{Account, Class, Per};
+use super::table::{CounterId, FORMAT_PART};
 use crate::bounds::SLOTS_PROMISED;
 use crate::digest::push_hexadecimal;
 

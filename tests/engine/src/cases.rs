@@ -47,6 +47,9 @@ const FULL: &str = r#""require":[{"conditions":[{"path":"args.amount","op":"lte"
 const LIMIT: &str =
     r#""limits":[{"counter":"calls","window":"hour","max":1000000000,"scope":"grant"}]"#;
 
+const LOOPS: &str = r#""limits":[{"counter":"loop","window":"5m","max":1000000000,"per":"call"},
+    {"counter":"flying","concurrent":1000}]"#;
+
 const TOLD: &str = r#","audit":{"arguments":"full"}"#;
 
 const fn case(name: &'static str, entry: &'static str) -> Case {
@@ -57,6 +60,7 @@ pub(crate) const CASES: &[Case] = &[
     case("100 tools", ""),
     case("100 tools, a limit", LIMIT),
     case("100 tools, three conditions", CONDITIONS),
+    case("100 tools, equal calls and calls in flight", LOOPS),
     case("100 tools, three conditions, a limit", FULL),
     Case { beside: TOLD, ..case("the same, with audit lines", FULL) },
     Case { padding: 10_000, ..case("the same, a call of 10 KB", FULL) },
