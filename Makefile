@@ -18,7 +18,7 @@ SIZE_LIMIT := 1950000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page image dist check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry chromium valgrind node clients rmcp-client rls
+.PHONY: help wasm cli page image dist dist-test check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubectl chromium valgrind node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ image: wasm ## The filter as an image for `oci://`: target/image, an OCI image l
 dist: cargo wasm-target ## Everything of a release: target/dist
 	@python3 .ci/dist/dist.py all
 
+# Not a part of `make test`: it builds the filter and the command twice, in two places, which takes longer than all end-to-end tests.
+# What of a release needs no build is tested there too: the image, the bill of materials, the licences, the changelog.
+dist-test: dist venv registry clients ## Build a release, build it again in another clone, install and run every package
+	$(VENV_PY) -m pytest tests/dist
+
 check: wasm size work ## Format, lints for all targets, size, work per call, unit and property tests
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
@@ -55,7 +60,7 @@ check: wasm size work ## Format, lints for all targets, size, work per call, uni
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm page cargo venv prometheus redis registry chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm page cargo venv prometheus redis registry kubectl chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -135,6 +140,9 @@ redis:
 
 registry:
 	@envoy/tools.sh registry
+
+kubectl:
+	@envoy/tools.sh kubectl
 
 chromium:
 	@envoy/tools.sh chromium

@@ -5,6 +5,7 @@
 #     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
 #     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
 #     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
+#     envoy/tools.sh kubectl       kubectl from Debian's package, unless it is on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh valgrind      valgrind from Debian's package, unless it is on PATH
 #     envoy/tools.sh node          Node and npm, from PyPI, with which the page is built
@@ -184,7 +185,7 @@ fetch_chromium() {
 }
 
 # Unpacks Debian packages, with what they need and this machine has not got, into .tools/NAME, and puts a script beside for each program,
-# which finds the libraries where they are.
+# which finds the libraries where they are. `$probe` is what makes a program say its version, `--version` where it is not set.
 unpack_debian() { # NAME "PACKAGES" PROGRAM...
     local name=$1 packages=$2 tool package program missing=
     shift 2
@@ -221,7 +222,8 @@ export LD_LIBRARY_PATH
 END
         echo "exec \"\$here/$program\" \"\$@\"" >>"$work/root/${program##*/}"
         chmod +x "$work/root/${program##*/}"
-        "$work/root/${program##*/}" --version >/dev/null 2>>"$work/log" || {
+        # shellcheck disable=SC2086 # several words
+        "$work/root/${program##*/}" ${probe:---version} >/dev/null 2>>"$work/log" || {
             tail -n 12 "$work/log" >&2
             fail "Debian's ${program##*/} does not run on this machine" "$by_hand"
         }
@@ -306,6 +308,11 @@ registry)
     lock
     unpack_debian registry "docker-registry skopeo" usr/bin/docker-registry usr/bin/skopeo
     ;;
+kubectl)
+    lock
+    # That of Debian 12 is too old for the manifests: newer ones, and what is on PATH of most machines, are not.
+    probe="version --client" unpack_debian kubectl kubernetes-client usr/bin/kubectl
+    ;;
 chromium)
     lock
     fetch_chromium
@@ -322,5 +329,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | chromium | valgrind | node | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubectl | chromium | valgrind | node | clients" ;;
 esac

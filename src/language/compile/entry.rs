@@ -41,10 +41,7 @@ pub(super) fn limits<'v>(
     book: &mut Book,
 ) -> Option<EntryDraft<'v>> {
     let pattern = pattern(kind, key, &field.place, reader);
-    if bare_action(field, reader) {
-        return None;
-    }
-    let mut fields = reader.fields(field)?;
+    let mut fields = entry_fields(field, reader)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
     let times = times::read(&mut fields, reader);
@@ -81,8 +78,14 @@ pub(super) fn limits<'v>(
         limits.extend(entry_rate_limit(&owner, &rate, reader, book));
     }
     reader.close(&fields);
-    let (rules, counted) = rules_of(&owner, rules, reader, book);
-    limits.extend(counted);
+    let mut kept = Vec::new();
+    for (at, field) in rules.into_iter().enumerate() {
+        let Some((rule, counted)) = rule::limits(&owner, (at, &field), reader, book) else {
+            continue;
+        };
+        limits.extend(counted);
+        kept.push((rule, field));
+    }
     let entry = Entry {
         rule,
         pattern: pattern?,
@@ -98,24 +101,7 @@ pub(super) fn limits<'v>(
         paths: Box::default(),
         definition,
     };
-    Some(EntryDraft { entry, owner, timed, require, deny_if, ask_if, rules })
-}
-
-/// The rules of an entry, and the limits in them.
-fn rules_of<'v>(
-    owner: &Owner,
-    fields: Vec<Field<'v>>,
-    reader: &mut Reader,
-    book: &mut Book,
-) -> (Vec<(RuleId, Field<'v>)>, Vec<Limit>) {
-    let (mut rules, mut limits) = (Vec::new(), Vec::new());
-    for (at, field) in fields.into_iter().enumerate() {
-        if let Some((rule, counted)) = rule::limits(owner, (at, &field), reader, book) {
-            limits.extend(counted);
-            rules.push((rule, field));
-        }
-    }
-    (rules, limits)
+    Some(EntryDraft { entry, owner, timed, require, deny_if, ask_if, rules: kept })
 }
 
 fn reason_is_idle(place: &Place, reader: &mut Reader) {
@@ -158,6 +144,11 @@ fn decode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Decode> {
     };
     let decodes = reader.flag(&field);
     decodes.map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never })
+}
+
+/// The fields of an entry, unless it is no more than the word of an action, which is said.
+fn entry_fields<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<Fields<'v>> {
+    if bare_action(field, reader) { None } else { reader.fields(field) }
 }
 
 /// Whether an entry is no more than the word of an action, which is said.
