@@ -100,13 +100,18 @@ impl Page {
         Ok(written(&Answered { answer: () }))
     }
 
-    /// Sends a call, as often as it says, and explains the last.
+    /// Sends a call, as often as it says, and explains the last. It meets no counts (`on: nothing`), a copy of what has been counted, or the
+    /// counters themselves.
     fn run(&self, asked: &QuestionMembers<'_>) -> Result<String, String> {
         let Stage { source, simulator, .. } = self.stage()?;
         let step = step(asked, None, &simulator.config)?;
-        let fresh = matches!(asked.get("fresh"), Some(Value::Bool(true)));
-        let afresh = fresh.then(|| simulator.afresh());
-        let simulator = afresh.as_ref().unwrap_or(simulator);
+        let other = match text(asked, "on") {
+            "nothing" => Some(simulator.afresh()),
+            "copy" => Some(simulator.clone()),
+            "counters" => None,
+            other => return Err(format!("there are no counters `{other}`")),
+        };
+        let simulator = other.as_ref().unwrap_or(simulator);
         let mut runs: Vec<Run> = Vec::new();
         let mut last = None;
         for number in 1..=step.repeat {

@@ -68,7 +68,7 @@ function Tests(): JSX.Element {
       <div class="editor-host" ref={host} />
       <div class="results">
         <div class="row">
-          <button class="main" disabled={tests.trim() === ''} onClick={runTests}>Run the tests</button>
+          <button class="main" disabled={tests.trim() === ''} onClick={() => void runTests()}>Run the tests</button>
           <button class="quiet" disabled={tests.trim() === ''} onClick={() => download(beside(), tests)}>Save {beside()}</button>
         </div>
         {tests.trim() === '' && <p class="hint">A test is a call and what must become of it. Try a call, then “Keep as a test”: the policy can be changed without fear afterwards. <code>mcp-policy test</code> runs the same file.</p>}
@@ -95,15 +95,25 @@ function beside(): string {
   return withEnding(name, text).replace(/\.\w+$/, `.test.${tests.trim() === '' ? 'yaml' : syntaxOf(tests)}`)
 }
 
+/// Asks for what takes its time, once the hand rests, and takes the answer to the last question alone.
+function useLatest<T>(ask: () => Promise<T>, take: (answer: T) => void, on: readonly unknown[]): void {
+  useEffect(() => {
+    let isLatest = true
+    const timer = setTimeout(() => void ask().then((answer) => { if (isLatest) take(answer) }), 100)
+    return () => {
+      isLatest = false
+      clearTimeout(timer)
+    }
+  }, [...on])
+}
+
 function Attacks(): JSX.Element {
-  const text = use((state) => state.text)
   const checked = use((state) => state.checked)
   const call = use((state) => state.call)
-  const isReady = use((state) => state.second)
   const [own, setOwn] = useState<Attacked[]>([])
   const [known, setKnown] = useState<Case[]>([])
-  useEffect(() => setOwn(attacks()), [text, checked, call])
-  useEffect(() => setKnown(knownAttacks()), [text, checked, isReady])
+  useLatest(attacks, setOwn, [checked, call])
+  useLatest(knownAttacks, setKnown, [checked])
   const played = [...own, ...known.filter((each) => each.played)]
   const through = played.filter((each) => each.through).length
   if (own.length + known.length === 0) return <p class="hint">Attacks are sent through the engine as an agent would send them. Some are made out of the call that is tried: name a tool in “Try it”, with arguments.</p>
@@ -150,10 +160,8 @@ function Compare(): JSX.Element {
   const old = use((state) => state.old)
   const log = use((state) => state.log)
   const checked = use((state) => state.checked)
-  const text = use((state) => state.text)
-  const isReady = use((state) => state.second)
   const [found, setFound] = useState<Comparison | string | null>(null)
-  useEffect(() => setFound(old.trim() === '' && log.trim() === '' ? null : compared(old, log)), [old, log, text, checked, isReady])
+  useLatest(async () => (old.trim() === '' && log.trim() === '' ? null : compared(old, log)), setFound, [old, log, checked])
   return (
     <div class="split">
       <div class="inputs">

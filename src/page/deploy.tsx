@@ -62,7 +62,12 @@ export function Deploy(): JSX.Element {
   const options = optionsOf(given)
   const [found, setFound] = useState<Rendered | string | null>(null)
   const asked = JSON.stringify(options)
-  useEffect(() => setFound(valid ? rendered(options) : null), [checked, name, asked])
+  useEffect(() => {
+    let isLatest = true
+    if (!valid) setFound(null)
+    else void rendered(options).then((file) => { if (isLatest) setFound(file) })
+    return () => { isLatest = false }
+  }, [checked, name, asked])
   const put = (option: string, value: string) => {
     const { [option]: _, ...rest } = get().deploy
     set({ deploy: value === '' || (option === 'for' && value === 'envoy') ? rest : { ...rest, [option]: value } })
@@ -117,10 +122,10 @@ function optionsOf(given: Record<string, string>): Record<string, string> {
   return { for: target, ...Object.fromEntries(own) }
 }
 
-function rendered(options: Record<string, string>): Rendered | string {
+async function rendered(options: Record<string, string>): Promise<Rendered | string> {
   const { engine, name, text } = get()
   try {
-    return engine?.render(withEnding(name, text), options) ?? 'the engine is starting'
+    return await engine.render(withEnding(name, text), options)
   } catch (error) {
     return (error as Error).message
   }

@@ -1,8 +1,7 @@
 // Examples that show in ten seconds what a policy can say. Each has a server's tools, a policy, a call to try, and tests.
 
 import { catalogue } from 'stock'
-import { unpacked } from './engine'
-import { bytesOf } from './share'
+import { bytesOf, unpacked } from './packing'
 import { example, type Call, type Schema, type Tool } from './store'
 
 export interface Example {

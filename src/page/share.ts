@@ -1,6 +1,6 @@
 // The state in the address: what stands behind `#` is not sent to any server.
 
-import { unpacked } from './engine'
+import { bytesOf, lettersOf, unpacked } from './packing'
 import { NO_CALL, get, set, type Call, type Tool } from './store'
 
 export interface Shared {
@@ -16,22 +16,9 @@ export interface Shared {
 /// Longer addresses are cut by programs that carry them.
 const LONGEST = 60_000
 
-function letters(bytes: Uint8Array): string {
-  let text = ''
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
-  return btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
-}
-
-export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  const plain = atob(text.replaceAll('-', '+').replaceAll('_', '/'))
-  const bytes = new Uint8Array(plain.length)
-  for (let at = 0; at < plain.length; at += 1) bytes[at] = plain.charCodeAt(at)
-  return bytes
-}
-
 async function packed(shared: Shared): Promise<string> {
   const stream = new Blob([JSON.stringify(shared)]).stream().pipeThrough(new CompressionStream('gzip'))
-  return letters(new Uint8Array(await new Response(stream).arrayBuffer()))
+  return lettersOf(new Uint8Array(await new Response(stream).arrayBuffer()))
 }
 
 let number = 0

@@ -15,7 +15,7 @@ fn a_policy_is_checked_tried_and_tested() {
     assert_eq!(checked["answer"]["valid"], true, "{checked}");
     assert_eq!(checked["answer"]["counters"], json!(["pays"]));
     let call = json!({"tool": "pay", "arguments": {"amount": 6}});
-    let tried = ask(&mut page, &json!({"do": "try", "step": {"call": call}}));
+    let tried = ask(&mut page, &json!({"do": "try", "on": "nothing", "step": {"call": call}}));
     assert_eq!(tried["answer"]["reason"], "requirement_not_met", "{tried}");
     let mark = &tried["marks"]["/tools/pay/require/0"];
     let units: Vec<u16> = POLICY.encode_utf16().collect();
@@ -24,16 +24,28 @@ fn a_policy_is_checked_tried_and_tested() {
 
     let step =
         json!({"call": {"tool": "pay", "arguments": {"amount": 5}}, "caller": "a", "repeat": 3});
-    let tried = ask(&mut page, &json!({"do": "try", "step": step}));
+    let tried = ask(&mut page, &json!({"do": "try", "on": "counters", "step": step}));
     assert_eq!(tried["runs"][0]["calls"], 2, "{tried}");
     assert_eq!(tried["runs"][1]["decision"], "deny");
     let used = |tried: &Value| tried["answer"]["rules"].to_string().contains(r#""used":"2""#);
     assert!(used(&tried), "{tried}");
     let once = json!({"call": call, "caller": "a"});
-    assert!(used(&ask(&mut page, &json!({"do": "try", "step": once}))));
-    assert!(!used(&ask(&mut page, &json!({"do": "try", "fresh": true, "step": once}))));
+    let fits = json!({"call": {"tool": "pay", "arguments": {"amount": 5}}, "caller": "b"});
+    let mut once = |on: &str| ask(&mut page, &json!({"do": "try", "on": on, "step": once}));
+    assert!(used(&once("counters")));
+    assert!(!used(&once("nothing")));
+    assert!(used(&once("copy")));
+    assert!(once("air")["trouble"].is_string());
+    // What is looked at counts nothing.
+    for _ in 0..3 {
+        let looked = ask(&mut page, &json!({"do": "try", "on": "copy", "step": fits}));
+        assert!(looked["answer"].to_string().contains(r#""used":"0""#), "{looked}");
+    }
     ask(&mut page, &json!({"do": "reset"}));
-    assert!(!used(&ask(&mut page, &json!({"do": "try", "step": once}))));
+    assert!(!used(&ask(
+        &mut page,
+        &json!({"do": "try", "on": "counters", "step": {"call": call, "caller": "a"}})
+    )));
 
     let tests = json!({"tests": [{"name": "n", "call": call, "expect": "allow"}]}).to_string();
     let tested = ask(&mut page, &json!({"do": "test", "name": "t.json", "text": tests}));

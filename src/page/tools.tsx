@@ -75,12 +75,13 @@ async function dropped(event: DragEvent): Promise<void> {
   const file = event.dataTransfer?.files[0]
   if (!file) return
   event.preventDefault()
-  take(await file.text())
+  await take(await file.text())
 }
 
-function take(text: string): string {
+/// Yields what is wrong with the text, if anything is.
+async function take(text: string): Promise<string> {
   try {
-    setTools(text)
+    await setTools(text)
     return ''
   } catch (error) {
     const problem = (error as Error).message
@@ -100,11 +101,11 @@ function Import(): JSX.Element {
         onInput={(event) => setText(event.currentTarget.value)} />
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       <div class="row">
-        <button class="main" disabled={text.trim() === ''} onClick={() => setProblem(take(text))}>Show the tools</button>
+        <button class="main" disabled={text.trim() === ''} onClick={() => void take(text).then(setProblem)}>Show the tools</button>
         <label class="file">Open a file
           <input type="file" accept=".json,application/json" onChange={(event) => {
             const file = event.currentTarget.files?.[0]
-            if (file) void file.text().then((read) => setProblem(take(read)))
+            if (file) void file.text().then(take).then(setProblem)
           }} />
         </label>
       </div>

@@ -38,7 +38,7 @@ function CallForm(): JSX.Element {
   const valid = use((state) => state.checked?.valid ?? false)
   const tool = tools.find((each) => each.name === call.tool)
   return (
-    <form class="call" data-args={call.args} onSubmit={(event) => { event.preventDefault(); attempt(false); say(spoken(get().tried?.answer)) }}>
+    <form class="call" data-args={call.args} onSubmit={(event) => { event.preventDefault(); void attempt(true).then(() => say(spoken(get().tried?.answer))) }}>
       <label>Tool
         <input type="text" list="call-tools" value={call.tool} spellcheck={false} onInput={(event) => {
           const name = event.currentTarget.value
@@ -54,7 +54,7 @@ function CallForm(): JSX.Element {
       <More />
       <div class="row">
         <button class="main" type="submit" disabled={!valid} title="The call counts, as an agent's would">Call{Number(call.repeat) > 1 ? ` ${call.repeat} times` : ''}</button>
-        <button type="button" disabled={history.length === 0} onClick={reset}>Empty the counters</button>
+        <button type="button" disabled={history.length === 0} onClick={() => void reset()}>Empty the counters</button>
         <button type="button" class="quiet" disabled={!valid || call.tool === ''} onClick={keep}>Keep as a test</button>
       </div>
       {history.length > 0 && (
@@ -287,8 +287,7 @@ function keep(): void {
   const name = `${WORDS[answer.decision] ?? answer.decision} ${answer.call || 'a message'} by ${call.caller || 'anonymous'} (${known + 1})`
   try {
     set({ tests: edited(text, ['tests', count(text)], { name: name.toLowerCase(), ...stepOf(call), expect }), below: 'tests', part: get().part === 'try' ? 'more' : get().part })
-    runTests()
-    say('kept as a test')
+    void runTests().then(() => say('kept as a test'))
   } catch (error) {
     say((error as Error).message)
   }
