@@ -131,6 +131,11 @@ async function rendered(options: Record<string, string>): Promise<Rendered | str
   }
 }
 
+/// A sentence with names in it.
+function inWords(text: string): (string | JSX.Element)[] {
+  return text.split('`').map((piece, number) => (number % 2 === 1 ? <code>{piece}</code> : piece))
+}
+
 function File({ found, target, options }: { found: Rendered; target: string; options: Record<string, string> }): JSX.Element {
   const { text: policy, name } = get()
   const file = withEnding(name, policy)
@@ -144,7 +149,7 @@ function File({ found, target, options }: { found: Rendered; target: string; opt
         <button class="main" onClick={() => download(own, found.text)}>Save {own}</button>
         <button class="quiet" onClick={() => void navigator.clipboard.writeText(found.text).then(() => say('copied'))}>Copy</button>
       </p>
-      {found.notes.length > 0 && <ul class="notes">{found.notes.map(({ place, note }) => <li key={place + note}><code>{place}</code> {note}</li>)}</ul>}
+      {found.notes.length > 0 && <ul class="notes">{found.notes.map(({ place, note }) => <li key={place + note}><code>{place}</code> {inWords(note)}</li>)}</ul>}
       <pre class="command whole" tabIndex={0} aria-label={own}>{found.text.length > LONGEST ? `${found.text.slice(0, LONGEST)}\n…` : found.text}</pre>
       <p class="hint">The command writes the same, byte for byte:</p>
       <pre class="command line" tabIndex={0}>{['mcp-policy render', file, `--for ${target}`, ...words].join(' ')}</pre>

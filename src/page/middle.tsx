@@ -9,10 +9,11 @@ import { rangeOf, syntaxOf, valueOf, written } from './document'
 import { TextEditor, type Light } from './editor'
 import { CATALOGUE, EXAMPLES, ofCatalogue, type Example } from './examples'
 import { download } from './file'
-import { Form, jump } from './form'
+import { Form } from './form'
 import { rootOf } from './policy'
 import { remember } from './share'
 import { kindOf } from './try'
+import { jump } from './words'
 import { NO_CALL, changes, get, put, runTests, say, set, setText, setTools, settles, use, withEnding } from './store'
 
 export function Middle(): JSX.Element {

@@ -1,7 +1,7 @@
 // What the page knows. Everything that is shown is a picture of this; everything that is done changes it, through the functions at the end.
 
 import { useEffect, useState } from 'preact/hooks'
-import { type Change, type Path, type Syntax, difference, edited, renamed, syntaxOf, valueOf } from './document'
+import { type Change, type Path, type Syntax, at, difference, edited, membersEdited, renamed, syntaxOf, valueOf } from './document'
 import { Engine, type Checked, type Judged, type Offered, type Step, type Tested, type Tried } from './engine'
 
 /// A tool as its server describes it.
@@ -150,6 +150,13 @@ export function settled(): string {
 export function edit(path: Path, value: unknown): void {
   settled()
   put(edited(state.text, path, value))
+}
+
+/// Changes members of one mapping, as if each had been changed; those that are nothing go.
+export function editMembers(path: Path, members: Record<string, unknown>): void {
+  const text = settled()
+  const all = { ...(at(state.value, path) as Record<string, unknown> | undefined), ...members }
+  put(membersEdited(text, path, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))))
 }
 
 export function rename(path: Path, name: string): void {

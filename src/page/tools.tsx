@@ -148,7 +148,7 @@ function Sorted({ tools }: { tools: readonly Tool[] }): JSX.Element {
     <>
       <div class="row filters">
         <label class="grow"><span class="unseen">Filter the tools</span>
-          <input type="search" placeholder="name, class, risk…" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+          <input type="search" placeholder="Filter…" title="By name, class or risk" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
         </label>
         <label><span class="unseen">Show</span>
           <select value={lane} onChange={(event) => setLane(event.currentTarget.value as Lane | '')}>

@@ -323,6 +323,74 @@ def test_a_sentence_changes_the_text_and_loses_nothing(page: Page) -> None:
     page.decided(decision="ask")
 
 
+# With comments, of which none may be lost.
+SCHEDULED = """# Ours.
+version: "1"
+default: deny
+identity: {keys: {customer: {jwt_claim: customer}}}
+tools:
+  get_order:
+    require:
+      # Everybody's own.
+      - conditions: [{path: args.customer, op: eq, value: c1}] # one
+  deploy: # by hand
+    limits:
+      # Loops.
+      - {counter: loop, window: 5m, max: 5}
+"""
+
+
+def opened(page: Page, text: str) -> None:
+    packed = base64.urlsafe_b64encode(gzip.compress(json.dumps({"text": text}).encode())).decode().rstrip("=")
+    page.open(f"{PAGE.as_uri()}#{packed}")
+    expect(page.tab.locator(".problems")).to_contain_text("Valid")
+
+
+def test_fields_hours_and_dates_are_sentences(page: Page) -> None:
+    opened(page, SCHEDULED)
+    order = page.tab.locator('[aria-label="Entry get_order"]')
+    comparison = order.get_by_label("Comparison")
+    words = comparison.locator("option").all_text_contents()
+    assert len(words) > 40 and len(set(words)) == len(words) and not any("_" in each for each in words), "every operator has words of its own"
+    comparison.select_option("eq from")
+    page.text(lambda text: "- conditions: [{path: args.customer, op: eq, from: identity.customer}] # one" in text)
+    order.get_by_label("Other field").fill("identity.grant")
+    order.get_by_label("Other field").press("Enter")
+    page.text(lambda text: "from: identity.grant}] # one" in text)
+    comparison.select_option("neq")
+    page.text(lambda text: "op: neq, value: " in text and "from" not in text)
+    comparison.select_option("during")
+    page.field("Argument", "now", '[aria-label="Entry get_order"]')
+    page.field("Time zone of the condition on now", "Europe/Berlin", '[aria-label="Entry get_order"]')
+    page.text(lambda text: "path: now, op: during" in text and "timezone: Europe/Berlin" in text)
+    deploy = page.tab.locator('[aria-label="Entry deploy"]')
+    deploy.get_by_role("button", name="+ only at…").last.click()
+    for label, value in [("Days of deploy", "mon-thu"), ("Hours of deploy", "09:00-16:00"), ("Time zone of deploy", "+01:00"), ("End of deploy", "2026-12-20"), ("Reason of deploy", "Not now.")]:
+        page.field(label, value, '[aria-label="Entry deploy"]')
+    text = page.text(lambda text: "2026-12-20" in text and "Not now." in text)
+    said = yaml.safe_load(text)["tools"]["deploy"]
+    assert said["during"] == {"days": ["mon-thu"], "hours": ["09:00-16:00"], "timezone": "+01:00"}
+    assert "not_after: 2026-12-20T00:00:00Z" in text, "a date is its first moment"
+    deploy.get_by_label("Of what").select_option("per call")
+    page.text(lambda text: "{counter: loop, window: 5m, max: 5, per: call}" in text)
+    deploy.get_by_label("Of what").select_option("concurrent")
+    page.text(lambda text: "{counter: loop, concurrent: 5}" in text)
+    page.field("Tell the agent at the limit loop", "One after the other.", '[aria-label="Entry deploy"]')
+    text = page.text(lambda text: "One after the other." in text)
+    expect(page.tab.locator(".problems")).to_contain_text("Valid")
+    assert re.findall("#.*", text) == re.findall("#.*", SCHEDULED)
+    # They decide what they say.
+    form = page.tab.locator(".call")
+    form.get_by_label("Tool", exact=True).fill("deploy")
+    form.locator("summary").click()
+    for time, decision in [("2026-03-02T12:00:00+01:00", "allow"), ("2026-03-02T17:00:00+01:00", "deny"), ("2026-03-06T12:00:00+01:00", "deny"), ("2027-03-01T12:00:00+01:00", "deny")]:
+        form.get_by_label("Time").fill(time)
+        page.decided(decision=decision)
+    deploy.get_by_role("button", name="Remove the times of deploy").click()
+    page.text(lambda text: "during: {days: [mon-thu]" not in text and "not_after" not in text and "Not now." not in text)
+    page.decided(decision="allow")
+
+
 def test_the_text_changes_the_form(page: Page) -> None:
     page.example()
     page.editor()
