@@ -42,9 +42,9 @@ export function Form(): JSX.Element {
         Hidden, as if they did not exist:{' '}
         <Field label="Hidden tools, by name or glob, with commas" value={hide.map(String).join(', ')} placeholder="nothing" wide
           set={(text) => change([...root, 'hide'], names(text))} />. Lists show{' '}
-        <Choice label="What lists show" value={String(policy['tools_list'] ?? 'listed')} options={[['listed', 'what a line below names'], ['callable', 'what can be called'], ['all', 'everything else']]}
-          set={(next) => change([...root, 'tools_list'], next === 'listed' ? undefined : next)} />, defined{' '}
-        <Choice label="How tools may be defined" value={String(policy['pins'] ?? '')} options={[['', 'as the server likes'], ['first_use', 'as they were when first seen']]}
+        <Choice label="Which tools lists have" value={String(policy['tools_list'] ?? 'listed')} options={[['listed', 'what a line below names'], ['callable', 'what can be called'], ['all', 'everything else']]}
+          set={(next) => change([...root, 'tools_list'], next === 'listed' ? undefined : next)} />. The server may define tools{' '}
+        <Choice label="How tools may be defined" value={String(policy['pins'] ?? '')} options={[['', 'as it likes'], ['first_use', 'only as they were when first seen']]}
           set={(next) => change([...root, 'pins'], next === '' ? undefined : next)} />.
       </p>
       <AllTools path={[...root, 'all_tools']} value={record(policy['all_tools'])} />
@@ -66,12 +66,12 @@ export function Form(): JSX.Element {
 /// Limits that every call counts against.
 function AllTools({ path, value }: { path: Path; value: Record<string, unknown> }): JSX.Element {
   const add = <button class="quiet" onClick={() => change([...path, 'limits', list(value['limits']).length], { counter: free(value['limits'], 'all_calls'), window: 'minute', max: 60 })}>+ at most…</button>
-  if (Object.keys(value).length === 0) return <p class="sentence small">All tools together may be called as often as each of them. {add}</p>
+  if (Object.keys(value).length === 0) return <p class="sentence small">There is no limit on all tools together. {add}</p>
   return (
     <article class="entry allow" aria-label="All tools together">
       <p class="sentence">All tools together {list(value['limits']).length > 0 ? 'may be called' : 'may be called freely'}</p>
       <Limits path={path} entry={value} tool="" />
-      <p class="row adds">{add}<button class="quiet" onClick={() => jump(path)}>text</button></p>
+      <p class="row adds">{add}<button class="quiet" title="Show it in the text" onClick={() => jump(path)}>in the text</button></p>
       <Rest value={value} said={SAID_OF_ALL} path={path} what="and also" />
     </article>
   )
@@ -157,7 +157,7 @@ function EntryForm({ path, name, entry }: { path: Path; name: string; entry: Ent
         ))}
         {action !== 'deny' && <button class="quiet" onClick={() => change([...path, 'limits', list(entry.limits).length], { counter: free(entry.limits), window: 'day', max: 20 })}>+ at most…</button>}
         {!isTimed && <button class="quiet" onClick={() => change([...path, 'during'], WORKING_HOURS)}>+ only at…</button>}
-        <button class="quiet" onClick={() => jump(path)}>text</button>
+        <button class="quiet" title="Show it in the text" onClick={() => jump(path)}>in the text</button>
       </p>
       <Rest value={entry} said={SAID_OF_ENTRY} path={path} what="and also" />
     </article>

@@ -288,7 +288,7 @@ function choose(name: string): void {
 function About({ name, standing }: { name: string; standing: Standing | undefined }): JSX.Element | null {
   const judgement = use((state) => state.judged.get(name))
   const tool = use((state) => state.tools.find((each) => each.name === name))
-  if (!judgement || !tool) return <p class="hint about">Choose a tool: with the mouse, or with the arrow keys. Drag it to what shall become of it, or press the letter.</p>
+  if (!judgement || !tool) return <p class="hint about">Choose a tool, then press what shall become of it, above; or drag it there, or type its letter. Space and the arrow keys choose several.</p>
   const hints = Object.entries(tool.annotations ?? {}).filter(([, hint]) => typeof hint === 'boolean')
   return (
     <div class="about" aria-live="polite">

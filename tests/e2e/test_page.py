@@ -263,7 +263,7 @@ def test_tools_are_found_and_sorted(page: Page) -> None:
     expect(names).to_have_text(["delete_customer"])
     page.tab.get_by_label("Filter the tools").fill("")
     page.tab.get_by_role("combobox", name="Show").select_option("custom")
-    expect(names).to_have_text(["create_refund", "send_email"])
+    expect(names).to_have_text(["create_refund", "get_customer", "send_email"])
 
 
 def test_tools_are_moved_by_keyboard_alone(page: Page) -> None:
@@ -450,6 +450,17 @@ def test_an_example_shows_a_decision_at_once(page: Page) -> None:
     assert "on_deny" in "".join(lit.all_text_contents())
 
 
+@pytest.mark.parametrize("name", ["refunds", "files"])
+def test_an_example_is_one_to_follow(page: Page, name: str) -> None:
+    page.example(name)
+    expect(page.tab.locator(".problems")).to_have_text("Valid")
+    panel = page.below("Attacks")
+    expect(panel.locator("[data-played=true]").first).to_be_visible()
+    expect(panel.locator(".verdict")).to_contain_text("none gets further than it may")
+    page.below("Tests")
+    expect(page.tab.locator(".results .verdict")).to_have_attribute("data-failed", "0")
+
+
 def test_a_call_is_made_from_the_schema_of_its_tool(page: Page) -> None:
     page.example()
     form = page.tab.locator(".call")
@@ -580,12 +591,12 @@ def test_known_attacks_are_stopped_by_the_policies_that_they_come_with(page: Pag
 def test_a_log_is_compared_with_what_was_decided_then(page: Page) -> None:
     page.example()
     panel = page.below("Compare")
-    line = {"audit": 1, "time": "2026-01-05T09:00:00Z", "method": "tools/call", "policy": "default"}
+    line = {"audit": 1, "time": "2026-01-05T09:00:00Z", "method": "tools/call", "policy": "default", "grant": "alice"}
     log = [{**line, "tool": "list_orders", "decision": "allow"}, {**line, "tool": "delete_customer", "decision": "allow"}, {**line, "tool": "delete_customer", "decision": "deny"}]
     panel.get_by_label("A log").fill("\n".join(map(json.dumps, log)) + "\nnot json\n")
     expect(panel).to_contain_text("1 of 3 calls are decided otherwise")
     expect(panel).to_contain_text("1 lines of the log hold no call")
-    expect(panel.locator(".attacks")).to_contain_text("delete_customer : allow → deny")
+    expect(panel.locator(".attacks")).to_contain_text("delete_customer by alice: allow → deny")
 
 
 def test_deployment_files_are_those_of_the_command(page: Page, tmp_path: Path) -> None:
