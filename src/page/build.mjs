@@ -19,7 +19,8 @@ const listed = (folder) => (existsSync(folder) ? readdirSync(folder).sort() : []
 function brief(schema) {
   if (Array.isArray(schema)) return schema.map(brief)
   if (typeof schema !== 'object' || schema === null) return schema
-  const kept = Object.entries(schema).filter(([key, value]) => !(['description', 'title', '$schema'].includes(key) && typeof value === 'string' && value.length > 100))
+  const isNeedless = (key, value) => (typeof value === 'string' ? ['title', '$schema'].includes(key) || (key === 'description' && value.length > 60) : key === 'additionalProperties' && typeof value === 'boolean')
+  const kept = Object.entries(schema).filter(([key, value]) => !isNeedless(key, value))
   return Object.fromEntries(kept.map(([key, value]) => [key, brief(value)]))
 }
 

@@ -36,6 +36,7 @@ def main() -> None:
         dark = opened(running, 1360, 860, "dark")
         dark.get_by_role("button", name="Text", exact=True).click()
         dark.get_by_role("tab", name="Attacks").click()
+        dark.locator("[data-played=true]").first.wait_for()
         dark.screenshot(path=DOCS / "page-dark.png")
         small = opened(running, 360, 740, "light")
         small.screenshot(path=DOCS / "page-small.png")
