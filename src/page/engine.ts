@@ -167,26 +167,35 @@ interface Waiting { done(answers: (Answer | Trouble)[]): void; fail(error: unkno
 
 /// An engine in a thread of its own. It answers in the order in which it is asked.
 export class Engine {
-  private readonly worker: Worker
+  private worker: Worker | null = null
   private readonly waiting = new Map<number, Waiting>()
   private asked = 0
+  /// Why it does not run, if it does not.
+  private dead: Trouble | null = null
 
   /// It starts by itself; who asks meanwhile waits.
   constructor() {
-    const address = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }))
-    this.worker = new Worker(address)
-    this.worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.answered(data))
-    this.worker.addEventListener('error', (event) => {
+    try {
+      this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })))
+    } catch (error) {
+      this.die((error as Error).message)
+    }
+    this.worker?.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.answered(data))
+    this.worker?.addEventListener('error', (event) => {
       event.preventDefault()
-      const error = new Trouble(`the engine cannot run here: ${event.message}`)
-      for (const { fail } of this.waiting.values()) fail(error)
-      this.waiting.clear()
+      this.die(event.message)
     })
     this.send({ engine: document.getElementById('engine')?.textContent?.trim() ?? '' })
   }
 
+  private die(why: string): void {
+    this.dead = new Trouble(`the engine cannot run here: ${why}`)
+    for (const { fail } of this.waiting.values()) fail(this.dead)
+    this.waiting.clear()
+  }
+
   private send(message: ToWorker): void {
-    this.worker.postMessage(message)
+    this.worker?.postMessage(message)
   }
 
   private answered({ id, answers }: FromWorker): void {
@@ -201,6 +210,7 @@ export class Engine {
 
   /// Asks several things with nothing between them, for as long as there is time.
   all(questions: readonly Question[], within = Infinity): Promise<(Answer | Trouble)[]> {
+    if (this.dead) return Promise.reject(this.dead)
     const id = ++this.asked
     return new Promise((done, fail) => {
       this.waiting.set(id, { done, fail })

@@ -111,6 +111,8 @@ export function use<T>(select: (state: State) => T): T {
   const value = select(state)
   useEffect(() => {
     let last = select(state)
+    // It may have changed since it was drawn.
+    if (!Object.is(last, value)) draw({})
     return listen(() => {
       const next = select(state)
       if (!Object.is(next, last)) {

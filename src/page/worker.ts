@@ -55,5 +55,6 @@ addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
     }
     postMessage({ id: data.id, answers } satisfies FromWorker)
   })
-  ready.catch((error: unknown) => { throw error })
+  // What is thrown within a promise is not told to the page.
+  ready.catch((error: unknown) => setTimeout(() => { throw error }))
 })

@@ -209,6 +209,14 @@ def test_nobody_waits_for_the_engine(page: Page) -> None:
     expect(page.tab.locator(".history li")).to_have_count(1)
 
 
+@pytest.mark.parametrize("fault", ["document.getElementById = (id) => id === 'engine' ? {textContent: 'AAAA'} : Document.prototype.getElementById.call(document, id)", "window.Worker = class { constructor() { throw new Error('no threads') } }"])
+def test_an_engine_that_does_not_start_is_no_silence(page: Page, fault: str) -> None:
+    page.tab.add_init_script(fault)
+    page.open()
+    expect(page.tab.get_by_role("alert")).to_contain_text("the engine cannot run here")
+    page.complaints.clear()
+
+
 def test_what_is_in_the_address_comes_back(page: Page) -> None:
     page.example("files")
     text, address = page.text(lambda text: "One project" in text), page.address()
