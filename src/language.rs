@@ -9,6 +9,7 @@ pub(crate) mod reader;
 pub mod suggest;
 
 use crate::json::{Duplicates, Value, parse};
+use crate::matcher::regex::{Regex, Regexes};
 use crate::policy::compiled::Config;
 use diagnostic::{Code, Diagnostic, Severity};
 
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings, in the order of the document.
     pub warnings: Vec<Diagnostic>,
+    /// Regular expressions that are compiled when they are first needed, where not before.
+    pub unbuilt: Vec<Regex>,
 }
 
 impl Config {
@@ -41,6 +44,23 @@ impl Config {
     /// assert_eq!(problems[0].place, "tools.search.akshun");
     /// ```
     pub fn load(bytes: &[u8], namespace: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        Config::load_with(bytes, namespace, Regexes::default())
+    }
+
+    /// Reads a configuration that [`Config::load`] has taken before in this process, byte for byte: its regular expressions are not compiled
+    /// again, but left for later.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_known(bytes: &[u8], namespace: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        Config::load_with(bytes, namespace, Regexes::known())
+    }
+
+    fn load_with(
+        bytes: &[u8],
+        namespace: &str,
+        regexes: Regexes,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
         let alone = |code, message: &str, help: &str| {
             vec![
                 Diagnostic::error(code, String::new(), message.to_owned())
@@ -58,7 +78,7 @@ impl Config {
             return Err(alone(Code::NotJson, message, help));
         }
         match text.map(|text| (text, parse(text, Duplicates::Keep))) {
-            Some((_, Ok(value))) => Config::compile(&value, namespace),
+            Some((_, Ok(value))) => Config::compile_with(&value, namespace, regexes),
             _ if looks_like_struct(bytes) => Err(alone(
                 Code::ProtobufStruct,
                 "the configuration is a google.protobuf.Struct, which reaches a filter as protobuf bytes, not as JSON",
@@ -83,10 +103,18 @@ impl Config {
     /// # Errors
     /// All problems of the document, warnings included.
     pub fn compile(document: &Value<'_>, namespace: &str) -> Result<Loaded, Vec<Diagnostic>> {
-        let (config, diagnostics) = compile::configuration(document, namespace);
+        Config::compile_with(document, namespace, Regexes::default())
+    }
+
+    fn compile_with(
+        document: &Value<'_>,
+        namespace: &str,
+        regexes: Regexes,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        let (config, diagnostics, unbuilt) = compile::configuration(document, namespace, regexes);
         let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         match config {
-            Some(config) if !failed => Ok(Loaded { config, warnings: diagnostics }),
+            Some(config) if !failed => Ok(Loaded { config, warnings: diagnostics, unbuilt }),
             _ => Err(diagnostics),
         }
     }

@@ -64,6 +64,7 @@ pub mod policy;
 
 pub mod language;
 
+pub mod checked;
 pub mod denial;
 pub mod rls;
 pub mod witness;

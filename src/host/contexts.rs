@@ -36,6 +36,8 @@ struct Ticking {
     /// How long it is since those were told, in milliseconds, and how often the timer runs.
     since: Cell<u32>,
     period: Cell<u32>,
+    /// Whether the plugin itself wants ticks, for what it has yet to compile.
+    builds: Cell<bool>,
     /// Who has asked what while the plugin was called, by Envoy's numbers of the questions: the SDK hands those answers to the plugin.
     asked: RefCell<Vec<(u32, u32, Shared)>>,
 }
@@ -72,7 +74,7 @@ impl Ticking {
         let any = |streams: &RefCell<BTreeMap<u32, Shared>>| {
             streams.try_borrow().is_ok_and(|streams| !streams.is_empty())
         };
-        match (any(&self.streams), any(&self.pulsing)) {
+        match (self.builds.get() || any(&self.streams), any(&self.pulsing)) {
             (true, _) => TICK_MILLIS,
             (false, true) => PULSE_MILLIS,
             (false, false) => 0,
@@ -166,7 +168,7 @@ impl RootContext for PluginContext {
     }
 
     fn on_tick(&mut self) {
-        self.root.tick();
+        self.ticking.builds.set(self.root.tick());
         self.ticking.tick();
     }
 

@@ -1,6 +1,6 @@
 //! The plugin: takes the configuration, and makes streams under it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use proxy_wasm::types::BufferType;
@@ -10,11 +10,16 @@ use super::calls;
 use super::meters::Meters;
 use super::shared::SharedData;
 use super::stream::Stream;
+use crate::checked::{is_checked, note};
 use crate::exchange::{Exchange, Holds, TICK_MILLIS};
 use crate::live::{self, Was};
+use crate::matcher::regex::Regex;
 use crate::metrics::{ConfigurationOutcome, Sample, Series, info_of};
 use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
+
+/// How long a tick compiles what nobody has needed yet, in nanoseconds; and it ends what it has begun.
+const MOST_BUILDING: u64 = 2_000_000;
 
 /// The plugin in one VM.
 #[derive(Default)]
@@ -31,6 +36,8 @@ struct Plugin {
     digest: [u8; 32],
     /// Whether it was told that this configuration is in force.
     announced: Cell<bool>,
+    /// Regular expressions that nobody has needed yet.
+    unbuilt: RefCell<Vec<Regex>>,
 }
 
 impl Root {
@@ -43,7 +50,13 @@ impl Root {
             log::error!("mcp_policy: Envoy did not tell the plugin's name");
             return false;
         };
-        match Config::load(&bytes, &name) {
+        let (store, digest) = (SharedData::default(), Sha256::digest(&bytes).into());
+        let loaded = if is_checked(&store, &name, &digest) {
+            Config::load_known(&bytes, &name)
+        } else {
+            Config::load(&bytes, &name).inspect(|_| note(&store, &name, &digest))
+        };
+        match loaded {
             Ok(mut loaded) => {
                 let read =
                     |name: &str| std::env::var_os(name).map(|value| value.into_encoded_bytes());
@@ -62,8 +75,9 @@ impl Root {
                 }
                 let holds = Rc::new(Holds::new(loaded.config.requests.hold_headers));
                 let (config, meters) = (Rc::new(loaded.config), Rc::default());
-                let (digest, announced) = (Sha256::digest(&bytes).into(), Cell::default());
-                self.plugin = Some(Plugin { name, config, holds, meters, digest, announced });
+                let (announced, unbuilt) = (Cell::default(), RefCell::new(loaded.unbuilt));
+                let plugin = Plugin { name, config, holds, meters, digest, announced, unbuilt };
+                self.plugin = Some(plugin);
                 // Told at the first tick: no copy that only validates lives that long.
                 calls::tick_every(TICK_MILLIS);
                 true
@@ -89,16 +103,32 @@ impl Root {
         Some(Stream::new(context, root, exchange, plugin.meters.clone()))
     }
 
-    /// Time has passed, so the configuration is in force.
-    pub(super) fn tick(&self) {
-        if let Some(plugin) = self.plugin.as_ref().filter(|plugin| !plugin.announced.replace(true))
-        {
+    /// Time has passed, so the configuration is in force. Whether another tick is needed.
+    pub(super) fn tick(&self) -> bool {
+        let Some(plugin) = &self.plugin else { return false };
+        if !plugin.announced.replace(true) {
             plugin.announce();
         }
+        plugin.build_some()
     }
 }
 
 impl Plugin {
+    /// Compiles some of what is not compiled yet, so that requests seldom wait for it, nor long for those that are compiled. Whether there is more.
+    fn build_some(&self) -> bool {
+        let Ok(mut unbuilt) = self.unbuilt.try_borrow_mut() else { return false };
+        let begun = calls::running();
+        while let Some(regex) = unbuilt.pop() {
+            regex.build();
+            // Without a clock it is one at a time.
+            let spent = calls::running().zip(begun).map(|(now, begun)| now.saturating_sub(begun));
+            if spent.is_none_or(|spent| spent > MOST_BUILDING) {
+                break;
+            }
+        }
+        !unbuilt.is_empty()
+    }
+
     /// Tells which policies are live: once of all that run this configuration in one Envoy, whichever is the first.
     fn announce(&self) {
         let (store, config) = (SharedData::default(), &*self.config);

@@ -27,6 +27,7 @@ use crate::bounds::MAX_POLICY_NAME_BYTES;
 use crate::digest::named_digest;
 use crate::json::{Value, canonical_members};
 use crate::matcher::fold::legible;
+use crate::matcher::regex::{Regex, Regexes};
 use crate::mcp::call::Kind;
 use crate::pins::ServerId;
 use crate::policy::binding::Bindings;
@@ -45,8 +46,9 @@ const BARE_POLICY: &str = "default";
 pub(super) fn configuration(
     document: &Value<'_>,
     namespace: &str,
-) -> (Option<Config>, Vec<Diagnostic>) {
-    let mut reader = Reader::default();
+    regexes: Regexes,
+) -> (Option<Config>, Vec<Diagnostic>, Vec<Regex>) {
+    let mut reader = Reader { regexes, ..Reader::default() };
     let root = Field { value: document, place: Place::default() };
     let config = reader.fields(&root).and_then(|mut fields| {
         // Policies speak of callers by the names that are given here.
@@ -100,7 +102,7 @@ pub(super) fn configuration(
             telling: telling?,
         })
     });
-    (config, reader.diagnostics)
+    (config, reader.diagnostics, reader.regexes.into_unbuilt())
 }
 
 /// A policy with its place among the others.

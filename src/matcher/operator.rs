@@ -271,9 +271,9 @@ impl Test {
     pub(super) fn price(&self) -> Price {
         let price = |fixed, eighths_per_byte| Price { fixed, eighths_per_byte };
         match self {
-            Test::Regex(regex) => match regex.states_per_byte() as u64 {
-                1 => price(32, 16),
-                states => price(64 * states, 64 * states),
+            Test::Regex(regex) => match regex.states_per_byte().saturating_mul(64) {
+                64 => price(32, 16),
+                states => price(states, states),
             },
             Test::Glob(Pattern::Glob(glob)) => {
                 price(2 * glob.length() as u64, 16 * (glob.words() as u64 + 1))

@@ -1,13 +1,15 @@
 //! Regular expressions: RE2's syntax and meaning, in linear time, each with a price that is known before it is asked.
 //!
 //! A pattern becomes a table (a DFA) where that is small: one look-up for each byte of a text, whatever the text is. One whose
-//! table would be large is walked state by state instead, which costs each byte the pattern's size. Nothing is built while a
-//! request waits, so that no text makes a pattern slower than its price.
+//! table would be large is walked state by state instead, which costs each byte the pattern's size.
+//!
+//! A pattern that nobody has checked is built at once, to see whether it can be. One that was taken before in the same process is built when it
+//! is first needed, or before that, when there is time: a thousand of them take a second. No text makes a pattern slower than its price.
 
 mod syntax;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
@@ -19,13 +21,19 @@ use crate::bounds::{MAX_REGEX_BYTES, MAX_REGEX_TABLE, MAX_REGEXES_BYTES};
 
 pub use syntax::UnsupportedRegex;
 
-/// A compiled regular expression. Copies share the machine.
+/// A regular expression. Copies share the machine.
 #[derive(Clone, Debug)]
-pub struct Regex(Arc<Compiled>);
+pub struct Regex(Arc<Once>);
 
 #[derive(Debug)]
-struct Compiled {
-    pattern: Box<str>,
+struct Once {
+    text: Box<str>,
+    /// What it became; within, `None` where it was refused.
+    built: OnceLock<Option<Built>>,
+}
+
+#[derive(Debug)]
+struct Built {
     machine: Machine,
     anchored: bool,
     memory: usize,
@@ -43,50 +51,58 @@ impl Regex {
     /// # Errors
     /// What of it is refused, and how to write it instead.
     pub fn new(pattern: &str) -> Result<Regex, UnsupportedRegex> {
-        let hir = syntax::read(pattern)?;
-        let config = Config::new()
-            .utf8(false)
-            .which_captures(WhichCaptures::None)
-            .nfa_size_limit(Some(MAX_REGEX_BYTES));
-        let nfa = Compiler::new().configure(config).build_from_hir(&hir);
-        let nfa = nfa.map_err(|_| UnsupportedRegex::too_large())?;
-        let (machine, memory) = machine(nfa)?;
-        let anchored = hir.properties().look_set_prefix().contains(Look::Start);
-        Ok(Regex(Arc::new(Compiled { pattern: pattern.into(), machine, anchored, memory })))
+        let built = build(pattern)?;
+        Ok(Regex(Arc::new(Once { text: pattern.into(), built: OnceLock::from(Some(built)) })))
+    }
+
+    /// A pattern that [`Regex::new`] has taken before: it is compiled when it is first needed.
+    #[must_use]
+    pub fn known(pattern: &str) -> Regex {
+        Regex(Arc::new(Once { text: pattern.into(), built: OnceLock::new() }))
+    }
+
+    /// Compiles it, if that was not done.
+    pub fn build(&self) {
+        let _ = self.built();
+    }
+
+    fn built(&self) -> Option<&Built> {
+        self.0.built.get_or_init(|| build(&self.0.text).ok()).as_ref()
     }
 
     /// The pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0.pattern
+        &self.0.text
     }
 
     /// Whether every match is at the beginning of the text.
     #[must_use]
     pub fn is_anchored(&self) -> bool {
-        self.0.anchored
+        self.built().is_some_and(|built| built.anchored)
     }
 
     /// The bytes that the machine takes, or took while it was built.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.0.memory
+        self.built().map_or(0, |built| built.memory)
     }
 
-    /// The most states that one byte of a text can cost.
+    /// The most states that one byte of a text can cost. A pattern that would have been refused costs more than anybody has.
     #[must_use]
-    pub fn states_per_byte(&self) -> usize {
-        match &self.0.machine {
+    pub fn states_per_byte(&self) -> u64 {
+        self.built().map_or(u64::MAX, |built| match &built.machine {
             Machine::Table(_) => 1,
-            Machine::States(walker) => walker.get_nfa().states().len(),
-        }
+            Machine::States(walker) => walker.get_nfa().states().len() as u64,
+        })
     }
 
-    /// Whether it occurs in a text.
+    /// Whether it occurs in a text. One that would have been refused occurs nowhere; nobody can pay for asking.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
         let input = Input::new(text).earliest(true);
-        match &self.0.machine {
+        let Some(built) = self.built() else { return false };
+        match &built.machine {
             // A table without quit bytes, searched from the start that it has, cannot fail.
             Machine::Table(table) => {
                 table.try_search_fwd(&input).is_ok_and(|found| found.is_some())
@@ -101,9 +117,23 @@ impl Regex {
 pub struct Regexes {
     compiled: HashMap<Box<str>, Regex>,
     memory: usize,
+    /// Whether all of them were taken before.
+    are_known: bool,
 }
 
 impl Regexes {
+    /// Those of a configuration that was taken before in this process.
+    #[must_use]
+    pub fn known() -> Regexes {
+        Regexes { are_known: true, ..Regexes::default() }
+    }
+
+    /// Those that are yet to be compiled.
+    #[must_use]
+    pub fn into_unbuilt(self) -> Vec<Regex> {
+        if self.are_known { self.compiled.into_values().collect() } else { Vec::new() }
+    }
+
     /// Compiles a pattern, or finds it.
     ///
     /// # Errors
@@ -111,6 +141,11 @@ impl Regexes {
     pub fn compile(&mut self, pattern: &str) -> Result<Regex, UnsupportedRegex> {
         if let Some(known) = self.compiled.get(pattern) {
             return Ok(known.clone());
+        }
+        if self.are_known {
+            let regex = Regex::known(pattern);
+            self.compiled.insert(pattern.into(), regex.clone());
+            return Ok(regex);
         }
         if self.memory > MAX_REGEXES_BYTES {
             return Err(UnsupportedRegex::too_many(self.memory));
@@ -123,6 +158,19 @@ impl Regexes {
         }
         Ok(regex)
     }
+}
+
+fn build(pattern: &str) -> Result<Built, UnsupportedRegex> {
+    let hir = syntax::read(pattern)?;
+    let config = Config::new()
+        .utf8(false)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(MAX_REGEX_BYTES));
+    let nfa = Compiler::new().configure(config).build_from_hir(&hir);
+    let nfa = nfa.map_err(|_| UnsupportedRegex::too_large())?;
+    let (machine, memory) = machine(nfa)?;
+    let anchored = hir.properties().look_set_prefix().contains(Look::Start);
+    Ok(Built { machine, anchored, memory })
 }
 
 fn machine(nfa: NFA) -> Result<(Machine, usize), UnsupportedRegex> {
@@ -239,5 +287,17 @@ mod tests {
         let large = |n: usize| format!("(?:a|b)*a(?:a|b){{20}}{n}");
         let taken = (0..1000).take_while(|n| regexes.compile(&large(*n)).is_ok()).count();
         assert!((50..200).contains(&taken), "{taken}");
+    }
+    #[test]
+    fn what_is_compiled_late_says_the_same() {
+        let mut regexes = Regexes::known();
+        let late = regexes.compile("^a+$").unwrap();
+        assert_eq!((late.is_match("aa"), late.is_match("ab")), (true, false));
+        assert_eq!(late.states_per_byte(), Regex::new("^a+$").unwrap().states_per_byte());
+        // It would have been refused, so nobody can know what it says.
+        let refused = regexes.compile("(?=a)").unwrap();
+        assert_eq!((refused.is_match("a"), refused.states_per_byte()), (false, u64::MAX));
+        assert_eq!(regexes.into_unbuilt().len(), 2);
+        assert!(Regexes::default().into_unbuilt().is_empty());
     }
 }

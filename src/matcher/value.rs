@@ -32,16 +32,13 @@ pub struct Matcher {
     pub test: Test,
     /// Whether the opposite is asked: by a negated operator, or `exists: false`.
     pub negated: bool,
-    /// What a test of a text costs.
-    price: Price,
 }
 
 impl Matcher {
     /// An operator with its value.
     #[must_use]
     pub fn new(operator: &'static Operator, test: Test, negated: bool) -> Matcher {
-        let price = test.price();
-        Matcher { operator, test, negated, price }
+        Matcher { operator, test, negated }
     }
 
     /// The value that the policy gives the operator, as JSON.
@@ -95,7 +92,7 @@ impl Matcher {
                 if matches!(self.test, Test::Present | Test::Count(..)) {
                     return Ok(Truth::True);
                 }
-                terms.work.spend_on(self.price, text.len())?;
+                terms.work.spend_on(self.test.price(), text.len())?;
                 let truth = self.test.holds(value, terms.now);
                 if text.is_ascii() {
                     return Ok(truth);
@@ -119,7 +116,7 @@ impl Matcher {
         terms.work.spend_on(NORMALIZE, text.len())?;
         let Cow::Owned(normal) = nfc(text) else { return Ok(truth) };
         terms.work.spend_on(NORMALIZE, 4 * text.len())?;
-        terms.work.spend_on(self.price, normal.len())?;
+        terms.work.spend_on(self.test.price(), normal.len())?;
         let again = self.test.holds(&Value::String(Cow::Borrowed(&normal)), terms.now);
         if again == truth { Ok(truth) } else { Err(NOT_NORMAL) }
     }

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["matcher"],
     &["mcp", "notes", "once", "pins", "rate", "seal", "session"],
     &["policy", "yaml"],
-    &["denial", "language", "live", "rls"],
+    &["checked", "denial", "language", "live", "rls"],
     &["lint"],
     &["source"],
     &["tree", "witness"],

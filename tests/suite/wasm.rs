@@ -321,11 +321,20 @@ fn decisions_are_on_record() {
     }
 }
 
+/// A VM of which another has checked the configuration: nothing of it is compiled that no call has needed.
+fn worker(policy: &str) -> Vm {
+    let shared = Arc::default();
+    assert!(Vm::start(&shared).configure(policy.as_bytes()));
+    let mut vm = Vm::start(&shared);
+    assert!(vm.configure(policy.as_bytes()));
+    vm
+}
+
 #[test]
 fn the_corpus_of_decisions_holds_in_the_built_filter() {
     let mut wrong = Vec::new();
     for row in rows() {
-        let mut vm = Vm::configured(&Arc::default(), &row.policy.to_string());
+        let mut vm = worker(&row.policy.to_string());
         for (at, case) in row.calls.iter().enumerate() {
             vm.at(case.at);
             let request = Request::post(&case.caller, &case.body("1"));
@@ -382,6 +391,48 @@ fn the_corpus_of_decisions_holds_in_the_built_filter() {
         }
     }
     check(&wrong);
+}
+
+#[test]
+fn what_another_has_checked_is_compiled_when_it_is_needed_or_when_there_is_time() {
+    let regexes = |number: usize| {
+        format!(
+            r#""t{number}":{{"require":[{{"conditions":[{{"path":"args.a","op":"regex","value":"(?i)^x{number}-[a-z]+$"}}]}}]}}"#
+        )
+    };
+    let tools = (0..100).map(regexes).collect::<Vec<_>>().join(",");
+    let policy = format!(r#"{{"version":"1","default":"deny","tools":{{{tools}}}}}"#);
+    let shared = Arc::default();
+    let taken = |policy: &str| {
+        let mut vm = Vm::start(&shared);
+        let before = vm.steps();
+        assert!(vm.configure(policy.as_bytes()));
+        let steps = vm.steps() - before;
+        (vm, steps)
+    };
+    let ((_, first), (mut vm, second)) = (taken(&policy), taken(&policy));
+    assert!(second < first / 5, "{first}, and again {second}");
+    // Only the very same bytes are known.
+    let (_, other) = taken(&format!("{policy} "));
+    assert!(other > first / 2, "{first}, and for other bytes {other}");
+    let asked = |vm: &mut Vm, value: &str| {
+        let before = vm.steps();
+        let told = vm.outcome(&call("t7", &format!(r#"{{"a":"{value}"}}"#)));
+        (told, vm.steps() - before)
+    };
+    let (told, late) = asked(&mut vm, "X7-abc");
+    assert_eq!(told, "passed");
+    let (told, soon) = asked(&mut vm, "x8-abc");
+    assert!(told.starts_with("200"), "{told}");
+    assert!(soon < late / 2, "it is compiled once: {late}, {soon}");
+    // The ticks compile the rest, and end.
+    vm.wait(5000);
+    assert!(!vm.ticks());
+    let (mut vm, _) = taken(&policy);
+    vm.wait(5000);
+    let (told, after) = asked(&mut vm, "x7-abc");
+    assert_eq!(told, "passed");
+    assert!(after < late / 2, "it was compiled before: {late}, {after}");
 }
 
 #[test]
