@@ -205,6 +205,7 @@ function Decision(): JSX.Element {
       {answer.reason && <p class="because">because <code>{answer.reason}</code>{answer.rule
         ? <>: <button class="link" onClick={() => show(marks[answer.rule ?? ''])}><code>{answer.rule}</code>{answer.line !== undefined && `, line ${answer.line}`}</button></>
         : ', before any rule'}</p>}
+      {looksAtTime(answer) && <p class="because">at {weekday(answer.at)} <code>{answer.at}</code>{get().call.at === '' && <span class="hint">, the time of every try that gives none (“Claims, headers, time…”)</span>}</p>}
       {answer.governed_by && <p class="because">under the policy <b>{answer.governed_by}</b></p>}
       {answer.asks && <p class="because">asks <b>{answer.asks}</b>{(answer.approval_by?.length ?? 0) > 1 && ` (one of these is enough: ${answer.approval_by?.join(', ')})`}</p>}
       {answer.message && <blockquote><small>{answer.asks ? 'The person is shown' : 'The agent reads'}</small>{answer.message}<small>HTTP {answer.status}{answer.code !== undefined && `, code ${answer.code}`}</small></blockquote>}
@@ -212,6 +213,17 @@ function Decision(): JSX.Element {
       <ul class="rules">{answer.rules.filter((rule) => !['name', 'hide', 'default'].includes(rule.kind)).map((rule, number) => <Rule key={number} rule={rule} answer={answer} mark={marks[rule.rule]} />)}</ul>
     </div>
   )
+}
+
+/// Whether the time of the call says anything.
+function looksAtTime({ rule = '', rules }: Explanation): boolean {
+  const ofTime = /\/(during|not_before|not_after)$/
+  return ofTime.test(rule) || rules.some((each) => ofTime.test(each.rule) || each.conditions?.some(({ path, value }) => path === 'now' || value === 'now'))
+}
+
+function weekday(time: string): string {
+  const date = new Date(time)
+  return Number.isNaN(date.getTime()) ? '' : date.toLocaleDateString('en', { weekday: 'long', timeZone: 'UTC' })
 }
 
 /// Shows a place in the text.

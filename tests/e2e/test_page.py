@@ -390,6 +390,7 @@ def test_fields_hours_and_dates_are_sentences(page: Page) -> None:
     # They decide what they say.
     form = page.tab.locator(".call")
     form.get_by_label("Tool", exact=True).fill("deploy")
+    expect(page.tab.locator(".decision")).to_contain_text("at Thursday 2026-01-01T00:00:00Z, the time of every try that gives none")
     form.locator("summary").click()
     for time, decision in [("2026-03-02T12:00:00+01:00", "allow"), ("2026-03-02T17:00:00+01:00", "deny"), ("2026-03-06T12:00:00+01:00", "deny"), ("2027-03-01T12:00:00+01:00", "deny")]:
         form.get_by_label("Time").fill(time)
