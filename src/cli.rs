@@ -35,7 +35,6 @@ mod suggest;
 mod table;
 mod tally;
 mod test;
-mod tree;
 mod validate;
 
 use std::process::ExitCode;

@@ -30,7 +30,7 @@
 //!
 //! The `mcp-policy` command runs the same engine for people who write policies. What it needs beyond is not built for WASI: [`yaml`]
 //! and [`source`] read documents with their lines and columns, [`lint`] warns, [`rehearsal`] sends requests through an
-//! exchange at times that are set, and [`trace`] says why a call is decided as it is.
+//! exchange at times that are set, [`trace`] says why a call is decided as it is, and [`render`] writes deployment files.
 //!
 //! The page (`src/page/`) is the same for who would rather see it: the library runs in the browser, behind one function that takes and gives JSON.
 //! [`tools`] says what a server's tools can do.
@@ -97,7 +97,13 @@ pub mod lint;
 pub mod source;
 
 #[cfg(not(target_os = "wasi"))]
+pub mod tree;
+
+#[cfg(not(target_os = "wasi"))]
 pub mod gateway;
+
+#[cfg(not(target_os = "wasi"))]
+pub mod render;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod rehearsal;

@@ -13,13 +13,18 @@ use crate::rehearsal::coverage::Coverage;
 use crate::rehearsal::suite::report::run_suite;
 use crate::rehearsal::suite::{Suite, TestStep};
 use crate::rehearsal::{ListSeen, Simulator, Verdict, let_govern};
+use crate::render::options::{RenderOptions, RenderTarget};
+use crate::render::{Deployable, Rendered, render};
 use crate::source::{Problem, SourceText};
 use crate::tools::Tool;
 use crate::tools::classify::Classifier;
 use crate::tools::judged::JudgedTool;
 use crate::trace::explanation::{Explanation, Places, governing, time};
 use crate::trace::trace;
-use answer::{Answered, Checked, JudgedServer, Listed, Marks, Run, Tested, Tried, Trouble};
+use answer::{
+    Answered, Checked, JudgedServer, Listed, Marks, Offered, RenderedFile, Run, Tested, Tried,
+    Trouble,
+};
 
 /// The most that a page may ask in one piece: policies with thousands of tools, and logs.
 const BOUNDS: Bounds = Bounds { depth: 256, values: 4_000_000 };
@@ -55,6 +60,8 @@ impl Page {
             "list" => self.list(asked),
             "test" => self.test(asked),
             "judge" => judge(asked),
+            "render" => self.render(asked),
+            "options" => Ok(written(&Answered { answer: Offered::new() })),
             other => Err(format!("nobody can do `{other}`")),
         };
         reply.unwrap_or_else(|problem| written(&Trouble::new(&problem)))
@@ -93,13 +100,18 @@ impl Page {
         Ok(written(&Answered { answer: () }))
     }
 
-    /// Sends a call, as often as it says, and explains the last.
+    /// Sends a call, as often as it says, and explains the last. It meets no counts (`on: nothing`), a copy of what has been counted, or the
+    /// counters themselves.
     fn run(&self, asked: &QuestionMembers<'_>) -> Result<String, String> {
         let Stage { source, simulator, .. } = self.stage()?;
         let step = step(asked, None, &simulator.config)?;
-        let fresh = matches!(asked.get("fresh"), Some(Value::Bool(true)));
-        let afresh = fresh.then(|| simulator.afresh());
-        let simulator = afresh.as_ref().unwrap_or(simulator);
+        let other = match text(asked, "on") {
+            "nothing" => Some(simulator.afresh()),
+            "copy" => Some(simulator.clone()),
+            "counters" => None,
+            other => return Err(format!("there are no counters `{other}`")),
+        };
+        let simulator = other.as_ref().unwrap_or(simulator);
         let mut runs: Vec<Run> = Vec::new();
         let mut last = None;
         for number in 1..=step.repeat {
@@ -163,6 +175,22 @@ impl Page {
         };
         let problems = answer::problems(&tests, &problems);
         Ok(written(&Tested { answer: None, problems }))
+    }
+
+    /// Renders a deployment file, as `mcp-policy render` does with the same options.
+    fn render(&self, asked: &QuestionMembers<'_>) -> Result<String, String> {
+        let Stage { source, .. } = self.stage()?;
+        let mut options = RenderOptions::new(RenderTarget::Envoy);
+        let given = asked.get("options").and_then(Value::as_object);
+        for Member { key, value, .. } in given.map(|given| given.0.as_slice()).unwrap_or_default() {
+            options.set(key, value.as_str().ok_or("options are texts")?)?;
+        }
+        // With every policy and its bindings, whichever the page looks at.
+        let config = source.compile().0.ok_or("the policy cannot be used")?;
+        let policy = Deployable::alone(source, config, text(asked, "name"));
+        let policy = policy.map_err(|problem| problem.diagnostic.message)?;
+        let Rendered { text, notes, .. } = render(policy, &options)?;
+        Ok(written(&Answered { answer: RenderedFile { text, notes } }))
     }
 }
 

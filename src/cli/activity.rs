@@ -11,12 +11,11 @@ mod timeline;
 use std::path::PathBuf;
 
 use mcp_policy::source::Syntax;
+use mcp_policy::tree::print::escaped;
 
 use super::audited::AuditedLines;
 use super::input::CliError;
 use super::output::{OutputFile, deliver};
-
-use super::tree::print::escaped;
 use super::{Exit, Format, report};
 use answer::Activity;
 use figures::Figures;

@@ -14,11 +14,12 @@ use mcp_policy::json::{Duplicates, parse};
 use mcp_policy::language::diagnostic::Diagnostic;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::source::Syntax;
+use mcp_policy::tree::notes::Notes;
+use mcp_policy::tree::print::print;
+use mcp_policy::tree::{Map, Node};
 
 use super::input::CliError;
-use super::output::{Notes, OutputFile};
-use super::tree::print::print;
-use super::tree::{Map, Node};
+use super::output::{OutputFile, deliver_noted};
 use super::{Exit, Format, input};
 
 /// Write a policy in the other dialect, deciding the same.
@@ -83,7 +84,7 @@ fn convert(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
         Some(OutputSyntax::Json) => Syntax::Json,
     };
     let text = print(&document, syntax, 0);
-    Ok(notes.deliver(&source.name, &text, &arguments.output, format))
+    Ok(deliver_noted(&notes, &source.name, &text, &arguments.output, format))
 }
 
 /// The policies of a document, each with the place of its tools.

@@ -6,30 +6,13 @@ use std::path::{Path, PathBuf};
 
 use mcp_policy::gateway::upstream::Upstream;
 use mcp_policy::gateway::{Gateway, GatewayServer, HostHeader, is_gateway};
-use mcp_policy::policy::compiled::Config;
+use mcp_policy::render::Deployable;
+use mcp_policy::render::value::name_after;
 use mcp_policy::source::SourceText;
+use mcp_policy::tree::Node;
 
 use super::input::{self, ByFile, CliError};
-use super::output::Notes;
-use super::tree::Node;
 use combine::CombinedFiles;
-
-/// A configuration, from whatever files.
-pub(super) struct Deployable {
-    /// How its author calls it, for messages.
-    pub(super) called: String,
-    /// Its own name, after its file or by its own word.
-    pub(super) name: String,
-    pub(super) config: Config,
-    /// As its authors wrote it.
-    pub(super) document: Node,
-    /// The servers behind it, where it says.
-    pub(super) servers: Vec<GatewayServer>,
-    /// What became of parts of it.
-    pub(super) notes: Notes,
-    /// What is legal in it, but surely not meant, by file.
-    pub(super) warnings: ByFile,
-}
 
 /// Where agents reach policies that are only named by their files.
 pub(super) struct Unplaced<'u> {
@@ -59,7 +42,7 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
             let line = "a gateway file names its policies: it is rendered alone";
             return Err(CliError::Line(format!("{}: {line}", source.name)));
         }
-        let name = name_after(file);
+        let name = name_after_file(file);
         if let Some(other) = servers.iter().find(|other| other.name == name) {
             let line = format!("its name would be `{name}`, as that of {} is", other.policy);
             return Err(CliError::Line(format!(
@@ -85,10 +68,8 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
 /// A policy, or a whole configuration, by itself.
 fn alone(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
     let (source, config) = input::usable(source)?;
-    let document = Node::from(&input::value(&source)?);
-    let (called, name) = (source.name, name_after(file));
-    let (servers, notes, warnings) = (Vec::new(), Notes::default(), Vec::new());
-    Ok(Deployable { called, name, config, document, servers, notes, warnings })
+    let made = Deployable::alone(&source, config, &file_name(file));
+    made.map_err(|problem| CliError::Document(Box::new(source), vec![*problem]))
 }
 
 fn of_gateway(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
@@ -100,7 +81,7 @@ fn of_gateway(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
             return Err(CliError::Document(Box::new(source), problems));
         }
     };
-    let name = gateway.name.unwrap_or_else(|| name_after(file));
+    let name = gateway.name.unwrap_or_else(|| name_after_file(file));
     let folder = file.parent().unwrap_or(Path::new(""));
     let document = Node::from(&value);
     drop(value);
@@ -120,14 +101,11 @@ pub(super) fn problems(file: &Path, source: &SourceText) -> Option<Result<ByFile
     })
 }
 
-/// The name of a policy after its file: `stripe` after `policies/Stripe.test.yaml`.
-pub(super) fn name_after(file: &Path) -> String {
-    const LONGEST: usize = 63 - "mcp-policy-".len();
-    let stem =
-        file.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let stem = stem.split('.').next().unwrap_or_default();
-    let words = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let name = words.collect::<Vec<_>>().join("-");
-    let name = name.get(..name.len().min(LONGEST)).unwrap_or_default();
-    name.trim_end_matches('-').to_owned()
+/// The name of a policy after its file.
+pub(super) fn name_after_file(file: &Path) -> String {
+    name_after(&file_name(file))
+}
+
+fn file_name(file: &Path) -> String {
+    file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

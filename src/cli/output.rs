@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use mcp_policy::tree::notes::{Note, Notes};
 use serde::Serialize;
 
 use super::{Exit, Format, report};
@@ -45,19 +46,6 @@ impl OutputFile {
     }
 }
 
-/// What an author should know of a result: a place, and what became of it.
-#[derive(Debug, Serialize)]
-pub(super) struct Note {
-    /// Where, as a path into the document.
-    place: String,
-    /// What.
-    note: String,
-}
-
-/// The notes on a result.
-#[derive(Debug, Default)]
-pub(super) struct Notes(Vec<Note>);
-
 /// A result, as `--format json` has it.
 #[derive(Serialize)]
 struct JsonResult<'w> {
@@ -70,39 +58,28 @@ struct JsonResult<'w> {
     notes: &'w [Note],
 }
 
-impl Notes {
-    /// Adds one.
-    pub(super) fn add(&mut self, place: &str, note: impl Into<String>) {
-        self.0.push(Note { place: place.to_owned(), note: note.into() });
-    }
-
-    /// Several on the same place.
-    pub(super) fn on(place: &str, notes: Vec<String>) -> Notes {
-        Notes(notes.into_iter().map(|note| Note { place: place.to_owned(), note }).collect())
-    }
-
-    /// Writes a result with its notes: the notes of `name` on standard error, or all in one JSON document.
-    pub(super) fn deliver(
-        &self,
-        name: &str,
-        text: &str,
-        output: &OutputFile,
-        format: Format,
-    ) -> Exit {
-        if format == Format::Human {
-            for note in &self.0 {
-                report::note(&format!("{name}: {}: {}", note.place, note.note));
-            }
-            return deliver(text, output);
+/// Writes a result with its notes: the notes on `name` to standard error, or all in one JSON document.
+pub(super) fn deliver_noted(
+    notes: &Notes,
+    name: &str,
+    text: &str,
+    output: &OutputFile,
+    format: Format,
+) -> Exit {
+    let notes = &*notes.0;
+    if format == Format::Human {
+        for note in notes {
+            report::note(&format!("{name}: {}: {}", note.place, note.note));
         }
-        let file = output.file().map(|file| file.display().to_string());
-        let exit = if file.is_some() { deliver(text, output) } else { Exit::Ok };
-        if exit == Exit::Ok {
-            let text = file.is_none().then_some(text);
-            report::json(&JsonResult { file, text, notes: &self.0 });
-        }
-        exit
+        return deliver(text, output);
     }
+    let file = output.file().map(|file| file.display().to_string());
+    let exit = if file.is_some() { deliver(text, output) } else { Exit::Ok };
+    if exit == Exit::Ok {
+        let text = file.is_none().then_some(text);
+        report::json(&JsonResult { file, text, notes });
+    }
+    exit
 }
 
 /// Writes a result to a file, or to standard output.

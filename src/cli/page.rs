@@ -5,7 +5,6 @@
 
 mod door;
 mod files;
-mod rendered;
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -27,7 +26,6 @@ use super::{Exit, report};
 use crate::cli::out::out;
 use door::{Door, DoorRequest, Errand, TOKEN_HEADER};
 use files::PageFiles;
-use rendered::rendered;
 
 /// Show a policy on a page in the browser, which runs the engine, and save it back.
 #[derive(clap::Args)]
@@ -117,12 +115,13 @@ async fn answered(
             Ok(page) => (200, "text/html", page),
             Err(problem) => (500, "text/plain", problem),
         },
-        Ok(errand @ (Errand::Save | Errand::Render)) => {
+        Ok(Errand::Save) => {
             let (status, text) = match Limited::new(request.into_body(), LONGEST).collect().await {
                 Err(_) => (413, "longer than any policy".to_owned()),
-                Ok(body) => done(errand, files, &body.to_bytes())
-                    .await
-                    .map_or_else(|problem| (409, problem), |text| (200, text)),
+                Ok(body) => match files.save(&body.to_bytes()) {
+                    Ok(()) => (200, "saved".to_owned()),
+                    Err(problem) => (409, problem),
+                },
             };
             (status, "text/plain", text)
         }
@@ -133,14 +132,6 @@ async fn answered(
         HEADERS.iter().fold(response, |response, (name, value)| response.header(*name, *value));
     let failed = || Response::new(Full::default());
     Ok(response.body(Full::from(text)).unwrap_or_else(|_| failed()))
-}
-
-/// Does what the page asks for with a body.
-async fn done(errand: Errand, files: &PageFiles, body: &[u8]) -> Result<String, String> {
-    match errand {
-        Errand::Render => rendered(files.stem(), body).await,
-        Errand::Save | Errand::Show => files.save(body).map(|()| "saved".to_owned()),
-    }
 }
 
 fn admitted(door: &Door, request: &Request<Incoming>) -> Result<Errand, (u16, &'static str)> {

@@ -1,33 +1,19 @@
-//! `mcp-policy render`: policies as a complete deployment file.
-//!
-//! The files in `envoy/` are the templates, so what is rendered is what the tests run; only their policies, names and
-//! addresses are replaced.
+//! `mcp-policy render`: policies as a complete deployment file. What is in it the library says; here are the options, and the files.
 
-mod deployment;
-mod live;
-pub(super) mod needs;
-mod routes;
-mod services;
-mod switch;
-mod template;
-mod value;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use std::path::PathBuf;
-
-use clap::{Args, ValueEnum};
-
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mcp_policy::gateway::HostHeader;
+use mcp_policy::render::options::{RenderOptions, RenderTarget, Switch, WordRow};
+use mcp_policy::render::value::{Address, KubernetesName, UpstreamArgument};
+use mcp_policy::render::{FILE, Rendered, render};
 
 use super::gateway::{self, Unplaced};
 use super::input::CliError;
-use super::output::{Notes, OutputFile};
-use super::tree::print::quoted;
+use super::output::{OutputFile, deliver_noted, put_in_place};
 use super::{Exit, Format, report};
-use deployment::Deployment;
-use live::Live;
-use services::Service;
-use switch::Switch;
-use value::{Address, KubernetesName, UpstreamArgument};
 
 /// Write policies as a complete deployment file.
 #[derive(Args)]
@@ -43,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// What to write.
-    #[arg(long = "for", value_enum, value_name = "TARGET")]
+    #[arg(long = "for", value_parser = words(&RenderTarget::WORDS), value_name = "TARGET")]
     target: RenderTarget,
     /// Names the deployment, and with it the scope of its counters (`vm_id`): keep it, and they go on. After the policy's
     /// file, if not given.
@@ -53,19 +39,19 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH|URL")]
     wasm: Option<String>,
     /// Envoy: where agents connect.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10000")]
+    #[arg(long, value_name = "HOST:PORT", default_value_t = usual().listen)]
     listen: Address,
     /// Envoy: where the MCP server listens. With `https://` it is spoken to over TLS; a URL also says what it reads as `host`.
-    #[arg(long, value_name = "HOST:PORT|URL", default_value = "127.0.0.1:8000")]
+    #[arg(long, value_name = "HOST:PORT|URL", default_value_t = usual().upstream)]
     upstream: UpstreamArgument,
     /// Envoy: the file with the authorities that may vouch for servers behind `https://`.
-    #[arg(long, value_name = "FILE", default_value = routes::SYSTEM_AUTHORITIES)]
+    #[arg(long, value_name = "FILE", default_value_t = usual().ca)]
     ca: String,
     /// Of several policies: the path at which agents and the server have each; `{name}` is its name.
     #[arg(long, value_name = "PATH", default_value = EACH)]
     path: String,
     /// Envoy: where its admin interface listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "HOST:PORT", default_value_t = usual().admin)]
     admin: Address,
     /// Envoy: it watches this folder for the filter, so that a policy changes without a restart. The filter is written into
     /// it, as mcp_policy.yaml.
@@ -75,7 +61,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FOLDER", requires = "live")]
     live_out: Option<PathBuf>,
     /// For an emergency, whatever the policies say.
-    #[arg(long, value_enum, value_name = "WAY")]
+    #[arg(long, value_parser = words(&Switch::WORDS), value_name = "WAY")]
     switch: Option<Switch>,
     /// Istio: the namespace of the MCP server. Required there.
     #[arg(long, value_name = "NAMESPACE")]
@@ -87,7 +73,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "app")]
     service: Option<KubernetesName>,
     /// Istio: the port on which the MCP server listens.
-    #[arg(long, value_name = "PORT", default_value = "8000", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = usual().port, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     #[command(flatten)]
     output: OutputFile,
@@ -96,58 +82,30 @@ pub(super) struct Arguments {
 /// Where each of several policies is.
 const EACH: &str = "/{name}/mcp";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RenderTarget {
-    /// A configuration of Envoy: a listener, the filter, the MCP servers behind it.
-    Envoy,
-    /// The filter alone, as the file that an Envoy of `--for envoy --live` watches.
-    EnvoyFilter,
-    /// An Istio WasmPlugin: simple, but headers of denied calls may reach the server.
-    IstioWasmplugin,
-    /// An Istio EnvoyFilter: nothing of a denied call reaches the server.
-    IstioEnvoyfilter,
-    /// The JSON text that belongs into the filter's configuration.
-    Json,
-    /// The limits that count in the rate limit service, for Kuadrant's Limitador, which takes none from questions.
-    Limitador,
-    /// The same for Envoy's ratelimit, which needs a file for the domain.
-    Ratelimit,
+/// What holds where nobody says otherwise.
+fn usual() -> RenderOptions {
+    RenderOptions::new(RenderTarget::Envoy)
 }
 
-impl RenderTarget {
-    fn is_istio(self) -> bool {
-        match self {
-            RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter => true,
-            RenderTarget::Envoy
-            | RenderTarget::EnvoyFilter
-            | RenderTarget::Json
-            | RenderTarget::Limitador
-            | RenderTarget::Ratelimit => false,
-        }
-    }
-
-    /// The rate limit service that it is for.
-    fn service(self) -> Option<Service> {
-        match self {
-            RenderTarget::Limitador => Some(Service::Limitador),
-            RenderTarget::Ratelimit => Some(Service::Ratelimit),
-            RenderTarget::Envoy
-            | RenderTarget::EnvoyFilter
-            | RenderTarget::IstioWasmplugin
-            | RenderTarget::IstioEnvoyfilter
-            | RenderTarget::Json => None,
-        }
-    }
+/// Takes one of some words.
+fn words<T: Copy + Send + Sync>(
+    rows: &'static [WordRow<T>],
+) -> impl TypedValueParser<Value = T> + use<T> {
+    let values = rows.iter().map(|(_, word, about)| PossibleValue::new(*word).help(*about));
+    PossibleValuesParser::new(values).try_map(|word| {
+        let found = rows.iter().find(|(_, known, _)| *known == word).map(|(value, _, _)| *value);
+        found.ok_or("no such word")
+    })
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
-    render(arguments, format).unwrap_or_else(|trouble| {
+    written(arguments, format).unwrap_or_else(|trouble| {
         trouble.tell();
         Exit::Unusable
     })
 }
 
-fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
+fn written(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     let unplaced = Unplaced {
         path: &arguments.path,
         upstream: &arguments.upstream.at,
@@ -156,65 +114,50 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
             false => HostHeader::OfAgent,
         },
     };
-    let mut all = gateway::read(&arguments.files, &unplaced)?;
+    let all = gateway::read(&arguments.files, &unplaced)?;
     let called = all.called.clone();
     let refused = |problem: String| CliError::Line(format!("{called}: {problem}"));
     fits(arguments, !all.servers.is_empty()).map_err(refused)?;
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None => KubernetesName::made(&all.name),
-    };
-    if let Some(service) = arguments.target.service() {
-        let mut notes = std::mem::take(&mut all.notes);
-        let text =
-            services::text(service, &all.config, name.as_str(), &mut notes).map_err(refused)?;
-        return Ok(notes.deliver(&called, &text, &arguments.output, format));
-    }
-    if let Some(way) = arguments.switch {
-        all = way.applied(all).map_err(refused)?;
-    }
-    let version = live::version(&all, arguments.switch).map_err(refused)?;
-    let secrets: Vec<Box<str>> =
-        needs::secrets(&all.config).into_iter().map(|secret| secret.name).collect();
-    needs::named(&mut all, name.as_str());
-    let notes = match arguments.switch {
-        // It needs nothing.
-        Some(Switch::Off) => Notes::default(),
-        Some(Switch::Shadow | Switch::Stop) | None => {
-            needs::meet(&mut all, arguments).map_err(refused)?
-        }
-    };
-    let wasm = module(arguments).map_err(refused)?;
-    let policy = all.document;
-    let digests = all.config.policies();
-    let digests = digests
-        .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
-        .collect();
-    let servers = all.servers;
-    let deployment = Deployment { arguments, policy, name, wasm, secrets, servers, digests };
-    let text = deployment.text(&version).map_err(refused)?;
-    if let Some(folder) = &arguments.live {
-        let filter = deployment.filter_file(&version).map_err(refused)?;
+    let Rendered { text, filter, notes } = render(all, &arguments.options()).map_err(refused)?;
+    if let (Some(folder), Some(filter)) = (&arguments.live, filter) {
         let into = arguments.live_out.clone().unwrap_or_else(|| folder.into());
-        let file = live::write_into(&into, &filter, &arguments.output).map_err(CliError::Line)?;
+        let file = write_into(&into, &filter, &arguments.output).map_err(CliError::Line)?;
         report::note(&format!("wrote {}", file.display()));
     }
     match (arguments.target, arguments.output.file()) {
         // Envoy would read it while it is being written.
         (RenderTarget::EnvoyFilter, Some(file)) => {
-            live::replace(file, &text, &arguments.output).map_err(CliError::Line)?;
-            Ok(notes.deliver(&called, "", &OutputFile::default(), format))
+            replace(file, &text, &arguments.output).map_err(CliError::Line)?;
+            Ok(deliver_noted(&notes, &called, "", &OutputFile::default(), format))
         }
-        _ => Ok(notes.deliver(&called, &text, &arguments.output, format)),
+        _ => Ok(deliver_noted(&notes, &called, &text, &arguments.output, format)),
     }
 }
 
-/// Whether the options go with what is written.
+impl Arguments {
+    fn options(&self) -> RenderOptions {
+        RenderOptions {
+            target: self.target,
+            name: self.name.clone(),
+            wasm: self.wasm.clone(),
+            listen: self.listen.clone(),
+            upstream: self.upstream.clone(),
+            ca: self.ca.clone(),
+            admin: self.admin.clone(),
+            live: self.live.clone(),
+            switch: self.switch,
+            namespace: self.namespace.clone(),
+            app: self.app.clone(),
+            service: self.service.clone(),
+            port: self.port,
+        }
+    }
+}
+
+/// Whether the options go with the files. An option that says nothing would be left out in silence.
 fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
-    let Arguments { target, namespace, app, service, .. } = arguments;
-    // An option that says nothing would be left out in silence.
     let one_file = arguments.files.len() == 1;
-    if one_file && has_servers && arguments.upstream != UpstreamArgument::usual() {
+    if one_file && has_servers && arguments.upstream != usual().upstream {
         return Err(
             "--upstream is for policies: a gateway file says where its servers are".to_owned()
         );
@@ -226,55 +169,23 @@ fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if arguments.live.is_some() && *target != RenderTarget::Envoy {
-        return Err(
-            "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"
-                .to_owned(),
-        );
-    }
-    if arguments.switch.is_some() && target.service().is_some() {
-        return Err("--switch is for what the filter is configured with".to_owned());
-    }
-    if arguments.switch == Some(Switch::Off) && *target != RenderTarget::EnvoyFilter {
-        return Err("--switch off is for `--for envoy-filter`: elsewhere, take the filter out of the deployment".to_owned());
-    }
-    if target.is_istio() {
-        if namespace.is_none() {
-            return Err("give the namespace of the MCP server with --namespace".to_owned());
-        }
-        if service.is_some() && *target == RenderTarget::IstioEnvoyfilter {
-            return Err("--service is for waypoints, and Istio applies no EnvoyFilter there: use --for istio-wasmplugin, or see envoy/GATEWAY.md".to_owned());
-        }
-        if app.is_none() && service.is_none() {
-            return Err("give the `app` label of the MCP server's pods with --app (or, in ambient mode, its Service with --service)".to_owned());
-        }
-    }
     Ok(())
 }
 
-/// The address of the filter in Istio's templates.
-const MODULE: &str = "oci://registry.example.com/mcp-policy:0.1.0";
+/// Writes the filter into the folder that Envoy watches, which is made if it is not there.
+fn write_into(folder: &Path, text: &str, output: &OutputFile) -> Result<PathBuf, String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let file = folder.join(FILE);
+    replace(&file, text, output)?;
+    Ok(file)
+}
 
-/// Where the filter is, as a YAML string.
-fn module(arguments: &Arguments) -> Result<String, String> {
-    let remote = |text: &str| {
-        ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
-    };
-    let text = match (arguments.target, arguments.wasm.as_deref()) {
-        (RenderTarget::Envoy | RenderTarget::EnvoyFilter, None) => "target/mcp_policy.wasm",
-        (RenderTarget::Envoy | RenderTarget::EnvoyFilter, Some(url)) if remote(url) => {
-            return Err(format!(
-                "--wasm {url}: Envoy's file names a local file; fetch the filter first"
-            ));
-        }
-        (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, None) => MODULE,
-        (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, Some(path))
-            if !remote(path) =>
-        {
-            return Err(format!("--wasm {path}: Istio needs an address: oci://… or https://…"));
-        }
-        (_, Some(text)) => text,
-        (RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit, None) => "",
-    };
-    Ok(quoted(text))
+/// Puts a file in the place of another in one step: no reader sees a part of it.
+fn replace(file: &Path, text: &str, output: &OutputFile) -> Result<(), String> {
+    if fs::read(file).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    output.free(file)?;
+    let failed = |error: std::io::Error| format!("{}: cannot be written: {error}", file.display());
+    put_in_place(file, text, None).map_err(failed)
 }

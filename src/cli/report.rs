@@ -7,10 +7,10 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use clap::builder::styling::{AnsiColor, Style};
 use mcp_policy::language::diagnostic::Severity;
 use mcp_policy::source::{Problem, SourceText, Syntax, lines_and_columns};
+use mcp_policy::tree::print::escaped;
 use serde::Serialize;
 
 use crate::cli::out::{err, out, verbatim};
-use crate::cli::tree::print::escaped;
 
 /// Most problems of one file that are drawn: nobody reads more.
 const MOST: usize = 50;

@@ -19,14 +19,15 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use mcp_policy::source::Syntax;
 
-use super::output::{Notes, OutputFile, deliver};
+use super::output::{OutputFile, deliver, deliver_noted};
 use super::server::Access;
 use super::server::target::{Process, Target};
-use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
 use gateway::PlacedServer;
 use mcp_policy::tools::classify::Classifier;
 use mcp_policy::tools::{Tool, one_line};
+use mcp_policy::tree::notes::Notes;
+use mcp_policy::tree::print::escaped;
 use over::ToScan;
 use profile::Profile;
 use scanned::ScannedServer;
@@ -309,7 +310,13 @@ fn print(
         (ReportForm::Policy, Some(server)) => {
             let draft = policy::draft(server, (arguments.profile, arguments.pin));
             let notes = Notes::on("tools", draft.notes);
-            return notes.deliver(&one_line(&server.name, 100), &draft.text, output, format);
+            return deliver_noted(
+                &notes,
+                &one_line(&server.name, 100),
+                &draft.text,
+                output,
+                format,
+            );
         }
         (ReportForm::Tools, Some(server)) => {
             let judged = server.outcome.iter().flat_map(|judged| &judged.tools);
@@ -323,7 +330,7 @@ fn print(
             inventory::table(servers)
         }
     };
-    Notes::default().deliver("", &text, output, format)
+    deliver_noted(&Notes::default(), "", &text, output, format)
 }
 
 fn write_policies(
@@ -348,7 +355,7 @@ fn write_policies(
         let called = one_line(&server.name, 100);
         let notes = Notes::on("tools", draft.notes);
         let output = arguments.output.at(&path);
-        if notes.deliver(&called, &draft.text, &output, Format::Human) != Exit::Ok {
+        if deliver_noted(&notes, &called, &draft.text, &output, Format::Human) != Exit::Ok {
             return Err(format!("{}: the policies are not all written", folder.display()));
         }
         report::note(&format!("wrote {}", path.display()));
@@ -369,7 +376,7 @@ fn write_gateway(
     let (text, notes) = gateway::draft(governed, file, &configs.join(", "), &arguments.bridge);
     let notes = Notes::on("servers", notes);
     let output = arguments.output.at(file);
-    if notes.deliver(&input::name(file), &text, &output, Format::Human) != Exit::Ok {
+    if deliver_noted(&notes, &input::name(file), &text, &output, Format::Human) != Exit::Ok {
         return Err(format!("{}: it is not written", file.display()));
     }
     report::note(&format!("wrote {}", file.display()));

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 
 use super::Exit;
 use super::output::{OutputFile, deliver};
-use super::tree::print::print;
 use mcp_policy::source::Syntax;
+use mcp_policy::tree::print::print;
 
 /// Write the JSON Schema of policies, for editors, or the reference of their fields.
 #[derive(Args)]

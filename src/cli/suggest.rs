@@ -12,10 +12,11 @@ mod told;
 
 use std::path::PathBuf;
 
+use mcp_policy::tree::notes::Notes;
+
 use super::audited::AuditedLines;
 use super::input::CliError;
-use super::output::{Notes, OutputFile};
-
+use super::output::{OutputFile, deliver_noted};
 use super::{Exit, Format};
 use draft::Suggestion;
 use seen::LogSeen;
@@ -57,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
             for (place, note) in notes {
                 told.add(place, note);
             }
-            told.deliver("the policy", &text, &arguments.output, format)
+            deliver_noted(&told, "the policy", &text, &arguments.output, format)
         }
         Err((trouble, exit)) => {
             trouble.tell();

@@ -9,11 +9,13 @@ use crate::policy::compiled::Config;
 use crate::policy::entry::NamedCounter;
 use crate::rehearsal::Verdict;
 use crate::rehearsal::suite::report::TestFileReport;
+use crate::render::options::{RenderOptions, RenderTarget};
 use crate::source::finding::{Finding, findings};
 use crate::source::{Problem, SourceText};
 use crate::tools::judged::JudgedTool;
 use crate::trace::Trace;
 use crate::trace::explanation::{Explanation, Places};
+use crate::tree::notes::Notes;
 
 /// An answer.
 #[derive(Debug, Serialize)]
@@ -99,6 +101,33 @@ pub(super) struct JudgedServer<'j> {
     pub(super) tools: Vec<JudgedTool<'j>>,
     /// What is worth saying of all of them.
     pub(super) remarks: &'j [String],
+}
+
+/// A deployment file.
+#[derive(Debug, Serialize)]
+pub(super) struct RenderedFile {
+    pub(super) text: String,
+    pub(super) notes: Notes,
+}
+
+/// The deployment files that there are, and the options that have a value where nobody gives one.
+#[derive(Debug, Serialize)]
+pub(super) struct Offered {
+    targets: Vec<OfferedTarget>,
+    usual: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfferedTarget {
+    word: &'static str,
+    about: &'static str,
+}
+
+impl Offered {
+    pub(super) fn new() -> Offered {
+        let targets = RenderTarget::WORDS.map(|(_, word, about)| OfferedTarget { word, about });
+        Offered { targets: targets.into(), usual: RenderOptions::usual().into_iter().collect() }
+    }
 }
 
 impl<'p> Trouble<'p> {

@@ -2,8 +2,7 @@
 // judges each as it would judge any message.
 
 import { attacks as cases, type StockAttack } from 'stock'
-import { Trouble, type Step } from './engine'
-import { second } from './second'
+import { checking, secondEngine, Trouble, type Question, type Step, type Tried } from './engine'
 import { get, stepOf, withEnding } from './store'
 
 /// A case of the repository, sent against the policy.
@@ -22,26 +21,34 @@ const forwarded = (decision: string) => FORWARDED.includes(decision)
 
 const PLAYED = new Set(['call', 'post', 'caller', 'session', 'headers', 'becomes', 'reason'])
 
+/// What is sent in a case, if calls alone play it.
+function sentIn(attack: StockAttack): { step: Step; shown: string; wanted: boolean }[] | null {
+  if (!attack.steps.every((step) => Object.keys(step).every((key) => PLAYED.has(key)))) return null
+  return attack.steps.flatMap(({ call: called, post, caller, session, headers, becomes }) => {
+    const body = called ?? post
+    if (body === undefined || (becomes !== 'stopped' && becomes !== 'runs')) return []
+    const step: Step = { call: body, ...(caller ? { caller } : {}), ...(session ? { session } : {}), ...(headers ? { headers } : {}) }
+    return [{ step, shown: called ? `${called.tool} ${JSON.stringify(called.arguments ?? {})}` : String(post), wanted: becomes === 'runs' }]
+  })
+}
+
 /// Every case of `policies/attacks` against the policy, its calls one after the other.
-export function knownAttacks(): Case[] {
+export async function knownAttacks(): Promise<Case[]> {
   const { text, name, checked, call } = get()
-  const engine = second()
-  if (!engine || !checked?.valid || cases.length === 0) return []
-  engine.check(withEnding(name, text), text, '', call.policy)
-  return cases.map((attack) => {
-    if (!attack.steps.every((step) => Object.keys(step).every((key) => PLAYED.has(key)))) return { attack, sent: [], through: false, played: false, unknown: false }
-    engine.reset()
-    const sent = attack.steps.flatMap(({ call: called, post, caller, session, headers, becomes }) => {
-      const body = called ?? post
-      if (body === undefined || (becomes !== 'stopped' && becomes !== 'runs')) return []
-      const step: Step = { call: body, ...(caller ? { caller } : {}), ...(session ? { session } : {}), ...(headers ? { headers } : {}) }
-      try {
-        const { decision, reason = '' } = engine.try(step, false).answer
-        return [{ call: called ? `${called.tool} ${JSON.stringify(called.arguments ?? {})}` : String(post), decision, reason, wanted: becomes === 'runs' }]
-      } catch (error) {
-        if (error instanceof Trouble) return []
-        throw error
-      }
+  if (!checked?.valid || cases.length === 0) return []
+  const played = cases.map(sentIn)
+  const questions = played.flatMap((sent): Question[] => (sent ? [{ do: 'reset' }, ...sent.map(({ step }): Question => ({ do: 'try', step, on: 'counters' }))] : []))
+  const [, ...answers] = await secondEngine().all([checking(withEnding(name, text), text, '', call.policy), ...questions])
+  let next = 0
+  return cases.map((attack, at) => {
+    const own = played[at]
+    if (!own) return { attack, sent: [], through: false, played: false, unknown: false }
+    const told = answers.slice(next + 1, (next += 1 + own.length))
+    const sent = own.flatMap(({ shown, wanted }, number) => {
+      const answer = told[number]
+      if (answer === undefined || answer instanceof Trouble) return []
+      const { decision, reason = '' } = (answer as unknown as Tried).answer
+      return [{ call: shown, decision, reason, wanted }]
     })
     const bad = sent.filter(({ wanted }) => !wanted)
     return { attack, sent, played: true, through: bad.some(({ decision }) => forwarded(decision)), unknown: bad.length > 0 && bad.every(({ reason }) => reason === 'tool_not_allowed') }
@@ -100,17 +107,27 @@ function made(tool: string, args: string): Attack[] {
   return found
 }
 
-export function attacks(): Attacked[] {
+/// Disguises of the call that is tried, each on a policy that has counted nothing.
+export async function attacks(): Promise<Attacked[]> {
   const { engine, checked, call } = get()
-  if (!engine || !checked?.valid || call.tool === '') return []
+  if (!checked?.valid || call.tool === '') return []
+  let step: Step
+  let disguises: Attack[]
   try {
-    const step = { ...stepOf({ ...call, message: '' }), repeat: 1 }
-    const own = forwarded(engine.try(step, true).answer.decision)
-    return made(call.tool, JSON.stringify(JSON.parse(call.args.trim() === '' ? '{}' : call.args))).map(({ name, body, alike }) => {
-      const { decision, reason = '' } = engine.try({ ...step, call: body }, true).answer
-      return { name, body, decision, reason, through: forwarded(decision) && !(own && alike) }
-    })
+    step = { ...stepOf({ ...call, message: '' }), repeat: 1 }
+    disguises = made(call.tool, JSON.stringify(JSON.parse(call.args.trim() === '' ? '{}' : call.args)))
   } catch {
+    // Arguments that are no JSON are no call.
     return []
   }
+  const questions = [step, ...disguises.map(({ body }) => ({ ...step, call: body }))].map((each): Question => ({ do: 'try', step: each, on: 'nothing' }))
+  const [first, ...answers] = await engine.all(questions)
+  if (first === undefined || first instanceof Trouble) return []
+  const own = forwarded((first as unknown as Tried).answer.decision)
+  return disguises.flatMap(({ name, body, alike }, at) => {
+    const answer = answers[at]
+    if (answer === undefined || answer instanceof Trouble) return []
+    const { decision, reason = '' } = (answer as unknown as Tried).answer
+    return [{ name, body, decision, reason, through: forwarded(decision) && !(own && alike) }]
+  })
 }

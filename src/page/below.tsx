@@ -4,11 +4,12 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { JSX } from 'preact'
 import { attacks, knownAttacks, type Attacked, type Case } from './attacks'
 import { compared, type Comparison } from './compare'
-import { syntaxOf, valueOf } from './document'
+import { Deploy } from './deploy'
+import { syntaxOf } from './document'
+import { download } from './file'
 import { TextEditor } from './editor'
-import { rendered } from './served'
 import { kindOf } from './try'
-import { get, runTests, say, set, use, withEnding } from './store'
+import { get, runTests, set, use, withEnding } from './store'
 
 const TABS = [['tests', 'Tests'], ['attacks', 'Attacks'], ['compare', 'Compare'], ['deploy', 'Deploy']] as const
 
@@ -67,7 +68,7 @@ function Tests(): JSX.Element {
       <div class="editor-host" ref={host} />
       <div class="results">
         <div class="row">
-          <button class="main" disabled={tests.trim() === ''} onClick={runTests}>Run the tests</button>
+          <button class="main" disabled={tests.trim() === ''} onClick={() => void runTests()}>Run the tests</button>
           <button class="quiet" disabled={tests.trim() === ''} onClick={() => download(beside(), tests)}>Save {beside()}</button>
         </div>
         {tests.trim() === '' && <p class="hint">A test is a call and what must become of it. Try a call, then “Keep as a test”: the policy can be changed without fear afterwards. <code>mcp-policy test</code> runs the same file.</p>}
@@ -94,15 +95,25 @@ function beside(): string {
   return withEnding(name, text).replace(/\.\w+$/, `.test.${tests.trim() === '' ? 'yaml' : syntaxOf(tests)}`)
 }
 
+/// Asks for what takes its time, once the hand rests, and takes the answer to the last question alone.
+function useLatest<T>(ask: () => Promise<T>, take: (answer: T) => void, on: readonly unknown[]): void {
+  useEffect(() => {
+    let isLatest = true
+    const timer = setTimeout(() => void ask().then((answer) => { if (isLatest) take(answer) }), 100)
+    return () => {
+      isLatest = false
+      clearTimeout(timer)
+    }
+  }, [...on])
+}
+
 function Attacks(): JSX.Element {
-  const text = use((state) => state.text)
   const checked = use((state) => state.checked)
   const call = use((state) => state.call)
-  const isReady = use((state) => state.second)
   const [own, setOwn] = useState<Attacked[]>([])
   const [known, setKnown] = useState<Case[]>([])
-  useEffect(() => setOwn(attacks()), [text, checked, call])
-  useEffect(() => setKnown(knownAttacks()), [text, checked, isReady])
+  useLatest(attacks, setOwn, [checked, call])
+  useLatest(knownAttacks, setKnown, [checked])
   const played = [...own, ...known.filter((each) => each.played)]
   const through = played.filter((each) => each.through).length
   if (own.length + known.length === 0) return <p class="hint">Attacks are sent through the engine as an agent would send them. Some are made out of the call that is tried: name a tool in “Try it”, with arguments.</p>
@@ -149,10 +160,8 @@ function Compare(): JSX.Element {
   const old = use((state) => state.old)
   const log = use((state) => state.log)
   const checked = use((state) => state.checked)
-  const text = use((state) => state.text)
-  const isReady = use((state) => state.second)
   const [found, setFound] = useState<Comparison | string | null>(null)
-  useEffect(() => setFound(old.trim() === '' && log.trim() === '' ? null : compared(old, log)), [old, log, text, checked, isReady])
+  useLatest(async () => (old.trim() === '' && log.trim() === '' ? null : compared(old, log)), setFound, [old, log, checked])
   return (
     <div class="split">
       <div class="inputs">
@@ -180,54 +189,4 @@ function Compare(): JSX.Element {
       </div>
     </div>
   )
-}
-
-function Deploy(): JSX.Element {
-  const text = use((state) => state.text)
-  const valid = use((state) => state.checked?.valid ?? false)
-  const [target, setTarget] = useState('envoy')
-  const [whole, setWhole] = useState('')
-  // The command behind the page, if there is one, writes the file itself.
-  useEffect(() => {
-    let isLatest = true
-    const take = (file: string) => { if (isLatest) setWhole(file) }
-    if (valid) rendered(target).then((file) => take(file ?? ''), (error: unknown) => take((error as Error).message))
-    else take('')
-    return () => { isLatest = false }
-  }, [text, target, valid])
-  const file = withEnding(get().name, text || '{}')
-  const json = valid ? `${JSON.stringify(valueOf(text), null, 2)}\n` : ''
-  const lines: Record<string, string> = {
-    envoy: `mcp-policy render ${file} --for envoy --upstream 127.0.0.1:8000 --output envoy.yaml`,
-    'istio-envoyfilter': `mcp-policy render ${file} --for istio-envoyfilter --namespace mcp --app my-server --port 8000 | kubectl apply -f -`,
-    'istio-wasmplugin': `mcp-policy render ${file} --for istio-wasmplugin --namespace mcp --app my-server --port 8000 | kubectl apply -f -`,
-    json: `mcp-policy render ${file} --for json`,
-  }
-  return (
-    <div class="split">
-      <div>
-        <p class="row"><button class="main" disabled={!valid} onClick={() => download(file, text)}>Save {file}</button>
-          <button disabled={!valid} onClick={() => download(file.replace(/\.\w+$/, '.json'), json)}>Save as JSON, for the filter</button></p>
-        <p class="hint">The filter reads JSON. Comments stay in the YAML.</p>
-      </div>
-      <div>
-        <label>Where it shall run
-          <select value={target} onChange={(event) => setTarget(event.currentTarget.value)}><option value="envoy">Envoy</option><option value="istio-envoyfilter">Istio, as an EnvoyFilter</option><option value="istio-wasmplugin">Istio, as a WasmPlugin</option><option value="json">the JSON alone</option></select>
-        </label>
-        {whole === '' && <p>The command writes the whole file around it:</p>}
-        <pre class="command" tabIndex={0}>{whole || lines[target]}</pre>
-        <button class="quiet" onClick={() => void navigator.clipboard.writeText(whole || (lines[target] ?? '')).then(() => say('copied'))}>Copy</button>
-        {whole !== '' && <button class="quiet" onClick={() => download(`${target}.${target === 'json' ? 'json' : 'yaml'}`, whole)}>Save</button>}
-      </div>
-    </div>
-  )
-}
-
-/// Hands a file to the browser.
-export function download(name: string, text: string): void {
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain' }))
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }

@@ -50,9 +50,15 @@ const attacks = listed(folder)
     const { title, line, what, beyond, incidents = [], policy, steps } = parseDocument(read(folder, file)).toJS()
     return { name: file.slice(0, -'.yaml'.length), title, line, what, beyond, incidents, policy: stringify(policy, { lineWidth: 0, flowCollectionPadding: false }), steps }
   })
+const options = { bundle: true, minify: true, write: false, logLevel: 'warning', legalComments: 'none', target: 'es2024', format: 'iife' }
+const text = (result) => result.outputFiles[0].text.trim()
+// The thread of the engine is started from a text within the script, for whose digest the page's security policy vouches.
+const worker = text(await build({ ...options, entryPoints: ['worker.ts'] }))
 const stock = {
   name: 'stock',
   setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^worker$/ }, ({ path }) => ({ path, namespace: 'worker' }))
+    onLoad({ filter: /.*/, namespace: 'worker' }, () => ({ contents: worker, loader: 'text' }))
     onResolve({ filter: /^stock$/ }, ({ path }) => ({ path, namespace: 'stock' }))
     onLoad({ filter: /.*/, namespace: 'stock' }, () => ({
       contents: JSON.stringify({ catalogue, attacks, schema: JSON.parse(read(policies, 'schema', 'plugin.schema.json')) }),
@@ -61,27 +67,24 @@ const stock = {
   },
 }
 
-const options = { bundle: true, minify: true, write: false, logLevel: 'warning', legalComments: 'none' }
 const script = await build({
   ...options,
   entryPoints: ['main.tsx'],
-  format: 'iife',
-  target: 'es2024',
   jsx: 'automatic',
   jsxImportSource: 'preact',
   plugins: [stock],
 })
-const style = await build({ ...options, entryPoints: ['page.css'] })
-const text = (result) => result.outputFiles[0].text.trim()
+const style = await build({ bundle: true, minify: true, write: false, logLevel: 'warning', entryPoints: ['page.css'] })
 const hash = (source) => `'sha256-${createHash('sha256').update(source).digest('base64')}'`
 
-// Nothing is loaded, sent or embedded. The engine is WebAssembly, which needs a word of its own.
+// Nothing is loaded, sent or embedded. The engine is WebAssembly, which needs a word of its own; its thread has this policy too.
 const policy = [
   "default-src 'none'",
   `script-src ${hash(text(script))} 'wasm-unsafe-eval'`,
   `style-src ${hash(text(style))}`,
   "img-src data:",
   "connect-src 'none'",
+  'worker-src blob:',
   "base-uri 'none'",
   "form-action 'none'",
 ].join('; ')

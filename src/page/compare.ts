@@ -1,9 +1,8 @@
 // What a change of the policy changes: every call of the tests, one of each tool, and the calls of a log, through both.
 
 import { valueOf } from './document'
-import { Trouble, type Engine, type Step } from './engine'
+import { checking, secondEngine, Trouble, type Checked, type Question, type Step, type Tried } from './engine'
 import { list, record } from './policy'
-import { second } from './second'
 import { example, get, withEnding } from './store'
 
 export interface Difference { call: string; by: string; old: string; new: string; reason: string; times: number }
@@ -17,7 +16,7 @@ export interface Comparison {
   rows: Difference[]
 }
 
-interface Tried { step: Step; counts: boolean; recorded?: string }
+interface Sent { step: Step; counts: boolean; recorded?: string }
 interface Outcome { call: string; decision: string; reason: string; rule: string }
 
 /// As long as a person waits for it.
@@ -26,7 +25,7 @@ const MOST_MS = 1500
 const SCENE = ['caller', 'identity', 'headers', 'session', 'host', 'path', 'route', 'at'] as const
 
 /// The calls of policy tests, each with its scene.
-function fromTests(text: string): Tried[] {
+function fromTests(text: string): Sent[] {
   const document = record(valueOf(text))
   const scene = (outer: Record<string, unknown>, inner: Record<string, unknown>) => ({ ...Object.fromEntries(SCENE.filter((key) => key in outer).map((key) => [key, outer[key]])), ...inner })
   return list(document['tests']).map(record).flatMap((test) => {
@@ -39,9 +38,9 @@ function fromTests(text: string): Tried[] {
 }
 
 /// The calls of a log, one a line: audit lines, an access log, or lines that somebody wrote, as `mcp-policy replay` reads them.
-function fromLog(text: string): { tried: Tried[]; unread: number } {
+function fromLog(text: string): { tried: Sent[]; unread: number } {
   let unread = 0
-  const tried = text.split('\n').filter((line) => line.trim() !== '').flatMap((line): Tried[] => {
+  const tried = text.split('\n').filter((line) => line.trim() !== '').flatMap((line): Sent[] => {
     let read: Record<string, unknown>
     try {
       read = record(JSON.parse(line) as unknown)
@@ -66,41 +65,36 @@ function fromLog(text: string): { tried: Tried[]; unread: number } {
   return { tried, unread }
 }
 
-function outcomes(engine: Engine, tried: readonly Tried[]): (Outcome | null)[] {
-  engine.reset()
-  const end = performance.now() + MOST_MS
-  const found: (Outcome | null)[] = []
-  for (const { step, counts } of tried) {
-    if (performance.now() > end) break
-    try {
-      const { call, decision, reason = '', rule = '' } = engine.try(step, !counts).answer
-      found.push({ call, decision, reason, rule })
-    } catch (error) {
-      if (!(error instanceof Trouble)) throw error
-      found.push(null)
-    }
-  }
-  return found
+/// What becomes of calls under a policy; of as many as there is time for.
+async function outcomes(name: string, text: string, tried: readonly Sent[]): Promise<(Outcome | null)[] | string> {
+  const questions = tried.map(({ step, counts }): Question => ({ do: 'try', step, on: counts ? 'counters' : 'nothing' }))
+  const [first, ...answers] = await secondEngine().all([checking(withEnding(name, text), text, '', get().call.policy), ...questions], MOST_MS)
+  if (first === undefined || first instanceof Trouble) return first?.message ?? ''
+  const { valid, problems } = first['answer'] as Checked
+  if (!valid) return problems[0]?.message ?? ''
+  return answers.map((answer) => {
+    if (answer instanceof Trouble) return null
+    const { call, decision, reason = '', rule = '' } = (answer as unknown as Tried).answer
+    return { call, decision, reason, rule }
+  })
 }
 
 /// Compares with an old policy; without one, with what the log says was decided.
-export function compared(old: string, log: string): Comparison | string {
+export async function compared(old: string, log: string): Promise<Comparison | string> {
   const { text, name, tests, tools, call, checked } = get()
-  const engine = second()
   if (!checked?.valid) return 'the policy has to be valid first'
-  if (!engine) return 'the engine is starting'
   const recorded = fromLog(log)
   const caller = call.caller === '' ? {} : { caller: call.caller }
-  const own: Tried[] = old.trim() === '' ? [] : [...fromTests(tests), ...tools.map((tool) => ({ counts: false, step: { ...caller, call: { tool: tool.name, arguments: JSON.parse(example(tool)) as unknown } } }))]
-  const tried: Tried[] = [...recorded.tried.filter((each) => old.trim() !== '' || each.recorded !== undefined), ...own]
+  const own: Sent[] = old.trim() === '' ? [] : [...fromTests(tests), ...tools.map((tool) => ({ counts: false, step: { ...caller, call: { tool: tool.name, arguments: JSON.parse(example(tool)) as unknown } } }))]
+  const tried: Sent[] = [...recorded.tried.filter((each) => old.trim() !== '' || each.recorded !== undefined), ...own]
   let before: (Outcome | null)[] = tried.map(({ recorded: decision = '', step }) => ({ call: String(record(step.call)['tool'] ?? ''), decision, reason: '', rule: '' }))
   if (old.trim() !== '') {
-    const found = engine.check(withEnding(name, old), old, '', call.policy)
-    if (!found.valid) return `the old policy is not valid: ${found.problems[0]?.message ?? ''}`
-    before = outcomes(engine, tried)
+    const found = await outcomes(name, old, tried)
+    if (typeof found === 'string') return `the old policy is not valid: ${found}`
+    before = found
   }
-  engine.check(withEnding(name, text), text, '', call.policy)
-  const after = outcomes(engine, tried.slice(0, before.length))
+  const after = await outcomes(name, text, tried.slice(0, before.length))
+  if (typeof after === 'string') return after
   const rows = new Map<string, Difference>()
   after.forEach((now, at) => {
     const then = before[at]

@@ -1,5 +1,8 @@
 // The engine: the library of mcp-policy, compiled to WebAssembly. A question goes in as JSON, an answer comes out.
 
+import script from 'worker'
+import type { FromWorker, ToWorker } from './worker'
+
 export interface Finding {
   code: string
   severity: 'error' | 'warning'
@@ -114,6 +117,18 @@ export interface Tested {
   problems: Finding[]
 }
 
+/// A deployment file, and what the operator should know.
+export interface Rendered {
+  text: string
+  notes: { place: string; note: string }[]
+}
+
+/// The deployment files that there are, and the options that have a value where nobody gives one.
+export interface Offered {
+  targets: { word: string; about: string }[]
+  usual: Record<string, string>
+}
+
 /// A step of a policy test: who calls what, and when.
 export interface Step {
   call?: unknown
@@ -130,87 +145,117 @@ export interface Step {
   approval?: string
 }
 
+/// Counters that a call meets: none, a copy of what has been counted, or the counters themselves, on which it counts.
+export type On = 'nothing' | 'copy' | 'counters'
+
 export type Question =
   | { do: 'check'; name: string; text: string; tools?: string; policy?: string }
-  | { do: 'try'; step: Step; fresh?: boolean }
+  | { do: 'try'; step: Step; on: On }
   | { do: 'list'; step: Step; tools: string }
   | { do: 'test'; name: string; text: string }
   | { do: 'judge'; text: string }
+  | { do: 'render'; name: string; options: Record<string, string> }
+  | { do: 'options' }
   | { do: 'reset' }
-
-interface Exports {
-  memory: WebAssembly.Memory
-  room(length: number): number
-  ask(length: number): number
-}
 
 /// What the engine says where it has no answer.
 export class Trouble extends Error {}
 
+type Answer = Record<string, unknown>
+
+interface Waiting { done(answers: (Answer | Trouble)[]): void; fail(error: unknown): void }
+
+/// An engine in a thread of its own. It answers in the order in which it is asked.
 export class Engine {
-  private readonly writer = new TextEncoder()
-  private readonly reader = new TextDecoder()
+  private readonly worker: Worker
+  private readonly waiting = new Map<number, Waiting>()
+  private asked = 0
 
-  private constructor(
-    private readonly module: WebAssembly.Module,
-    private exports: Exports,
-  ) {}
-
-  static async start(bytes: BufferSource): Promise<Engine> {
-    const module = await WebAssembly.compile(bytes)
-    return new Engine(module, Engine.instance(module))
+  /// It starts by itself; who asks meanwhile waits.
+  constructor() {
+    const address = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }))
+    this.worker = new Worker(address)
+    this.worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.answered(data))
+    this.worker.addEventListener('error', (event) => {
+      event.preventDefault()
+      const error = new Trouble(`the engine cannot run here: ${event.message}`)
+      for (const { fail } of this.waiting.values()) fail(error)
+      this.waiting.clear()
+    })
+    this.send({ engine: document.getElementById('engine')?.textContent?.trim() ?? '' })
   }
 
-  private static instance(module: WebAssembly.Module): Exports {
-    return new WebAssembly.Instance(module).exports as unknown as Exports
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message)
   }
 
-  private ask(question: Question): Record<string, unknown> {
-    const bytes = this.writer.encode(JSON.stringify(question).toWellFormed())
-    let answer: string
-    try {
-      const room = this.exports.room(bytes.length)
-      new Uint8Array(this.exports.memory.buffer, room, bytes.length).set(bytes)
-      const length = this.exports.ask(bytes.length)
-      answer = this.reader.decode(new Uint8Array(this.exports.memory.buffer, this.exports.room(0), length))
-    } catch (error) {
-      // An engine that has failed is not asked again.
-      this.exports = Engine.instance(this.module)
-      throw new Trouble(`the engine has failed, and was started anew: ${String(error)}`)
-    }
-    const read = JSON.parse(answer) as Record<string, unknown>
-    if (typeof read['trouble'] === 'string') throw new Trouble(read['trouble'])
-    return read
+  private answered({ id, answers }: FromWorker): void {
+    const waiting = this.waiting.get(id)
+    this.waiting.delete(id)
+    waiting?.done(answers.map((answer) => {
+      if (typeof answer !== 'string') return new Trouble(`the engine has failed, and was started anew: ${answer.failed}`)
+      const read = JSON.parse(answer) as Answer
+      return typeof read['trouble'] === 'string' ? new Trouble(read['trouble']) : read
+    }))
   }
 
-  check(name: string, text: string, tools: string, policy: string): Checked {
-    const more = { ...(tools ? { tools } : {}), ...(policy ? { policy } : {}) }
-    return this.ask({ do: 'check', name, text, ...more })['answer'] as Checked
+  /// Asks several things with nothing between them, for as long as there is time.
+  all(questions: readonly Question[], within = Infinity): Promise<(Answer | Trouble)[]> {
+    const id = ++this.asked
+    return new Promise((done, fail) => {
+      this.waiting.set(id, { done, fail })
+      this.send({ id, questions: questions.map((question) => JSON.stringify(question).toWellFormed()), within })
+    })
   }
 
-  try(step: Step, fresh: boolean): Tried {
-    return this.ask({ do: 'try', step, fresh }) as unknown as Tried
+  private async ask(question: Question): Promise<Answer> {
+    const [answer] = await this.all([question])
+    if (answer === undefined || answer instanceof Trouble) throw answer ?? new Trouble('the engine says nothing')
+    return answer
   }
 
-  list(step: Step, tools: string): string | null {
-    return this.ask({ do: 'list', step, tools })['answer'] as string | null
+  async check(name: string, text: string, tools: string, policy: string): Promise<Checked> {
+    return (await this.ask(checking(name, text, tools, policy)))['answer'] as Checked
   }
 
-  test(name: string, text: string): Tested {
-    return this.ask({ do: 'test', name, text }) as unknown as Tested
+  async try(step: Step, on: On): Promise<Tried> {
+    return (await this.ask({ do: 'try', step, on })) as unknown as Tried
   }
 
-  judge(text: string): { tools: Judged[]; remarks: string[] } {
-    return this.ask({ do: 'judge', text })['answer'] as { tools: Judged[]; remarks: string[] }
+  async list(step: Step, tools: string): Promise<string | null> {
+    return (await this.ask({ do: 'list', step, tools }))['answer'] as string | null
   }
 
-  reset(): void {
-    this.ask({ do: 'reset' })
+  async test(name: string, text: string): Promise<Tested> {
+    return (await this.ask({ do: 'test', name, text })) as unknown as Tested
+  }
+
+  async judge(text: string): Promise<{ tools: Judged[]; remarks: string[] }> {
+    return (await this.ask({ do: 'judge', text }))['answer'] as { tools: Judged[]; remarks: string[] }
+  }
+
+  /// Options as `mcp-policy render` has them, by their names.
+  async render(name: string, options: Record<string, string>): Promise<Rendered> {
+    return (await this.ask({ do: 'render', name, options }))['answer'] as Rendered
+  }
+
+  async options(): Promise<Offered> {
+    return (await this.ask({ do: 'options' }))['answer'] as Offered
+  }
+
+  async reset(): Promise<void> {
+    await this.ask({ do: 'reset' })
   }
 }
 
-/// Bytes that were packed with gzip.
-export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))
-  return new Response(stream).arrayBuffer()
+export function checking(name: string, text: string, tools = '', policy = ''): Question {
+  return { do: 'check', name, text, ...(tools ? { tools } : {}), ...(policy ? { policy } : {}) }
+}
+
+let second: Engine | null = null
+
+/// A second engine, for what must not touch the counters of the call that is tried, and may take long: attacks, other policies, whole logs.
+/// It starts when somebody needs it.
+export function secondEngine(): Engine {
+  return (second ??= new Engine())
 }

@@ -1,8 +1,7 @@
 // Examples that show in ten seconds what a policy can say. Each has a server's tools, a policy, a call to try, and tests.
 
 import { catalogue } from 'stock'
-import { unpacked } from './engine'
-import { bytesOf } from './share'
+import { bytesOf, unpacked } from './packing'
 import { example, type Call, type Schema, type Tool } from './store'
 
 export interface Example {
@@ -42,10 +41,14 @@ export const EXAMPLES: Example[] = [
     text: `# What the agent of the shop may do. Amounts are in cents.
 version: "1"
 default: deny
+identity: {grant: {jwt_claim: sub}, keys: {customer: {jwt_claim: customer}}, required: true}
 hide: [run_report]
 tools:
-  list_*: {}
-  get_customer: {rate_limit: 60/minute}
+  list_orders: {rate_limit: 60/minute}
+  get_customer:
+    require:
+      - conditions: [{path: args.customer, op: eq, from: identity.customer}]
+        on_deny: Look at the customer that you talk to.
 
   # Small refunds pass; for a larger one the user is asked.
   create_refund:
@@ -64,16 +67,13 @@ tools:
     require:
       - conditions: [{path: args.to, op: regex, value: '^[\\w.+-]+@example\\.com$'}]
         on_deny: Write to one address at example.com.
-    deny_if:
-      - conditions: [{path: args.cc, op: exists, value: true}]
-      - conditions: [{path: args.bcc, op: exists, value: true}]
     rate_limit: 10/hour
   delete_customer: {action: deny, reason: A person deletes customers.}
 `,
     call: { tool: 'create_refund', args: '{"payment":"pay_1","amount":25000,"currency":"eur"}', caller: 'alice' },
-    tests: `tests:
+    tests: `caller: alice
+tests:
   - name: small refunds pass, three a day
-    caller: alice
     steps:
       - {call: {tool: create_refund, arguments: {payment: p, amount: 100}}, repeat: 3, expect: allow}
       - {call: {tool: create_refund, arguments: {payment: p, amount: 100}}, expect: {decision: deny, reason: limit_reached}}
@@ -87,29 +87,30 @@ tools:
     text: `# One project, and no way out of it.
 version: "1"
 default: deny
+identity: {grant: {jwt_claim: sub}, required: true}
 tools:
   read_file:
     require:
-      - conditions: [{path: args.path, op: regex, value: "^/work/project/"}]
+      - conditions: [{path: args.path, op: path_under, value: /work/project}]
+        on_deny: Stay below /work/project.
     deny_if:
-      - conditions: [{path: args.path, op: contains, value: ".."}]
-        on_deny: Name the file without "..".
-      - conditions: [{path: args.path, op: regex, value: "\\\\.(env|pem|key)$"}]
+      - conditions: [{path: args.path, op: regex, value: '(?i)(^|/)(\\.env[^/]*|id_[^/]*|[^/]*\\.(pem|key))$'}]
         on_deny: Secrets are not for an agent.
-  list_directory: {rate_limit: 120/minute}
+  list_directory:
+    require:
+      - conditions: [{path: args.path, op: path_under, value: /work/project}]
   write_file:
     require:
-      - conditions: [{path: args.path, op: starts_with, value: /work/project/out/}]
-        on_deny: Write below /work/project/out/.
-    deny_if:
-      - conditions: [{path: args.path, op: contains, value: ".."}]
+      - conditions: [{path: args.path, op: path_under, value: /work/project/out}]
+        on_deny: Write below /work/project/out.
     limits:
       - {counter: files, window: hour, max: 50}
   delete_file: {action: require_approval, approval: user, reason: What is deleted is gone.}
   run_command: {action: deny, reason: Running commands is not for this agent.}
 `,
     call: { tool: 'read_file', args: '{"path":"/work/project/.env"}', caller: 'coder' },
-    tests: `tests:
+    tests: `caller: coder
+tests:
   - name: secrets stay where they are
     call: {tool: read_file, arguments: {path: /work/project/.env}}
     expect: {decision: deny, reason: denied_by_condition}

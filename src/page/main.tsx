@@ -4,12 +4,11 @@ import { render, type JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { Below } from './below'
 import { valueOf } from './document'
-import { Engine, Trouble, unpacked } from './engine'
+import { Trouble } from './engine'
 import { CATALOGUE, EXAMPLES } from './examples'
 import { Middle, Share, open, openServer } from './middle'
-import { prepareSecond } from './second'
 import { saveBack, served } from './served'
-import { bytesOf, recall, remember } from './share'
+import { recall, remember } from './share'
 import { NO_CALL, changes, get, listen, set, setTools, check, use, runTests, type State } from './store'
 import { Tools } from './tools'
 import { Try } from './try'
@@ -53,10 +52,10 @@ function Examples(): JSX.Element {
   if (file !== '') return <></>
   const pick = (name: string) => {
     const example = EXAMPLES.find((each) => each.name === name)
-    if (example) open(example)
+    if (example) void open(example)
     else if (name !== 'nothing') void openServer(name)
     else {
-      set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], view: 'form', name: 'policy' })
+      set({ tools: [], judged: new Map(), tests: '', tested: null, call: NO_CALL, text: '', value: undefined, checked: null, tried: null, seen: null, history: [], deploy: {}, view: 'form', name: 'policy' })
       for (const changed of changes) changed({ from: 0, to: 0, insert: '' })
     }
   }
@@ -73,33 +72,34 @@ function Examples(): JSX.Element {
 }
 
 async function start(): Promise<void> {
-  const bytes = await unpacked(bytesOf(document.getElementById('engine')?.textContent?.trim() ?? ''))
-  set({ engine: await Engine.start(bytes) })
+  const { engine } = get()
+  const offered = engine.options()
   const shared = (await served()) ?? (await recall())
   if (shared) {
-    set({ text: shared.text, value: valueOf(shared.text), tests: shared.tests ?? '', view: shared.view ?? 'form', call: { ...NO_CALL, ...shared.call } })
-    if (shared.tools && shared.tools.length > 0) setTools(JSON.stringify(shared.tools))
-    if (shared.call) set({ call: { ...NO_CALL, ...shared.call } })
-    check()
-    if (shared.tests) runTests()
+    const call = { ...NO_CALL, ...shared.call }
+    set({ text: shared.text, value: valueOf(shared.text), tests: shared.tests ?? '', view: shared.view ?? 'form', deploy: shared.deploy ?? {}, call })
   }
   const host = document.getElementById('page')
   if (host) {
     host.textContent = ''
     render(<Page />, host)
   }
-  void prepareSecond(bytes).catch(failed)
   let timer = 0
   let before = get()
   listen(() => {
     const now = get()
-    if (now.text === before.text && now.tests === before.tests && now.tools === before.tools && now.call === before.call && now.view === before.view) return
+    if (now.text === before.text && now.tests === before.tests && now.tools === before.tools && now.call === before.call && now.deploy === before.deploy && now.view === before.view) return
     before = now
     clearTimeout(timer)
     timer = window.setTimeout(() => void remember(), 400)
   })
   addEventListener('save', () => void saveBack())
   document.documentElement.dataset['ready'] = String(Math.round(performance.now()))
+  set({ offered: await offered })
+  if (!shared) return
+  if (shared.tools && shared.tools.length > 0) await setTools(JSON.stringify(shared.tools))
+  else await check()
+  await runTests()
 }
 
 /// What failed is said, wherever it failed.

@@ -8,11 +8,12 @@ import { cures } from './cures'
 import { rangeOf, syntaxOf, valueOf, written } from './document'
 import { TextEditor, type Light } from './editor'
 import { CATALOGUE, EXAMPLES, ofCatalogue, type Example } from './examples'
-import { Form, jump } from './form'
-import { download } from './below'
+import { download } from './file'
+import { Form } from './form'
 import { rootOf } from './policy'
 import { remember } from './share'
 import { kindOf } from './try'
+import { jump } from './words'
 import { NO_CALL, changes, get, put, runTests, say, set, setText, setTools, settles, use, withEnding } from './store'
 
 export function Middle(): JSX.Element {
@@ -64,19 +65,23 @@ function Save(): JSX.Element {
   return <button class="main" disabled={text === saved} onClick={() => dispatchEvent(new Event('save'))}>Save to {file}</button>
 }
 
+let opening = 0
+
 /// Takes an example, or a policy of the catalogue.
-export function open(example: Example): void {
+export async function open(example: Example): Promise<void> {
+  const own = ++opening
   set({ name: example.name, tools: [], judged: new Map(), tests: example.tests, tested: null, call: { ...NO_CALL, ...example.call }, history: [], view: 'form' })
   put(example.text)
-  if (example.tools.length > 0) setTools(JSON.stringify({ tools: example.tools }))
-  set({ call: { ...NO_CALL, ...example.call } })
-  runTests()
+  if (example.tools.length > 0) await setTools(JSON.stringify({ tools: example.tools }))
+  // Somebody has opened another one meanwhile.
+  if (own !== opening) return
+  await runTests()
   say(`opened ${example.name}`)
 }
 
 export async function openServer(name: string): Promise<void> {
   const found = await ofCatalogue(name)
-  if (found) open(found)
+  if (found) await open(found)
 }
 
 /// Where nothing is there yet.
@@ -92,7 +97,7 @@ function Start(): JSX.Element {
       </ol>
       <h3>Or look at one</h3>
       <div class="cards">
-        {EXAMPLES.map((example) => <button key={example.name} class="card" onClick={() => open(example)}><b>{example.name}</b><span>{example.about}</span></button>)}
+        {EXAMPLES.map((example) => <button key={example.name} class="card" onClick={() => void open(example)}><b>{example.name}</b><span>{example.about}</span></button>)}
         <button class="card" onClick={() => put('version: "1"\ndefault: deny\ntools: {}\n')}><b>empty</b><span>Nothing is allowed, to begin with.</span></button>
       </div>
       <h3>For servers that many use</h3>

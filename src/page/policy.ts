@@ -54,8 +54,11 @@ export function rootOf(value: unknown, policy: string): string[] {
   return ['policies', names.includes(policy) ? policy : names[0]!]
 }
 
+/// What makes more of an entry than a plain yes or no.
+const ON_CONDITION = ['require', 'deny_if', 'ask_if', 'rules', 'during', 'not_before', 'not_after']
+
 function laneOf(entry: Entry): Lane {
-  if (entry.require || entry.deny_if || entry.ask_if || entry.rules) return 'custom'
+  if (ON_CONDITION.some((key) => entry[key])) return 'custom'
   if (entry.action === 'deny') return 'deny'
   if (entry.action === 'require_approval') return 'approve'
   return entry.limits || entry.rate_limit ? 'limit' : 'allow'
@@ -92,7 +95,7 @@ export function standings(policy: unknown, tools: readonly Tool[]): Map<string, 
 export function moved(entry: Entry | undefined, lane: Lane, argument: string): Entry {
   const { action: _, reason: __, approval: ___, rate_limit, limits, ...rest } = entry ?? {}
   switch (lane) {
-    case 'allow': return Object.fromEntries(Object.entries(rest).filter(([key]) => !['require', 'deny_if', 'ask_if', 'rules'].includes(key)))
+    case 'allow': return Object.fromEntries(Object.entries(rest).filter(([key]) => !ON_CONDITION.includes(key)))
     case 'limit': return { ...rest, ...(limits ? { limits } : { rate_limit: rate_limit ?? '60/minute' }) }
     case 'approve': return { action: 'require_approval', approval: 'user', reason: 'A person has to approve this.', ...rest }
     case 'deny': return { action: 'deny', reason: 'This is not for an agent.', ...(rest.mode ? { mode: rest.mode } : {}) }
@@ -105,34 +108,50 @@ export function moved(entry: Entry | undefined, lane: Lane, argument: string): E
   }
 }
 
-/// Operators as people say them; the words are the engine's.
-export const OPERATORS: { op: string; words: string; takes: 'any' | 'number' | 'text' | 'list' | 'flag' | 'time' }[] = [
-  { op: 'eq', words: 'is', takes: 'any' },
-  { op: 'neq', words: 'is not', takes: 'any' },
-  { op: 'in', words: 'is one of', takes: 'list' },
-  { op: 'not_in', words: 'is none of', takes: 'list' },
-  { op: 'lt', words: 'is less than', takes: 'number' },
-  { op: 'lte', words: 'is at most', takes: 'number' },
-  { op: 'gt', words: 'is more than', takes: 'number' },
-  { op: 'gte', words: 'is at least', takes: 'number' },
-  { op: 'starts_with', words: 'begins with', takes: 'text' },
-  { op: 'ends_with', words: 'ends with', takes: 'text' },
-  { op: 'contains', words: 'contains', takes: 'any' },
-  { op: 'not_contains', words: 'does not contain', takes: 'any' },
+/// An operator as people say it; the word is the engine's.
+export interface Operator {
+  op: string
+  words: string
+  takes: 'any' | 'number' | 'text' | 'list' | 'flag' | 'time' | 'hours'
+  /// Whether it compares with another field too (`from`).
+  field?: true
+}
+
+export const OPERATORS: readonly Operator[] = [
+  { op: 'eq', words: 'is', takes: 'any', field: true },
+  { op: 'neq', words: 'is not', takes: 'any', field: true },
+  { op: 'in', words: 'is one of', takes: 'list', field: true },
+  { op: 'not_in', words: 'is none of', takes: 'list', field: true },
+  { op: 'lt', words: 'is less than', takes: 'number', field: true },
+  { op: 'lte', words: 'is at most', takes: 'number', field: true },
+  { op: 'gt', words: 'is more than', takes: 'number', field: true },
+  { op: 'gte', words: 'is at least', takes: 'number', field: true },
+  { op: 'starts_with', words: 'begins with', takes: 'text', field: true },
+  { op: 'ends_with', words: 'ends with', takes: 'text', field: true },
+  { op: 'contains', words: 'contains', takes: 'any', field: true },
+  { op: 'not_contains', words: 'does not contain', takes: 'any', field: true },
   { op: 'glob', words: 'looks like', takes: 'text' },
   { op: 'regex', words: 'matches', takes: 'text' },
   { op: 'not_regex', words: 'does not match', takes: 'text' },
   { op: 'exists', words: 'is there', takes: 'flag' },
-  { op: 'before', words: 'is before', takes: 'time' },
-  { op: 'after', words: 'is after', takes: 'time' },
-  { op: 'not_before', words: 'is not before', takes: 'time' },
-  { op: 'not_after', words: 'is not after', takes: 'time' },
+  { op: 'before', words: 'is before', takes: 'time', field: true },
+  { op: 'after', words: 'is after', takes: 'time', field: true },
+  { op: 'not_before', words: 'is not before', takes: 'time', field: true },
+  { op: 'not_after', words: 'is not after', takes: 'time', field: true },
+  { op: 'during', words: 'falls', takes: 'hours' },
+  { op: 'not_during', words: 'does not fall', takes: 'hours' },
+  { op: 'length_lte', words: 'has a length of at most', takes: 'number' },
+  { op: 'length_gte', words: 'has a length of at least', takes: 'number' },
+  { op: 'length_eq', words: 'has a length of just', takes: 'number' },
+  { op: 'count_lte', words: 'leads to at most so many:', takes: 'number' },
+  { op: 'count_gte', words: 'leads to at least so many:', takes: 'number' },
+  { op: 'count_eq', words: 'leads to just so many:', takes: 'number' },
   { op: 'host_in', words: 'is a URL of', takes: 'list' },
   { op: 'not_host_in', words: 'is a URL of none of', takes: 'list' },
   { op: 'cidr', words: 'is an address in', takes: 'list' },
   { op: 'not_cidr', words: 'is an address in none of', takes: 'list' },
-  { op: 'path_under', words: 'is a path below', takes: 'text' },
-  { op: 'not_path_under', words: 'is not a path below', takes: 'text' },
+  { op: 'path_under', words: 'is a path below', takes: 'text', field: true },
+  { op: 'not_path_under', words: 'is not a path below', takes: 'text', field: true },
 ]
 
 /// What is written in a field, as the value of a condition.
@@ -156,6 +175,7 @@ export function operand(text: string, op: string): unknown {
     case 'text':
     case 'time': return text
     case 'flag': return text !== 'false'
+    case 'hours': return {}
     case 'number':
     case 'any': return plain(text)
   }

@@ -20,12 +20,6 @@ export async function served(): Promise<Shared | null> {
   return Promise.resolve(found)
 }
 
-/// The deployment file that `mcp-policy render` writes of the text; nothing where no command is behind the page.
-export async function rendered(target: string): Promise<string | null> {
-  const found = given()
-  return found ? asked(found, 'render', { text: get().text, for: target }) : null
-}
-
 async function asked(found: Given, what: string, body: unknown): Promise<string> {
   const answer = await fetch(what, { method: 'POST', headers: { 'content-type': 'application/json', 'x-mcp-policy-token': found.token }, body: JSON.stringify(body) })
   const said = await answer.text()

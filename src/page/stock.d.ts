@@ -16,3 +16,8 @@ declare module 'stock' {
   }
   export const schema: Record<string, unknown>
 }
+// The thread of `worker.ts`, as a text.
+declare module 'worker' {
+  const script: string
+  export default script
+}

@@ -1,8 +1,8 @@
 // What the page knows. Everything that is shown is a picture of this; everything that is done changes it, through the functions at the end.
 
 import { useEffect, useState } from 'preact/hooks'
-import { type Change, type Path, type Syntax, difference, edited, renamed, syntaxOf, valueOf } from './document'
-import { Engine, type Checked, type Judged, type Step, type Tested, type Tried } from './engine'
+import { type Change, type Path, type Syntax, at, difference, edited, membersEdited, renamed, syntaxOf, valueOf } from './document'
+import { Engine, type Checked, type Judged, type Offered, type Step, type Tested, type Tried } from './engine'
 
 /// A tool as its server describes it.
 export interface Tool {
@@ -46,7 +46,7 @@ export interface Call {
 }
 
 export interface State {
-  engine: Engine | null
+  engine: Engine
   failed: string
   text: string
   value: unknown
@@ -67,11 +67,12 @@ export interface State {
   tested: Tested | null
   old: string
   log: string
-  /// Whether the second engine has started.
-  second: boolean
   view: 'form' | 'text'
   part: 'tools' | 'policy' | 'try' | 'more'
   below: 'tests' | 'attacks' | 'compare' | 'deploy'
+  /// The deployment files that there are, and the options that were given for one.
+  offered: Offered | null
+  deploy: Record<string, string>
   said: string
   /// Milliseconds that the last check and decision took.
   took: number
@@ -85,8 +86,8 @@ export const NO_CALL: Call = {
 }
 
 let state: State = {
-  engine: null, failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), remarks: [], call: NO_CALL, tried: null,
-  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', log: '', second: false, view: 'form', part: 'policy', below: 'tests', said: '', took: 0, file: '', saved: '',
+  engine: new Engine(), failed: '', text: '', value: undefined, name: 'policy.yaml', checked: null, tools: [], judged: new Map(), remarks: [], call: NO_CALL, tried: null,
+  trouble: '', history: [], seen: null, seenText: '', tests: '', tested: null, old: '', log: '', view: 'form', part: 'policy', below: 'tests', offered: null, deploy: {}, said: '', took: 0, file: '', saved: '',
 }
 const listeners = new Set<() => void>()
 
@@ -130,13 +131,8 @@ export function say(text: string): void {
 export function setText(text: string): void {
   if (text === state.text) return
   set({ text, value: valueOf(text) ?? (text.trim() === '' ? undefined : state.value), history: [] })
-  clearTimeout(checking)
-  // What a person has done to a large policy is drawn first, and judged when the hand rests.
-  if (text.length < 50_000) check()
-  else checking = window.setTimeout(check, Math.min(300, Math.max(30, state.took)))
+  void check()
 }
-
-let checking = 0
 
 /// The changes that the editor has not made yet.
 export const changes = new Set<(change: Change) => void>()
@@ -156,6 +152,13 @@ export function edit(path: Path, value: unknown): void {
   put(edited(state.text, path, value))
 }
 
+/// Changes members of one mapping, as if each had been changed; those that are nothing go.
+export function editMembers(path: Path, members: Record<string, unknown>): void {
+  const text = settled()
+  const all = { ...(at(state.value, path) as Record<string, unknown> | undefined), ...members }
+  put(membersEdited(text, path, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))))
+}
+
 export function rename(path: Path, name: string): void {
   settled()
   put(renamed(state.text, path, name))
@@ -167,28 +170,50 @@ export function put(text: string): void {
   for (const changed of changes) changed(change)
 }
 
-export function check(): void {
-  const { engine, text, name, tools, call } = state
-  if (!engine) return
-  const start = performance.now()
-  if (text.trim() === '') {
-    set({ checked: null, tried: null, seen: null, tested: null })
-    return
+// The number of the last question about the policy: answers to older ones are of no use to anybody.
+let turn = 0
+let running: Promise<void> | null = null
+let isAgain = false
+
+/// Asks the engine what it makes of the policy, and of the call that is tried. While it works on that, what is changed waits for its end, and then the
+/// last state alone is asked about.
+export function check(): Promise<void> {
+  turn += 1
+  if (running) {
+    isAgain = true
+    return running
   }
-  const list = tools.length > 0 && tools.length <= 1000 ? JSON.stringify(tools) : ''
-  set({ checked: engine.check(withEnding(name, text), text, list, call.policy) })
-  attempt(true)
-  set({ took: performance.now() - start })
-  lookSoon()
+  const work = async () => {
+    do {
+      isAgain = false
+      await checkOnce()
+    } while (isAgain)
+  }
+  running = work().finally(() => { running = null })
+  return running
 }
 
-let looking = 0
+async function checkOnce(): Promise<void> {
+  const { engine, text, name, call } = state
+  const own = turn
+  if (text.trim() === '') return set({ checked: null, tried: null, seen: null, tested: null })
+  const start = performance.now()
+  const checked = await engine.check(withEnding(name, text), text, state.tools.length <= 1000 ? toolsText() : '', call.policy)
+  if (own !== turn) return
+  set({ checked })
+  await attempt()
+  if (own !== turn) return
+  set({ took: performance.now() - start })
+  void look()
+}
 
-/// What the caller sees of many tools can wait until nothing else is to be done.
-function lookSoon(): void {
-  clearTimeout(looking)
-  if (state.tools.length <= 200) look()
-  else looking = window.setTimeout(look, 250)
+let written: { tools: Tool[]; text: string } = { tools: [], text: '' }
+
+/// The tools as JSON; nothing where there are none.
+function toolsText(): string {
+  const { tools } = state
+  if (written.tools !== tools) written = { tools, text: tools.length > 0 ? JSON.stringify(tools) : '' }
+  return written.text
 }
 
 /// The name of the file, with the ending that its text has.
@@ -233,67 +258,69 @@ function guess(text: string): unknown {
   }
 }
 
-/// Tries the call. Afresh, nothing has been counted and nothing is; else it counts, as the next call of an agent would.
-export function attempt(fresh: boolean): void {
+let trying = 0
+
+/// Tries the call. It counts as the next call of an agent would, or looks at what would become of it.
+export async function attempt(counts = false): Promise<void> {
   const { engine, checked, call } = state
-  if (!engine || !checked?.valid || (call.tool === '' && call.message.trim() === '')) {
-    set({ tried: null, trouble: '' })
-    return
-  }
+  const [own, text] = [++trying, turn]
+  if (!checked?.valid || (call.tool === '' && call.message.trim() === '')) return set({ tried: null, trouble: '' })
   try {
-    const tried = engine.try(stepOf(call), fresh)
-    const history = fresh
-      ? state.history
-      : [...state.history, ...tried.runs.map((run) => ({ call: tried.answer.call, decision: run.decision, reason: run.reason ?? '', calls: run.calls }))]
-    set({ tried, trouble: '', history })
+    const step = stepOf(call)
+    const tried = await engine.try(step, counts ? 'counters' : 'copy')
+    if (text !== turn) return
+    const counted = counts ? tried.runs.map((run) => ({ call: tried.answer.call, decision: run.decision, reason: run.reason ?? '', calls: run.calls })) : []
+    // What was counted is told, whatever is tried by now.
+    set({ ...(counted.length > 0 ? { history: [...state.history, ...counted] } : {}), ...(own === trying ? { tried, trouble: '' } : {}) })
   } catch (error) {
-    const text = error instanceof SyntaxError ? 'the arguments are not JSON' : (error as Error).message
-    set({ tried: null, trouble: text })
+    if (own !== trying || text !== turn) return
+    set({ tried: null, trouble: error instanceof SyntaxError ? 'the arguments are not JSON' : (error as Error).message })
   }
 }
 
 export function setCall(patch: Partial<Call>): void {
   set({ call: { ...state.call, ...patch } })
-  if (patch.policy !== undefined) check()
-  else attempt(state.history.length === 0)
-  if ('caller' in patch || 'identity' in patch || 'headers' in patch || 'path' in patch || 'host' in patch) look()
+  if (patch.policy !== undefined) void check()
+  else void attempt()
+  if ('caller' in patch || 'identity' in patch || 'headers' in patch || 'path' in patch || 'host' in patch) void look()
 }
 
-export function reset(): void {
-  state.engine?.reset()
+export async function reset(): Promise<void> {
+  await state.engine.reset()
   set({ history: [] })
-  attempt(true)
+  await attempt()
 }
 
-/// Asks for the list of tools, as this caller.
-export function look(): void {
-  const { engine, checked, tools, call } = state
-  if (!engine || !checked?.valid || tools.length === 0) {
-    set({ seen: null, seenText: '' })
-    return
-  }
+let looking = 0
+
+/// Asks for the list of tools, as this caller. Of many tools it waits until the hand rests.
+export async function look(): Promise<void> {
+  const own = ++looking
+  if (!state.checked?.valid || state.tools.length === 0) return set({ seen: null, seenText: '' })
+  if (state.tools.length > 200) await new Promise((done) => setTimeout(done, 250))
+  const { engine, call } = state
+  if (own !== looking) return
   try {
     const { call: _, repeat: __, response: ___, approval: ____, ...step } = stepOf({ ...call, args: '{}' })
-    const text = engine.list(step, JSON.stringify({ jsonrpc: '2.0', id: 1, result: { tools } }))
+    const text = await engine.list(step, `{"jsonrpc":"2.0","id":1,"result":{"tools":${toolsText()}}}`)
+    if (own !== looking) return
     const read = text === null ? {} : (JSON.parse(text) as { result?: { tools?: Tool[] } })
     const names = (read.result?.tools ?? []).map((tool) => tool.name)
     set({ seen: new Set(names), seenText: text ?? '' })
   } catch {
-    set({ seen: null, seenText: '' })
+    if (own === looking) set({ seen: null, seenText: '' })
   }
 }
 
-/// Takes a server's tools, from any text that has them.
-export function setTools(text: string): void {
-  const { engine } = state
-  if (!engine) return
-  const judged = engine.judge(text)
+/// Takes a server's tools, from any text that has them, and tries a call of the first one if none of them is tried.
+export async function setTools(text: string): Promise<void> {
+  const judged = await state.engine.judge(text)
   const tools = collected(JSON.parse(text) as unknown)
   const first = tools[0]
   set({ tools, judged: new Map(judged.tools.map((each) => [each.tool, each])), remarks: judged.remarks })
   if (first && !tools.some((tool) => tool.name === state.call.tool)) set({ call: { ...state.call, tool: first.name, args: example(first) } })
-  check()
   say(`${tools.length} tools`)
+  await check()
 }
 
 function collected(value: unknown): Tool[] {
@@ -330,15 +357,14 @@ function exampleOf(schema: Schema): unknown {
   }
 }
 
-/// Runs the tests.
-export function runTests(): void {
+/// Runs the tests, on the policy as it is now.
+export async function runTests(): Promise<void> {
+  await running
   const { engine, checked, tests, name, text } = state
-  if (!engine || !checked?.valid || tests.trim() === '') {
-    set({ tested: null })
-    return
-  }
+  if (!checked?.valid || tests.trim() === '') return set({ tested: null })
   const beside = withEnding(name, text).replace(/\.\w+$/, `.test.${syntaxOf(tests)}`)
-  const tested = engine.test(beside, tests)
+  const tested = await engine.test(beside, tests)
+  if (tests !== state.tests) return
   set({ tested })
   const failed = tested.answer?.tests.filter((test) => !test.passed).length
   say(tested.answer ? `${tested.answer.tests.length} tests, ${failed} failed` : 'the tests cannot be read')

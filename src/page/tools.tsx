@@ -75,12 +75,13 @@ async function dropped(event: DragEvent): Promise<void> {
   const file = event.dataTransfer?.files[0]
   if (!file) return
   event.preventDefault()
-  take(await file.text())
+  await take(await file.text())
 }
 
-function take(text: string): string {
+/// Yields what is wrong with the text, if anything is.
+async function take(text: string): Promise<string> {
   try {
-    setTools(text)
+    await setTools(text)
     return ''
   } catch (error) {
     const problem = (error as Error).message
@@ -100,11 +101,11 @@ function Import(): JSX.Element {
         onInput={(event) => setText(event.currentTarget.value)} />
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       <div class="row">
-        <button class="main" disabled={text.trim() === ''} onClick={() => setProblem(take(text))}>Show the tools</button>
+        <button class="main" disabled={text.trim() === ''} onClick={() => void take(text).then(setProblem)}>Show the tools</button>
         <label class="file">Open a file
           <input type="file" accept=".json,application/json" onChange={(event) => {
             const file = event.currentTarget.files?.[0]
-            if (file) void file.text().then((read) => setProblem(take(read)))
+            if (file) void file.text().then(take).then(setProblem)
           }} />
         </label>
       </div>
@@ -147,7 +148,7 @@ function Sorted({ tools }: { tools: readonly Tool[] }): JSX.Element {
     <>
       <div class="row filters">
         <label class="grow"><span class="unseen">Filter the tools</span>
-          <input type="search" placeholder="name, class, risk…" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+          <input type="search" placeholder="Filter…" title="By name, class or risk" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
         </label>
         <label><span class="unseen">Show</span>
           <select value={lane} onChange={(event) => setLane(event.currentTarget.value as Lane | '')}>
@@ -287,7 +288,7 @@ function choose(name: string): void {
 function About({ name, standing }: { name: string; standing: Standing | undefined }): JSX.Element | null {
   const judgement = use((state) => state.judged.get(name))
   const tool = use((state) => state.tools.find((each) => each.name === name))
-  if (!judgement || !tool) return <p class="hint about">Choose a tool: with the mouse, or with the arrow keys. Drag it to what shall become of it, or press the letter.</p>
+  if (!judgement || !tool) return <p class="hint about">Choose a tool, then press what shall become of it, above; or drag it there, or type its letter. Space and the arrow keys choose several.</p>
   const hints = Object.entries(tool.annotations ?? {}).filter(([, hint]) => typeof hint === 'boolean')
   return (
     <div class="about" aria-live="polite">

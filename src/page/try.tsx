@@ -2,7 +2,8 @@
 
 import { useState } from 'preact/hooks'
 import type { JSX } from 'preact'
-import { edited } from './document'
+import { at, edited } from './document'
+import { rootOf } from './policy'
 import type { Explanation, TracedCount, TracedRule } from './engine'
 import { attempt, example, get, reset, runTests, say, set, setCall, stepOf, use, type Schema, type Tool } from './store'
 
@@ -38,7 +39,7 @@ function CallForm(): JSX.Element {
   const valid = use((state) => state.checked?.valid ?? false)
   const tool = tools.find((each) => each.name === call.tool)
   return (
-    <form class="call" data-args={call.args} onSubmit={(event) => { event.preventDefault(); attempt(false); say(spoken(get().tried?.answer)) }}>
+    <form class="call" data-args={call.args} onSubmit={(event) => { event.preventDefault(); void attempt(true).then(() => say(spoken(get().tried?.answer))) }}>
       <label>Tool
         <input type="text" list="call-tools" value={call.tool} spellcheck={false} onInput={(event) => {
           const name = event.currentTarget.value
@@ -54,7 +55,7 @@ function CallForm(): JSX.Element {
       <More />
       <div class="row">
         <button class="main" type="submit" disabled={!valid} title="The call counts, as an agent's would">Call{Number(call.repeat) > 1 ? ` ${call.repeat} times` : ''}</button>
-        <button type="button" disabled={history.length === 0} onClick={reset}>Empty the counters</button>
+        <button type="button" disabled={history.length === 0} onClick={() => void reset()}>Empty the counters</button>
         <button type="button" class="quiet" disabled={!valid || call.tool === ''} onClick={keep}>Keep as a test</button>
       </div>
       {history.length > 0 && (
@@ -232,18 +233,25 @@ function Rule({ rule, answer, mark }: { rule: TracedRule; answer: Explanation; m
           <code>{condition.path}</code> {condition.op} <code>{condition.value}</code> is <b>{condition.outcome}</b>: found {condition.found.join(', ') || 'nothing'}{condition.expected && `, needs ${condition.expected}`}
         </p>
       ))}
-      {rule.count && <Count count={rule.count} />}
+      {rule.count && <Count count={rule.count} isAtOnce={isAtOnce(rule.rule, answer)} />}
     </li>
   )
 }
 
-function Count({ count }: { count: TracedCount }): JSX.Element {
+/// Whether a limit is on calls that are in flight at once, and so has no window.
+function isAtOnce(rule: string, answer: Explanation): boolean {
+  const { value, call } = get()
+  const steps = rule.slice(1).split('/').map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+  return at(value, [...rootOf(value, answer.governed_by ?? call.policy), ...steps, 'concurrent']) !== undefined
+}
+
+function Count({ count, isAtOnce }: { count: TracedCount; isAtOnce: boolean }): JSX.Element {
   const used = Number(count.used ?? 0)
   const most = Number(count.burst ?? count.max ?? 0)
   const amount = Number(count.amount ?? 0)
   return (
     <p class="compared">
-      {count.counter} ({count.scope}): {count.used ?? 'unreadable'}{most > 0 && ` of ${most}`} used in {span(count.window_seconds)}; {count.problem ?? `this call counts ${count.amount ?? 'nothing'}`}
+      {count.counter} ({count.scope}): {count.used ?? 'unreadable'}{most > 0 && ` of ${most}`} {isAtOnce ? 'in flight at once' : `used in ${span(count.window_seconds)}`}; {count.problem ?? `this call counts ${count.amount ?? 'nothing'}`}
       {count.retry_after_ms !== undefined && `; room again in ${Math.ceil(count.retry_after_ms / 1000)} s`}
       {most > 0 && <progress max={most} value={Math.min(most, used + (used + amount <= most ? amount : 0))} aria-label={`${count.counter}: ${used} of ${most}`} />}
     </p>
@@ -251,8 +259,10 @@ function Count({ count }: { count: TracedCount }): JSX.Element {
 }
 
 function span(seconds: number): string {
-  const names: [number, string][] = [[1, 'a second'], [60, 'a minute'], [3600, 'an hour'], [86400, 'a day'], [604800, 'a week']]
-  return names.find(([each]) => each === seconds)?.[1] ?? (seconds >= 2_419_200 && seconds <= 2_678_400 ? 'a month' : `${seconds} s`)
+  if (seconds >= 2_419_200 && seconds <= 2_678_400) return 'a month'
+  const units: [number, string, string][] = [[604800, 'a week', 'weeks'], [86400, 'a day', 'days'], [3600, 'an hour', 'hours'], [60, 'a minute', 'minutes'], [1, 'a second', 'seconds']]
+  const unit = units.find(([length]) => seconds % length === 0)
+  return unit ? (seconds === unit[0] ? unit[1] : `${seconds / unit[0]} ${unit[2]}`) : `${seconds} s`
 }
 
 /// The tools as the caller sees them.
@@ -287,8 +297,7 @@ function keep(): void {
   const name = `${WORDS[answer.decision] ?? answer.decision} ${answer.call || 'a message'} by ${call.caller || 'anonymous'} (${known + 1})`
   try {
     set({ tests: edited(text, ['tests', count(text)], { name: name.toLowerCase(), ...stepOf(call), expect }), below: 'tests', part: get().part === 'try' ? 'more' : get().part })
-    runTests()
-    say('kept as a test')
+    void runTests().then(() => say('kept as a test'))
   } catch (error) {
     say((error as Error).message)
   }

@@ -1,4 +1,5 @@
-// The page's engine says, byte for byte, what the command says: over the whole corpus of decisions, and over every document of the tests.
+// The page's engine says, byte for byte, what the command says: over the whole corpus of decisions, over every document of the tests, and in
+// every kind of deployment file.
 //
 //     node tests/page/parity.mjs ENGINE.wasm COMMAND MODULES
 //
@@ -99,7 +100,7 @@ async function row(file, node, number) {
   const args = ['explain', '--format', 'json', `${stem}.json`, '--call', `${stem}.call.json`, '--at', first.at]
   for (const [key, value] of Object.entries(first.headers)) args.push('--header', `${key}: ${value}`)
   const { expect: _, ...step } = first
-  const explained = JSON.parse(ask({ do: 'try', fresh: true, step }))
+  const explained = JSON.parse(ask({ do: 'try', on: 'nothing', step }))
   await soon(async () => {
     same(`${file}: ${name}`, JSON.stringify(JSON.parse(page).answer), JSON.stringify(JSON.parse(await said(['test', '--format', 'json', `${stem}.json`]))[0]))
     same(`${file}: ${name}, explained`, JSON.stringify(explained.answer), dense(await said(args)))
@@ -123,6 +124,44 @@ async function document(path) {
   documents += 1
 }
 
+/// Every kind of deployment file, each with options of its own; some are refused.
+const MESH = { namespace: 'pay', app: 'shop' }
+const DEPLOYMENTS = [
+  { for: 'envoy' },
+  { for: 'envoy', upstream: 'https://mcp.example.com', listen: '0.0.0.0:8080', admin: '[::1]:9902', ca: '/etc/our ca.pem', wasm: '/opt/filter.wasm', name: 'shop' },
+  { for: 'envoy', upstream: 'mcp.internal:8000', live: 'live' },
+  { for: 'envoy', upstream: 'mcp.example.com:443' },
+  { for: 'envoy', switch: 'off' },
+  { for: 'envoy-filter', name: 'shop' },
+  { for: 'envoy-filter', switch: 'off' },
+  { for: 'istio-envoyfilter', ...MESH, port: '8080', wasm: 'oci://registry.example.com/filter:1' },
+  { for: 'istio-envoyfilter' },
+  { for: 'istio-wasmplugin', ...MESH },
+  { for: 'istio-wasmplugin', namespace: 'pay', service: 'shop', switch: 'shadow' },
+  { for: 'json' },
+  { for: 'json', switch: 'stop' },
+  { for: 'limitador' },
+  { for: 'ratelimit', name: 'shop' },
+]
+let [deployments, refused] = [0, 0]
+
+async function deployed(path, options) {
+  const place = `${path}: ${JSON.stringify(options)}`
+  const checked = JSON.parse(ask({ do: 'check', name: path, text: readFileSync(path, 'utf8') }))
+  if (!checked.answer.valid) return
+  const page = JSON.parse(ask({ do: 'render', name: basename(path), options }))
+  const args = ['render', '--format', 'json', path, ...Object.entries(options).flatMap(([option, value]) => [`--${option}`, value])]
+  if (options.live) args.push('--live-out', join(work, `live${deployments}`))
+  deployments += 1
+  await soon(async () => {
+    const theirs = await run(command, args).catch((error) => error)
+    if (page.trouble !== undefined) {
+      refused += 1
+      if (theirs.code !== 2 || !theirs.stderr.includes(page.trouble.replace(/^--\w+ \S+: /, ''))) wrong.push(`${place}\n  page    ${page.trouble}\n  command ${theirs.stderr}`)
+    } else same(place, JSON.stringify(page.answer), theirs.stdout === '' ? theirs.stderr : JSON.stringify(JSON.parse(theirs.stdout)))
+  })
+}
+
 const decisions = join(root, 'tests/data/decisions')
 const jobs = []
 for (const file of readdirSync(decisions).sort()) {
@@ -137,6 +176,10 @@ for (const folder of folders) {
     if (/\.(json|ya?ml)$/.test(file) && !file.includes('.test.') && (!folder.startsWith('policies/catalogue/') || file === 'policy.yaml')) jobs.push([document, join(root, folder, file)])
   }
 }
+for (const folder of ['policies', 'tests/data/policies/valid', 'tests/data/cli/files']) {
+  const files = readdirSync(join(root, folder)).filter((file) => /\.json$/.test(file))
+  for (const file of files) for (const options of DEPLOYMENTS) jobs.push([deployed, join(root, folder, file), options])
+}
 for (const [job, ...args] of jobs) await job(...args)
 await Promise.all(waiting)
 rmSync(work, { recursive: true })
@@ -144,4 +187,4 @@ if (wrong.length > 0) {
   console.error(`${wrong.length} differ:\n${wrong.slice(0, 20).join('\n')}`)
   process.exit(1)
 }
-console.log(`${calls} calls of ${rows} policies, and ${documents} documents: no byte differs`)
+console.log(`${calls} calls of ${rows} policies, ${documents} documents, and ${deployments - refused} deployment files: no byte differs`)

@@ -3,8 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use mcp_policy::matcher::path::keys;
-
-use crate::cli::tree::{Map, Node};
+use mcp_policy::tree::{Map, Node};
 
 /// The name of the counters under `"*"` in `state` paths.
 pub(super) const GLOBAL: &str = "_global";

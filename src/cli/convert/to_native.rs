@@ -1,10 +1,10 @@
 //! From rules to requirements, denials and limits.
 
 use mcp_policy::number::{Decimal, Micros};
+use mcp_policy::tree::notes::Notes;
+use mcp_policy::tree::{Map, Node, TreeItem, TreeMember};
 
 use super::names::{Names, owner, path_to, rules, state_path};
-use crate::cli::output::Notes;
-use crate::cli::tree::{Map, Node, TreeItem, TreeMember};
 
 /// More than any window comes to: for a counter that has no limit, which limits cannot say.
 const UNREACHED: &str = "18000000000000";

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use mcp_policy::tree::notes::Notes;
+use mcp_policy::tree::{Map, Node, TreeItem};
+
 use super::names::{of_limits, owner, path_to, rules, state_path};
-use crate::cli::output::Notes;
-use crate::cli::tree::{Map, Node, TreeItem};
 
 /// Rewrites every entry that rules can say.
 pub(super) fn policy(policy: &mut Map, place: &str, notes: &mut Notes) {

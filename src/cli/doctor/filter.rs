@@ -4,10 +4,10 @@ use mcp_policy::json::Value;
 use mcp_policy::language::diagnostic::Code;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::settings::HoldHeaders;
+use mcp_policy::render::needs::{NeededSecret, secrets};
 
 use super::findings::Findings;
 use super::layout::{ConfiguredPolicy, Layout, Placed};
-use crate::cli::render::needs::{NeededSecret, secrets};
 
 const FLAG: &str = "allow_on_headers_stop_iteration";
 

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use mcp_policy::gateway::{GatewayServer, OF_ALL_POLICIES, SETTINGS};
 use mcp_policy::language::diagnostic::Diagnostic;
+use mcp_policy::render::Deployable;
 use mcp_policy::source::{Problem, SourceText, Syntax};
+use mcp_policy::tree::notes::Notes;
+use mcp_policy::tree::print::print;
+use mcp_policy::tree::{Map, Node};
 
-use super::{Deployable, name_after};
+use super::name_after_file;
 use crate::cli::input::{self, ByFile, CliError};
-use crate::cli::output::Notes;
-use crate::cli::tree::print::print;
-use crate::cli::tree::{Map, Node};
 
 /// A configuration in the making.
 pub(super) struct CombinedFiles {
@@ -115,7 +116,7 @@ impl CombinedFiles {
         let refused = |problem: String| CliError::Line(format!("{}: {problem}", source.name));
         let mut document = Node::from(&input::value(&source)?);
         let at = self.sources.len();
-        let mut name = name_after(&path);
+        let mut name = name_after_file(&path);
         if let Some(members) = document.as_map_mut() {
             if members.get("policies").is_some() {
                 let line = "it is a whole configuration, with `policies` and bindings of its own; a gateway file takes policies one by one";

@@ -11,7 +11,6 @@ pub(super) const TOKEN_HEADER: &str = "x-mcp-policy-token";
 pub(super) enum Errand {
     Show,
     Save,
-    Render,
 }
 
 /// What is looked at of a request. A header that is there twice is none.
@@ -63,12 +62,11 @@ impl Door {
         };
         match (request.method, place) {
             ("GET", "") => Ok(Errand::Show),
-            ("POST", "save" | "render") => {
+            ("POST", "save") => {
                 let from_here =
                     request.origin.is_some_and(|origin| origin == format!("http://{host}"));
                 let knows = request.token.is_some_and(|token| self.is_token(token));
-                let errand = if place == "save" { Errand::Save } else { Errand::Render };
-                if from_here && knows { Ok(errand) } else { Err((403, "not from this page")) }
+                if from_here && knows { Ok(Errand::Save) } else { Err((403, "not from this page")) }
             }
             _ => Err((404, "there is no such thing here")),
         }
@@ -105,8 +103,6 @@ mod tests {
         };
         assert_eq!(door.admit(&show), Ok(Errand::Show));
         assert_eq!(door.admit(&save), Ok(Errand::Save));
-        let render = DoorRequest { target: "/0123abcd/render", ..save };
-        assert_eq!(door.admit(&render), Ok(Errand::Render));
         let local = Some("localhost:8080");
         let origin = Some("http://localhost:8080");
         assert_eq!(door.admit(&DoorRequest { host: local, origin, ..save }), Ok(Errand::Save));
@@ -127,9 +123,6 @@ mod tests {
             (DoorRequest { origin: Some("http://evil.example"), ..save }, 403),
             (DoorRequest { origin, ..save }, 403),
             (DoorRequest { token: None, ..save }, 403),
-            (DoorRequest { token: None, ..render }, 403),
-            (DoorRequest { origin: None, ..render }, 403),
-            (DoorRequest { method: "GET", ..render }, 404),
             (DoorRequest { token: Some("0123abc"), ..save }, 403),
             (DoorRequest { host: Some("evil.example:8080"), ..save }, 421),
         ] {

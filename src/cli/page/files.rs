@@ -66,11 +66,6 @@ impl PageFiles {
         Ok(PageFiles { page: html, policy, tests: KnownFile::open(tests)? })
     }
 
-    /// What the policy is called.
-    pub(super) fn stem(&self) -> &str {
-        self.policy.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("policy")
-    }
-
     /// The page, with the files as they are now.
     pub(super) fn page(&self, token: &str) -> Result<String, String> {
         let (text, tests) = (self.policy.read()?, self.tests.read()?);
@@ -101,7 +96,7 @@ impl PageFiles {
 }
 
 /// What the page sends: an object.
-pub(super) fn told(body: &[u8]) -> Option<Object<'_>> {
+fn told(body: &[u8]) -> Option<Object<'_>> {
     let text = std::str::from_utf8(body).ok()?;
     let Ok(Value::Object(object)) = parse_within(text, Duplicates::Refuse, Bounds::DOCUMENT) else {
         return None;

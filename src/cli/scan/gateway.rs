@@ -6,9 +6,9 @@ use mcp_policy::gateway::upstream::Upstream;
 use mcp_policy::source::Syntax;
 
 use crate::cli::server::target::Target;
-use crate::cli::tree::print::print;
-use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::tools::one_line;
+use mcp_policy::tree::print::print;
+use mcp_policy::tree::{Map, Node, TreeMember};
 
 /// How a gateway comes to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use super::combine::combinations;
 use super::scanned::ScannedServer;
 use crate::cli::report::counted;
 use crate::cli::table::{self, First};
-use crate::cli::tree::print::escaped;
 use mcp_policy::tools::classify::kinds::{Classification, ToolClass};
 use mcp_policy::tools::judged::JudgedTool;
 use mcp_policy::tools::{Tool, one_line};
+use mcp_policy::tree::print::escaped;
 
 struct InventoryRow<'s> {
     server: &'s str,

@@ -10,11 +10,11 @@ use super::profile::Profile;
 use super::scanned::ScannedServer;
 use crate::cli::definition::pin;
 use crate::cli::key::{argument_path, can_be_key};
-use crate::cli::tree::print::print;
-use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::source::Syntax;
 use mcp_policy::tools::classify::kinds::{Classification, ToolClass};
 use mcp_policy::tools::{Tool, one_line};
+use mcp_policy::tree::print::print;
+use mcp_policy::tree::{Map, Node, TreeMember};
 
 /// Longest line of a comment, in characters.
 const MOST_COMMENT: usize = 140;

@@ -1,9 +1,8 @@
 //! What a first policy says of each class of tools.
 
 use clap::ValueEnum;
-
-use crate::cli::tree::{Map, Node};
 use mcp_policy::tools::classify::kinds::{Classification, ToolClass, ToolSeverity};
+use mcp_policy::tree::{Map, Node};
 
 /// How much a first policy lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,11 +4,11 @@ use mcp_policy::json::{Duplicates, parse};
 use mcp_policy::matcher::operator::OPERATORS;
 use mcp_policy::policy::entry::Scope;
 use mcp_policy::rate::window;
+use mcp_policy::tree::{Map, Node};
 
 use super::language::{
     FieldKind, FieldSpec, KeyKind, ObjectSpec, Presence, SETTINGS, of_gateways, section, sections,
 };
-use crate::cli::tree::{Map, Node};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 

@@ -1,9 +1,10 @@
 //! Conditions that all calls met that were seen: proposals, where many calls speak for them.
 
+use mcp_policy::tree::{Map, Node, TreeItem};
+
 use super::arguments::{MembersSeen, ValuesSeen};
 use super::seen::Uses;
 use crate::cli::key::member_path;
-use crate::cli::tree::{Map, Node, TreeItem};
 
 /// So many values must have been seen, before they say anything of those that were not.
 const ENOUGH: u64 = 20;

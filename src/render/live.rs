@@ -1,19 +1,15 @@
 //! The filter as a file that Envoy watches (ECDS from a path).
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use crate::gateway::version;
+use crate::source::{SourceText, Syntax};
 
-use mcp_policy::gateway::version;
-use mcp_policy::source::{SourceText, Syntax};
+use super::Deployable;
+use super::options::Switch;
+use crate::tree::Node;
+use crate::tree::print::{print, quoted};
 
-use super::switch::Switch;
-use crate::cli::gateway::Deployable;
-use crate::cli::output::{OutputFile, put_in_place};
-use crate::cli::tree::Node;
-use crate::cli::tree::print::{print, quoted};
-
-/// The name of the file.
-const FILE: &str = "mcp_policy.yaml";
+/// The name of the file in the folder that Envoy watches.
+pub const FILE: &str = "mcp_policy.yaml";
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// A filter that does nothing, if nothing is written into it.
@@ -80,26 +76,4 @@ pub(super) fn version(all: &Deployable, switch: Option<Switch>) -> Result<String
     let source = SourceText { name: String::new(), text, syntax: Syntax::Json };
     let value = source.value().map_err(|problem| problem.diagnostic.message)?;
     Ok(version::version(&all.config, &value))
-}
-
-/// Writes the file into its folder, which is made if it is not there.
-pub(super) fn write_into(
-    folder: &Path,
-    text: &str,
-    output: &OutputFile,
-) -> Result<PathBuf, String> {
-    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let file = folder.join(FILE);
-    replace(&file, text, output)?;
-    Ok(file)
-}
-
-/// Puts a file in the place of another in one step: no reader sees a part of it.
-pub(super) fn replace(file: &Path, text: &str, output: &OutputFile) -> Result<(), String> {
-    if fs::read(file).is_ok_and(|found| found == text.as_bytes()) {
-        return Ok(());
-    }
-    output.free(file)?;
-    let failed = |error: std::io::Error| format!("{}: cannot be written: {error}", file.display());
-    put_in_place(file, text, None).map_err(failed)
 }

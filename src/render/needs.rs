@@ -1,26 +1,26 @@
 //! What a policy needs of the deployment around it.
 
-use mcp_policy::policy::approvals::ApprovalWay;
-use mcp_policy::policy::callers::{AsksAddress, Peer, Source};
-use mcp_policy::policy::compiled::Config;
-use mcp_policy::policy::sessions::Sessions;
+use crate::policy::approvals::ApprovalWay;
+use crate::policy::callers::{AsksAddress, Peer, Source};
+use crate::policy::compiled::Config;
+use crate::policy::sessions::Sessions;
 
-use super::{Arguments, RenderTarget};
-use crate::cli::gateway::Deployable;
-use crate::cli::output::Notes;
-use crate::cli::tree::{Map, Node, TreeMember};
+use super::Deployable;
+use super::options::{RenderOptions, RenderTarget};
+use crate::tree::notes::Notes;
+use crate::tree::{Map, Node, TreeMember};
 
 /// Adds what the filter needs to know to the policy, and notes what the operator must see to.
 ///
 /// # Errors
 /// Where the target cannot give what the policy asks for.
-pub(super) fn meet(all: &mut Deployable, arguments: &Arguments) -> Result<Notes, String> {
+pub(super) fn meet(all: &mut Deployable, options: &RenderOptions) -> Result<Notes, String> {
     let mut notes = std::mem::take(&mut all.notes);
-    let (config, target) = (&all.config, arguments.target);
+    let (config, target) = (&all.config, options.target);
     if let Some(note) = hold(&mut all.document, target)? {
         notes.add("requests.hold_headers", note);
     }
-    around(all.servers.is_empty(), arguments, &mut notes);
+    around(all.servers.is_empty(), options, &mut notes);
     if let Sessions::Pinned(pins) = &config.sessions
         && let Some(first) = pins.variables.first()
     {
@@ -36,7 +36,7 @@ pub(super) fn meet(all: &mut Deployable, arguments: &Arguments) -> Result<Notes,
             Source::Peer(Peer::Spiffe | Peer::Subject | Peer::Digest) => {
                 "needs clients that come with certificates, which Envoy verifies"
             }
-            Source::SourceIp if !is_envoy(target) => {
+            Source::SourceIp if !target.is_envoy() => {
                 "needs `use_remote_address: true` in the HTTP connection manager"
             }
             Source::Header(_) | Source::Credential(_) | Source::SourceIp => continue,
@@ -44,7 +44,7 @@ pub(super) fn meet(all: &mut Deployable, arguments: &Arguments) -> Result<Notes,
         notes.add(&place, need);
     }
     let by_address = config.asks_address == AsksAddress::Always;
-    if by_address && !is_envoy(target) {
+    if by_address && !target.is_envoy() {
         notes.add(
             "scope: address",
             "needs `use_remote_address: true` in the HTTP connection manager",
@@ -69,23 +69,18 @@ pub(super) fn named(all: &mut Deployable, name: &str) {
     all.notes.add("name", note);
 }
 
-/// Whether the listener around the filter is ours, which knows the client's address.
-fn is_envoy(target: RenderTarget) -> bool {
-    matches!(target, RenderTarget::Envoy | RenderTarget::EnvoyFilter)
-}
-
 /// What is to be known of the servers, and of the mesh.
-fn around(is_one_server: bool, arguments: &Arguments, notes: &mut Notes) {
-    let target = arguments.target;
-    if target == RenderTarget::Envoy && is_one_server && arguments.upstream.is_plain_by_default() {
-        let at = &arguments.upstream.at;
+fn around(is_one_server: bool, options: &RenderOptions, notes: &mut Notes) {
+    let target = options.target;
+    if target == RenderTarget::Envoy && is_one_server && options.upstream.is_plain_by_default() {
+        let at = &options.upstream.at;
         let authority = format!("{}:{}", at.host, at.port);
         let note = format!(
             "calls go to {authority} as plain text; write https://{authority} if it speaks TLS, or http://{authority} if it does not"
         );
         notes.add("--upstream", note);
     }
-    if target.is_istio() && arguments.wasm.is_none() {
+    if target.is_istio() && options.wasm.is_none() {
         notes.add("--wasm", "the address of the filter in the result is an example: give your own");
     }
     if target.is_istio() && !is_one_server {
@@ -123,14 +118,17 @@ fn approvals(config: &Config, notes: &mut Notes) {
 }
 
 /// An environment variable that the filter reads.
-pub(in crate::cli) struct NeededSecret {
-    pub(in crate::cli) name: Box<str>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededSecret {
+    /// Its name.
+    pub name: Box<str>,
     /// Whether the filter refuses its configuration without it.
-    pub(in crate::cli) is_required: bool,
+    pub is_required: bool,
 }
 
 /// The environment variables that the filter reads.
-pub(in crate::cli) fn secrets(config: &Config) -> Vec<NeededSecret> {
+#[must_use]
+pub fn secrets(config: &Config) -> Vec<NeededSecret> {
     // Of several secrets for one purpose the first one seals. The others only open what an older one has sealed.
     let set = |names: &[Box<str>], is_required| {
         let names = names.iter().cloned().enumerate();

@@ -1,18 +1,19 @@
 //! What is put into the shipped files.
 
-use mcp_policy::gateway::{GatewayServer, HostHeader};
-use mcp_policy::source::Syntax;
+use crate::gateway::{GatewayServer, HostHeader};
+use crate::source::Syntax;
 
+use super::live::{self, Live};
+use super::options::{MODULE, RenderOptions, RenderTarget, Switch};
 use super::routes::{clusters, route_config};
 use super::template::Template;
 use super::value::KubernetesName;
-use super::{Arguments, Live, MODULE, RenderTarget, Switch, live};
-use crate::cli::tree::Node;
-use crate::cli::tree::print::{print, quoted};
+use crate::tree::Node;
+use crate::tree::print::{print, quoted};
 
 /// What is put into a template.
 pub(super) struct Deployment<'r> {
-    pub(super) arguments: &'r Arguments,
+    pub(super) options: &'r RenderOptions,
     pub(super) policy: Node,
     pub(super) name: KubernetesName,
     /// Where the filter is, as a YAML string.
@@ -28,7 +29,7 @@ pub(super) struct Deployment<'r> {
 impl Deployment<'_> {
     /// The file that is asked for.
     pub(super) fn text(&self, version: &str) -> Result<String, String> {
-        match self.arguments.target {
+        match self.options.target {
             RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit => {
                 Ok(print(&self.policy, Syntax::Json, 0))
             }
@@ -47,9 +48,8 @@ impl Deployment<'_> {
 
     fn envoy(&self) -> Result<String, String> {
         let how = "mcp-policy before MCP servers, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
-        let mut template =
-            Template::new(include_str!("../../../envoy/envoy.yaml"), &self.head(how));
-        let Arguments { listen, upstream, admin, .. } = self.arguments;
+        let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), &self.head(how));
+        let RenderOptions { listen, upstream, admin, .. } = self.options;
         let socket = |address: &str, port: &str| {
             format!("socket_address: {{ address: {address}, port_value: {port} }}")
         };
@@ -64,7 +64,7 @@ impl Deployment<'_> {
                 "route_config:",
                 &print(&route_config(&self.servers), Syntax::Yaml, 0),
             )?;
-            let clusters = clusters(&self.servers, &self.arguments.ca);
+            let clusters = clusters(&self.servers, &self.options.ca);
             template.replace_block("clusters:", &print(&clusters, Syntax::Yaml, 0))?;
         } else if upstream.by_url {
             let server = self.only();
@@ -74,7 +74,7 @@ impl Deployment<'_> {
                 "route: {{ cluster: mcp_server, timeout: 0s, host_rewrite_literal: {host} }}"
             );
             template.replace(route, &to)?;
-            let clusters = clusters(&[server], &self.arguments.ca);
+            let clusters = clusters(&[server], &self.options.ca);
             template.replace_block("clusters:", &print(&clusters, Syntax::Yaml, 0))?;
         } else {
             let (host, port) = (upstream.host_as_yaml(), upstream.at.port.to_string());
@@ -83,7 +83,7 @@ impl Deployment<'_> {
                 template.replace("type: STATIC", "type: STRICT_DNS")?;
             }
         }
-        match &self.arguments.live {
+        match &self.options.live {
             Some(folder) => self.watch(&mut template, folder)?,
             None => self.filter(&mut template)?,
         }
@@ -94,7 +94,7 @@ impl Deployment<'_> {
     fn only(&self) -> GatewayServer {
         GatewayServer {
             name: "mcp_server".to_owned(),
-            upstream: self.arguments.upstream.at.clone(),
+            upstream: self.options.upstream.at.clone(),
             host: None,
             path: "/".to_owned(),
             policy: String::new(),
@@ -128,10 +128,10 @@ impl Deployment<'_> {
 
     /// The filter as a file that is watched.
     pub(super) fn filter_file(&self, version: &str) -> Result<String, String> {
-        let filter = if self.arguments.switch == Some(Switch::Off) {
+        let filter = if self.options.switch == Some(Switch::Off) {
             print(&Node::map([("typed_config", live::nothing())]), Syntax::Yaml, 0)
         } else {
-            let mut template = Template::new(include_str!("../../../envoy/envoy.yaml"), "");
+            let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), "");
             self.filter(&mut template)?;
             template.block("- name: mcp_policy")?
         };
@@ -141,8 +141,8 @@ impl Deployment<'_> {
     fn wasmplugin(&self) -> Result<String, String> {
         let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-wasmplugin` writes it.";
         let mut template =
-            Template::new(include_str!("../../../envoy/istio-wasmplugin.yaml"), &self.head(how));
-        if let Some(service) = &self.arguments.service {
+            Template::new(include_str!("../../envoy/istio-wasmplugin.yaml"), &self.head(how));
+        if let Some(service) = &self.options.service {
             let reference = Node::list([Node::map([
                 ("group", Node::text("")),
                 ("kind", Node::text("Service")),
@@ -155,7 +155,7 @@ impl Deployment<'_> {
             self.resource(&mut template)?;
         } else {
             self.istio(&mut template)?;
-            template.replace("number: 8000", &format!("number: {}", self.arguments.port))?;
+            template.replace("number: 8000", &format!("number: {}", self.options.port))?;
         }
         template.replace(&format!("url: {MODULE}"), &format!("url: {}", self.wasm))?;
         if !self.secrets.is_empty() {
@@ -171,10 +171,10 @@ impl Deployment<'_> {
     fn envoyfilter(&self) -> Result<String, String> {
         let how = "mcp-policy before an MCP server in an Istio mesh, as `mcp-policy render --for istio-envoyfilter` writes it.\n\
             Needs a proxy built on Envoy 1.35 or newer.";
-        let shipped = include_str!("../../../envoy/istio-envoyfilter.yaml");
+        let shipped = include_str!("../../envoy/istio-envoyfilter.yaml");
         let mut template = Template::new(shipped, &self.head(how));
         self.istio(&mut template)?;
-        template.replace("portNumber: 8000", &format!("portNumber: {}", self.arguments.port))?;
+        template.replace("portNumber: 8000", &format!("portNumber: {}", self.options.port))?;
         template.replace(&format!("uri: \"{MODULE}\""), &format!("uri: {}", self.wasm))?;
         self.vm(&mut template)?;
         template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))?;
@@ -194,14 +194,14 @@ impl Deployment<'_> {
 
     /// What both of Istio's resources say of where they belong.
     fn istio(&self, template: &mut Template) -> Result<(), String> {
-        let app = self.arguments.app.as_ref().ok_or("give --app")?;
+        let app = self.options.app.as_ref().ok_or("give --app")?;
         template.replace("app: image-mcp-server", &format!("app: {}", app.as_yaml()))?;
         self.resource(template)
     }
 
     /// The resource's own name.
     fn resource(&self, template: &mut Template) -> Result<(), String> {
-        let namespace = self.arguments.namespace.as_ref().ok_or("give --namespace")?;
+        let namespace = self.options.namespace.as_ref().ok_or("give --namespace")?;
         let name = self.name.of_resource();
         template.replace("  name: mcp-policy\n", &format!("  name: {name}\n"))?;
         template.replace("namespace: mcp\n", &format!("namespace: {}\n", namespace.as_yaml()))

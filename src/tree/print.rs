@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use mcp_policy::matcher::fold::invisible;
-use mcp_policy::source::Syntax;
+use crate::matcher::fold::invisible;
+use crate::source::Syntax;
 
 use super::{Map, Node, TreeItem, TreeMember};
 
@@ -11,7 +11,7 @@ use super::{Map, Node, TreeItem, TreeMember};
 const WIDTH: usize = 100;
 
 /// Prints a whole document, each line indented by so many spaces, with a line break at its end.
-pub(in crate::cli) fn print(node: &Node, syntax: Syntax, indent: usize) -> String {
+pub fn print(node: &Node, syntax: Syntax, indent: usize) -> String {
     let mut printer = Printer { syntax, out: String::new() };
     printer.start_line(indent);
     match syntax {
@@ -23,20 +23,20 @@ pub(in crate::cli) fn print(node: &Node, syntax: Syntax, indent: usize) -> Strin
 }
 
 /// A string in quotes, as YAML has it: see [`quoted_as`].
-pub(in crate::cli) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     quoted_as(Syntax::Yaml, text)
 }
 
 /// A string in quotes. Escaped is also what YAML takes for a line break or does not allow, and what a reader of the file could
 /// not see: servers choose these texts.
 fn quoted_as(syntax: Syntax, text: &str) -> String {
-    let json = mcp_policy::json::written(text);
+    let json = crate::json::written(text);
     let plain = json.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if plain { json } else { escaped(&json, syntax) }
 }
 
 /// Text in JSON or YAML, with every character that does not show as an escape: they can only stand in strings.
-pub(in crate::cli) fn escaped(text: &str, syntax: Syntax) -> String {
+pub fn escaped(text: &str, syntax: Syntax) -> String {
     let awkward = |c: char| {
         let odd =
             matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
@@ -245,7 +245,7 @@ fn scalar(text: &str, place: NodeStyle) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mcp_policy::json::{Duplicates, parse};
+    use crate::json::{Duplicates, parse};
     use proptest::prelude::*;
 
     use super::{Node, Syntax, print};
@@ -294,7 +294,7 @@ mod tests {
             let json = print(&node, Syntax::Json, 0);
             prop_assert_eq!(&Node::from(&parse(&json, Duplicates::Refuse).unwrap()), &node, "{}", json);
             let yaml = print(&node, Syntax::Yaml, 2);
-            let read = mcp_policy::yaml::read(&yaml);
+            let read = crate::yaml::read(&yaml);
             prop_assert!(read.is_ok(), "{:?}\n{}", read, yaml);
             prop_assert_eq!(&Node::from(&read.unwrap()), &node, "{}", yaml);
         }

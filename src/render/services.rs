@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use mcp_policy::policy::compiled::{Config, Policy};
-use mcp_policy::policy::entry::{Amount, CountIn, Limit, NamedCounter};
-use mcp_policy::policy::settings::{Batch, RateLimitService};
-use mcp_policy::rate::window::Unit;
-use mcp_policy::rls;
-use mcp_policy::source::Syntax;
+use crate::policy::compiled::{Config, Policy};
+use crate::policy::entry::{Amount, CountIn, Limit, NamedCounter};
+use crate::policy::settings::{Batch, RateLimitService};
+use crate::rate::window::Unit;
+use crate::rls;
+use crate::source::Syntax;
 
-use crate::cli::output::Notes;
-use crate::cli::tree::Node;
-use crate::cli::tree::print::print;
+use crate::tree::Node;
+use crate::tree::notes::Notes;
+use crate::tree::print::print;
 
 /// A service that has a configuration of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,5 +228,5 @@ fn limit_of(settings: &RateLimitService, each: &Counted<'_>, positions: usize) -
 
 /// A text of CEL, whose escapes are those of JSON as far as this writes them.
 fn cel(text: &str) -> String {
-    mcp_policy::json::written(text)
+    crate::json::written(text)
 }

@@ -1,8 +1,8 @@
 //! The routes and clusters of MCP servers, as Envoy has them.
 
-use mcp_policy::gateway::{GatewayServer, HostHeader};
+use crate::gateway::{GatewayServer, HostHeader};
 
-use crate::cli::tree::{Map, Node};
+use crate::tree::{Map, Node};
 
 /// Where Debian, Ubuntu, Alpine and Envoy's own images keep the authorities that they trust.
 pub(super) const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";

@@ -1,16 +1,17 @@
 //! What may stand in a deployment file: names and addresses, checked when they are given.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use mcp_policy::gateway::is_plain_name;
-use mcp_policy::gateway::upstream::Upstream;
+use crate::gateway::is_plain_name;
+use crate::gateway::upstream::Upstream;
 
-use crate::cli::tree::print::quoted;
+use crate::tree::print::quoted;
 
 /// A name as Kubernetes takes it: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KubernetesName(String);
+pub struct KubernetesName(String);
 
 const LONGEST: usize = 63;
 
@@ -61,7 +62,7 @@ impl KubernetesName {
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub struct Address {
     host: String,
     pub(super) port: u16,
 }
@@ -87,10 +88,11 @@ impl FromStr for Address {
 
 /// Where the MCP server is, as `--upstream` says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UpstreamArgument {
-    pub(super) at: Upstream,
+pub struct UpstreamArgument {
+    /// Where it is.
+    pub at: Upstream,
     /// Whether it was given as a URL, which also says what the server reads as `host`.
-    pub(super) by_url: bool,
+    pub by_url: bool,
 }
 
 /// The ports on which TLS is spoken, unless somebody says otherwise.
@@ -142,18 +144,56 @@ impl UpstreamArgument {
     }
 }
 
+impl fmt::Display for UpstreamArgument {
+    /// As the option has it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Upstream { tls, host, port, .. } = &self.at;
+        match (self.by_url, tls) {
+            (false, _) => Address { host: host.clone(), port: *port }.fmt(out),
+            (true, false) => write!(out, "http://{}", self.at.authority()),
+            (true, true) => write!(out, "https://{}", self.at.authority()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// As the option has it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Address { host, port } = self;
+        if host.contains(':') {
+            write!(out, "[{host}]:{port}")
+        } else {
+            write!(out, "{host}:{port}")
+        }
+    }
+}
+
 impl Address {
+    /// This machine.
+    pub(super) fn loopback(port: u16) -> Address {
+        Address { host: "127.0.0.1".to_owned(), port }
+    }
+
     pub(super) fn host_as_yaml(&self) -> String {
         if self.host.contains(':') { format!("\"{}\"", self.host) } else { self.host.clone() }
     }
 }
 
+/// The name of a policy after its file: `stripe` after `Stripe.test.yaml`. The folders of the file are not looked at.
+#[must_use]
+pub fn name_after(file: &str) -> String {
+    const MOST: usize = LONGEST - "mcp-policy-".len();
+    let name = file.to_lowercase();
+    let stem = name.split('.').next().unwrap_or_default();
+    let words = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-");
+    let name = name.get(..name.len().min(MOST)).unwrap_or_default();
+    name.trim_end_matches('-').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{Address, KubernetesName, UpstreamArgument};
-    use crate::cli::gateway::name_after;
+    use super::{Address, KubernetesName, UpstreamArgument, name_after};
 
     #[test]
     fn names() {
@@ -169,12 +209,12 @@ mod tests {
             assert_eq!(text.parse::<KubernetesName>().is_ok(), fits, "{text}");
         }
         for (file, resource, vm_id) in [
-            ("policies/stripe.json", "mcp-policy-stripe", "mcp_policy_stripe"),
+            ("stripe.json", "mcp-policy-stripe", "mcp_policy_stripe"),
             ("My Policy (2).yaml", "mcp-policy-my-policy-2", "mcp_policy_my_policy_2"),
             ("-", "mcp-policy", "mcp_policy"),
             ("ü.json", "mcp-policy", "mcp_policy"),
         ] {
-            let name = KubernetesName::made(&name_after(Path::new(file)));
+            let name = KubernetesName::made(&name_after(file));
             assert_eq!((&*name.of_resource(), &*name.vm_id()), (resource, vm_id), "{file}");
         }
     }
