@@ -17,7 +17,7 @@ SIZE_LIMIT := 1930000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page image dist dist-test check test fuzz fuzz-readers soak e2e demo bench bench-page catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubectl chromium node clients rmcp-client rls
+.PHONY: help wasm cli page image dist dist-test check test fuzz fuzz-readers soak e2e demo bench bench-page catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubernetes chromium node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ check: wasm size ## Format, lints for all targets, size, unit and property tests
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm page cargo venv prometheus redis registry kubectl chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm page cargo venv prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
@@ -123,8 +123,8 @@ redis:
 registry:
 	@envoy/tools.sh registry
 
-kubectl:
-	@envoy/tools.sh kubectl
+kubernetes:
+	@envoy/tools.sh kubernetes
 
 chromium:
 	@envoy/tools.sh chromium

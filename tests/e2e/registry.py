@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,20 +14,14 @@ from pathlib import Path
 
 import rig
 
+from programs import program
+
 VERSION = "0.1.0"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 WASM_LAYER = "application/vnd.module.wasm.content.layer.v1+wasm"
-
-
-def program(name: str) -> str:
-    """A program of the registry's, on PATH or as `envoy/tools.sh registry` fetches it."""
-    found = shutil.which(name) or str(rig.TOOLS / "registry" / name)
-    if not Path(found).is_file():
-        raise rig.RigError(f"no {name}: put it on PATH, or run `envoy/tools.sh registry`")
-    return found
 
 
 class Registry(rig.Process):
@@ -43,7 +36,7 @@ class Registry(rig.Process):
         }
         file = directory / "registry.json"
         file.write_text(json.dumps(config))
-        super().__init__([program("docker-registry"), "serve", str(file)], directory, name="registry")
+        super().__init__([program("docker-registry", "registry"), "serve", str(file)], directory, name="registry")
 
     def __enter__(self) -> Registry:
         super().__enter__()
@@ -75,7 +68,7 @@ def _open(request: urllib.request.Request):  # noqa: ANN202 (urllib has no name 
 
 def skopeo(*arguments: str) -> str:
     """Runs skopeo; images here are not signed."""
-    done = subprocess.run([program("skopeo"), "--insecure-policy", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([program("skopeo", "registry"), "--insecure-policy", *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

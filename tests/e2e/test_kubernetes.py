@@ -21,25 +21,15 @@ from gateway import call, until
 from judge import error_of
 from live import mount
 from pages import Page
+from programs import program
 from upstream import Upstream
 
 FOLDER = rig.ROOT / "envoy" / "kubernetes"
 
 
-@pytest.fixture(autouse=True)
-def new_enough() -> None:
-    """Debian 12 has a kubectl from 2021, whose kustomize knows no `options`: there is nothing that could render the files there."""
-    done = subprocess.run([kubectl(), "kustomize", FOLDER / "gateway"], capture_output=True, text=True, check=False)
-    if "unknown field" in done.stderr:
-        pytest.skip(f"this kubectl is older than 1.21, put a newer one on PATH: {done.stderr.strip()}")
-
-
 def kubectl() -> str:
     """The real one, of which only `kustomize` is used: it asks no cluster."""
-    found = shutil.which("kubectl") or str(rig.TOOLS / "kubectl" / "kubectl")
-    if not Path(found).is_file():
-        raise rig.RigError("no kubectl: put it on PATH, or run `envoy/tools.sh kubectl`")
-    return found
+    return program("kubectl", "kubernetes")
 
 
 def rendered(name: str) -> list[dict[str, Any]]:
