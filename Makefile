@@ -46,7 +46,7 @@ dist: cargo wasm-target ## Everything of a release: target/dist
 
 # Not a part of `make test`: it builds the filter and the command twice, in two places, which takes longer than all end-to-end tests.
 # What of a release needs no build is tested there too: the image, the bill of materials, the licences, the changelog.
-dist-test: dist venv registry clients ## Build a release, build it again in another clone, install and run every package
+dist-test: dist venv registry kubernetes clients ## Build a release, build it again in another clone, install and run every package
 	$(VENV_PY) -m pytest tests/dist
 
 check: wasm size ## Format, lints for all targets, size, unit and property tests

@@ -68,6 +68,8 @@ def test_the_version_is_one_everywhere() -> None:
     version = crates.version()
     action = yaml.safe_load((rig.ROOT / "action.yml").read_text())
     assert action["inputs"]["version"]["default"] == version
+    chart = yaml.safe_load((rig.ROOT / "envoy" / "kubernetes" / "chart" / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version, version)
     pages = [RELEASING, rig.ROOT / "README.md", *(rig.ROOT / "docs").glob("*.md"), rig.ROOT / "policies" / "TUTORIAL.md"]
     for page in pages:
         for found in re.findall(r"(?:mcp-policy(?:-filter)?[:_]|mcp-policy==|@v|rev: v|image:)(\d+\.\d+\.\d+)\b", page.read_text()):
