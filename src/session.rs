@@ -4,7 +4,7 @@
 //! up or meant for another listener does not open.
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::rate::table::CallerId;

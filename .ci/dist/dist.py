@@ -105,6 +105,7 @@ def distribution(out: Path) -> None:
         f"mcp-policy-filter-{version}.oci.tar": image_tar(oci.of_filter(WASM, licences, version, epoch), epoch),
         f"mcp-policy-{version}.oci.tar": image_tar(oci.of_command(binary, licences, version, epoch), epoch),
         **dict([packages.archive(command, TARGET), packages.wheel(command), packages.deb(command)]),
+        **dict([packages.chart(ROOT / "envoy" / "kubernetes" / "chart", version, command.licence, epoch)]),
         **packages.npm(command),
     }
     files["SHA256SUMS"] = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()

@@ -1,4 +1,4 @@
-"""Packages that carry the built command: a wheel for PyPI, two packages for npm, one for Debian, and a plain archive."""
+"""Packages that carry the built command: a wheel for PyPI, two packages for npm, one for Debian, and a plain archive. And the chart for Helm."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def archive(command: Command, target: str) -> tuple[str, bytes]:
         **{f"{name}/share/{path}": entry for path, entry in command.shared().items()},
     }
     return f"{name}.tar.gz", archives.tar_gz(files, command.epoch)
+
+
+def chart(folder: Path, version: str, licence: bytes, epoch: int) -> tuple[str, bytes]:
+    """A packed chart: https://helm.sh/docs/topics/charts/. `helm package` would write the time of day into it."""
+    name = "mcp-policy-envoy"
+    files = {str(file.relative_to(folder)): archives.of(file) for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")}
+    entries = {f"{name}/{path}": entry for path, entry in {**files, "LICENSE": Entry(licence)}.items()}
+    return f"{name}-{version}.tgz", archives.tar_gz(entries, epoch)
 
 
 def wheel(command: Command) -> tuple[str, bytes]:

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from programs import program
 from registry import Registry, skopeo, taken_by_istio
 
 VERSION = crates.version()
@@ -89,3 +90,21 @@ def test_images_go_through_a_registry(dist: Path, tmp_path: Path) -> None:
         (root / "policy.yaml").write_text('version: "1"\ndefault: deny\ntools: {search: {}}\n')
         done = subprocess.run(["unshare", "--map-root-user", "chroot", root, "/mcp-policy", "validate", "/policy.yaml"], env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/policy.yaml: valid"), done.stderr
+
+
+def test_the_chart_goes_through_a_registry(dist: Path, tmp_path: Path) -> None:
+    """As RELEASING.md publishes it, and as envoy/kubernetes/README.md installs it."""
+    files = ROOT / "envoy" / "kubernetes" / "gateway"
+    values = ["--set-file", f"envoy={files}/envoy.yaml", "--set-file", f"policy={files}/mcp_policy.yaml"]
+
+    def helm(*arguments: str) -> str:
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        done = subprocess.run([program("helm", "kubernetes"), *arguments], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with Registry(tmp_path) as registry:
+        charts = f"oci://127.0.0.1:{registry.port}/charts"
+        helm("push", f"{dist}/mcp-policy-envoy-{VERSION}.tgz", charts, "--plain-http")
+        pulled = helm("template", "shop", f"{charts}/mcp-policy-envoy", "--version", VERSION, "--plain-http", *values)
+    assert pulled == helm("template", "shop", str(files.parent / "chart"), *values)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stands in for kubectl where there is no cluster: what is applied is written into the folder $APPLIED, one file each, in order.
 
-`kubectl create --dry-run=client` is the real one's, by $KUBECTL if there is one: it asks no cluster.
+`kubectl create --dry-run=client` is the real one's, $KUBECTL: it asks no cluster.
 """
 
 import os
@@ -22,12 +22,8 @@ def main(arguments: list[str]) -> None:
     applied = Path(os.environ["APPLIED"])
     seen = sorted(applied.iterdir())
     match arguments:
-        case ["create", "configmap", name, source, "--dry-run=client", "-o", "yaml"]:
-            if real := os.environ.get("KUBECTL"):
-                os.execv(real, ["kubectl", *arguments])
-            file = Path(source.removeprefix("--from-file="))
-            data = {file.name: file.read_text()}
-            print(yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}))
+        case ["create", "configmap", _, _, "--dry-run=client", "-o", "yaml"]:
+            os.execv(os.environ["KUBECTL"], ["kubectl", *arguments])
         case ["apply", "-f", source]:
             text = sys.stdin.read() if source == "-" else Path(source).read_text()
             found = yaml.safe_load(text)

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,20 +14,14 @@ from pathlib import Path
 
 import rig
 
+from programs import program
+
 VERSION = "0.1.0"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 WASM_LAYER = "application/vnd.module.wasm.content.layer.v1+wasm"
-
-
-def program(name: str) -> str:
-    """A program of the registry's, on PATH or as `envoy/tools.sh registry` fetches it."""
-    found = shutil.which(name) or str(rig.TOOLS / "registry" / name)
-    if not Path(found).is_file():
-        raise rig.RigError(f"no {name}: put it on PATH, or run `envoy/tools.sh registry`")
-    return found
 
 
 class Registry(rig.Process):
@@ -43,7 +36,7 @@ class Registry(rig.Process):
         }
         file = directory / "registry.json"
         file.write_text(json.dumps(config))
-        super().__init__([program("docker-registry"), "serve", str(file)], directory, name="registry")
+        super().__init__([program("docker-registry", "registry"), "serve", str(file)], directory, name="registry")
 
     def __enter__(self) -> Registry:
         super().__enter__()
@@ -75,7 +68,7 @@ def _open(request: urllib.request.Request):  # noqa: ANN202 (urllib has no name 
 
 def skopeo(*arguments: str) -> str:
     """Runs skopeo; images here are not signed."""
-    done = subprocess.run([program("skopeo"), "--insecure-policy", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([program("skopeo", "registry"), "--insecure-policy", *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,29 +85,53 @@ class RefusedByIstioError(Exception):
     """Istio's agent does not take the image."""
 
 
-def taken_by_istio(registry: Registry, name: str, tag: str) -> bytes:
-    """The filter, as Istio's agent finds it in an image: pkg/wasm/imagefetcher.go, as of 2026.
+# The rules below are those of Istio's agent: pkg/wasm/imagefetcher.go of istio/istio, as of its commit 86c9f01 (2026-08-22), by the lines of that
+# commit. Its branches release-1.27 to release-1.31 have the same rules, and differ in which addresses may be asked.
+ISTIO_MAX_BYTES = 256 << 20  # ISTIO_WASM_MAX_BINARY_SIZE_BYTES, pilot/pkg/features/pilot.go, lines 433-437
 
-    Of a Docker image and of a plain OCI image it takes the last layer, which must be a packed tar with a file named plugin.wasm. Else there
-    must be two layers, of which one is the module itself by its media type.
+
+def taken_by_istio(registry: Registry, name: str, tag: str) -> bytes:
+    """The filter, as Istio's agent finds it in an image (PrepareFetch, lines 232-268).
+
+    A manifest of Docker's is read in one way alone (238-247). Any other is read as a plain OCI image (250), and if that gives nothing, as one of
+    the two layers of a Wasm artifact (256).
     """
     manifest, _ = registry.manifest(name, tag)
     layers = manifest["layers"]
+    if manifest.get("mediaType") == DOCKER_MANIFEST:
+        return _plain_image(registry, name, layers, DOCKER_LAYER)
+    try:
+        return _plain_image(registry, name, layers, OCI_LAYER)
+    except RefusedByIstioError as plain:
+        try:
+            return _artifact(registry, name, layers)
+        except RefusedByIstioError as artifact:
+            raise RefusedByIstioError(f"could not parse as compat variant: {plain}; could not parse as oci variant: {artifact}") from None
+
+
+def _plain_image(registry: Registry, name: str, layers: list[dict], wanted: str) -> bytes:
+    """The last layer is a packed tar with a file named plugin.wasm, in any folder (lines 275-381)."""
     if not layers:
         raise RefusedByIstioError("number of layers must be greater than zero")
-    wanted = DOCKER_LAYER if manifest.get("mediaType") == DOCKER_MANIFEST else OCI_LAYER
     last = layers[-1]
-    if last["mediaType"] == wanted:
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(registry.blob(name, last["digest"])))) as archive:
+    if last["mediaType"] != wanted:
+        raise RefusedByIstioError(f"invalid media type {last['mediaType']} (expect {wanted})")
+    try:
+        unpacked = gzip.decompress(registry.blob(name, last["digest"]))[:ISTIO_MAX_BYTES]
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
                 if Path(member.name).name == "plugin.wasm":
                     return archive.extractfile(member).read()
-        raise RefusedByIstioError("plugin.wasm not found in the archive")
-    if wanted == DOCKER_LAYER:
-        raise RefusedByIstioError(f"invalid media type {last['mediaType']}")
+    except (gzip.BadGzipFile, tarfile.ReadError) as error:
+        raise RefusedByIstioError(f"could not extract wasm binary: {error}") from None
+    raise RefusedByIstioError("plugin.wasm not found in the archive")
+
+
+def _artifact(registry: Registry, name: str, layers: list[dict]) -> bytes:
+    """Exactly two layers, of which the first with the media type of a module is the module itself, not packed (lines 385-432)."""
     if len(layers) != 2:
         raise RefusedByIstioError(f"number of layers must be 2 but got {len(layers)}")
     for layer in layers:
         if layer["mediaType"] == WASM_LAYER:
-            return registry.blob(name, layer["digest"])
+            return registry.blob(name, layer["digest"])[:ISTIO_MAX_BYTES]
     raise RefusedByIstioError(f"could not find the layer of type {WASM_LAYER}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from fleet import Fleet, Listener, answering, assert_healthy
 from gateway import call, until
 from live import FILE, Live, mount, rendered, version_of, watching
 from pages import Page
+from programs import program
 from storm import request, storm
 from test_render import schema
 from upstream import RAN, Upstream
@@ -65,7 +65,7 @@ def test_the_page(tmp_path: Path) -> None:
         "/opt/mcp_policy.wasm": str(rig.WASM),
     }
     who = {f"GIT_{role}_{what}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    env = {"APPLIED": str(applied), "KUBECTL": shutil.which("kubectl") or "", **who}
+    env = {"APPLIED": str(applied), "KUBECTL": program("kubectl", "kubernetes"), **who}
     page = Page(PAGE, ready={"python shop.py": 8000, "envoy -c": 10000}, programs=programs, env=env)
     where = f"--listen 127.0.0.1:{listen} --upstream 127.0.0.1:{server} --admin 127.0.0.1:{admin}"
     assert len(page.run(tmp_path, texts, {r"render .*--for envoy ": where})) > 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -15,7 +16,7 @@ import rig
 from client import post
 from gateway import call
 from judge import error_of
-from registry import OCI_LAYER, VERSION, WASM_LAYER, RefusedByIstioError, Registry, make_image, skopeo, taken_by_istio
+from registry import OCI_LAYER, OCI_MANIFEST, VERSION, WASM_LAYER, RefusedByIstioError, Registry, make_image, skopeo, taken_by_istio
 from rig import Config
 from upstream import Upstream
 
@@ -58,25 +59,51 @@ def test_docker_s_form_of_it_is_taken_too(registry: Registry, layout: Path) -> N
     assert taken_by_istio(registry, "mcp-policy-docker", "1") == Path(rig.WASM).read_bytes()
 
 
-def test_a_module_alone_is_refused(registry: Registry, tmp_path: Path) -> None:
-    """What `oras push …:application/vnd.module.wasm.content.layer.v1+wasm` makes: one layer with the module itself."""
+def made_by_hand(folder: Path, layers: list[tuple[str, bytes]]) -> Path:
+    """An OCI layout whose one image has these layers, by media type."""
 
     def keep(data: bytes) -> dict[str, object]:
         digest = hashlib.sha256(data).hexdigest()
-        blob = tmp_path / "blobs" / "sha256" / digest
+        blob = folder / "blobs" / "sha256" / digest
         blob.parent.mkdir(parents=True, exist_ok=True)
         blob.write_bytes(data)
         return {"digest": f"sha256:{digest}", "size": len(data)}
 
-    module = {"mediaType": WASM_LAYER, **keep(Path(rig.WASM).read_bytes())}
     config = {"mediaType": "application/vnd.oci.image.config.v1+json", **keep(b"{}")}
-    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [module]}
-    top = {"mediaType": manifest["mediaType"], **keep(json.dumps(manifest).encode())}
-    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
-    skopeo("copy", f"oci:{tmp_path}", registry.reference("alone:1"), "--dest-tls-verify=false")
-    with pytest.raises(RefusedByIstioError, match="must be 2 but got 1"):
-        taken_by_istio(registry, "alone", "1")
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [{"mediaType": kind, **keep(data)} for kind, data in layers]}
+    top = {"mediaType": OCI_MANIFEST, **keep(json.dumps(manifest).encode())}
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    return folder
+
+
+MODULE = (WASM_LAYER, b"\0asm\x01\0\0\0")
+SETTINGS = ("application/vnd.module.wasm.config.v1+json", b"{}")
+EMPTY_TAR = (OCI_LAYER, gzip.compress(b"\0" * 10240))
+
+
+# What `oras push …:application/vnd.module.wasm.content.layer.v1+wasm` makes is one layer with the module itself.
+@pytest.mark.parametrize(
+    ("layers", "refused"),
+    [
+        ([MODULE], "must be 2 but got 1"),
+        ([MODULE, SETTINGS], None),
+        ([SETTINGS, MODULE], None),
+        ([MODULE, EMPTY_TAR], None),
+        ([EMPTY_TAR], "plugin.wasm not found in the archive"),
+        ([SETTINGS, EMPTY_TAR], "could not find the layer"),
+        ([MODULE, SETTINGS, SETTINGS], "must be 2 but got 3"),
+        ([(OCI_LAYER, b"no archive")], "could not extract wasm binary"),
+    ],
+)
+def test_which_forms_istio_takes(registry: Registry, tmp_path: Path, layers: list[tuple[str, bytes]], refused: str | None) -> None:
+    name = f"by-hand-{tmp_path.name.replace('_', '-')}".rstrip("-")
+    skopeo("copy", f"oci:{made_by_hand(tmp_path, layers)}", registry.reference(f"{name}:1"), "--dest-tls-verify=false")
+    if refused is None:
+        assert taken_by_istio(registry, name, "1") == MODULE[1]
+    else:
+        with pytest.raises(RefusedByIstioError, match=refused):
+            taken_by_istio(registry, name, "1")
 
 
 def test_the_same_source_is_the_same_image(layout: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ fn chain(id: &str, length: usize) -> Vec<String> {
         let text = format!(
             r#"{{"audit":1,"time":"2026-01-05T09:00:00Z","decision":"allow","tool":"search","chain":{{"id":"{id}","n":{n}"#
         );
-        before = format!("{:x}", Sha256::digest(format!("{before}{text}")));
+        let digest = Sha256::digest(format!("{before}{text}"));
+        before = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         format!(r#"{text},"digest":"{before}"}}}}"#)
     };
     (1..=length).map(line).collect()
