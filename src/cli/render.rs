@@ -5,6 +5,7 @@
 
 mod deployment;
 mod live;
+mod module;
 pub(super) mod needs;
 mod routes;
 mod services;
@@ -52,6 +53,9 @@ pub(super) struct Arguments {
     /// The filter: a file for Envoy, an `oci://` or `https://` address for Istio.
     #[arg(long, value_name = "PATH|URL")]
     wasm: Option<String>,
+    /// The native module, for `--for envoy-module`; with `--for envoy-filter` it takes the place of the filter.
+    #[arg(long, value_name = "PATH", conflicts_with = "wasm")]
+    module: Option<String>,
     /// Envoy: where agents connect.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10000")]
     listen: Address,
@@ -100,6 +104,8 @@ const EACH: &str = "/{name}/mcp";
 enum RenderTarget {
     /// A configuration of Envoy: a listener, the filter, the MCP servers behind it.
     Envoy,
+    /// The same with the native module instead of the filter, for an Envoy of the version that it was built for.
+    EnvoyModule,
     /// The filter alone, as the file that an Envoy of `--for envoy --live` watches.
     EnvoyFilter,
     /// An Istio WasmPlugin: simple, but headers of denied calls may reach the server.
@@ -115,10 +121,16 @@ enum RenderTarget {
 }
 
 impl RenderTarget {
+    /// Whether it is the whole configuration of an Envoy.
+    fn is_envoy(self) -> bool {
+        matches!(self, RenderTarget::Envoy | RenderTarget::EnvoyModule)
+    }
+
     fn is_istio(self) -> bool {
         match self {
             RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter => true,
             RenderTarget::Envoy
+            | RenderTarget::EnvoyModule
             | RenderTarget::EnvoyFilter
             | RenderTarget::Json
             | RenderTarget::Limitador
@@ -132,6 +144,7 @@ impl RenderTarget {
             RenderTarget::Limitador => Some(Service::Limitador),
             RenderTarget::Ratelimit => Some(Service::Ratelimit),
             RenderTarget::Envoy
+            | RenderTarget::EnvoyModule
             | RenderTarget::EnvoyFilter
             | RenderTarget::IstioWasmplugin
             | RenderTarget::IstioEnvoyfilter
@@ -184,14 +197,16 @@ fn render(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
             needs::meet(&mut all, arguments).map_err(refused)?
         }
     };
-    let wasm = module(arguments).map_err(refused)?;
+    let wasm = filter(arguments).map_err(refused)?;
+    let before = if module::is_wanted(arguments) { module::before(&all.config) } else { "" };
     let policy = all.document;
     let digests = all.config.policies();
     let digests = digests
         .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
         .collect();
     let servers = all.servers;
-    let deployment = Deployment { arguments, policy, name, wasm, secrets, servers, digests };
+    let deployment =
+        Deployment { arguments, policy, name, wasm, before, secrets, servers, digests };
     let text = deployment.text(&version).map_err(refused)?;
     if let Some(folder) = &arguments.live {
         let filter = deployment.filter_file(&version).map_err(refused)?;
@@ -226,11 +241,17 @@ fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if arguments.live.is_some() && *target != RenderTarget::Envoy {
+    if arguments.live.is_some() && !target.is_envoy() {
         return Err(
-            "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"
+            "--live is for `--for envoy` and `envoy-module`; `--for envoy-filter` writes the file in that folder"
                 .to_owned(),
         );
+    }
+    if arguments.module.is_some() && !module::is_wanted(arguments) {
+        return Err("--module is for `--for envoy-module` and `envoy-filter`".to_owned());
+    }
+    if arguments.wasm.is_some() && *target == RenderTarget::EnvoyModule {
+        return Err("--wasm is not for `--for envoy-module`: give --module".to_owned());
     }
     if arguments.switch.is_some() && target.service().is_some() {
         return Err("--switch is for what the filter is configured with".to_owned());
@@ -256,12 +277,17 @@ fn fits(arguments: &Arguments, has_servers: bool) -> Result<(), String> {
 const MODULE: &str = "oci://registry.example.com/mcp-policy:0.1.0";
 
 /// Where the filter is, as a YAML string.
-fn module(arguments: &Arguments) -> Result<String, String> {
+fn filter(arguments: &Arguments) -> Result<String, String> {
+    if module::is_wanted(arguments) {
+        return Ok(quoted(module::file(arguments)));
+    }
     let remote = |text: &str| {
         ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
     };
     let text = match (arguments.target, arguments.wasm.as_deref()) {
-        (RenderTarget::Envoy | RenderTarget::EnvoyFilter, None) => "target/mcp_policy.wasm",
+        (RenderTarget::Envoy | RenderTarget::EnvoyModule | RenderTarget::EnvoyFilter, None) => {
+            "target/mcp_policy.wasm"
+        }
         (RenderTarget::Envoy | RenderTarget::EnvoyFilter, Some(url)) if remote(url) => {
             return Err(format!(
                 "--wasm {url}: Envoy's file names a local file; fetch the filter first"

@@ -71,13 +71,13 @@ pub(super) fn named(all: &mut Deployable, name: &str) {
 
 /// Whether the listener around the filter is ours, which knows the client's address.
 fn is_envoy(target: RenderTarget) -> bool {
-    matches!(target, RenderTarget::Envoy | RenderTarget::EnvoyFilter)
+    target.is_envoy() || target == RenderTarget::EnvoyFilter
 }
 
 /// What is to be known of the servers, and of the mesh.
 fn around(is_one_server: bool, arguments: &Arguments, notes: &mut Notes) {
     let target = arguments.target;
-    if target == RenderTarget::Envoy && is_one_server && arguments.upstream.is_plain_by_default() {
+    if target.is_envoy() && is_one_server && arguments.upstream.is_plain_by_default() {
         let at = &arguments.upstream.at;
         let authority = format!("{}:{}", at.host, at.port);
         let note = format!(
@@ -184,7 +184,10 @@ fn hold(document: &mut Node, target: RenderTarget) -> Result<Option<&'static str
             let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
             .to_owned()),
         (
-            RenderTarget::Envoy | RenderTarget::EnvoyFilter | RenderTarget::IstioEnvoyfilter,
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyModule
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::IstioEnvoyfilter,
             None,
         ) => {
             if root.get("requests").is_none() {
