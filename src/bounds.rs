@@ -44,6 +44,16 @@ pub const SLOTS_PROMISED: u32 = 16;
 /// Compare-and-swap attempts before a counter is given up as contended. Four busy workers need one or two.
 pub const MAX_SWAPS: usize = 256;
 
+/// How long a call in flight counts at least without being seen, in seconds; twice as long at most. Where the end of its stream is never told, as
+/// when the VM has ended, its place is free again by then.
+pub const IN_FLIGHT_SECONDS: u32 = 300;
+
+/// Most calls in flight that a limit may admit: as many as fit the sums, and more than any Envoy carries.
+pub const MAX_CONCURRENT: u32 = 1_000_000;
+
+/// Most different names that a limit may admit: one caller's names are in one shard, and he may have half of it.
+pub const MAX_NAMES: u32 = 32;
+
 /// Longest window of a limit, in seconds: a leap year.
 pub const MAX_WINDOW_SECONDS: u32 = 366 * 86_400;
 

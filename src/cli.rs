@@ -20,6 +20,7 @@ mod lines;
 mod man;
 mod out;
 mod output;
+mod page;
 mod policy;
 mod recorded;
 mod render;
@@ -128,6 +129,7 @@ enum Command {
     Digest(digest::Arguments),
     Convert(convert::Arguments),
     Render(render::Arguments),
+    Page(page::Arguments),
     Doctor(doctor::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
@@ -156,6 +158,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Digest(arguments) => digest::run(&arguments, format),
         Command::Convert(arguments) => convert::run(&arguments, format),
         Command::Render(arguments) => render::run(&arguments, format),
+        Command::Page(arguments) => page::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, format),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

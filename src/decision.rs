@@ -5,7 +5,7 @@
 mod case;
 mod unlisted;
 
-pub use case::Case;
+pub use case::{Case, Regards};
 
 use crate::denial::Denial;
 use crate::identity::Caller;
@@ -83,17 +83,28 @@ impl<'p, 'v> Matched<'p, 'v> {
     /// Whether the name is denied by itself, so that it meets no rule.
     #[must_use]
     pub fn is_denied_by_name(&self) -> bool {
-        self.by_name().is_some()
+        self.by_name(&|_| None).is_some()
     }
 
     /// The denial of the name by itself: unreadable, hidden, not exact, or not listed.
-    fn by_name(&self) -> Option<Denial> {
+    fn by_name(&self, denied: &dyn Fn(&Entry) -> Option<Denial>) -> Option<Denial> {
         match readable(self.section, &self.call) {
-            Ok(name) => by_name(self.section, &self.call, name, || {
-                self.entries.iter().any(|entry| entry.lists())
-            }),
+            Ok(name) => {
+                let lists = || self.entries.iter().any(|entry| entry.lists());
+                by_name(self.section, &self.call, name, lists, denied)
+            }
             Err(denial) => Some(denial),
         }
+    }
+
+    /// The case of a caller, as far as it depends on the name and on him alone.
+    fn of_caller<'c, W>(
+        &'c self,
+        caller: &'c Caller,
+        (now, work): (UnixMillis, &'c Work),
+        witness: &'c W,
+    ) -> Case<'c, W> {
+        Case { call: &self.call, caller, now, work, regards: Regards::Caller, witness }
     }
 }
 
@@ -107,12 +118,13 @@ pub fn decide<W: Witness>(
     witness: &W,
 ) -> Decision {
     let mut decision = Decision::default();
-    if let Some(denial) = matched.by_name() {
+    let beside = matched.of_caller(caller, (now, work), &());
+    if let Some(denial) = matched.by_name(&|entry| beside.whatever(entry)) {
         witness.hear(&Told::Named(&denial));
         decision.denial = Some(denial);
         return decision;
     }
-    let case = Case { call: &matched.call, caller, now, work, witness };
+    let case = Case { call: &matched.call, caller, now, work, regards: Regards::All, witness };
     for entry in &matched.entries {
         witness.hear(&Told::Met(entry));
     }
@@ -131,16 +143,24 @@ pub fn decide<W: Witness>(
 
 /// Decides a name that a request only refers to: whether it may be called with some arguments.
 #[must_use]
-pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> Decision {
+pub fn decide_reference<W: Witness>(
+    matched: &Matched<'_, '_>,
+    caller: &Caller,
+    now: UnixMillis,
+    work: &Work,
+    witness: &W,
+) -> Decision {
     let mut decision = Decision::default();
-    if let Some(denial) = matched.by_name() {
+    let case = matched.of_caller(caller, (now, work), witness);
+    let beside = matched.of_caller(caller, (now, work), &());
+    if let Some(denial) = matched.by_name(&|entry| beside.whatever(entry)) {
         witness.hear(&Told::Named(&denial));
         decision.denial = Some(denial);
         return decision;
     }
     for entry in &matched.entries {
         witness.hear(&Told::Met(entry));
-        let denial = always(matched.section.kind, entry, witness);
+        let denial = case.whatever(entry);
         if decision.note(Mode::Enforce, denial) && !W::HEARS_ALL {
             return decision;
         }
@@ -148,9 +168,9 @@ pub fn decide_reference<W: Witness>(matched: &Matched<'_, '_>, witness: &W) -> D
     decision
 }
 
-/// Whether a list shows what this names.
+/// Whether a list shows what this names to a caller. Where what it shows depends on him, nobody sees what nobody asks for.
 #[must_use]
-pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
+pub fn is_visible(policy: &Policy, call: &Call<'_>, viewer: Option<&Caller>) -> bool {
     let Some(section) = policy.section(call.kind).filter(|_| policy.mode == Mode::Enforce) else {
         return true;
     };
@@ -160,7 +180,7 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
     };
     let kind = section.kind;
     let listed = || section.entries_for(name).any(Entry::lists);
-    match by_name(section, call, name, listed).map(|denial| denial.reason) {
+    match by_name(section, call, name, listed, &|_| None).map(|denial| denial.reason) {
         Some(Reason::NameNotExact) => match policy.listing {
             Listing::Listed => section.default == DefaultAction::Allow,
             Listing::Callable => false,
@@ -170,8 +190,16 @@ pub fn is_visible(policy: &Policy, call: &Call<'_>) -> bool {
         Some(_) => false,
         None => {
             let mut entries = section.entries_for(name);
-            policy.listing != Listing::Callable
-                || !entries.any(|entry| always(kind, entry, &()).is_some())
+            let work = Work::of(0);
+            let (now, regards, witness) = (UnixMillis(0), Regards::CallerAlways, &());
+            let denied = |entry: &Entry| match viewer {
+                Some(caller) => {
+                    let case = Case { call, caller, now, work: &work, regards, witness };
+                    case.whatever(entry).is_some()
+                }
+                None => entry.denies_by_caller(),
+            };
+            policy.listing != Listing::Callable || !entries.any(denied)
         }
     }
 }
@@ -182,19 +210,21 @@ fn readable<'c>(section: &Section, call: &'c Call<'_>) -> Result<&'c str, Denial
     call.exact.as_deref().ok_or_else(denial)
 }
 
-/// The denial by a name itself: hidden, not exact, or not listed. `has_entry` says whether an entry lists it.
+/// The denial by a name itself: hidden, not exact, or not listed. `has_entry` says whether an entry lists it, `denied` how an entry denies
+/// it whatever the arguments are.
 fn by_name(
     section: &Section,
     call: &Call<'_>,
     name: &str,
     has_entry: impl Fn() -> bool,
+    denied: &dyn Fn(&Entry) -> Option<Denial>,
 ) -> Option<Denial> {
     let (kind, relaxed) = (section.kind, call.relaxed.as_deref());
     let listed = || section.default == DefaultAction::Allow || has_entry();
     // As a server answers for what it does not have, where the policy lets names through that it might have.
     let hides = |rule| {
         let detail = if listed() {
-            unlisted::of_listed(section, name)
+            unlisted::of_listed(section, name, denied)
         } else {
             unlisted::of(section, name, relaxed)
         };
@@ -210,27 +240,6 @@ fn by_name(
         None if listed() => None,
         None => Some(Denial::by(section.default_rule, kind, not_allowed(kind))),
     }
-}
-
-/// The denial by an entry that comes whatever the arguments and counts are.
-fn always<W: Witness>(kind: Kind, entry: &Entry, witness: &W) -> Option<Denial> {
-    if entry.mode == Mode::Shadow {
-        return None;
-    }
-    let mut first =
-        (entry.action == Action::Deny).then(|| Denial::by(entry.action_rule, kind, denied(kind)));
-    if entry.action != Action::RequireApproval {
-        witness.hear(&Told::Acted(entry, first.as_ref()));
-    }
-    for check in entry.checks.iter().filter(|check| check.denies_always()) {
-        if first.is_some() && !W::HEARS_ALL {
-            break;
-        }
-        let denial = Denial::by(check.rule, kind, check.reason(kind));
-        witness.hear(&Told::Checked(entry, check, Some(&denial)));
-        first = first.or(Some(denial));
-    }
-    first
 }
 
 fn hidden(kind: Kind) -> Reason {

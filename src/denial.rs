@@ -58,6 +58,21 @@ pub enum Detail {
     },
 }
 
+impl Detail {
+    /// The reason of a call that cannot be counted for this.
+    #[must_use]
+    pub fn uncounted(&self) -> Reason {
+        match self {
+            // Equal calls are not known as equal.
+            Detail::Inexact => Reason::ValueUndecidable,
+            Detail::None | Detail::Path(_) | Detail::Mismatch(..) | Detail::Unlisted { .. } => {
+                Reason::InvalidIncrement
+            }
+            Detail::Approval(_) | Detail::Limit { .. } => Reason::InvalidIncrement,
+        }
+    }
+}
+
 /// What is told of an approval that is missing, or is no good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalDetail {

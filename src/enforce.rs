@@ -8,7 +8,7 @@ mod permit;
 pub use fill::Fill;
 pub use permit::{Forwarded, Pending, Permit};
 
-use crate::decision::{Case, Decision, Matched, Owed, decide, decide_reference};
+use crate::decision::{Case, Decision, Matched, Owed, Regards, decide, decide_reference};
 use crate::denial::{Denial, Detail};
 use crate::identity::Caller;
 use crate::matcher::terms::{Decode, Terms};
@@ -22,10 +22,11 @@ use crate::policy::entry::{Condition, CountIn, Entry, Limit, NamedCounter, Scope
 use crate::policy::settings::OnError;
 use crate::rate::limiter::{Charge, Limiter, Mode, Overrun, Refused};
 use crate::rate::store::SharedStore;
+use crate::rate::table::Account;
 use crate::reason::Reason;
 use crate::time::Moment;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use due::{DueCharge, amount, join};
+use due::{DueCharge, account, amount, join};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -72,12 +73,13 @@ impl<'p, 'v> Governed<'p, 'v> {
         let counts = |at: usize| {
             policy.counters.get(at).is_some_and(|counter| caller.is_ambiguous_as(counter.scope))
         };
-        let reads = |condition: &Condition| match condition.subject {
+        let is_read = |subject: &Subject| match *subject {
             Subject::Counter(at) => counts(at),
             Subject::Identity(None) => caller.is_ambiguous_as(Scope::Grant),
             Subject::Identity(Some(at)) => caller.is_ambiguous_as(Scope::Key(at)),
-            Subject::Argument(_) | Subject::Header(_) => false,
+            Subject::Name | Subject::Now | Subject::Argument(_) | Subject::Header(_) => false,
         };
+        let reads = |condition: &Condition| condition.subjects().any(is_read);
         // What is in shadow refuses nobody.
         let meets = |entry: &&Entry| {
             let mut checks = entry.checks.iter().flat_map(|check| &check.conditions);
@@ -193,7 +195,10 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         let decide = |matched| decide(matched, self.caller, self.now.wall, self.work, self.witness);
         let calls = governed.calls.iter().map(decide);
         let references = governed.references.iter();
-        let references = references.map(|matched| decide_reference(matched, self.witness));
+        let refer = |matched| {
+            decide_reference(matched, self.caller, self.now.wall, self.work, self.witness)
+        };
+        let references = references.map(refer);
         let mut decision = Decision::default();
         for next in calls.chain(references) {
             decision.would_deny = decision.would_deny.or(next.would_deny);
@@ -217,7 +222,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         for (matched, entry) in entries(governed) {
             let call = matched.call();
             let Enforcer { caller, now, work, witness, .. } = *self;
-            let case = Case { call, caller, now: now.wall, work, witness };
+            let regards = Regards::All;
+            let case = Case { call, caller, now: now.wall, work, regards, witness };
             for check in entry.checks.iter().filter(|check| check.reads_counters()) {
                 let judged = case.by_check(entry, check, &mut count);
                 let denial = match (judged, self.config.counters.on_error) {
@@ -252,7 +258,8 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         });
         let mut dues: Vec<DueCharge<'d>> = Vec::new();
         let terms = |decode| Terms { decode, work: self.work, now: self.now.wall };
-        for (call, entry, limit) in of_entries.chain(of_all) {
+        let due = |limit: &Limit| limit.holds_at(self.now.wall);
+        for (call, entry, limit) in of_entries.chain(of_all).filter(|(.., limit)| due(limit)) {
             let Some(named) = self.policy.counters.get(limit.counter) else {
                 continue;
             };
@@ -260,16 +267,17 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let decode = entry.map_or(Decode::Unsaid, |entry| entry.decode);
             let kind = call.kind;
             let amount = amount(&limit.amount, call.arguments, terms(decode));
-            self.hear_due(entry, limit, named, &amount);
-            match amount {
-                Ok(amount) => {
-                    let account = self.caller.counted_as(named.scope);
+            let counted =
+                amount.and_then(|amount| Ok((amount, account(named, self.caller, call)?)));
+            self.hear_due(entry, limit, named, &counted);
+            match counted {
+                Ok((amount, account)) => {
                     let (counter, max) = (named.counter, limit.ceiling());
                     let charge = Charge { counter, account, amount, max, mode };
                     join(&mut dues, DueCharge { kind, limit, charge, refund: limit.refund });
                 }
                 Err(detail) => {
-                    let reason = Reason::InvalidIncrement;
+                    let reason = detail.uncounted();
                     let denial = Denial { detail, ..Denial::by(limit.rule, kind, reason) };
                     if decision.note(mode, Some(denial)) && !W::HEARS_ALL {
                         return Vec::new();
@@ -285,8 +293,9 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
         entry: Option<&Entry>,
         limit: &Limit,
         named: &NamedCounter,
-        amount: &Result<Micros, Detail>,
+        counted: &Result<(Micros, Account), Detail>,
     ) {
+        let amount = counted.as_ref().map(|(amount, _)| *amount);
         self.witness.hear(&Told::Due(&witness::DueLimit { entry, limit, named, amount }));
     }
 

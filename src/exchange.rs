@@ -14,6 +14,7 @@ mod counting;
 mod elicitation;
 mod ending;
 mod expected;
+mod flight;
 mod going;
 mod hold;
 mod judged;
@@ -39,11 +40,13 @@ use crate::mcp::headers::steering::{controls, detours};
 use crate::mcp::headers::{Admission, Follows, Head, Header, admit};
 use crate::pins::ServerId;
 use crate::policy::compiled::{Config, Policy};
+use crate::rate::limiter::Reservation;
 use crate::rate::table::CallerId;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::time::Moment;
 use crate::world::World;
+pub use flight::PULSE_MILLIS;
 pub use hold::{Holds, TICK_MILLIS};
 pub use port::{Chunk, Event, Flow, HeaderEdit, Level, Line, Step};
 
@@ -69,6 +72,10 @@ pub struct Exchange {
     waits: bool,
     /// The policy that governs the request, by its index; `None` where no binding matches.
     policy: Option<usize>,
+    /// Who asks, where what lists show depends on him.
+    viewer: Option<Rc<Caller>>,
+    /// What is given back when the stream ends.
+    in_flight: Vec<Reservation>,
     /// The server that it goes to.
     server: ServerId,
     /// To whom session ids in the response are sealed.
@@ -91,6 +98,8 @@ impl Exchange {
             hold: Hold::new(holds),
             waits: false,
             policy: Some(0),
+            viewer: None,
+            in_flight: Vec::new(),
             server: ServerId::default(),
             sealed_to: None,
             speaking: false,
@@ -130,6 +139,7 @@ impl Exchange {
         };
         self.tell(world, &mut step);
         step.ticks = self.hold.is_watched() || matches!(self.state, State::Waiting { .. });
+        step.pulses = !self.in_flight.is_empty();
         step
     }
 
@@ -237,6 +247,8 @@ impl Exchange {
     ) -> Result<Caller, Refusal> {
         let arrived = arrival::identify(&self.config, facts, world, known)?;
         self.sealed_to = arrived.sealed_to;
+        let shows_by_caller = self.policy().is_some_and(Policy::lists_by_caller);
+        self.viewer = shows_by_caller.then(|| Rc::new(arrived.caller.clone()));
         step.edits.extend(arrived.session.map(|id| HeaderEdit::Set("mcp-session-id", id.into())));
         Ok(arrived.caller)
     }
@@ -293,6 +305,7 @@ impl Exchange {
     /// Time has passed.
     #[inline(never)]
     fn tick<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
+        self.stay(world);
         if matches!(self.state, State::Waiting { .. }) {
             return self.tick_waiting(world, step);
         }
@@ -304,18 +317,6 @@ impl Exchange {
                 self.refuse(Refusal::new(Reason::HeadersNotHeld, ""), step)
             }
         }
-    }
-
-    /// The end, for whatever reason. What was held of a response is let go of with its state.
-    #[inline(never)]
-    fn close<W: World>(&mut self, world: &W) -> Flow {
-        self.hold.forget();
-        self.stop_waiting(world);
-        if let State::Forwarded(expected) = &self.state {
-            refunds::of_sent_on(&self.config, world, expected);
-        }
-        self.state = State::Answered;
-        Flow::Pause
     }
 
     fn judge<W: World>(&mut self, world: &W, step: &mut Step) -> Flow {
@@ -385,15 +386,5 @@ impl Exchange {
         }
         self.state = State::Forwarded(expected);
         Flow::Continue
-    }
-
-    /// What to do with more of a request that is already settled: an answered one goes nowhere.
-    fn settled(&self) -> Flow {
-        match self.state {
-            State::Answered | State::Fresh | State::Collecting { .. } | State::Waiting { .. } => {
-                Flow::Pause
-            }
-            State::Passing | State::Forwarded(_) | State::Responding(_) => Flow::Continue,
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::mcp::headers::facts::Facts;
 use crate::policy::compiled::Config;
 use crate::policy::entry::Scope;
 use crate::policy::sessions::Sessions;
-use crate::rate::table::{Account, CallerId, Class, Maker};
+use crate::rate::table::{Account, CallerId, Class, Maker, Per};
 use crate::reason::Reason;
 use crate::world::World;
 
@@ -81,7 +81,7 @@ impl Caller {
                 true => (Class::Session, maker(&[&grant.caller.0.to_le_bytes()])),
                 false => (Class::Claimed, self.maker),
             };
-            Account { caller, class, maker }
+            Account { caller, class, maker, per: Per::Caller }
         });
         Caller { session, ..self }
     }

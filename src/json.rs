@@ -173,6 +173,12 @@ impl<'a> Value<'a> {
         if let Value::Object(object) = self { Some(object) } else { None }
     }
 
+    /// The elements, if this is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        if let Value::Array(items) = self { Some(items) } else { None }
+    }
+
     /// The text, if this is a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {

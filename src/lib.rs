@@ -32,6 +32,9 @@
 //! and [`source`] read documents with their lines and columns, [`lint`] warns, [`rehearsal`] sends requests through an
 //! exchange at times that are set, and [`trace`] says why a call is decided as it is.
 //!
+//! The page (`src/page/`) is the same for who would rather see it: the library runs in the browser, behind one function that takes and gives JSON.
+//! [`tools`] says what a server's tools can do.
+//!
 //! ## Input safety
 //!
 //! Everything that callers send is bounded by [`bounds`], refused where it could be read in two ways, and never indexed or
@@ -99,6 +102,13 @@ pub mod rehearsal;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod trace;
+
+#[cfg(not(target_os = "wasi"))]
+pub mod tools;
+
+// A page in a browser. What of it is pure is built for tests too.
+#[cfg(any(all(target_family = "wasm", not(target_os = "wasi")), test))]
+mod page;
 
 // What of it is pure is built for tests too.
 #[cfg(any(target_os = "wasi", feature = "module", test, fuzzing))]

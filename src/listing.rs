@@ -10,6 +10,7 @@ pub use self::cause::Cause;
 pub use self::definitions::ChangedTool;
 
 use crate::decision::is_visible;
+use crate::identity::Caller;
 use crate::json::{
     Bounds, Duplicates, FaultKind, Item, Member, Object, Value, parse_items, parse_within,
 };
@@ -35,6 +36,15 @@ pub enum Filtered {
 /// The keys that make a message an answer with a list; one that only resembles one of them is for a lenient reader the same.
 const RESULT: &str = "result";
 
+/// What decides what is shown: a policy, and who asks where that depends on him.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownTo<'s> {
+    /// The policy.
+    pub policy: &'s Policy,
+    /// Who asks; nobody where what is shown depends on nobody.
+    pub viewer: Option<&'s Caller>,
+}
+
 /// The lists that the policy filters.
 #[must_use]
 pub fn wanted(policy: &Policy) -> Wanted {
@@ -45,13 +55,16 @@ pub fn wanted(policy: &Policy) -> Wanted {
 /// than the policy pins them. What is not shown at all, nobody has seen.
 #[must_use]
 pub fn filter<S: SharedStore>(
-    policy: &Policy,
+    shown: ShownTo<'_>,
     bytes: &[u8],
     sightings: Sightings<'_, S>,
 ) -> (Filtered, Vec<ChangedTool>) {
+    let ShownTo { policy, viewer } = shown;
     let mut comparison = Comparison::new(policy, sightings);
     let mut shows = |kind, key: &str, item: &Item<'_>| match named(kind, key, item) {
-        Some((call, object)) => is_visible(policy, &call) && comparison.shows(&call, object),
+        Some((call, object)) => {
+            is_visible(policy, &call, viewer) && comparison.shows(&call, object)
+        }
         None => false,
     };
     match edited(policy, bytes, &mut shows) {

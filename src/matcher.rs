@@ -1,17 +1,23 @@
 //! Matching names and argument values. Everything here is compiled once and then only reads.
 
 pub mod fold;
+pub mod folder;
+pub mod host;
 pub mod instant;
 pub mod members;
 pub mod name;
 pub mod normal;
 pub mod operator;
+pub mod pair;
 pub mod path;
+mod reading;
 pub mod regex;
 pub mod scalar;
+pub mod schedule;
 pub mod terms;
 pub mod value;
 pub mod work;
+pub mod zone;
 
 /// The result of a comparison: never a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

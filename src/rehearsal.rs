@@ -6,6 +6,7 @@ pub mod approver;
 pub mod body;
 mod client;
 pub mod coverage;
+mod listed;
 pub mod names;
 mod overheard;
 mod play;
@@ -35,6 +36,7 @@ use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::witness::Witness;
 use approver::StagedApprover;
+pub use listed::ListSeen;
 use names::{CallerName, GRANT};
 use overheard::Overheard;
 use seen::Seen;
@@ -183,6 +185,7 @@ impl Simulator {
                 SimulatedResponse::Result => b"200",
                 SimulatedResponse::Error => b"500",
             },
+            answer: "",
             store: &self.store,
             witness,
             now: Cell::new(request.at),

@@ -3,6 +3,7 @@
 //! The engine names places by their path. Here the text is read a second time, with positions, and the path is looked up.
 
 mod fault;
+pub mod finding;
 pub mod spans;
 
 use std::ops::Range;

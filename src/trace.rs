@@ -3,6 +3,7 @@
 //! The decision is made by the filter's exchange (see [`crate::rehearsal`]). What is here listens to it, and writes down what it
 //! is told; it decides nothing. Rules behind the one that decided are told of too.
 
+pub mod explanation;
 mod words;
 
 use std::cell::RefCell;
@@ -10,11 +11,12 @@ use std::cell::RefCell;
 use serde::Serialize;
 
 use crate::denial::{Denial, Detail};
+use crate::json::Value;
 use crate::matcher::{Mismatch, Truth};
 use crate::mcp::call::Kind;
 use crate::policy::approvals::Need;
 use crate::policy::compiled::{Config, Policy};
-use crate::policy::entry::{Action, Check, Entry, Limit, Scope, Subject};
+use crate::policy::entry::{Action, Check, Entry, Limit, Subject};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::limiter::{Charge, Mode, Refused, Weighed};
 use crate::reason::Reason;
@@ -22,7 +24,7 @@ use crate::rehearsal::body::asked;
 use crate::rehearsal::{SimulatedRequest, Simulator, Verdict};
 use crate::time::UnixMillis;
 use crate::witness::{self, CounterUnread, Told, Witness};
-use words::{found, shown_or_nothing};
+use words::{found, scope, section, shown_or_nothing};
 
 /// The rules that a call meets, in the order in which they are asked.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -77,8 +79,8 @@ pub struct TracedCondition {
     /// The path of the argument, name or header, or the name of the counter.
     pub path: String,
     /// The operator.
-    pub op: &'static str,
-    /// The value in the policy, as JSON.
+    pub op: String,
+    /// The value in the policy, as JSON, or the field that it is compared with.
     pub value: String,
     /// What the path leads to, with its type: several for `[*]`, none if the way there is blocked.
     pub found: Vec<String>,
@@ -215,6 +217,10 @@ impl<'c> Heard<'c> {
     }
 
     fn acted(&mut self, entry: &Entry, denial: Option<&Denial>) {
+        if self.policy.is_some_and(|policy| policy.is_timed(entry)) {
+            // Its times say what it does.
+            return;
+        }
         let mut rule = self.rule(entry.action_rule, "action");
         rule.label = match entry.action {
             Action::Allow => "action: allow",
@@ -232,6 +238,7 @@ impl<'c> Heard<'c> {
             Some(RuleKind::Require) => "require",
             Some(RuleKind::DenyIf) => "deny_if",
             Some(RuleKind::AskIf) => "ask_if",
+            Some(RuleKind::Times | RuleKind::Action) => "times",
             Some(_) | None => "rule",
         };
         let conditions = std::mem::take(&mut self.compared);
@@ -258,32 +265,31 @@ impl<'c> Heard<'c> {
     }
 
     fn compared(&self, config: &Config, compared: &witness::Compared<'_>) -> TracedCondition {
-        let witness::Compared { call, condition, terms, value, used, truth, .. } = compared;
+        let witness::Compared { call, condition, terms, value, other, used, truth, .. } = compared;
         let apart = terms.work.copied();
-        let (path, found) = match &condition.subject {
-            Subject::Argument(path) => {
-                let terms = crate::matcher::terms::Terms { work: &apart, ..*terms };
-                (path.text().to_owned(), found(path, call.arguments, terms))
+        let terms = crate::matcher::terms::Terms { work: &apart, ..*terms };
+        let shown = |subject: &Subject, value: Option<&Value<'_>>| match subject {
+            Subject::Argument(path) => found(path, call.arguments, terms),
+            Subject::Name | Subject::Identity(_) | Subject::Header(_) => {
+                vec![shown_or_nothing(value)]
             }
-            Subject::Identity(None) => {
-                ("identity.grant".to_owned(), vec![shown_or_nothing(*value)])
-            }
-            Subject::Identity(Some(at)) => {
-                let key = config.callers.keys.get(*at).map_or("", |key| &*key.name);
-                (format!("identity.{key}"), vec![shown_or_nothing(*value)])
-            }
-            Subject::Header(at) => {
-                let name = config.headers.get(*at).map_or("", |name| name);
-                (format!("header.{name}"), vec![shown_or_nothing(*value)])
-            }
-            Subject::Counter(at) => {
-                let named = self.policy.and_then(|policy| policy.counters.get(*at));
-                let name = named.map_or("", |named| &named.name);
+            Subject::Now => vec!["the time of the call".to_owned()],
+            Subject::Counter(_) => {
                 let used = used.map_or("unreadable".to_owned(), |used| used.to_string());
-                (format!("counter {name}"), vec![format!("a count of {used}")])
+                vec![format!("a count of {used}")]
             }
         };
-        let (op, value) = (condition.matcher.operator.word, condition.matcher.value());
+        let path = self.path(config, call.kind, &condition.subject);
+        let found = shown(&condition.subject, *value);
+        let word = condition.matcher.operator.word;
+        let op = if condition.every { format!("every {word}") } else { word.to_owned() };
+        let value = match &condition.from {
+            Some(from) => {
+                let path = self.path(config, call.kind, from);
+                format!("{path} ({})", shown(from, *other).join(", "))
+            }
+            None => condition.matcher.value(),
+        };
         let (outcome, expected) = match truth {
             Ok(Truth::True) => ("true", None),
             Ok(Truth::False) => ("false", None),
@@ -296,6 +302,28 @@ impl<'c> Heard<'c> {
         };
         let found = if found.is_empty() { blocked.into_iter().collect() } else { found };
         TracedCondition { path, op, value, found, outcome, expected }
+    }
+
+    /// A path as policies write it; of a counter its name.
+    fn path(&self, config: &Config, kind: Kind, subject: &Subject) -> String {
+        match subject {
+            Subject::Name => kind.word().to_owned(),
+            Subject::Now => "now".to_owned(),
+            Subject::Argument(path) => path.text().to_owned(),
+            Subject::Identity(None) => "identity.grant".to_owned(),
+            Subject::Identity(Some(at)) => {
+                let key = config.callers.keys.get(*at).map_or("", |key| &*key.name);
+                format!("identity.{key}")
+            }
+            Subject::Header(at) => {
+                let name = config.headers.get(*at).map_or("", |name| name);
+                format!("header.{name}")
+            }
+            Subject::Counter(at) => {
+                let named = self.policy.and_then(|policy| policy.counters.get(*at));
+                format!("counter {}", named.map_or("", |named| &named.name))
+            }
+        }
     }
 
     fn due(&mut self, config: &Config, at: UnixMillis, due: &witness::DueLimit<'_>) {
@@ -318,8 +346,13 @@ impl<'c> Heard<'c> {
                 if let Detail::Mismatch(path, Mismatch { expected, found }) = detail {
                     counted.problem = Some(format!("`{path}` must be {expected}, not {found}"));
                 }
+                if let Detail::Inexact = detail {
+                    let problem =
+                        "a number among the arguments has more digits than all readers keep apart";
+                    counted.problem = Some(problem.to_owned());
+                }
                 rule.denies = true;
-                rule.reason = Some(Reason::InvalidIncrement.label());
+                rule.reason = Some(detail.uncounted().label());
             }
         }
         rule.count = Some(counted);
@@ -355,26 +388,4 @@ impl<'c> Heard<'c> {
 fn denied(rule: TracedRule, denial: Option<&Denial>) -> TracedRule {
     let reason = denial.map(|denial| denial.reason.label());
     TracedRule { denies: denial.is_some(), reason, ..rule }
-}
-
-fn scope(config: &Config, scope: Scope) -> String {
-    let word = match scope {
-        Scope::Grant => "grant",
-        Scope::Session => "session",
-        Scope::Global => "global",
-        Scope::Address => "address",
-        Scope::Key(at) => config.callers.keys.get(at).map_or("", |key| &*key.name),
-    };
-    word.to_owned()
-}
-
-/// The member of the policy in which a rule stands.
-fn section(subject: Kind, entry: Option<RuleId>, kind: RuleKind) -> &'static str {
-    match subject {
-        Kind::Tool if entry.is_none() && kind == RuleKind::Limit => "all_tools",
-        Kind::Tool => "tools",
-        Kind::Resource => "resources",
-        Kind::Prompt => "prompts",
-        Kind::Method => "methods",
-    }
 }

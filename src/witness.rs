@@ -69,6 +69,8 @@ pub struct Compared<'t> {
     pub terms: Terms<'t>,
     /// What is said of the caller, where it looks at him.
     pub value: Option<&'t Value<'t>>,
+    /// The same of what it compares him with.
+    pub other: Option<&'t Value<'t>>,
     /// What was counted, where it looks at a counter.
     pub used: Option<Micros>,
     /// What it came to.
@@ -85,7 +87,7 @@ pub struct DueLimit<'t> {
     /// Its counter.
     pub named: &'t NamedCounter,
     /// How much the call counts, or why it cannot be counted.
-    pub amount: &'t Result<Micros, Detail>,
+    pub amount: Result<Micros, &'t Detail>,
 }
 
 impl Witness for () {

@@ -3,8 +3,8 @@
 use mcp_policy::json::{Bounds, Duplicates, Object, Value, parse_within};
 use mcp_policy::mcp::definition::DefinitionDigest;
 
-use super::server::tool::{Tool, one_line};
 use super::tree::{Map, Node};
+use mcp_policy::tools::{Tool, one_line};
 
 /// Writes the digest of a tool's definition into its entry, or tells why it cannot.
 pub(super) fn pin(entry: &mut Map, tool: &Tool) -> Option<String> {

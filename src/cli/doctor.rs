@@ -14,11 +14,12 @@ use std::path::PathBuf;
 
 use mcp_policy::json::Value;
 use mcp_policy::language::diagnostic::{Code, Diagnostic};
+use mcp_policy::source::finding::{self, Finding};
 use mcp_policy::source::{Problem, SourceText, sort};
 use serde::Serialize;
 
 use super::input::{self, CliError};
-use super::report::{self, Finding};
+use super::report;
 use super::sarif::{self, SarifFile};
 use super::{Exit, Format};
 use crate::cli::out::err;
@@ -90,7 +91,7 @@ fn examine(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     if format == Format::Json {
         let examined = by_file.iter().map(|(source, problems)| Examined {
             file: source.name.clone(),
-            problems: report::findings(source, problems),
+            problems: finding::findings(source, problems),
         });
         report::json(&examined.collect::<Vec<_>>());
     }

@@ -17,7 +17,8 @@ use mcp_policy::rehearsal::suite::{DEFAULT_NOW, name_of, parse_time};
 use mcp_policy::rehearsal::{Destination, SimulatedRequest, Simulator, Verdict, let_govern};
 use mcp_policy::source::{SourceText, Syntax};
 use mcp_policy::time::UnixMillis;
-use mcp_policy::trace::{Trace, trace};
+use mcp_policy::trace::explanation::{Explanation, Places, governing, time};
+use mcp_policy::trace::trace;
 use serde::Serialize;
 
 use super::input::{self, CliError};
@@ -96,32 +97,12 @@ pub(super) struct Arguments {
     session: Option<String>,
 
     /// When, as RFC 3339 writes it. It matters for windows only; by default the first moment of 2026.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<UnixMillis>,
 
     /// A file with what has been counted.
     #[arg(long, value_name = "FILE")]
     counters: Option<PathBuf>,
-}
-
-/// The answer, as `--format json` has it.
-#[derive(Serialize)]
-struct Explanation<'a> {
-    policy: &'a str,
-    /// The name of the policy that governs the call, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    governed_by: Option<&'a str>,
-    at: String,
-    /// What was decided of a recorded call, and how much of it is on record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recorded: Option<OnRecord<'a>>,
-    #[serde(flatten)]
-    verdict: &'a Verdict,
-    /// The line of the rule that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(flatten)]
-    trace: &'a Trace,
 }
 
 /// What is on record of a call.
@@ -156,13 +137,9 @@ fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, CliError> {
         counters(file, &simulator, &request)?;
     }
     let (verdict, mut trace) = trace(&simulator, &request);
-    let places = print::Places::new(&source, &verdict.policy);
-    let several =
-        simulator.config.policies().nth(1).is_some() || simulator.config.bindings.is_some();
-    let governed_by = Some(&*verdict.policy).filter(|name| several && !name.is_empty());
-    for rule in &mut trace.rules {
-        rule.line = places.line(&rule.rule);
-    }
+    let places = Places::new(&source, &verdict.policy);
+    let governed_by = governing(&simulator.config, &verdict);
+    places.fill_in(&mut trace);
     match format {
         Format::Human => {
             let decided = recorded.as_ref().and_then(|(call, _)| call.decided.as_ref());
@@ -171,7 +148,7 @@ fn explain(arguments: &Arguments, format: Format) -> Result<Verdict, CliError> {
         Format::Json => report::json(&Explanation {
             policy: &source.name,
             governed_by,
-            at: print::time(request.at),
+            at: time(request.at),
             recorded: recorded.as_ref().map(|(call, place)| OnRecord {
                 place,
                 arguments: call.arguments,
@@ -349,6 +326,6 @@ fn header(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn time(text: &str) -> Result<UnixMillis, String> {
+fn moment(text: &str) -> Result<UnixMillis, String> {
     parse_time(text).ok_or_else(|| "write it as RFC 3339 does: 2026-01-05T09:00:00Z".to_owned())
 }

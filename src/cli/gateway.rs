@@ -46,10 +46,14 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
         if is_gateway(&input::value(&source)?) {
             return of_gateway(file, source);
         }
-        return alone(file);
+        return alone(file, source);
     }
     let mut servers: Vec<GatewayServer> = Vec::new();
     for file in files {
+        if file == Path::new(input::STDIN) {
+            let line = "standard input is one document, which is rendered alone";
+            return Err(CliError::Line(line.to_owned()));
+        }
         let source = input::source(file)?;
         if is_gateway(&input::value(&source)?) {
             let line = "a gateway file names its policies: it is rendered alone";
@@ -79,8 +83,8 @@ pub(super) fn read(files: &[PathBuf], unplaced: &Unplaced<'_>) -> Result<Deploya
 }
 
 /// A policy, or a whole configuration, by itself.
-fn alone(file: &Path) -> Result<Deployable, CliError> {
-    let (source, config) = input::policy(file)?;
+fn alone(file: &Path, source: SourceText) -> Result<Deployable, CliError> {
+    let (source, config) = input::usable(source)?;
     let document = Node::from(&input::value(&source)?);
     let (called, name) = (source.name, name_after(file));
     let (servers, notes, warnings) = (Vec::new(), Notes::default(), Vec::new());

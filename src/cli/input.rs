@@ -16,7 +16,7 @@ use super::report;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The name of standard input, on the command line.
-const STDIN: &str = "-";
+pub(super) const STDIN: &str = "-";
 
 /// What is wrong with documents that belong together, by document.
 pub(super) type ByFile = Vec<(SourceText, Vec<Problem>)>;
@@ -99,7 +99,11 @@ pub(super) fn call(source: &SourceText) -> Result<Value<'_>, CliError> {
 
 /// Reads a policy that is to be used. Its warnings are left to `validate`.
 pub(super) fn policy(file: &Path) -> Result<(SourceText, Config), CliError> {
-    let source = source(file)?;
+    usable(source(file)?)
+}
+
+/// The same of a text that was read: standard input can be read once.
+pub(super) fn usable(source: SourceText) -> Result<(SourceText, Config), CliError> {
     if source.value().is_ok_and(|value| is_gateway(&value)) {
         let line = "it is a gateway file; `mcp-policy render FILE --for json` writes the configuration that comes of it";
         return Err(CliError::Line(format!("{}: {line}", source.name)));

@@ -31,18 +31,6 @@ pub(super) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// One problem, as `--format json` has it.
-#[derive(Serialize)]
-pub(super) struct Finding {
-    code: &'static str,
-    severity: &'static str,
-    place: String,
-    line: Option<usize>,
-    column: Option<usize>,
-    message: String,
-    help: Option<String>,
-}
-
 /// Says in one line on standard error why there is no answer.
 pub(super) fn trouble(line: &str) {
     let report = [Group::with_title(Level::ERROR.primary_title(line))];
@@ -80,28 +68,6 @@ pub(super) fn problems(source: &SourceText, problems: &[Problem], warnings_count
     if let Some(more) = problems.len().checked_sub(MOST + 1) {
         err!("{}: {} more problems; `--format json` has them all", source.name, more + 1);
     }
-}
-
-/// Problems for machines.
-pub(super) fn findings(source: &SourceText, problems: &[Problem]) -> Vec<Finding> {
-    let places = lines_and_columns(&source.text, problems);
-    let finding = |(problem, place): (&Problem, Option<(usize, usize)>)| {
-        let (line, column) = place.unzip();
-        let diagnostic = problem.diagnostic.clone();
-        Finding {
-            code: diagnostic.code.text(),
-            severity: match diagnostic.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
-            place: diagnostic.place,
-            line,
-            column,
-            message: diagnostic.message,
-            help: diagnostic.help,
-        }
-    };
-    problems.iter().zip(places).map(finding).collect()
 }
 
 /// Draws, on standard error, what a step of a test did not do.

@@ -3,7 +3,6 @@
 //! Whatever a server says is untrusted: it is shown on one line, it can make a tool look more dangerous but never less, and it
 //! never becomes a part of the policy.
 
-mod classify;
 mod combine;
 mod config;
 mod gateway;
@@ -23,11 +22,11 @@ use mcp_policy::source::Syntax;
 use super::output::{Notes, OutputFile, deliver};
 use super::server::Access;
 use super::server::target::{Process, Target};
-use super::server::tool::{Tool, one_line};
 use super::tree::print::escaped;
 use super::{Exit, Format, input, report};
-use classify::Classifier;
 use gateway::PlacedServer;
+use mcp_policy::tools::classify::Classifier;
+use mcp_policy::tools::{Tool, one_line};
 use over::ToScan;
 use profile::Profile;
 use scanned::ScannedServer;

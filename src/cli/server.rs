@@ -7,7 +7,6 @@ mod said;
 pub(super) mod secrets;
 mod sse;
 pub(super) mod target;
-pub(super) mod tool;
 
 use std::future::Future;
 use std::time::Duration;

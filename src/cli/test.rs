@@ -5,11 +5,11 @@ mod junit;
 use std::path::{Path, PathBuf};
 
 use mcp_policy::language::diagnostic::Diagnostic;
-use mcp_policy::rehearsal::Simulator;
-use mcp_policy::rehearsal::coverage::Coverage;
-use mcp_policy::rehearsal::suite::{Expect, Failure, Suite};
+use mcp_policy::rehearsal::suite::report::{
+    CoverageReport, TestFileReport, expected, found, run_suite,
+};
+use mcp_policy::rehearsal::suite::{Failure, Suite};
 use mcp_policy::source::SourceText;
-use serde::Serialize;
 
 use super::input::{self, CliError, ENDINGS};
 use super::{Exit, Format, folder, report};
@@ -60,49 +60,6 @@ pub(super) struct Arguments {
     junit: Option<PathBuf>,
 }
 
-/// The tests of one file, run.
-#[derive(Serialize)]
-struct TestFileReport {
-    policy: String,
-    tests_file: String,
-    tests: Vec<TestReport>,
-    coverage: CoverageReport,
-}
-
-#[derive(Serialize)]
-struct TestReport {
-    name: String,
-    line: Option<usize>,
-    passed: bool,
-    failures: Vec<FailureReport>,
-}
-
-#[derive(Serialize)]
-struct FailureReport {
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repetition: Option<u32>,
-    expected: String,
-    found: String,
-}
-
-#[derive(Serialize)]
-struct CoverageReport {
-    rules: usize,
-    covered: usize,
-    percent: usize,
-    missing: Vec<Missing>,
-}
-
-#[derive(Serialize)]
-struct Missing {
-    /// The name of the policy, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<String>,
-    rule: String,
-    line: Option<usize>,
-}
-
 /// A policy with its tests.
 #[derive(PartialEq, Eq)]
 struct Pair {
@@ -136,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Exit {
     for pair in &pairs {
         match check(pair, arguments, format) {
             Ok(report) => {
-                worst = worst.max(if report.passes(arguments) { Exit::Ok } else { Exit::No });
+                worst = worst.max(if passes(&report, arguments) { Exit::Ok } else { Exit::No });
                 reports.push(report);
             }
             Err(trouble) => {
@@ -245,90 +202,47 @@ fn check(pair: &Pair, arguments: &Arguments, format: Format) -> Result<TestFileR
         Ok(suite) => suite,
         Err(diagnostics) => return Err(refused(&source, diagnostics)),
     };
-    let simulator = Simulator::new(config);
-    let coverage = Coverage::of(&simulator.config);
-    let spans = source.spans();
-    let line = |pointer: &str| spans.line(pointer);
-    let mut tests = Vec::new();
-    for test in &suite.tests {
-        let failures = test.run(&simulator, &coverage);
-        if format == Format::Human {
-            failures.iter().for_each(|failure| draw(&source, &test.name, failure));
-        }
-        let failures: Vec<FailureReport> = failures
-            .iter()
-            .map(|failure| FailureReport {
-                line: line(&failure.pointer),
-                repetition: failure.repetition,
-                expected: expected(&failure.expected),
-                found: found(failure),
-            })
-            .collect();
-        let passed = failures.is_empty();
-        tests.push(TestReport {
-            name: test.name.clone(),
-            line: line(&test.pointer),
-            passed,
-            failures,
-        });
-    }
-    let (rules, covered) = coverage.totals();
-    let spans = policy.spans();
-    let several = !simulator.config.others.is_empty();
-    let missing = coverage.missing().map(|(name, rule)| Missing {
-        policy: several.then(|| name.to_owned()),
-        rule: rule.to_owned(),
-        line: spans.line(&format!("{}{rule}", policy.root(name))),
-    });
-    let coverage =
-        CoverageReport { rules, covered, percent: coverage.percent(), missing: missing.collect() };
-    let report = TestFileReport { policy: policy.name, tests_file: source.name, tests, coverage };
+    let (report, failures) = run_suite(&suite, config, &policy, &source);
     if format == Format::Human {
-        report.print(arguments);
+        for (test, failure) in &failures {
+            draw(&source, test, failure);
+        }
+        print(&report, arguments);
     }
     Ok(report)
 }
 
-impl TestFileReport {
-    fn failed(&self) -> usize {
-        self.tests.iter().filter(|test| !test.passed).count()
-    }
+/// Whether all is as it should be.
+fn passes(report: &TestFileReport, arguments: &Arguments) -> bool {
+    report.failed() == 0 && report.covers(arguments.require_coverage)
+}
 
-    fn covers(&self, required: Option<u8>) -> bool {
-        required.is_none_or(|required| self.coverage.percent >= usize::from(required))
+fn print(report: &TestFileReport, arguments: &Arguments) {
+    let word = if passes(report, arguments) { report::good("ok  ") } else { report::bad("FAIL") };
+    let tests = match (report.failed(), report.tests.len()) {
+        (0, all) => report::counted(all, "test"),
+        (failed, all) => format!("{failed} of {all} tests failed"),
+    };
+    let CoverageReport { rules, covered, percent, .. } = report.coverage;
+    let required = match arguments.require_coverage {
+        Some(required) if !report.covers(Some(required)) => format!(", {required} % required"),
+        Some(_) | None => String::new(),
+    };
+    let line = format!(
+        "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %){required}",
+        report.tests_file
+    );
+    if passes(report, arguments) {
+        report::well(&line);
+    } else {
+        out!("{line}");
     }
-
-    fn passes(&self, arguments: &Arguments) -> bool {
-        self.failed() == 0 && self.covers(arguments.require_coverage)
-    }
-
-    fn print(&self, arguments: &Arguments) {
-        let word = if self.passes(arguments) { report::good("ok  ") } else { report::bad("FAIL") };
-        let tests = match (self.failed(), self.tests.len()) {
-            (0, all) => report::counted(all, "test"),
-            (failed, all) => format!("{failed} of {all} tests failed"),
-        };
-        let CoverageReport { rules, covered, percent, .. } = self.coverage;
-        let required = match arguments.require_coverage {
-            Some(required) if !self.covers(Some(required)) => format!(", {required} % required"),
-            Some(_) | None => String::new(),
-        };
-        let line = format!(
-            "{word} {}: {tests}, {covered} of {rules} rules covered ({percent} %){required}",
-            self.tests_file
-        );
-        if self.passes(arguments) {
-            report::well(&line);
-        } else {
-            out!("{line}");
-        }
-        if arguments.coverage || !self.covers(arguments.require_coverage) {
-            for missing in &self.coverage.missing {
-                let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();
-                let policy = missing.policy.as_ref().map(|name| format!("{name} "));
-                let policy = policy.unwrap_or_default();
-                out!("     not covered: {}{line}  {policy}{}", self.policy, missing.rule);
-            }
+    if arguments.coverage || !report.covers(arguments.require_coverage) {
+        for missing in &report.coverage.missing {
+            let line = missing.line.map(|line| format!(":{line}")).unwrap_or_default();
+            let policy = missing.policy.as_ref().map(|name| format!("{name} "));
+            let policy = policy.unwrap_or_default();
+            out!("     not covered: {}{line}  {policy}{}", report.policy, missing.rule);
         }
     }
 }
@@ -353,40 +267,4 @@ fn draw(source: &SourceText, test: &str, failure: &Failure) {
         format!("found    {}", found(failure)),
     ];
     report::failure(source, &failure.pointer, &title, &notes);
-}
-
-fn expected(expect: &Expect) -> String {
-    let mut text = expect.decision.to_owned();
-    for (name, value) in [
-        ("reason", &expect.reason),
-        ("rule", &expect.rule),
-        ("policy", &expect.policy),
-        ("message with", &expect.message),
-    ] {
-        if let Some(value) = value {
-            text.push_str(&format!(", {name} {value}"));
-        }
-    }
-    text
-}
-
-/// What was found, as far as the expectation asks, and what explains a difference.
-fn found(failure: &Failure) -> String {
-    let found = &failure.found;
-    let mut text = found.decision.clone();
-    for (name, value) in [("reason", &found.reason), ("rule", &found.rule)] {
-        if !value.is_empty() {
-            text.push_str(&format!(", {name} {value}"));
-        }
-    }
-    if failure.unasked {
-        text.push_str(", and nobody is asked about this call");
-    }
-    if failure.expected.policy.is_some() {
-        text.push_str(&format!(", policy {}", found.policy));
-    }
-    if let Some(message) = &found.message {
-        text.push_str(&format!(", message {message}"));
-    }
-    text
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use mcp_policy::lint::fit::{self, ToolSchema};
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rehearsal::suite::Suite;
+use mcp_policy::source::finding::{Finding, findings};
 use mcp_policy::source::{Problem, SourceText, Syntax, sort};
 use serde::Serialize;
 
 use super::input::{self, ByFile, CliError};
-use super::report::{self, Finding};
+use super::report;
 use super::sarif::{self, SarifFile};
 use super::server::target::Target;
 use super::server::{self, Access, connected};
@@ -258,7 +259,7 @@ fn told(
     let found = Some((source.clone(), problems.to_vec()));
     let problems = match format {
         Format::Human => Vec::new(),
-        Format::Json => report::findings(source, problems),
+        Format::Json => findings(source, problems),
     };
     let exit = if valid { Exit::Ok } else { Exit::No };
     (FileReport { file: name, valid, error: None, policies, problems, found }, exit)

@@ -1,7 +1,8 @@
 //! What hidden names are told that the policy denies anyway: the same as the names beside them, so that nobody finds out which are hidden.
 
-use super::{always, not_allowed};
+use super::not_allowed;
 use crate::denial::{Denial, Detail};
+use crate::policy::entry::Entry;
 use crate::policy::section::Section;
 use crate::reason::Reason;
 
@@ -15,9 +16,12 @@ pub(super) fn of(section: &Section, name: &str, relaxed: Option<&str>) -> Detail
 
 /// What a name is told that an entry lists, or the default lets through: what a glob tells that denies all the names beside it too, else
 /// nothing but that there is no such name.
-pub(super) fn of_listed(section: &Section, name: &str) -> Detail {
-    let denying = section.denied_with_others(name);
-    match denying.and_then(|entry| always(section.kind, entry, &())) {
+pub(super) fn of_listed(
+    section: &Section,
+    name: &str,
+    denied: &dyn Fn(&Entry) -> Option<Denial>,
+) -> Detail {
+    match section.denied_with_others(name).find_map(denied) {
         Some(Denial { reason, rule: Some(rule), .. }) => Detail::Unlisted { reason, rule },
         Some(_) | None => Detail::None,
     }

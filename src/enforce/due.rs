@@ -1,17 +1,25 @@
 //! What a call counts: one charge for each counter, through one limit or several.
 
+use sha2::{Digest as _, Sha256};
+
 use super::fill::Fill;
 use crate::denial::{Denial, Detail};
-use crate::json::Value;
+use crate::identity::Caller;
+use crate::json::{Value, canonical, canonical_members};
 use crate::matcher::path::Path;
 use crate::matcher::terms::Terms;
 use crate::matcher::{Mismatch, Truth};
-use crate::mcp::call::Kind;
+use crate::mcp::call::{Call, Kind};
 use crate::number::{Decimal, Micros};
-use crate::policy::entry::{Amount, Limit, Refund};
+use crate::policy::entry::{Amount, Limit, NamedCounter, Refund, Scope};
+use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::{Charge, Mode, Overrun, OverrunCause, Reservation};
+use crate::rate::table::{Account, Per};
 use crate::reason::Reason;
 use crate::rls::ServiceCharge;
+
+/// When to ask again for a place among the calls in flight, in milliseconds.
+const IN_FLIGHT_RETRY: u64 = 1000;
 
 /// What one call counts on one counter, through one limit or several.
 pub(super) struct DueCharge<'p> {
@@ -76,6 +84,7 @@ impl DueCharge<'_> {
         if overrun.cause == OverrunCause::Crowded {
             return Denial::by(self.limit.rule, self.kind, overrun.cause.reason());
         }
+        let in_flight = self.charge.counter.algorithm == Algorithm::InFlight;
         Denial {
             reason: Reason::LimitReached,
             kind: self.kind,
@@ -84,11 +93,50 @@ impl DueCharge<'_> {
                 counter: Some(self.limit.counter),
                 max: self.limit.max.unwrap_or(Micros(u64::MAX)),
                 remaining: overrun.remaining,
-                window_seconds: overrun.window_seconds,
-                retry_after: overrun.retry_after,
+                // What is in flight has no window, and nobody knows when it ends.
+                window_seconds: if in_flight { 0 } else { overrun.window_seconds },
+                retry_after: if in_flight { Some(IN_FLIGHT_RETRY) } else { overrun.retry_after },
             },
         }
     }
+}
+
+/// Whose count a call goes to on a counter.
+///
+/// # Errors
+/// [`Detail::Inexact`] where equal calls are counted, and a number in it stands for several.
+pub(super) fn account(
+    named: &NamedCounter,
+    caller: &Caller,
+    call: &Call<'_>,
+) -> Result<Account, Detail> {
+    let whole = caller.counted_as(named.scope);
+    let (kind, name) = (call.kind.word(), call.exact.as_deref().unwrap_or(call.name));
+    let what = match named.per {
+        Per::Caller => return Ok(whole),
+        Per::Name => digest(&[b"name", kind.as_bytes(), name.as_bytes()]),
+        Per::Call => {
+            let arguments = match call.arguments {
+                Some(arguments) => canonical(arguments),
+                None => canonical_members(std::iter::empty()),
+            };
+            if !arguments.is_exact {
+                return Err(Detail::Inexact);
+            }
+            let (whose, text) = (whole.caller.0.to_le_bytes(), arguments.text);
+            digest(&[b"call", &whose, kind.as_bytes(), name.as_bytes(), text.as_bytes()])
+        }
+    };
+    Ok(whole.per(named.per, what, caller.counted_as(Scope::Grant)))
+}
+
+fn digest(parts: &[&[u8]]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
 }
 
 /// How much a call counts.

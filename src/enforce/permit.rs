@@ -19,6 +19,7 @@ use crate::rls::ServiceCharge;
 pub struct Permit {
     counted: OpenCount,
     refundable: OpenCount,
+    in_flight: OpenCount,
     fills: Vec<Fill>,
     /// What is still to be counted in the rate limit service, before the call goes on.
     service: Vec<ServiceCharge>,
@@ -49,6 +50,7 @@ impl Permit {
         Permit {
             counted: OpenCount::default(),
             refundable: OpenCount::default(),
+            in_flight: OpenCount::default(),
             fills: Vec::new(),
             service: Vec::new(),
         }
@@ -61,6 +63,7 @@ impl Permit {
             permit.fills.extend(dues.get(at).and_then(|due| due.fill(&reservation)));
             match dues.get(at).map(|due| due.refund) {
                 Some(Refund::OnError) => permit.refundable.0.push(reservation),
+                Some(Refund::AtEnd) => permit.in_flight.0.push(reservation),
                 Some(Refund::Never) | None => permit.counted.0.push(reservation),
             }
         }
@@ -93,13 +96,18 @@ impl Permit {
     pub fn revoke<S: SharedStore>(mut self, limiter: &Limiter<'_, S>) {
         limiter.give_back(&self.counted.take());
         limiter.give_back(&self.refundable.take());
+        limiter.give_back(&self.in_flight.take());
     }
 
     /// Forwards the call: what was counted stays.
     #[must_use]
     pub fn forward(mut self) -> Forwarded {
         debug_assert!(self.service.is_empty(), "the rate limit service was not asked");
-        Forwarded { counted: self.counted.take(), refundable: self.refundable.take() }
+        Forwarded {
+            counted: self.counted.take(),
+            refundable: self.refundable.take(),
+            in_flight: self.in_flight.take(),
+        }
     }
 }
 
@@ -110,6 +118,8 @@ pub struct Forwarded {
     pub counted: Vec<Reservation>,
     /// What is to be given back if the server answers with an error.
     pub refundable: Vec<Reservation>,
+    /// What is given back when the stream ends, however it does.
+    pub in_flight: Vec<Reservation>,
 }
 
 /// A call that waits for something from outside, with what was counted for it.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::arrival::seal_session;
 use super::expected::Expected;
-use super::response::{Response, ResponseHead};
+use super::response::{ListAudience, Response, ResponseHead};
 use super::state::State;
 use super::{Chunk, Exchange, Flow, Level, Line, Step};
 use crate::mcp::headers::Follows;
@@ -72,8 +72,14 @@ impl Exchange {
         if let (Some(grant), Some(id)) = (self.sealed_to, head.session) {
             step.edits.push(seal_session(&self.config.sessions, grant, id));
         }
-        let governed = (self.policy, self.server);
-        let started = Response::start(&self.config, governed, world, expected, head);
+        let started = {
+            let audience = ListAudience {
+                policy: self.policy,
+                server: self.server,
+                viewer: self.viewer.clone(),
+            };
+            Response::start(&self.config, audience, world, expected, head)
+        };
         let next = match started {
             None => State::Passing,
             Some((mut response, edits)) => {

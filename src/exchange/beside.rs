@@ -54,7 +54,8 @@ impl<W: World> Judgement<'_, W> {
                 if let Some(mut permit) = permit {
                     // The rate limit service counts for those in force alone.
                     drop(permit.take_service());
-                    drop(permit.forward());
+                    // Nobody keeps in mind what is in flight for a candidate, so it ends at once.
+                    limiter.give_back(&permit.forward().in_flight);
                 }
                 verdict
             }

@@ -16,6 +16,8 @@ pub(super) struct Expected {
     /// All that was counted for a caller whom nothing verified. Where the server itself refuses him it is given back: else invented
     /// credentials would use up what others have.
     pub(super) unproven: Vec<Reservation>,
+    /// What is given back when the stream ends: the exchange takes it.
+    pub(super) in_flight: Vec<Reservation>,
     pub(super) lists: Lists,
     /// The approval that was used for the call: it can be used again if the call never left the gateway.
     pub(super) used: Option<UseId>,
@@ -58,7 +60,8 @@ impl Expected {
 
     /// What is needed of the response to one call more; `proven` says that something verified its caller.
     pub(super) fn add(&mut self, id: Option<&str>, permit: Permit, proven: bool) {
-        let Forwarded { counted, refundable } = permit.forward();
+        let Forwarded { counted, refundable, in_flight } = permit.forward();
+        self.in_flight.extend(in_flight);
         if !proven {
             self.unproven.extend(counted.iter().chain(&refundable).cloned());
         }

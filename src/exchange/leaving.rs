@@ -16,6 +16,16 @@ use crate::time::Moment;
 use crate::world::World;
 
 impl Exchange {
+    /// What to do with more of a request that is already settled: an answered one goes nowhere.
+    pub(super) fn settled(&self) -> Flow {
+        match self.state {
+            State::Answered | State::Fresh | State::Collecting { .. } | State::Waiting { .. } => {
+                Flow::Pause
+            }
+            State::Passing | State::Forwarded(_) | State::Responding(_) => Flow::Continue,
+        }
+    }
+
     /// An answer has come. One that nobody waits for changes nothing.
     #[inline(never)]
     pub(super) fn answered<W: World>(
@@ -128,7 +138,8 @@ impl Exchange {
     }
 
     fn gone<W: World>(&mut self, world: &W, going: Going, early: Early, step: &mut Step) -> Flow {
-        let (expected, records, body) = going.into_parts();
+        let (mut expected, records, body) = going.into_parts();
+        self.depart(world, std::mem::take(&mut expected.in_flight));
         step.records = records;
         step.body = body;
         self.forward(world, expected, early, step)

@@ -95,6 +95,8 @@ pub struct Step {
     pub log: Vec<Line>,
     /// Whether the exchange wants ticks from now on.
     pub ticks: bool,
+    /// Whether it wants one at least about every [`PULSE_MILLIS`](super::PULSE_MILLIS).
+    pub pulses: bool,
 }
 
 /// Whether a message goes on.
@@ -150,6 +152,7 @@ impl Step {
             samples: Vec::new(),
             log: Vec::new(),
             ticks: false,
+            pulses: false,
         }
     }
 

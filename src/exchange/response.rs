@@ -16,6 +16,7 @@ use super::expected::{Asked, Expected, Lists, Refunds};
 use super::refunds::{give_back, ids};
 use super::{Chunk, HeaderEdit};
 use crate::bounds::MAX_UNJUDGED_BYTES;
+use crate::identity::Caller;
 use crate::listing::{Cause, ChangedTool};
 use crate::mcp::headers::{Follows, Framing};
 use crate::mcp::outcome::{BodyForm, Observer};
@@ -34,14 +35,24 @@ use text::TextBody;
 /// A body that changes has another length than its header says.
 const UNMEASURED: HeaderEdit = HeaderEdit::Remove(Cow::Borrowed("content-length"));
 
+/// What decides over the lists of a response.
+#[derive(Clone, Debug)]
+pub(super) struct ListAudience {
+    /// The policy, by its index; `None` where no binding matches.
+    pub(super) policy: Option<usize>,
+    /// The server that answers.
+    pub(super) server: ServerId,
+    /// Who asks, where what lists show depends on him.
+    pub(super) viewer: Option<Rc<Caller>>,
+}
+
 /// A response on its way through.
 #[derive(Debug)]
 pub(super) struct Response {
     observer: Option<Observer>,
     refunds: Refunds,
     form: ResponseForm,
-    policy: Option<usize>,
-    server: ServerId,
+    audience: ListAudience,
     noted: Option<Cause>,
 }
 
@@ -74,12 +85,12 @@ impl Response {
     /// Reads the head of a response. `None` where nothing of its body is needed.
     pub(super) fn start<W: World>(
         config: &Rc<Config>,
-        (policy, server): (Option<usize>, ServerId),
+        audience: ListAudience,
         world: &W,
         expected: Expected,
         head: ResponseHead<'_>,
     ) -> Option<(Response, Vec<HeaderEdit>)> {
-        let Expected { mut refunds, unproven, lists, used, chain } = expected;
+        let Expected { mut refunds, unproven, lists, used, chain, in_flight: _ } = expected;
         let body = BodyForm::of(head.content_type, head.encoded);
         if let Some(used) = used.filter(|_| head.never_sent) {
             ids(config, world).give_back(used);
@@ -103,7 +114,7 @@ impl Response {
             Plan::Untouched => (ResponseForm::Untouched, Vec::new()),
             Plan::Empty => (ResponseForm::Withheld(Vec::new()), vec![UNMEASURED]),
             Plan::Read(reading) => {
-                (read(config, (policy, server), (lists, chain), reading), vec![UNMEASURED])
+                (read(config, audience.clone(), (lists, chain), reading), vec![UNMEASURED])
             }
             Plan::Guess => (ResponseForm::Guess(Vec::new(), lists), vec![UNMEASURED]),
             Plan::Withhold(cause) => {
@@ -116,7 +127,7 @@ impl Response {
         if observer.is_none() && matches!(form, ResponseForm::Untouched) {
             return None;
         }
-        Some((Response { observer, refunds, form, policy, server, noted }, edits))
+        Some((Response { observer, refunds, form, audience, noted }, edits))
     }
 
     /// The next bytes of the body that are passing, so many: what passes in their place, if anything else does.
@@ -170,8 +181,7 @@ impl Response {
         let page = first.is_some_and(|first| matches!(first, b'{' | b'['));
         *bytes = std::mem::take(kept);
         let reading = if page { Reading::Page } else { Reading::Events };
-        let governed = (self.policy, self.server);
-        self.form = read(config, governed, (std::mem::take(lists), None), reading);
+        self.form = read(config, self.audience.clone(), (std::mem::take(lists), None), reading);
         true
     }
 
@@ -201,7 +211,7 @@ impl Response {
 
     /// The records of what is withheld, as soon as there are any.
     pub(super) fn take_records(&mut self, config: &Config) -> Vec<Record> {
-        let policy: Option<&Policy> = self.policy.and_then(|at| config.policy_at(at));
+        let policy: Option<&Policy> = self.audience.policy.and_then(|at| config.policy_at(at));
         let changed = self.take_changed();
         let tools = changed.iter().map(|changed| Record::of_definition(changed, policy));
         let cause = self.noted.take();
@@ -245,13 +255,12 @@ impl Response {
 /// The form of a body that is read; what nobody governs is withheld.
 fn read(
     config: &Rc<Config>,
-    (policy, server): (Option<usize>, ServerId),
+    audience: ListAudience,
     (lists, chain): (Lists, Option<Box<Chain>>),
     reading: Reading,
 ) -> ResponseForm {
     let most = config.max_list_bytes;
-    let sieve =
-        policy.and_then(|policy| Sieve::new(config, (policy, server), lists, chain, reading));
+    let sieve = Sieve::new(config, audience, lists, chain, reading);
     match (sieve, reading) {
         (Some(sieve), Reading::Events) => ResponseForm::Events(EventStream::new(most), sieve),
         (Some(sieve), Reading::List | Reading::Json | Reading::Page) => {

@@ -3,7 +3,7 @@
 //! The SDK owns the contexts, and panics if it is given none for a plugin or a stream. So every stream gets one, and one that nobody
 //! governs is paused for good. A panic would end the VM, and with it every request that this worker has under way.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use super::calls;
 use super::root::Root;
 use super::stream::Stream;
-use crate::exchange::TICK_MILLIS;
+use crate::exchange::{PULSE_MILLIS, TICK_MILLIS};
 
 proxy_wasm::main! {{
     // The SDK's logger panics where the host takes no messages, and so does its panic hook.
@@ -31,6 +31,11 @@ type Shared = Rc<RefCell<Stream>>;
 #[derive(Default)]
 struct Ticking {
     streams: RefCell<BTreeMap<u32, Shared>>,
+    /// Those that are told now and then.
+    pulsing: RefCell<BTreeMap<u32, Shared>>,
+    /// How long it is since those were told, in milliseconds, and how often the timer runs.
+    since: Cell<u32>,
+    period: Cell<u32>,
     /// Who has asked what while the plugin was called, by Envoy's numbers of the questions: the SDK hands those answers to the plugin.
     asked: RefCell<Vec<(u32, u32, Shared)>>,
 }
@@ -38,33 +43,67 @@ struct Ticking {
 impl Ticking {
     /// Takes note of whether a stream wants ticks. The timer runs as long as one does.
     fn note(&self, context: u32, stream: &Shared) {
-        let wants = stream.try_borrow().is_ok_and(|stream| stream.wants_ticks());
-        let Ok(mut streams) = self.streams.try_borrow_mut() else { return };
-        if !wants {
-            streams.remove(&context);
-        } else if streams.insert(context, stream.clone()).is_none() {
-            calls::tick_every(TICK_MILLIS);
+        let Ok((ticks, pulses)) = stream.try_borrow().map(|stream| stream.wants()) else { return };
+        let mut is_new = false;
+        for (wants, streams) in [(ticks, &self.streams), (pulses, &self.pulsing)] {
+            let Ok(mut streams) = streams.try_borrow_mut() else { continue };
+            if wants {
+                is_new |= streams.insert(context, stream.clone()).is_none();
+            } else {
+                streams.remove(&context);
+            }
+        }
+        // The timer begins anew when it is set, so it is set only where it has to run more often.
+        if is_new && (self.period.get() == 0 || self.period.get() > self.wanted()) {
+            self.run_every(self.wanted());
         }
     }
 
     fn forget(&self, context: u32) {
-        if let Ok(mut streams) = self.streams.try_borrow_mut() {
-            streams.remove(&context);
+        for streams in [&self.streams, &self.pulsing] {
+            if let Ok(mut streams) = streams.try_borrow_mut() {
+                streams.remove(&context);
+            }
         }
+    }
+
+    /// How often the timer has to run, in milliseconds; 0 where nobody wants it.
+    fn wanted(&self) -> u32 {
+        let any = |streams: &RefCell<BTreeMap<u32, Shared>>| {
+            streams.try_borrow().is_ok_and(|streams| !streams.is_empty())
+        };
+        match (any(&self.streams), any(&self.pulsing)) {
+            (true, _) => TICK_MILLIS,
+            (false, true) => PULSE_MILLIS,
+            (false, false) => 0,
+        }
+    }
+
+    fn run_every(&self, millis: u32) {
+        self.period.set(millis);
+        calls::tick_every(millis);
     }
 
     /// Hands a tick on to everybody who wants it, the oldest first.
     fn tick(&self) {
         // Copied, because a stream may leave the list while it is told.
-        let streams: Vec<(u32, Shared)> = match self.streams.try_borrow() {
+        let copied = |streams: &RefCell<BTreeMap<u32, Shared>>| match streams.try_borrow() {
             Ok(streams) => streams.iter().map(|(at, stream)| (*at, stream.clone())).collect(),
-            Err(_) => return,
+            Err(_) => BTreeMap::new(),
         };
+        let mut streams = copied(&self.streams);
+        let since = self.since.get().saturating_add(self.period.get());
+        let pulse = since >= PULSE_MILLIS;
+        self.since.set(if pulse { 0 } else { since });
+        if pulse {
+            streams.extend(copied(&self.pulsing));
+        }
         for (context, stream) in streams {
             self.tell(context, &stream, Stream::tick);
         }
-        if self.streams.try_borrow().is_ok_and(|streams| streams.is_empty()) {
-            calls::tick_every(0);
+        let wanted = self.wanted();
+        if wanted == 0 || wanted != self.period.get() {
+            self.run_every(wanted);
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) struct Stream {
     exchange: Exchange,
     /// Whether the last step asked for ticks.
     ticks: bool,
+    pulses: bool,
     /// The questions that are under way, by Envoy's numbers.
     asked: Vec<(u32, AskId)>,
     meters: Rc<Meters>,
@@ -50,12 +51,21 @@ impl Stream {
     pub(super) fn new(context: u32, root: u32, exchange: Exchange, meters: Rc<Meters>) -> Stream {
         let timed = exchange.config().telling.metrics && meters.times_next();
         let spent = timed.then_some(0);
-        Stream { context, root, exchange, ticks: false, asked: Vec::new(), meters, spent }
+        Stream {
+            context,
+            root,
+            exchange,
+            ticks: false,
+            pulses: false,
+            asked: Vec::new(),
+            meters,
+            spent,
+        }
     }
 
-    /// Whether the last step asked for ticks.
-    pub(super) fn wants_ticks(&self) -> bool {
-        self.ticks
+    /// Whether the last step asked for ticks, and whether for one now and then.
+    pub(super) fn wants(&self) -> (bool, bool) {
+        (self.ticks, self.pulses)
     }
 
     /// Envoy's numbers of the questions that are under way.
@@ -145,6 +155,7 @@ impl Stream {
     /// Does what a step says: the only place that does.
     fn perform(&mut self, step: &Step, place: CalledFrom) -> Action {
         self.ticks = step.ticks;
+        self.pulses = step.pulses;
         for line in &step.log {
             match line.level {
                 Level::Info => log::info!("{}", line.text),

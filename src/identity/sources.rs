@@ -12,7 +12,7 @@ use crate::mcp::headers::facts::{Facts, Single};
 use crate::number::Decimal;
 use crate::policy::callers::{AsksAddress, Key, Peer, Source};
 use crate::policy::compiled::Config;
-use crate::rate::table::{Account, CallerId, Class, Maker};
+use crate::rate::table::{Account, CallerId, Class, Maker, Per};
 use crate::reason::Reason;
 use crate::world::World;
 
@@ -66,7 +66,7 @@ impl Where {
             Class::Address => self.around(),
             Class::Verified | Class::Session | Class::Global => Maker::NOBODY,
         };
-        Named { account: Account { caller, class, maker }, spelling, value }
+        Named { account: Account { caller, class, maker, per: Per::Caller }, spelling, value }
     }
 
     /// Whose count a limit by address counts.
@@ -78,7 +78,7 @@ impl Where {
             }
             None => (digest(&[b"no address"]), Class::Verified, Maker::NOBODY),
         };
-        Account { caller, class, maker }
+        Account { caller, class, maker, per: Per::Caller }
     }
 }
 

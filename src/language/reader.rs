@@ -67,6 +67,9 @@ impl Place {
     }
 }
 
+/// Most words that a message tells in full.
+const MOST_TOLD: usize = 20;
+
 impl Reader {
     pub(crate) fn error(&mut self, code: Code, place: &Place, message: String) {
         self.diagnostics.push(Diagnostic::error(code, place.text.clone(), message));
@@ -211,15 +214,18 @@ impl Reader {
         found: &str,
         known: impl Iterator<Item = &'w str> + Clone,
     ) {
-        let expected = known.clone().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("unknown word `{}`, expected one of {expected}", shortened(found));
-        match nearest(found, known) {
-            Some(word) => self.error_with_help(
-                Code::UnknownWord,
-                place,
-                message,
-                format!("did you mean `{word}`?"),
-            ),
+        let near = nearest(found, known.clone()).map(|word| format!("did you mean `{word}`?"));
+        let message = format!("unknown word `{}`", shortened(found));
+        if known.clone().count() > MOST_TOLD {
+            // Where there are many, the near one is told, or all in a place of their own.
+            let all = || format!("known words: {}", known.collect::<Vec<_>>().join(" "));
+            self.error_with_help(Code::UnknownWord, place, message, near.unwrap_or_else(all));
+            return;
+        }
+        let expected = known.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let message = format!("{message}, expected one of {expected}");
+        match near {
+            Some(near) => self.error_with_help(Code::UnknownWord, place, message, near),
             None => self.error(Code::UnknownWord, place, message),
         }
     }

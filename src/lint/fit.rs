@@ -124,9 +124,10 @@ impl Fit<'_> {
         }
         for check in &entry.checks {
             for condition in &check.conditions {
-                let Subject::Argument(path) = &condition.subject else { continue };
-                let pointer = condition_pointer(rules, check, condition);
-                self.condition(entry, &ConditionAt { check, condition, path, pointer });
+                for path in condition.paths() {
+                    let pointer = condition_pointer(rules, check, condition);
+                    self.condition(entry, &ConditionAt { check, condition, path, pointer });
+                }
             }
         }
         for limit in &entry.limits {
@@ -198,6 +199,8 @@ impl ConditionAt<'_> {
             PathTarget::Blocked { expected, found } => {
                 Some(blocked(tool, self.path, expected, found))
             }
+            // Of what two fields hold, schemas tell nothing together.
+            PathTarget::Values(_) if self.condition.from.is_some() => None,
             PathTarget::Values(facts) => self
                 .types(tool, facts)
                 .or_else(|| self.values(tool, facts))

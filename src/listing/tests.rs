@@ -1,4 +1,4 @@
-use super::{Filtered, filter};
+use super::{Filtered, ShownTo, filter};
 use crate::pins::Sightings;
 use crate::policy::compiled::Config;
 use crate::rate::memory::MemoryStore;
@@ -7,7 +7,8 @@ fn filtered(policy: &str, text: &str) -> String {
     let config = Config::load(policy.as_bytes(), "").unwrap().config;
     let store = MemoryStore::default();
     let sightings = Sightings::new(&store, config.policy.server);
-    match filter(&config.policy, text.as_bytes(), sightings).0 {
+    let shown = ShownTo { policy: &config.policy, viewer: None };
+    match filter(shown, text.as_bytes(), sightings).0 {
         Filtered::Unchanged => "unchanged".to_owned(),
         Filtered::Changed(text) => text,
         Filtered::Unreadable(_) => "unreadable".to_owned(),

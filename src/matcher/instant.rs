@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use super::{Mismatch, Truth};
+use crate::json::Value;
 use crate::time::UnixMillis;
 
 /// An instant.
@@ -26,6 +27,29 @@ pub struct Time<'t> {
     /// The latest one.
     pub last: Instant<'t>,
 }
+
+impl<'t> Time<'t> {
+    /// The time of a call, by the three digits of its milliseconds.
+    pub(super) fn of(now: UnixMillis, millis: &'t [u8; 3]) -> Time<'t> {
+        let seconds = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
+        let instant = Instant { seconds, fraction: trimmed(millis) };
+        Time { first: instant, last: instant }
+    }
+
+    /// Whether something holds of it, whichever instant a reader takes it for.
+    pub(super) fn whichever(self, holds: impl Fn(Instant<'_>) -> bool) -> Truth {
+        match (holds(self.first), holds(self.last)) {
+            (true, true) => Truth::True,
+            (false, false) => Truth::False,
+            (true, false) | (false, true) => Truth::Undecidable(LEAP),
+        }
+    }
+}
+
+const LEAP: Mismatch = Mismatch {
+    expected: "a time that all read alike",
+    found: "a leap second at the very time that it is compared with",
+};
 
 /// What a policy compares times with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,14 +134,7 @@ impl<'t> Time<'t> {
             },
             TimeOperand::At { seconds, fraction, .. } => Instant { seconds: *seconds, fraction },
         };
-        match (holds(self.first.cmp(&to)), holds(self.last.cmp(&to))) {
-            (true, true) => Truth::True,
-            (false, false) => Truth::False,
-            (true, false) | (false, true) => Truth::Undecidable(Mismatch {
-                expected: "a time that all read alike",
-                found: "a leap second at the very time that it is compared with",
-            }),
-        }
+        self.whichever(|instant| holds(instant.cmp(&to)))
     }
 }
 
@@ -147,6 +164,19 @@ impl TimeOperand {
     }
 }
 
+/// What a time has to be.
+pub(super) const TIME: &str = "a time with its offset, such as 2026-12-01T00:00:00Z";
+
+/// Why a value cannot be compared with a time.
+pub(super) fn no_time(value: &Value<'_>) -> Mismatch {
+    match value {
+        Value::String(_) => Mismatch { expected: TIME, found: "another string" },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Mismatch { expected: TIME, found: value.kind() }
+        }
+    }
+}
+
 /// The digits of a fraction, and what stands behind them.
 fn split_fraction(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(rest) = rest.strip_prefix(b".") else { return Some((&[], rest)) };
@@ -155,7 +185,7 @@ fn split_fraction(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// How many minutes a clock of this offset is ahead of UTC. `-00:00` says that nobody knows where the clock stood, but not when.
-fn offset_minutes(offset: &[u8]) -> Option<i64> {
+pub(super) fn offset_minutes(offset: &[u8]) -> Option<i64> {
     match *offset {
         [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
@@ -168,7 +198,7 @@ fn offset_minutes(offset: &[u8]) -> Option<i64> {
     }
 }
 
-fn number(digits: &[u8]) -> Option<i64> {
+pub(super) fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |number, digit| {
         digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
     })
@@ -180,7 +210,7 @@ fn trimmed(digits: &[u8]) -> &[u8] {
 }
 
 /// The three digits of a time's milliseconds.
-fn millis(now: UnixMillis) -> [u8; 3] {
+pub(super) fn millis(now: UnixMillis) -> [u8; 3] {
     let digit = |unit: u64| b'0' + u8::try_from(now.0 / unit % 10).unwrap_or_default();
     [digit(100), digit(10), digit(1)]
 }
@@ -196,7 +226,7 @@ fn days_of(year: i64, month: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to a day. Years are counted from March, so that a leap day is the last day of its year.
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     // From March on, every five months have 153 days.

@@ -5,26 +5,25 @@
 //! reader of that kind in `language/compile/condition.rs`; the compiler leads to each place. Prose is for authors, so the filter's
 //! rows have none.
 
+#[cfg(not(target_os = "wasi"))]
+mod prose;
+
 use std::cmp::Ordering;
 
-use super::instant::{Time, TimeOperand};
+use super::folder::Folder;
+use super::host::Hosts;
+use super::instant::{TIME, Time, TimeOperand, millis, no_time};
 use super::members::Members;
 use super::name::Pattern;
+use super::pair::{NOTHING, OfText, Order, Pairing};
 use super::regex::Regex;
 use super::scalar::{Scalar, number};
+use super::schedule::Schedule;
 use super::work::Price;
 use super::{Mismatch, Truth};
 use crate::json::Value;
-#[cfg(not(target_os = "wasi"))]
-use crate::json::written;
 use crate::number::Decimal;
 use crate::time::UnixMillis;
-
-/// How an operator compares what stands in an order with its value.
-pub type Order = fn(Ordering) -> bool;
-
-/// How an operator compares a text with its value.
-pub type OfText = fn(&str, &str) -> bool;
 
 /// An operator of the language.
 #[derive(Debug)]
@@ -59,6 +58,18 @@ pub enum Takes {
     Text(OfText),
     /// A time, or `now`.
     Time(Order),
+    /// A number, which a length is compared with.
+    Length(Order),
+    /// A number, which is compared with how many values there are.
+    Count(Order),
+    /// A list of hosts.
+    Hosts,
+    /// A list of networks.
+    Ranges,
+    /// A folder.
+    Folder,
+    /// Hours of days of the week.
+    Schedule,
     /// Whether there is a value.
     Presence,
 }
@@ -102,7 +113,35 @@ pub static OPERATORS: &[Operator] = &[
         Takes::Time(Ordering::is_lt),
         "the argument is an earlier instant; `now` is the time of the call",
     ),
+    not("not_before", Takes::Time(Ordering::is_lt), "the argument is that instant, or a later one"),
     row("after", Takes::Time(Ordering::is_gt), "the argument is a later instant"),
+    not(
+        "not_after",
+        Takes::Time(Ordering::is_gt),
+        "the argument is that instant, or an earlier one",
+    ),
+    row(
+        "length_lte",
+        Takes::Length(Ordering::is_le),
+        "the text has at most so many characters, or the list so many elements",
+    ),
+    row("length_gte", Takes::Length(Ordering::is_ge), "it has at least so many"),
+    row("length_eq", Takes::Length(Ordering::is_eq), "it has just so many"),
+    row(
+        "count_lte",
+        Takes::Count(Ordering::is_le),
+        "the path with `[*]` leads to at most so many values; `null` is none",
+    ),
+    row("count_gte", Takes::Count(Ordering::is_ge), "it leads to at least so many"),
+    row("count_eq", Takes::Count(Ordering::is_eq), "it leads to just so many"),
+    row("host_in", Takes::Hosts, "the URL's host is one of the list"),
+    not("not_host_in", Takes::Hosts, "it is none of the list"),
+    row("cidr", Takes::Ranges, "the address lies in a network of the list"),
+    not("not_cidr", Takes::Ranges, "it lies in none of them"),
+    row("path_under", Takes::Folder, "the path is this folder, or lies below it"),
+    not("not_path_under", Takes::Folder, "it is neither"),
+    row("during", Takes::Schedule, "the time lies in these hours of these days"),
+    not("not_during", Takes::Schedule, "it lies outside of them"),
 ];
 
 /// A row of the table. In the filter its prose is read by nobody, and left out.
@@ -124,6 +163,29 @@ const fn not(word: &'static str, takes: Takes, about: &'static str) -> Operator 
 }
 
 impl Takes {
+    /// How it compares two fields of a request; `None` where the value has to be the author's.
+    #[must_use]
+    pub fn pairing(self) -> Option<Pairing> {
+        match self {
+            Takes::Equal => Some(Pairing::Equal),
+            Takes::OneOf => Some(Pairing::OneOf),
+            Takes::Number(order) => Some(Pairing::Number(order)),
+            Takes::Contained => Some(Pairing::Contained),
+            Takes::Text(holds) => Some(Pairing::Text(holds)),
+            Takes::Time(order) => Some(Pairing::Time(order)),
+            Takes::Folder => Some(Pairing::Below),
+            // Nobody but the author writes patterns and lists of hosts.
+            Takes::Regex | Takes::Glob | Takes::Hosts | Takes::Ranges | Takes::Schedule => None,
+            Takes::Length(_) | Takes::Count(_) | Takes::Presence => None,
+        }
+    }
+
+    /// Whether a time can be compared with what it takes.
+    #[must_use]
+    pub fn fits_times(self) -> bool {
+        matches!(self, Takes::Time(_) | Takes::Schedule)
+    }
+
     /// Whether a count can be compared with what it takes.
     #[must_use]
     pub fn fits_counters(self) -> bool {
@@ -132,53 +194,8 @@ impl Takes {
             // A list may hold numbers, but nobody needs to be told of that.
             Takes::OneOf | Takes::Regex | Takes::Glob | Takes::Contained => false,
             Takes::Text(_) | Takes::Time(_) | Takes::Presence => false,
-        }
-    }
-}
-
-#[cfg(not(target_os = "wasi"))]
-impl Takes {
-    /// The value in the policy, in words.
-    #[must_use]
-    pub fn value(self) -> &'static str {
-        match self {
-            Takes::Equal | Takes::Contained => "string, number, boolean",
-            Takes::OneOf => "list of strings, numbers, booleans",
-            Takes::Number(_) => "number",
-            Takes::Regex => "[RE2](README.md#regular-expressions)",
-            Takes::Glob => "pattern",
-            Takes::Text(_) => "string",
-            Takes::Time(_) => "[time](README.md#times), or `now`",
-            Takes::Presence => "boolean",
-        }
-    }
-
-    /// The argument that it can be compared with, in words.
-    #[must_use]
-    pub fn argument(self) -> &'static str {
-        match self {
-            Takes::Equal => "the same type",
-            Takes::OneOf => "the same type as each member",
-            Takes::Number(_) => "number",
-            Takes::Regex | Takes::Glob | Takes::Text(_) => "string",
-            Takes::Time(_) => "string that is a time with its offset",
-            Takes::Contained => "string, if the value is one; list",
-            Takes::Presence => "any; `null` counts as absent",
-        }
-    }
-
-    /// The value in the policy, as JSON Schema.
-    #[must_use]
-    pub fn schema(self) -> &'static str {
-        match self {
-            Takes::Equal | Takes::Contained => r#"{"type":["string","number","boolean"]}"#,
-            Takes::OneOf => r#"{"type":"array","minItems":1}"#,
-            Takes::Number(_) => r#"{"type":"number"}"#,
-            Takes::Regex | Takes::Glob | Takes::Text(_) => r#"{"type":"string"}"#,
-            Takes::Time(_) => {
-                r#"{"type":"string","pattern":"^(now|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9]([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))$"}"#
-            }
-            Takes::Presence => r#"{"type":"boolean"}"#,
+            Takes::Length(_) | Takes::Count(_) | Takes::Schedule => false,
+            Takes::Hosts | Takes::Ranges | Takes::Folder => false,
         }
     }
 }
@@ -202,6 +219,20 @@ pub enum Test {
     Text(OfText, Box<str>),
     /// A time, in this order to that.
     Time(Order, TimeOperand),
+    /// A length, in this order to that.
+    Length(Order, u32),
+    /// How many values a path leads to, in this order to that: who walks the path counts.
+    Count(Order, u32),
+    /// The host of a URL is one of these.
+    Hosts(Hosts),
+    /// An address lies in one of these.
+    Ranges(Hosts),
+    /// A path lies in or below this.
+    Below(Folder),
+    /// A time lies in these hours.
+    During(Schedule),
+    /// Another field of the request, compared so: it stands beside the test, in its condition.
+    Field(Pairing),
     /// There is a value.
     Present,
 }
@@ -214,7 +245,9 @@ impl Test {
             Test::Equal(scalar) => std::slice::from_ref(scalar),
             Test::OneOf(members) => members.scalars(),
             Test::Number(..) | Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => &[],
-            Test::Text(..) | Test::Time(..) | Test::Present => &[],
+            Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => &[],
+            Test::Length(..) | Test::Count(..) | Test::During(_) => &[],
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => &[],
         }
     }
 
@@ -228,7 +261,9 @@ impl Test {
             }
             Test::Number(..) => true,
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) => false,
-            Test::Text(..) | Test::Time(..) | Test::Present => false,
+            Test::Text(..) | Test::Time(..) | Test::Field(_) | Test::Present => false,
+            Test::Length(..) | Test::Count(..) => false,
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) | Test::During(_) => false,
         }
     }
 
@@ -246,8 +281,12 @@ impl Test {
             Test::Contains(_) => price(32, 24),
             Test::OneOf(_) => price(32, 16),
             Test::Equal(_) | Test::Glob(_) | Test::Text(..) => price(8, 1),
-            Test::Time(..) => price(32, 16),
-            Test::Number(..) | Test::Present => price(8, 0),
+            Test::Time(..) | Test::During(_) => price(64, 16),
+            Test::Length(..) => price(16, 16),
+            Test::Hosts(hosts) | Test::Ranges(hosts) => price(64 + 8 * hosts.length() as u64, 256),
+            Test::Below(_) => price(64, 256),
+            // Two fields are paid for as they are compared.
+            Test::Number(..) | Test::Count(..) | Test::Field(_) | Test::Present => price(8, 0),
         }
     }
 
@@ -264,7 +303,32 @@ impl Test {
                 None => Truth::Undecidable(no_time(value)),
             },
             Test::Contains(scalar) => scalar.is_in(value),
+            Test::Length(order, bound) => length(value, *order, *bound),
+            Test::Hosts(hosts) => of_text(value, |text| hosts.holds_url(text)),
+            Test::Ranges(ranges) => of_text(value, |text| ranges.holds_text(text)),
+            Test::Below(folder) => of_text(value, |text| folder.holds(text)),
+            Test::During(schedule) => match value.as_str().and_then(Time::parse) {
+                Some(time) => time.whichever(|instant| schedule.holds(instant)),
+                None => Truth::Undecidable(no_time(value)),
+            },
+            // Each value that is there is one more.
+            Test::Count(..) => Truth::True,
+            Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
+        }
+    }
+
+    /// Tests the time of the call itself.
+    pub(super) fn holds_now(&self, now: UnixMillis) -> Truth {
+        let millis = millis(now);
+        let time = Time::of(now, &millis);
+        match self {
+            Test::Time(holds, moment) => time.stands(*holds, moment, now),
+            Test::During(schedule) => time.whichever(|instant| schedule.holds(instant)),
+            Test::Equal(_) | Test::OneOf(_) | Test::Number(..) | Test::Regex(_) => NOT_A_TIME,
+            Test::Glob(_) | Test::Contains(_) | Test::Text(..) | Test::Length(..) => NOT_A_TIME,
+            Test::Count(..) | Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => NOT_A_TIME,
+            Test::Field(_) | Test::Present => NOT_A_TIME,
         }
     }
 
@@ -275,62 +339,56 @@ impl Test {
             Test::OneOf(members) => members.holds_number(found),
             Test::Number(holds, bound) => Truth::from(holds(found.cmp(bound))),
             Test::Regex(_) | Test::Glob(_) | Test::Contains(_) | Test::Text(..) => needs_string,
-            Test::Time(..) => Truth::Undecidable(Mismatch { expected: TIME, found: "a number" }),
+            Test::Length(..) | Test::Count(..) => needs_string,
+            Test::Hosts(_) | Test::Ranges(_) | Test::Below(_) => needs_string,
+            Test::Time(..) | Test::During(_) => {
+                Truth::Undecidable(Mismatch { expected: TIME, found: "a number" })
+            }
+            Test::Field(_) => Truth::Undecidable(NOTHING),
             Test::Present => Truth::True,
         }
     }
 }
 
-#[cfg(not(target_os = "wasi"))]
 impl Test {
     /// Whether it comes to something else at another time.
     #[must_use]
     pub fn depends_on_time(&self) -> bool {
         matches!(self, Test::Time(_, TimeOperand::Now))
     }
+}
 
-    /// The types of a JSON Schema that it can decide on; empty where it takes any.
-    #[must_use]
-    pub fn types(&self) -> &'static [&'static str] {
-        match self {
-            Test::Equal(scalar) => scalar.types(),
-            Test::OneOf(members) => members.scalars().first().map_or(&[][..], Scalar::types),
-            Test::Number(..) => &["number", "integer"],
-            Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => &["string"],
-            Test::Contains(Scalar::String(_)) => &["string", "array"],
-            Test::Contains(Scalar::Bool(_) | Scalar::Number(_)) => &["array"],
-            Test::Present => &[],
-        }
-    }
-
-    /// The value that the policy gives it, as JSON; nothing where that is only whether to negate.
-    #[must_use]
-    pub fn value(&self) -> Option<String> {
-        Some(match self {
-            Test::Equal(scalar) | Test::Contains(scalar) => scalar.to_string(),
-            Test::OneOf(members) => {
-                let values: Vec<String> = members.scalars().iter().map(Scalar::to_string).collect();
-                format!("[{}]", values.join(", "))
+/// How long a text or a list is. Some count the characters of a text by UTF-16, and some bring it into normal form C before.
+fn length(value: &Value<'_>, order: Order, bound: u32) -> Truth {
+    let holds = |length: usize| order(length.cmp(&(bound as usize)));
+    match value {
+        Value::Array(items) => Truth::from(holds(items.len())),
+        Value::String(text) => {
+            let (characters, units) = (text.chars().count(), text.encode_utf16().count());
+            match (holds(characters), holds(units)) {
+                (true, true) => Truth::True,
+                (false, false) => Truth::False,
+                (true, false) | (false, true) => Truth::Undecidable(Mismatch {
+                    expected: "a text whose characters all count alike",
+                    found: "characters that some count as two",
+                }),
             }
-            Test::Number(_, bound) => bound.to_string(),
-            Test::Regex(regex) => written(regex.as_str()),
-            Test::Glob(pattern) => written(&pattern.to_string()),
-            Test::Text(_, piece) => written(piece),
-            Test::Time(_, moment) => written(moment.text()),
-            Test::Present => return None,
-        })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            let (expected, found) = ("a string or an array", value.kind());
+            Truth::Undecidable(Mismatch { expected, found })
+        }
     }
 }
 
-const TIME: &str = "a time with its offset, such as 2026-12-01T00:00:00Z";
+/// The compiler lets only tests of times look at the time.
+const NOT_A_TIME: Truth =
+    Truth::Undecidable(Mismatch { expected: "another value", found: "a time" });
 
-/// Why a value cannot be compared with a time.
-fn no_time(value: &Value<'_>) -> Mismatch {
-    match value {
-        Value::String(_) => Mismatch { expected: TIME, found: "another string" },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Mismatch { expected: TIME, found: value.kind() }
-        }
+fn of_text(value: &Value<'_>, holds: impl FnOnce(&str) -> Truth) -> Truth {
+    match value.as_str() {
+        Some(text) => holds(text),
+        None => Truth::Undecidable(Mismatch { expected: "a string", found: value.kind() }),
     }
 }
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use super::normal::nfc;
 use super::operator::{Operator, Test};
+use super::pair::{FieldRead, NOTHING};
+use super::reading::{NORMALIZE, NOT_NORMAL, read_once};
 use super::scalar::Scalar;
 use super::terms::{Decode, Terms};
 use super::work::{Price, Work};
 use super::{Mismatch, Truth};
 use crate::json::Value;
-use crate::json::lenient::{begins_as_json, may_be_json};
 use crate::number::Decimal;
 use crate::time::UnixMillis;
 
@@ -53,11 +54,27 @@ impl Matcher {
     /// Tests a value; `None` is an absent one.
     #[must_use]
     pub fn test(&self, value: Option<&Value<'_>>, side: Side, terms: Terms<'_>) -> Truth {
-        let present = matches!(self.test, Test::Present);
-        let Some(value) = value else {
-            return Truth::from(self.negated && (present || side == Side::DenyIf));
-        };
+        let Some(value) = value else { return self.of_absent(side) };
         let truth = self.plainly(value, terms).unwrap_or_else(Truth::Undecidable);
+        if self.negated { truth.negate() } else { truth }
+    }
+
+    /// What an absent value comes to.
+    #[must_use]
+    pub fn of_absent(&self, side: Side) -> Truth {
+        let present = matches!(self.test, Test::Present);
+        Truth::from(self.negated && (present || side == Side::DenyIf))
+    }
+
+    /// Tests a field by another one; `None` is an absent one.
+    #[must_use]
+    pub fn test_pair(&self, first: FieldRead<'_>, second: Option<FieldRead<'_>>) -> Truth {
+        let truth = match (&self.test, second) {
+            (Test::Field(pairing), Some(second)) => {
+                pairing.holds(first, second).unwrap_or_else(Truth::Undecidable)
+            }
+            (_, Some(_) | None) => Truth::Undecidable(NOTHING),
+        };
         if self.negated { truth.negate() } else { truth }
     }
 
@@ -75,7 +92,7 @@ impl Matcher {
             (Test::Contains(scalar), Value::Array(items)) => self.element(scalar, items, terms),
             (_, Value::String(text)) => {
                 read_once(text, terms)?;
-                if matches!(self.test, Test::Present) {
+                if matches!(self.test, Test::Present | Test::Count(..)) {
                     return Ok(Truth::True);
                 }
                 terms.work.spend_on(self.price, text.len())?;
@@ -85,7 +102,7 @@ impl Matcher {
                 }
                 self.normalized(text, truth, terms)
             }
-            (Test::Present, _) => Ok(Truth::True),
+            (Test::Present | Test::Count(..), _) => Ok(Truth::True),
             (_, Value::Number(text)) => {
                 terms.work.spend_on(Price { fixed: 16, eighths_per_byte: 32 }, text.len())?;
                 Ok(self.test.holds(value, terms.now))
@@ -150,6 +167,13 @@ impl Matcher {
         }
     }
 
+    /// Tests the time of the call itself.
+    #[must_use]
+    pub fn test_now(&self, now: UnixMillis) -> Truth {
+        let truth = self.test.holds_now(now);
+        if self.negated { truth.negate() } else { truth }
+    }
+
     /// Tests the count of a counter.
     #[must_use]
     pub fn test_count(&self, count: Decimal) -> Truth {
@@ -160,28 +184,4 @@ impl Matcher {
         };
         if self.negated { truth.negate() } else { truth }
     }
-}
-
-const NORMALIZE: Price = Price { fixed: 16, eighths_per_byte: 24 };
-
-const NOT_NORMAL: Mismatch = Mismatch {
-    expected: "text in normal form C",
-    found: "text whose normal form compares otherwise",
-};
-
-/// Refuses a string that some servers take as a string, and others as the object, the array or nothing that it holds.
-fn read_once(text: &str, terms: Terms<'_>) -> Result<(), Mismatch> {
-    terms.work.spend_on(Price { fixed: 8, eighths_per_byte: 1 }, text.len())?;
-    if terms.decode != Decode::Unsaid {
-        return Ok(());
-    }
-    // Looked through to the end only where it begins as JSON.
-    if begins_as_json(text) {
-        terms.work.spend_on(Price { fixed: 8, eighths_per_byte: 96 }, text.len())?;
-    }
-    let mismatch = Mismatch {
-        expected: "text that is no JSON",
-        found: "JSON text, which servers read in two ways",
-    };
-    if may_be_json(text) { Err(mismatch) } else { Ok(()) }
 }

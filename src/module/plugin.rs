@@ -14,7 +14,7 @@ use super::abi::{FilterConfig, Scheduler, log};
 use super::envoy::STORE;
 use super::meters::ModuleMeters;
 use super::ticker::Ticks;
-use crate::exchange::{Exchange, Holds, Level};
+use crate::exchange::{Exchange, Holds, Level, TICK_MILLIS};
 use crate::live::{self, Was};
 use crate::metrics::{ConfigurationOutcome, Sample, Series};
 use crate::policy::approvals::ApprovalWay;
@@ -110,7 +110,7 @@ impl ModulePlugin {
     }
 
     fn announce_with(self: &Arc<ModulePlugin>, on: &FilterConfig<'_>) {
-        let ticking = on.scheduler().map(Ticks::begin);
+        let ticking = on.scheduler().map(|scheduler| Ticks::begin(scheduler, TICK_MILLIS));
         let scheduled = Scheduled { announcing: ticking, direct: on.scheduler() };
         *self.scheduled.lock().unwrap_or_else(PoisonError::into_inner) = scheduled;
         let mut all = PLUGINS.lock().unwrap_or_else(PoisonError::into_inner);

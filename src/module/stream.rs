@@ -10,7 +10,7 @@ use super::meters::ModuleMeters;
 use super::plugin::Worker;
 use super::ticker::Ticks;
 use crate::ask::{Answer, Ask, AskId};
-use crate::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, Step};
+use crate::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, PULSE_MILLIS, Step, TICK_MILLIS};
 use crate::mcp::headers::Follows;
 use crate::metrics::{Sample, Series};
 
@@ -182,7 +182,8 @@ impl ModuleStream {
 
     /// Does what a step says: the only place that does. What is left to do of it, and may come back to this stream, is its flow.
     fn perform(&mut self, filter: &mut Filter<'_>, step: Step, place: HookPlace) -> Flow {
-        self.tick_if(step.ticks, filter);
+        let pace = if step.ticks { Some(TICK_MILLIS) } else { step.pulses.then_some(PULSE_MILLIS) };
+        self.tick_every(pace, filter);
         for line in &step.log {
             log(line.level, &line.text);
         }
@@ -203,11 +204,10 @@ impl ModuleStream {
         step.flow
     }
 
-    fn tick_if(&mut self, wanted: bool, filter: &Filter<'_>) {
-        match (wanted, &self.ticking) {
-            (true, None) => self.ticking = filter.scheduler().map(Ticks::begin),
-            (false, Some(_)) => self.ticking = None,
-            (true, Some(_)) | (false, None) => {}
+    fn tick_every(&mut self, pace: Option<u32>, filter: &Filter<'_>) {
+        if self.ticking.as_ref().map(Ticks::pace) != pace {
+            let begin = |pace| filter.scheduler().map(|scheduler| Ticks::begin(scheduler, pace));
+            self.ticking = pace.and_then(begin);
         }
     }
 

@@ -31,30 +31,39 @@ struct TickTarget {
     scheduler: Scheduler,
     /// Whether an event is under way: a slow worker gets one, not a heap of them.
     sent: Arc<AtomicBool>,
+    /// How long it waits for a tick, and has waited, in milliseconds.
+    pace: u32,
+    waited: u32,
 }
 
-/// While this lives, its target gets a tick about every [`TICK_MILLIS`].
+/// While this lives, its target gets a tick at this pace, which is about [`TICK_MILLIS`] at the least.
 #[derive(Debug)]
 pub(super) struct Ticks {
     at: u64,
     sent: Arc<AtomicBool>,
+    pace: u32,
 }
 
 impl Ticks {
     /// Begins.
-    pub(super) fn begin(scheduler: Scheduler) -> Ticks {
+    pub(super) fn begin(scheduler: Scheduler, pace: u32) -> Ticks {
         let sent = Arc::new(AtomicBool::new(false));
         let mut list = TICKER.list();
         list.last = list.last.wrapping_add(1);
         let at = list.last;
-        list.targets.insert(at, TickTarget { scheduler, sent: sent.clone() });
+        list.targets.insert(at, TickTarget { scheduler, sent: sent.clone(), pace, waited: 0 });
         if !list.runs {
             // Without a thread nobody is ticked: held calls end with the time-outs of what they wait for, or of their clients.
             let thread = std::thread::Builder::new().name("mcp_policy".to_owned());
             list.runs = thread.spawn(|| TICKER.run()).is_ok();
         }
         TICKER.wanted.notify_one();
-        Ticks { at, sent }
+        Ticks { at, sent, pace }
+    }
+
+    /// How long its target waits for a tick, in milliseconds.
+    pub(super) fn pace(&self) -> u32 {
+        self.pace
     }
 
     /// The tick has come, so the next can.
@@ -86,7 +95,12 @@ impl Ticker {
             drop(list);
             std::thread::sleep(Duration::from_millis(TICK_MILLIS.into()));
             list = self.list();
-            for target in list.targets.values() {
+            for target in list.targets.values_mut() {
+                target.waited = target.waited.saturating_add(TICK_MILLIS);
+                if target.waited < target.pace {
+                    continue;
+                }
+                target.waited = 0;
                 if !target.sent.swap(true, Ordering::AcqRel) {
                     target.scheduler.commit(0);
                 }

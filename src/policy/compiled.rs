@@ -8,7 +8,7 @@ use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers};
 use super::doors::Doors;
 use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
-use super::rules::{RuleId, Rules};
+use super::rules::{RuleId, RuleKind, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
 use super::settings::{Counters, Denials, Requests, Telling};
@@ -119,6 +119,13 @@ impl Policy {
         self.sections().flat_map(|section| section.entries())
     }
 
+    /// Whether the action of an entry holds at some times only, so that a check says what it does.
+    #[must_use]
+    pub fn is_timed(&self, entry: &Entry) -> bool {
+        let first = entry.checks.first().and_then(|check| self.rules.get(check.rule));
+        first.is_some_and(|row| matches!(row.kind, RuleKind::Times | RuleKind::Action))
+    }
+
     /// The limits of every entry, and then of every tool call.
     pub fn limits(&self) -> impl Iterator<Item = &Limit> {
         self.entries().flat_map(|entry| &entry.limits).chain(&self.all_limits)
@@ -154,6 +161,14 @@ impl Policy {
     #[must_use]
     pub fn names_way(&self, way: ApprovalWay) -> bool {
         self.entries().any(|entry| entry.approval.is_some_and(|need| need.by.have(way)))
+    }
+
+    /// Whether what lists show depends on who asks.
+    #[must_use]
+    pub fn lists_by_caller(&self) -> bool {
+        self.mode == Mode::Enforce
+            && self.listing == Listing::Callable
+            && self.entries().any(Entry::lists_by_caller)
     }
 
     /// Whether lists of this kind are filtered.

@@ -2,6 +2,7 @@
 
 use super::approvals::{Need, Shown};
 use super::rules::RuleId;
+use crate::matcher::Truth;
 use crate::matcher::name::Pattern;
 use crate::matcher::path::Path;
 use crate::matcher::terms::Decode;
@@ -9,6 +10,8 @@ use crate::matcher::value::{Matcher, Side};
 use crate::mcp::definition::DefinitionDigest;
 use crate::number::Micros;
 use crate::rate::limiter::{Counter, Mode};
+use crate::rate::table::Per;
+use crate::time::UnixMillis;
 
 /// What a list shows of what no entry lists, and of what is denied whatever the arguments are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +137,50 @@ pub struct Condition {
     pub subject: Subject,
     /// What it asks.
     pub matcher: Matcher,
+    /// What it is compared with, where that is no value of the policy.
+    pub from: Option<Subject>,
+    /// Whether every element of a list has to meet it, and not just one.
+    pub every: bool,
+}
+
+impl Condition {
+    /// What it looks at: one thing, or two.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        std::iter::once(&self.subject).chain(&self.from)
+    }
+
+    /// The arguments that it looks at.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.subjects().filter_map(|subject| match subject {
+            Subject::Argument(path) => Some(path),
+            Subject::Name | Subject::Now | Subject::Counter(_) => None,
+            Subject::Identity(_) | Subject::Header(_) => None,
+        })
+    }
+
+    /// Whether it comes to something else at another time.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        matches!(self.subject, Subject::Now) || self.matcher.test.depends_on_time()
+    }
+
+    /// Whether it looks at the name, the caller and the time alone.
+    #[must_use]
+    pub fn is_of_caller(&self) -> bool {
+        self.subjects().all(|subject| match subject {
+            Subject::Name | Subject::Now | Subject::Identity(_) => true,
+            Subject::Argument(_) | Subject::Counter(_) | Subject::Header(_) => false,
+        })
+    }
 }
 
 /// What a condition looks at.
 #[derive(Debug)]
 pub enum Subject {
+    /// The name of what is called: of the tool, resource, prompt or method.
+    Name,
+    /// The time of the call.
+    Now,
     /// An argument.
     Argument(Path),
     /// A counter, by index.
@@ -164,11 +206,19 @@ pub struct Limit {
     pub refund: Refund,
     /// How many are taken of the rate limit service at a time; `None` takes what each call needs.
     pub lease: Option<u32>,
+    /// What the time of a call must meet that it counts; nothing where it counts all.
+    pub when: Box<[Condition]>,
     /// Its number.
     pub rule: RuleId,
 }
 
 impl Limit {
+    /// Whether calls count on it now.
+    #[must_use]
+    pub fn holds_at(&self, now: UnixMillis) -> bool {
+        self.when.iter().all(|condition| condition.matcher.test_now(now) == Truth::True)
+    }
+
     /// The most that the count may come to; `None` only counts.
     #[must_use]
     pub fn ceiling(&self) -> Option<Micros> {
@@ -207,6 +257,8 @@ pub enum Refund {
     Never,
     /// Successes count.
     OnError,
+    /// What is in flight counts.
+    AtEnd,
 }
 
 impl Refund {
@@ -226,6 +278,8 @@ pub struct NamedCounter {
     pub counter: Counter,
     /// Where.
     pub count_in: CountIn,
+    /// What of a caller it counts.
+    pub per: Per,
     /// How the rate limit service knows it: by its name, or by the limit's pointer where it has none of its own.
     pub service_name: Box<str>,
 }
@@ -268,11 +322,19 @@ impl Entry {
         self.mode == Mode::Enforce && self.approval.is_some()
     }
 
-    /// Whether the entry denies whatever the arguments and counts are.
+    /// Whether the entry can deny by the name and the caller alone.
     #[must_use]
-    pub fn denies_always(&self) -> bool {
+    pub fn denies_by_caller(&self) -> bool {
         self.mode == Mode::Enforce
-            && (self.action == Action::Deny || self.checks.iter().any(Check::denies_always))
+            && (self.action == Action::Deny || self.checks.iter().any(Check::denies_by_caller))
+    }
+
+    /// Whether what lists show of its names depends on who asks.
+    #[must_use]
+    pub fn lists_by_caller(&self) -> bool {
+        let asks = |condition: &Condition| condition.is_of_caller() && !condition.depends_on_time();
+        let mut checks = self.checks.iter().filter(|check| check.denies_by_caller());
+        self.mode == Mode::Enforce && checks.any(|check| check.conditions.iter().any(asks))
     }
 }
 
@@ -293,6 +355,18 @@ impl Check {
             CheckKind::Deny => true,
             CheckKind::DenyIf => self.conditions.is_empty(),
             CheckKind::Require | CheckKind::AskIf => false,
+        }
+    }
+
+    /// Whether it can deny by the name and the caller alone, whatever the arguments and counts are.
+    #[must_use]
+    pub fn denies_by_caller(&self) -> bool {
+        let mut conditions = self.conditions.iter();
+        match self.kind {
+            CheckKind::Deny => true,
+            CheckKind::DenyIf => conditions.all(Condition::is_of_caller),
+            CheckKind::Require => conditions.any(Condition::is_of_caller),
+            CheckKind::AskIf => false,
         }
     }
 

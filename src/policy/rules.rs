@@ -30,6 +30,8 @@ pub enum RuleKind {
     Action,
     /// The `definition` of an entry, or `pins` of the policy.
     Definition,
+    /// `during`, `not_before` or `not_after` of an entry that allows.
+    Times,
     /// An element of `require`.
     Require,
     /// An element of `deny_if`.

@@ -24,7 +24,7 @@ pub struct Section {
     entries: Box<[Entry]>,
     exact: HashMap<Box<str>, usize>,
     wild: Box<[usize]>,
-    /// Of those with wildcards, the ones that always deny, and of whose names some are not hidden.
+    /// Of those with wildcards, the ones that can deny whatever the arguments are, and of whose names some are not hidden.
     denying: Box<[usize]>,
     /// The lines of `hide` without wildcards, and the others.
     hide_exact: HashMap<Box<str>, usize>,
@@ -92,7 +92,7 @@ impl Section {
         // Whatever hides a pattern's own text hides all of its names.
         let is_covered = |text: &str| hide.iter().any(|line| line.pattern.matches(text));
         let denies =
-            |entry: &Entry| entry.denies_always() && !is_covered(&entry.pattern.to_string());
+            |entry: &Entry| entry.denies_by_caller() && !is_covered(&entry.pattern.to_string());
         let denying =
             wild.iter().copied().filter(|&at| entries.get(at).is_some_and(denies)).collect();
         let mut hide_exact = HashMap::new();
@@ -138,10 +138,10 @@ impl Section {
         self.exact.get(name).and_then(|&at| self.entries.get(at))
     }
 
-    /// The first pattern that always denies a name, and others beside it that are not hidden.
-    pub fn denied_with_others(&self, name: &str) -> Option<&Entry> {
-        let mut entries = self.denying.iter().filter_map(|&at| self.entries.get(at));
-        entries.find(|entry| entry.pattern.matches(name))
+    /// The patterns that can deny a name whatever the arguments are, and others beside it that are not hidden.
+    pub fn denied_with_others<'p>(&'p self, name: &str) -> impl Iterator<Item = &'p Entry> {
+        let entries = self.denying.iter().filter_map(|&at| self.entries.get(at));
+        entries.filter(move |entry| entry.pattern.matches(name))
     }
 
     /// The first line of `hide` that matches a name.
@@ -198,7 +198,7 @@ impl Section {
     #[must_use]
     pub fn filters(&self, listing: Listing) -> bool {
         let resembling = !self.looks.is_empty() || !self.relaxed.is_empty();
-        let uncallable = || resembling || self.entries.iter().any(Entry::denies_always);
+        let uncallable = || resembling || self.entries.iter().any(Entry::denies_by_caller);
         !self.hide.is_empty()
             || (listing != Listing::All && self.default == DefaultAction::Deny)
             || (listing == Listing::Callable && uncallable())

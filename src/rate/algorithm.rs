@@ -17,7 +17,7 @@ use self::bucket::Bucket;
 use self::windows::{Join, Windows};
 use super::window::Window;
 use crate::number::Micros;
-use crate::time::Moment;
+use crate::time::{Moment, UnixMillis};
 
 /// How calls are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub enum Algorithm {
         /// How much drains in a window, which must be one of a fixed length.
         refill: Micros,
     },
+    /// What is counted is given back when it ends. Whoever does not say that it has is forgotten when the window after his is over.
+    InFlight,
 }
 
 /// How many words a state has, which is what a table has room for.
@@ -87,12 +89,14 @@ impl Algorithm {
             Algorithm::Fixed => "fixed",
             Algorithm::Sliding => "sliding",
             Algorithm::Bucket { .. } => "bucket",
+            Algorithm::InFlight => "in_flight",
         }
     }
 
     /// How much counts against the limit at this time, rounded up to a millionth.
     #[must_use]
     pub fn used(self, window: Window, state: Option<&CountState>, now: Moment) -> Micros {
+        let now = self.time(now);
         self.read(window, state, now).used(now)
     }
 
@@ -107,6 +111,7 @@ impl Algorithm {
         now: Moment,
         ask: Demand,
     ) -> Result<Admitted, Full> {
+        let now = self.time(now);
         let count = self.read(window, state, now);
         match count.used(now).0.checked_add(ask.amount.0) {
             Some(after) if after <= ask.max.0 => Ok(count.add(ask.amount, window, now)),
@@ -123,7 +128,22 @@ impl Algorithm {
         now: Moment,
         ask: Demand,
     ) -> Full {
+        let now = self.time(now);
         self.read(window, state, now).full(window, now, ask)
+    }
+
+    /// The time that it goes by: what is in flight knows no days, so the clock that cannot be set is the only one.
+    fn time(self, now: Moment) -> Moment {
+        match self {
+            Algorithm::Fixed | Algorithm::Sliding | Algorithm::Bucket { .. } => now,
+            Algorithm::InFlight => Moment { wall: UnixMillis(now.running), ..now },
+        }
+    }
+
+    /// Whether a call that was counted there has to be counted anew, to be counted still.
+    #[must_use]
+    pub fn is_due(self, mark: Mark, now: Moment) -> bool {
+        self == Algorithm::InFlight && mark.0 <= now.running / 1000
     }
 
     fn read(self, window: Window, state: Option<&CountState>, now: Moment) -> Count {
@@ -131,6 +151,7 @@ impl Algorithm {
         match self {
             Algorithm::Fixed => Count::Windows(windows(), Join::Apart),
             Algorithm::Sliding => Count::Windows(windows(), Join::Sliding),
+            Algorithm::InFlight => Count::Windows(windows(), Join::Both),
             Algorithm::Bucket { refill } => {
                 Count::Bucket(Bucket::at(state, window, refill, now.running))
             }
@@ -147,7 +168,9 @@ impl Algorithm {
         amount: Micros,
     ) -> Option<CountState> {
         match self {
-            Algorithm::Fixed | Algorithm::Sliding => Windows::unpack(state).refund(mark, amount),
+            Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight => {
+                Windows::unpack(state).refund(mark, amount)
+            }
             Algorithm::Bucket { refill } => {
                 Bucket::unpack(state, window, refill).refund(mark, amount)
             }

@@ -115,7 +115,8 @@ impl<S: SharedStore> Limiter<'_, S> {
             if table.place(counter, account) != CountPlace::Own {
                 return Ok(None);
             }
-            let (lease, told) = change(Lease::of(table.state(counter, account.caller), now));
+            let (lease, told) =
+                change(Lease::of(table.state(counter, account.caller, account.per), now));
             let maker = if account.caller == super::table::CallerId::EVERYBODY {
                 Maker::NOBODY
             } else {

@@ -1,13 +1,16 @@
 //! Reserving: read, compute, compare-and-swap, until it holds or the bound is reached.
 
+mod slots;
+
 use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CountPlace, CounterId, FORMAT, Maker, Slot, Table};
+use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Per, Slot, Table};
 use super::window::Window;
 use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
 use crate::number::Micros;
 use crate::reason::Reason;
 use crate::time::Moment;
+use slots::used_in;
 
 /// One count: what several limits share if they share its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,12 @@ impl Reservation {
     #[must_use]
     pub fn used(&self) -> Micros {
         self.used
+    }
+
+    /// Whether it has to be counted anew, to be counted still. A clock that fell behind the table's says so later, and in time.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        self.counter.algorithm.is_due(self.mark, now)
     }
 
     /// Whether it is counted together with others who found the table full.
@@ -171,9 +180,14 @@ impl Shards {
     /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
     fn key(self, space: &str, counter: CounterId, account: Account) -> String {
         let class = account.class.word();
-        if account.class == Class::Global {
-            return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
-        }
+        let class = match account.per {
+            Per::Caller if account.class == Class::Global => {
+                return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
+            }
+            Per::Caller => class.to_owned(),
+            // A caller makes as many of them as he likes, so they have tables of their own.
+            Per::Call | Per::Name => format!("{class}.parts"),
+        };
         // The low bits of a digest are as good as any.
         let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
         let bits = u32::from_le_bytes([first, second, third, fourth]);
@@ -240,6 +254,29 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
                 });
                 Ok(())
             });
+        }
+    }
+
+    /// Counts anew what is still in flight, where its window is over. What cannot be counted within the bound is so the next time.
+    pub fn renew(&self, reservation: &mut Reservation, now: Moment) {
+        let Reservation { counter, account, slot, mark, amount, .. } = *reservation;
+        let Counter { id, window, algorithm } = counter;
+        let renewed = self.change(&self.shards.key(self.space, id, account), |table| {
+            let now = table.advance(now);
+            if !algorithm.is_due(mark, now) {
+                return Ok(mark);
+            }
+            let state = table.own(id, slot).copied();
+            let state = state.and_then(|state| algorithm.refund(window, &state, mark, amount));
+            let ask = Demand { amount, max: Micros(u64::MAX) };
+            let admitted = algorithm.admit(window, state.as_ref(), now, ask);
+            let Ok(Admitted { state, mark, expires }) = admitted else { return Ok(mark) };
+            let maker = if slot == account.caller { account.maker } else { Maker::NOBODY };
+            table.put(Slot { counter: id, caller: slot, maker, expires, state });
+            Ok(mark)
+        });
+        if let Ok(mark) = renewed {
+            reservation.mark = mark;
         }
     }
 
@@ -336,42 +373,11 @@ impl From<StoreFailed> for Refused {
     }
 }
 
-impl Charge {
-    fn count_in(&self, table: &mut Table, now: Moment) -> Result<Reservation, Overrun> {
-        let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
-        let ask = Demand { amount: self.amount, max: self.max.unwrap_or(Micros(u64::MAX)) };
-        // His own count, or the floor; whoever gets a slot now starts at it.
-        let state = table.state(id, account.caller);
-        let admitted = algorithm
-            .admit(window, state, now, ask)
-            .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
-        let slot = match table.place(id, account) {
-            CountPlace::Own => account.caller,
-            CountPlace::Floor => CallerId::EVERYBODY,
-            CountPlace::Crowded => {
-                let full = algorithm.full(window, state, now, ask);
-                return Err(Overrun::of(OverrunCause::Crowded, full));
-            }
-        };
-        let maker = if slot == CallerId::EVERYBODY { Maker::NOBODY } else { account.maker };
-        let Admitted { state, mark, expires } = admitted;
-        let used = algorithm.used(window, Some(&state), now);
-        table.put(Slot { counter: id, caller: slot, maker, expires, state });
-        let (counter, amount) = (self.counter, self.amount);
-        Ok(Reservation { counter, account, slot, mark, amount, used })
-    }
-}
-
 impl Overrun {
     fn of(cause: OverrunCause, full: Full) -> Overrun {
         let Full { remaining, window_seconds, retry_after } = full;
         Overrun { charge: 0, cause, remaining, window_seconds, retry_after }
     }
-}
-
-fn used_in(table: &Table, counter: Counter, account: Account, now: Moment) -> Micros {
-    let state = table.state(counter.id, account.caller);
-    counter.algorithm.used(counter.window, state, now)
 }
 
 fn same_key(left: &Charge, right: &Charge) -> bool {

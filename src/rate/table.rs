@@ -20,6 +20,25 @@ pub struct CallerId(pub u128);
 impl CallerId {
     /// Stands for everybody: the slot of a `global` counter, or the floor of a counter in a shard.
     pub const EVERYBODY: CallerId = CallerId(0);
+
+    /// A name that somebody calls: whose it is stands in the lower half, so that all of one caller's names are in one shard.
+    fn of_name(self, name: u128) -> CallerId {
+        CallerId(name << 64 | u128::from(self.holder()))
+    }
+
+    /// Whose name it is; zero stands for all who have no slots of their own.
+    fn holder(self) -> u64 {
+        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(u64::MAX)
+    }
+
+    /// The same name on the floor.
+    #[must_use]
+    pub fn on_floor(self, per: Per) -> CallerId {
+        match per {
+            Per::Caller | Per::Call => CallerId::EVERYBODY,
+            Per::Name => CallerId::EVERYBODY.of_name(self.0 >> 64),
+        }
+    }
 }
 
 /// What a caller's name rests on. Each class has tables of its own, so that names which anybody can invent fill none in which
@@ -61,6 +80,22 @@ impl Maker {
     pub const NOBODY: Maker = Maker(0);
 }
 
+/// What of a caller a slot counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Per {
+    /// All that he calls.
+    Caller,
+    /// Calls that are equal.
+    Call,
+    /// Calls of one name. A limit is on how many names there are.
+    Name,
+}
+
+impl Per {
+    /// The words of policies; without one it is all.
+    pub const WORDS: [(&'static str, Per); 2] = [("call", Per::Call), ("name", Per::Name)];
+}
+
 /// Whose count a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -70,12 +105,32 @@ pub struct Account {
     pub class: Class,
     /// Who brought the name.
     pub maker: Maker,
+    /// What of him is counted.
+    pub per: Per,
 }
 
 impl Account {
     /// That of all callers together.
-    pub const EVERYBODY: Account =
-        Account { caller: CallerId::EVERYBODY, class: Class::Global, maker: Maker::NOBODY };
+    pub const EVERYBODY: Account = Account {
+        caller: CallerId::EVERYBODY,
+        class: Class::Global,
+        maker: Maker::NOBODY,
+        per: Per::Caller,
+    };
+
+    /// The part of it that counts what has this digest. There are as many as the caller likes, whose own account is `by`, so he is their maker.
+    #[must_use]
+    pub fn per(self, per: Per, what: u128, by: Account) -> Account {
+        let caller = match per {
+            Per::Caller => return self,
+            Per::Call => CallerId(what),
+            Per::Name => CallerId::of_name(self.caller, what),
+        };
+        let [first, second, third, fourth, ..] = by.caller.0.to_le_bytes();
+        let own = u32::from_le_bytes([first, second, third, fourth]).max(1);
+        let maker = if by.maker == Maker::NOBODY { Maker(own) } else { by.maker };
+        Account { caller, maker, per, ..self }
+    }
 }
 
 /// What one caller has used of one counter.
@@ -167,9 +222,28 @@ impl Table {
 
     /// The count of a caller. One without a slot has the counter's floor.
     #[must_use]
-    pub fn state(&self, counter: CounterId, caller: CallerId) -> Option<&CountState> {
-        let slot = self.find(counter, caller).or_else(|| self.find(counter, CallerId::EVERYBODY));
+    pub fn state(&self, counter: CounterId, caller: CallerId, per: Per) -> Option<&CountState> {
+        let floor = || self.find(counter, caller.on_floor(per));
+        let slot = self.find(counter, caller).or_else(floor);
         slot.map(|slot| &slot.state)
+    }
+
+    /// The names that a caller has called, with what each counts; those on the floor are everybody's.
+    pub fn names(
+        &self,
+        counter: CounterId,
+        caller: CallerId,
+    ) -> impl Iterator<Item = (u128, &CountState)> {
+        let is_his = move |slot: &&Slot| {
+            slot.counter == counter && [0, caller.holder()].contains(&slot.caller.holder())
+        };
+        self.slots.iter().filter(is_his).map(|slot| (slot.caller.0 >> 64, &slot.state))
+    }
+
+    /// What stands in a slot, without the floor.
+    #[must_use]
+    pub fn own(&self, counter: CounterId, caller: CallerId) -> Option<&CountState> {
+        self.find(counter, caller).map(|slot| &slot.state)
     }
 
     /// Where a call of an account is counted on a counter.

@@ -21,6 +21,8 @@ pub(super) struct Seen<'w, W> {
     pub(super) body: &'w str,
     /// What the server answers.
     pub(super) status: &'static [u8],
+    /// The body of its answer, where somebody looks at it.
+    pub(super) answer: &'w str,
     pub(super) store: &'w MemoryStore,
     pub(super) witness: &'w W,
     pub(super) now: Cell<UnixMillis>,
@@ -76,14 +78,14 @@ impl<W: Witness> World for Seen<'_, W> {
     }
 
     fn response_headers<T>(&self, read: impl FnOnce(&[Header<'_>]) -> T) -> T {
-        read(&[(b":status", self.status)])
+        read(&[(b":status", self.status), (b"content-type", b"application/json")])
     }
 
     fn origin(&self) -> Origin {
         Origin::Server
     }
 
-    fn response_chunk(&self, _: usize) -> Option<Vec<u8>> {
-        None
+    fn response_chunk(&self, length: usize) -> Option<Vec<u8>> {
+        self.answer.as_bytes().get(..length).map(<[u8]>::to_vec)
     }
 }

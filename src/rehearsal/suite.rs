@@ -1,5 +1,6 @@
 //! Policy tests: reading them from a document, and running them.
 
+pub mod report;
 mod scene;
 
 use std::collections::HashSet;

@@ -294,7 +294,7 @@ fn data<'o>(to: &'o Addressee, denial: &'o Denial, policy: Option<&'o Policy>) -
         data.counter = policy.and_then(|policy| Some(&*policy.counters.get(counter?)?.name));
         data.limit = exact(max);
         data.remaining = exact(remaining);
-        data.window_seconds = Some(window_seconds);
+        data.window_seconds = (window_seconds > 0).then_some(window_seconds);
         data.retry_after_ms = retry_after;
     }
     if let Detail::Approval(approval) = &denial.detail {

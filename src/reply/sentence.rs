@@ -3,6 +3,7 @@
 use crate::denial::{Denial, Detail};
 use crate::mcp::call::Kind;
 use crate::policy::compiled::Policy;
+use crate::policy::rules::RuleKind;
 use crate::rate::window;
 use crate::reason::Reason;
 
@@ -34,6 +35,9 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
                 "{subject} `{name}` requires a condition on `{path}` that this call does not meet."
             )
         }
+        (Reason::RequirementNotMet | Reason::DeniedByCondition, _) if is_timed(denial, policy) => {
+            format!("{subject} `{name}` is not allowed at this time.")
+        }
         (Reason::RequirementNotMet, _) => {
             format!("{subject} `{name}` requires a condition that this call does not meet.")
         }
@@ -51,21 +55,47 @@ pub(super) fn of(name: &str, denial: &Denial, policy: Option<&Policy>) -> String
                 "Waiting for approval{id}. Call again with the same arguments after {after} s; other arguments need another approval."
             )
         }
-        (Reason::ValueUndecidable, Detail::Inexact) => format!(
-            "{subject} `{name}` cannot be approved: a number among its arguments has more digits than all readers keep apart."
-        ),
-        (Reason::LimitReached, Detail::Limit { max, window_seconds, retry_after, .. }) => {
-            let per = match window::name(*window_seconds) {
-                Some(name) => name.to_owned(),
-                None => format!("{window_seconds} seconds"),
-            };
-            let retry = match retry_after {
-                Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
-                None => "this call alone exceeds it".to_owned(),
-            };
-            format!("Limit reached for {kind} `{name}`: at most {max} per {per}; {retry}.")
+        (Reason::ValueUndecidable, Detail::Inexact) => {
+            let cannot =
+                if is_of(denial, policy, RuleKind::Limit) { "counted" } else { "approved" };
+            format!(
+                "{subject} `{name}` cannot be {cannot}: a number among its arguments has more digits than all readers keep apart."
+            )
         }
+        (Reason::LimitReached, Detail::Limit { .. }) => of_limit(kind, name, &denial.detail),
         (reason, _) if !reason.sentence().is_empty() => format!("{}.", reason.sentence()),
         _ => format!("{subject} `{name}` is not allowed by policy."),
     }
+}
+
+/// What is too much, and when it is not any more.
+fn of_limit(kind: &str, name: &str, detail: &Detail) -> String {
+    let Detail::Limit { max, window_seconds, retry_after, .. } = detail else {
+        return String::new();
+    };
+    if *window_seconds == 0 {
+        return format!(
+            "Limit reached for {kind} `{name}`: at most {max} calls at once; retry when one of them has ended."
+        );
+    }
+    let per = match window::name(*window_seconds) {
+        Some(name) => name.to_owned(),
+        None => format!("{window_seconds} seconds"),
+    };
+    let retry = match retry_after {
+        Some(millis) => format!("retry in {} s", millis.div_ceil(1000)),
+        None => "this call alone exceeds it".to_owned(),
+    };
+    format!("Limit reached for {kind} `{name}`: at most {max} per {per}; {retry}.")
+}
+
+/// Whether it is the times of an entry that deny.
+fn is_timed(denial: &Denial, policy: Option<&Policy>) -> bool {
+    is_of(denial, policy, RuleKind::Times) || is_of(denial, policy, RuleKind::Action)
+}
+
+/// Whether a rule of this kind denies.
+fn is_of(denial: &Denial, policy: Option<&Policy>, kind: RuleKind) -> bool {
+    let row = policy.zip(denial.rule).and_then(|(policy, rule)| policy.rules.get(rule));
+    row.is_some_and(|row| row.kind == kind)
 }

@@ -145,6 +145,21 @@ OWN_LIMITS = policy({})
 OWN_LIMITS["tools"] = {tool: {**CONDITIONS, "limits": [{**LIMIT, "counter": tool}]} for tool in TOOLS}
 EXACT = [{"exact": tool} for tool in TOOLS]
 
+
+def requires(**condition: Any) -> dict[str, Any]:
+    """An entry with one condition."""
+    return {"require": [{"conditions": [condition]}]}
+
+
+LANGUAGE: dict[str, dict[str, Any]] = {
+    "a field against a field": requires(path="args.amount", op="lte", **{"from": "args.amount"}),
+    "every element": requires(path="args.labels[*]", op="in", value=["monthly", "reviewed"], every=True),
+    "a path below a folder": requires(path="args.path", op="path_under", value="/srv/accounts"),
+    "hours of a zone": {"during": {"hours": ["00:00-24:00"], "timezone": "Europe/Berlin"}},
+    "equal calls": {"limits": [{"counter": "loop", "window": "5m", "max": PLENTY, "per": "call"}]},
+    "calls in flight": {"limits": [{"counter": "flying", "concurrent": 1000}]},
+}
+
 BASE = Variant("no filter")
 NATIVE = Variant("Envoy's MCP filter + RBAC, 100 tools", native(*EXACT))
 OURS = Variant("mcp-policy, 100 tools, conditions, a limit", policy=policy(LIMITED))
@@ -177,6 +192,8 @@ MORE = [
     Variant("mcp-policy, 100 tools, conditions, no limit", policy=policy(CONDITIONS)),
     Variant("mcp-policy, 100 tools, nothing else", policy=policy({})),
     Variant("mcp-policy, nothing listed, all allowed", policy=policy({}, [], "allow")),
+    # What the language adds, one at a time, to the policy with nothing else.
+    *(Variant(f"mcp-policy, 100 tools, {what}", policy=policy(entry)) for what, entry in LANGUAGE.items()),
 ]
 
 

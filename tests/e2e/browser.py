@@ -1,4 +1,4 @@
-"""Chromium without a window, driven by Selenium."""
+"""Chromium without a window, driven by Selenium, or by Playwright where a person's way through a page is tried."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rig
+from playwright.sync_api import Browser, sync_playwright
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -30,6 +31,23 @@ def has_sandbox() -> bool:
     if os.geteuid() == 0 or not shutil.which("unshare"):
         return False
     return subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False, capture_output=True).returncode == 0
+
+
+# Nothing of the browser's own goes out.
+SILENT = ("--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@contextmanager
+def playwright(directory: Path) -> Iterator[Browser]:
+    """A new browser with a home of its own, for Playwright's contexts."""
+    home = {"HOME": str(directory), "PATH": os.environ["PATH"], "TMPDIR": str(directory), "NO_PROXY": "*"}
+    with sync_playwright() as running:
+        flags = [*SILENT, *([] if has_sandbox() else ["--no-sandbox"])]
+        browser = running.chromium.launch(executable_path=find("chromium"), headless=True, args=flags, env=home)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @contextmanager

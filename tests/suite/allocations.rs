@@ -43,10 +43,15 @@ fn deciding_allocates_nothing() {
                "deny_if":[{"conditions":[{"path":"args.note","op":"regex","value":"(?i)drop\\s+table"},{"path":"args.kind","op":"in","value":["a","b",1]}]}],
                "limits":[{"counter":"c","window":"day","max":3,"increment_from":"args.amount"}]},
         "p*":{"deny_if":[{"conditions":[{"path":"args.amount","op":"gt","value":10}]}]},
+        "pal":{"require":[{"conditions":[{"path":"args.amount","op":"lte","from":"args.amount"},{"path":"args.note","op":"contains","from":"args.kind"},{"path":"tool","op":"in","from":"args.to"}]},
+                          {"conditions":[{"path":"identity.grant","op":"neq","from":"tool"}]},
+                          {"conditions":[{"path":"args.url","op":"host_in","value":["*.example.com","private"]},{"path":"now","op":"not_during","value":{"days":["mon"],"timezone":"+01:00"}},{"path":"now","op":"before","value":"2026-12-01T00:00:00Z"},{"path":"args.ip","op":"cidr","value":["10.0.0.0/8"]},{"path":"args.note","op":"length_lte","value":30},
+                                         {"path":"args.file","op":"path_under","value":"/data"},{"path":"args.to[*]","op":"count_lte","value":3},{"path":"args.to[*]","op":"eq","value":"abz","every":true}]}]},
         "*":{"require":[{"conditions":[{"path":"args.missing","op":"exists","value":false}]}]}}}"#;
     let config = Config::load(policy.as_bytes(), "").unwrap().config;
     for arguments in [
         r#"{"amount":3,"to":["abz"],"note":"hello","kind":"c"}"#,
+        r#"{"amount":3,"to":["pal","abz"],"note":"a b","kind":"b","url":"https://A.Example.com/x","ip":"10.1.2.3","file":"/Data/x"}"#,
         r#"{"amount":11}"#,
         r#"{"amount":"3"}"#,
         r#"{"amount":3,"to":["abz"],"note":"DROP table x","kind":"b"}"#,

@@ -11,7 +11,7 @@ use mcp_policy::rate::limiter::{
 };
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
-use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker};
+use mcp_policy::rate::table::{Account, CallerId, Class, CounterId, Maker, Per};
 use mcp_policy::rate::window::Window;
 use mcp_policy::time::{Moment, UnixMillis};
 use proptest::prelude::*;
@@ -59,7 +59,12 @@ fn charge(counter: u64, caller: u128, amount: u64, max: u64, algorithm: Algorith
 
 /// The account of a caller whom nobody verified; 0 is everybody.
 fn of(caller: u128, maker: u32) -> Account {
-    let account = Account { caller: CallerId(caller), class: Class::Claimed, maker: Maker(maker) };
+    let account = Account {
+        caller: CallerId(caller),
+        class: Class::Claimed,
+        maker: Maker(maker),
+        per: Per::Caller,
+    };
     if caller == 0 { Account::EVERYBODY } else { account }
 }
 
@@ -293,7 +298,7 @@ proptest! {
                 let most = match algorithm {
                     Algorithm::Bucket { refill } => max + (refill.0 * time).div_ceil(length),
                     // The windows that it touches, and two for each step that is followed: the one that it leads into, and the next.
-                    Algorithm::Fixed | Algorithm::Sliding => max * (time / length + 2 + 2 * (time / 3_600_000 + 1)),
+                    Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight => max * (time / length + 2 + 2 * (time / 3_600_000 + 1)),
                 };
                 prop_assert!(count <= most, "{count} of {most} in {time} ms");
             }
@@ -519,7 +524,8 @@ fn names_that_can_be_invented_fill_no_table_of_others() {
     siege.attack(12_000, 12_000);
     let verified = |name: u128| {
         let caller = CallerId(name.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) | 1);
-        let account = Account { caller, class: Class::Verified, maker: Maker::NOBODY };
+        let account =
+            Account { caller, class: Class::Verified, maker: Maker::NOBODY, per: Per::Caller };
         let call = Charge { account, ..charge(1, name, 1, 5, Algorithm::Fixed) };
         (0..5)
             .filter(|_| {

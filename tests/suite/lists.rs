@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use mcp_policy::exchange::{Chunk, Event, Exchange, Flow};
-use mcp_policy::listing::{Filtered, filter};
+use mcp_policy::identity::Caller;
+use mcp_policy::listing::{Filtered, ShownTo, filter};
+use mcp_policy::mcp::headers::facts::Facts;
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::mcp::outcome::Origin;
 use mcp_policy::pins::Sightings;
@@ -12,9 +14,9 @@ use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::oracle::Oracle;
+use crate::oracle::{Call, Oracle};
 use crate::properties::{Calls, calls, policy};
-use crate::world::{Answer, Engine, Responded, World, exchange, post_headers};
+use crate::world::{Answer, Engine, Responded, World, exchange, named, post_headers};
 
 const NAMES: [&str; 9] =
     ["t", "tool", "Tool", "toil", "x1", "secret", "tool ", "other", "se\u{ad}cret"];
@@ -24,7 +26,11 @@ fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
     let mut placed = policy.clone();
     placed["tools_list"] = listing.into();
     if kind == "prompt" {
-        let mut section = policy["tools"].clone();
+        // The name has another word there.
+        let named = policy["tools"].to_string();
+        let named = named.replace("\"path\":\"tool\"", "\"path\":\"prompt\"");
+        let named = named.replace("\"from\":\"tool\"", "\"from\":\"prompt\"");
+        let mut section: Value = serde_json::from_str(&named).unwrap();
         section["default"] = policy["default"].clone();
         section["hide"] = policy["hide"].clone();
         placed["prompts"] = section;
@@ -34,14 +40,14 @@ fn placed(policy: &Value, kind: &str, listing: &str) -> Value {
     placed
 }
 
-fn screened(engine: &Engine, bytes: &[u8]) -> Filtered {
+fn screened(engine: &Engine, viewer: Option<&Caller>, bytes: &[u8]) -> Filtered {
     let sightings = Sightings::new(&engine.store, engine.config.policy.server);
-    filter(&engine.config.policy, bytes, sightings).0
+    filter(ShownTo { policy: &engine.config.policy, viewer }, bytes, sightings).0
 }
 
 /// The answer to a list of one kind, and what is left of it; none if nothing is taken away.
 fn filtered(engine: &Engine, text: &str) -> Option<String> {
-    match screened(engine, text.as_bytes()) {
+    match screened(engine, Some(&named(&engine.config, "")), text.as_bytes()) {
         Filtered::Unchanged => None,
         Filtered::Changed(text) => Some(text),
         Filtered::Unreadable(cause) => panic!("unreadable: {text}: {cause:?}"),
@@ -65,6 +71,58 @@ fn items() -> impl Strategy<Value = Vec<(String, String)>> {
         (name.to_owned(), form.replace("<>", &text))
     });
     proptest::collection::vec(item, 0..8)
+}
+
+/// What depends on the name and the caller alone takes off a list what he cannot call, and what depends on more takes off nothing.
+#[test]
+fn a_list_shows_what_its_reader_can_call() {
+    let policy = r#"{"version":"1","default":"deny","tools_list":"callable",
+        "identity":{"keys":{"team":{"header":"x-team"},"tool":{"header":"x-tool"}}},"tools":{
+        "one":{"require":[{"conditions":[{"path":"tool","op":"eq","from":"identity.tool"}]}]},
+        "two":{"deny_if":[{"conditions":[{"path":"identity.team","op":"neq","value":"sre"}]}]},
+        "args":{"require":[{"conditions":[{"path":"args.x","op":"eq","from":"identity.tool"}]}]},
+        "both":{"require":[{"conditions":[{"path":"args.x","op":"eq","value":1},{"path":"identity.team","op":"eq","value":"sre"}]}]},
+        "some":{"deny_if":[{"conditions":[{"path":"args.x","op":"eq","value":1},{"path":"identity.team","op":"neq","value":"sre"}]}]},
+        "head":{"require":[{"conditions":[{"path":"header.x-stage","op":"eq","value":"test"}]}]},
+        "time":{"require":[{"conditions":[{"path":"identity.team","op":"after","value":"now"}]}]},
+        "ask":{"ask_if":[{"conditions":[{"path":"identity.team","op":"neq","value":"sre"}]}]},
+        "rule":{"rules":[{"conditions":[{"path":"identity.team","op":"eq","value":"sre"}]}]},
+        "shadow":{"mode":"shadow","require":[{"conditions":[{"path":"identity.team","op":"eq","value":"sre"}]}]}}}"#;
+    let engine = Engine::new(policy).unwrap();
+    let names = ["one", "two", "args", "both", "some", "head", "time", "ask", "rule", "shadow"];
+    let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+    let list = json!({"id": 1, "result": {"tools": items}}).to_string();
+    let free = ["args", "some", "head", "time", "ask", "shadow"];
+    for (team, tool, more) in [
+        ("", "", &[][..]),
+        ("sre", "", &["two", "both", "rule"]),
+        ("dev", "one", &["one"]),
+        ("sre", "one", &["one", "two", "both", "rule"]),
+        ("sre", "two", &["two", "both", "rule"]),
+    ] {
+        let mut headers = post_headers("");
+        headers.extend([(&b"x-team"[..], team.as_bytes()), (b"x-tool", tool.as_bytes())]);
+        let facts = Facts::of(&headers, &engine.config.headers);
+        let world = World::new(&engine.store);
+        let caller = Caller::read(&engine.config, &facts, &world).unwrap();
+        for (viewer, more) in [(Some(&caller), more), (None, &[])] {
+            let shown = match screened(&engine, viewer, list.as_bytes()) {
+                Filtered::Unchanged => list.clone(),
+                Filtered::Changed(text) => text,
+                Filtered::Unreadable(cause) => panic!("{cause:?}"),
+            };
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            let shown = shown["result"]["tools"].as_array().unwrap().iter();
+            let shown: Vec<&str> = shown.filter_map(|tool| tool["name"].as_str()).collect();
+            // Nobody sees what depends on who asks, where nobody asks.
+            let expected: Vec<&&str> = names
+                .iter()
+                .filter(|name| free.contains(name) || more.contains(name))
+                .filter(|name| viewer.is_some() || **name != "time")
+                .collect();
+            assert_eq!(shown, expected.into_iter().copied().collect::<Vec<_>>(), "{team} {tool}");
+        }
+    }
 }
 
 proptest! {
@@ -103,9 +161,10 @@ proptest! {
         let policy = placed(&policy, kind, listing);
         let Ok(engine) = Engine::new(&policy.to_string()) else { return Err(TestCaseError::reject("counters clash")) };
         let oracle = Oracle::new(policy);
+        let nobody = Call::tool("", &Value::Null, "", 0);
         let all: Vec<&str> = items.iter().map(|(_, text)| &**text).collect();
         let kept: Vec<&str> =
-            items.iter().filter(|(name, _)| oracle.shows(kind, name)).map(|(_, text)| &**text).collect();
+            items.iter().filter(|(name, _)| oracle.shows(kind, name, &nobody)).map(|(_, text)| &**text).collect();
         let answer = |list: String| format!("{{\"id\":1,{space}\"result\":{{\"{kind}s\":{list},\"other\":{{\"{kind}s\":[{{\"name\":\"secret\"}}]}}}}{space}}}");
         let full = answer(format!("{space}[{}]", all.join(&format!("{space},{space}"))));
         let found = filtered(&engine, &full);
@@ -130,7 +189,7 @@ proptest! {
             text.splice(at..(at + remove).min(text.len()), insert.iter().copied());
         }
         for bytes in [&text, &bytes] {
-            let shown = match screened(&engine, bytes) {
+            let shown = match screened(&engine, None, bytes) {
                 Filtered::Unreadable(_) => continue,
                 Filtered::Unchanged => bytes.clone(),
                 Filtered::Changed(text) => text.into_bytes(),

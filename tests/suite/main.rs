@@ -69,6 +69,10 @@ mod doors;
 #[cfg(test)]
 mod limits;
 
+/// Limits that stop loops.
+#[cfg(test)]
+mod loops;
+
 /// Limits in the rate limit service.
 #[cfg(test)]
 mod service;

@@ -6,6 +6,7 @@
 //! Not here: the strict front door, responses (`successes` counts as `attempts`), messages.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
@@ -93,6 +94,7 @@ struct Subject<'p> {
 /// An entry that matches a name, with the arguments as this entry reads them.
 struct Entry<'p> {
     kind: &'static str,
+    name: String,
     key: &'p str,
     body: &'p Value,
     pointer: String,
@@ -125,7 +127,7 @@ impl Oracle {
     }
 
     /// The page's section "Lists": whether a list shows this name of this kind.
-    pub(crate) fn shows(&self, kind: &'static str, name: &str) -> bool {
+    pub(crate) fn shows(&self, kind: &'static str, name: &str, call: &Call<'_>) -> bool {
         let name = &composed(name);
         let Some(subject) = self.subject(kind, Some(name.to_owned()), Value::Null, true) else {
             return true;
@@ -137,6 +139,7 @@ impl Oracle {
                 let rules = list(&entry.body["rules"]).iter();
                 !entry.shadow
                     && (denied_whatever(entry).is_err()
+                        || self.denies_caller(entry, call)
                         || rules.into_iter().any(|rule| rule["action"] == "deny"))
             };
             return listing != "callable" || !entries.iter().any(denies);
@@ -166,6 +169,7 @@ impl Oracle {
             if subject.reference {
                 for entry in enforced() {
                     denied_whatever(entry)?;
+                    assert!(!self.denies_caller(entry, call), "no row has this yet");
                 }
                 continue;
             }
@@ -173,7 +177,7 @@ impl Oracle {
                 self.check(entry, call, Phase::Arguments, &mut owed)?;
             }
             for entry in enforced() {
-                if entry.body["action"] == "require_approval" {
+                if entry.body["action"] == "require_approval" && in_time(entry.body, call) {
                     self.owe(entry, format!("{}/action", entry.pointer), &mut owed)?;
                 }
                 self.questions(entry, call, Phase::Arguments, &mut owed)?;
@@ -325,8 +329,19 @@ impl Oracle {
         owed: &mut Option<Denial>,
     ) -> Result<(), Denial> {
         let pointer = &entry.pointer;
-        if phase == Phase::Arguments && entry.body["action"] == "deny" {
-            return deny(reason(entry.kind, "denied"), format!("{pointer}/action"));
+        let timed = first_time_word(entry.body);
+        let action = entry.body["action"].as_str().unwrap_or("allow");
+        match (phase, action, timed, in_time(entry.body, call)) {
+            (Phase::Arguments, "deny", None, _) => {
+                return deny(reason(entry.kind, "denied"), format!("{pointer}/action"));
+            }
+            (Phase::Arguments, "deny", Some(_), true) => {
+                return deny("denied_by_condition", format!("{pointer}/action"));
+            }
+            (Phase::Arguments, "allow", Some(word), false) => {
+                return deny("requirement_not_met", format!("{pointer}/{word}"));
+            }
+            _ => {}
         }
         let read = |condition, site| self.truth(condition, site, entry, call);
         for (i, item) in list(&entry.body["require"]).iter().enumerate() {
@@ -364,10 +379,38 @@ impl Oracle {
 
     fn truth(&self, condition: &Value, site: Site, entry: &Entry<'_>, call: &Call<'_>) -> Truth {
         let (op, wanted) = (text(&condition["op"]), &condition["value"]);
+        if let Some(from) = condition["from"].as_str() {
+            let owned = (
+                self.beside(text(&condition["path"]), entry, call),
+                self.beside(from, entry, call),
+            );
+            let first = fields(text(&condition["path"]), &owned.0, entry);
+            let second = fields(from, &owned.1, entry);
+            let each = first.iter().map(|first| pair(op, first, &second[0], site));
+            return if condition["every"] == true { all(each) } else { any(each) };
+        }
+        if condition["path"] == "now" {
+            let at = (
+                time(call).div_euclid(1000),
+                unpadded(&format!("{:03}", time(call).rem_euclid(1000))),
+            );
+            return match op {
+                "during" => Truth::of(scheduled(at.0, wanted)),
+                "not_during" => Truth::of(!scheduled(at.0, wanted)),
+                _ => {
+                    let order = at.cmp(&instants(text(wanted)).unwrap().remove(0));
+                    Truth::of(match op {
+                        "before" => order == Ordering::Less,
+                        "not_before" => order != Ordering::Less,
+                        "after" => order == Ordering::Greater,
+                        _ => order != Ordering::Greater,
+                    })
+                }
+            };
+        }
         let now = call.at_ms.into();
         let wanted = if is_about_time(op) && wanted == "now" { &now } else { wanted };
-        if let Some(found) = self.of_caller(text(&condition["path"]), call) {
-            let found = found.map(Value::from);
+        if let Some(found) = self.beside(text(&condition["path"]), entry, call) {
             let found = found.as_ref().map_or(Found::Absent, Found::Argument);
             return operate(op, wanted, &found, site);
         }
@@ -379,7 +422,61 @@ impl Oracle {
             [_args, rest @ ..] => find(&entry.arguments, rest),
             [] => panic!("empty path"),
         };
-        any(found.iter().map(|found| operate(op, wanted, found, site)))
+        if let Some(op) = op.strip_prefix("count_") {
+            if found.iter().any(|found| matches!(found, Found::Misplaced)) {
+                return Truth::Undecidable;
+            }
+            let there = found.iter().filter(|found| !matches!(found, Found::Absent)).count();
+            return Truth::of(ordered(op, there, wanted));
+        }
+        let each = found.iter().map(|found| operate(op, wanted, found, site));
+        if condition["every"] == true { all(each) } else { any(each) }
+    }
+}
+
+impl Oracle {
+    /// What a path finds that is no argument and no count; none where it is about something else.
+    fn beside(&self, path: &str, entry: &Entry<'_>, call: &Call<'_>) -> Option<Option<Value>> {
+        if path == entry.kind {
+            return Some(Some(entry.name.clone().into()));
+        }
+        self.of_caller(path, call).map(|found| found.map(Value::from))
+    }
+
+    /// Whether an entry denies a caller whatever the arguments are, now or at any time.
+    fn denies_caller(&self, entry: &Entry<'_>, call: &Call<'_>) -> bool {
+        let mine = |condition: &Value| {
+            let paths = [&condition["path"], &condition["from"]];
+            let mut paths = paths.into_iter().filter_map(Value::as_str);
+            let timed = condition["path"] == "now"
+                || is_about_time(text(&condition["op"])) && condition["value"] == "now";
+            !timed && paths.all(|path| path == entry.kind || path.starts_with("identity."))
+        };
+        let asserted = |item: &Value| {
+            let conditions = list(&item["conditions"]).iter().filter(|c| mine(c));
+            all(conditions.map(|c| self.truth(c, Site::Require, entry, call))) != Truth::True
+        };
+        let denied = |item: &Value| {
+            let conditions = list(&item["conditions"]);
+            conditions.iter().all(mine)
+                && all(conditions.iter().map(|c| self.truth(c, Site::DenyIf, entry, call)))
+                    != Truth::False
+        };
+        list(&entry.body["require"]).iter().any(asserted)
+            || list(&entry.body["rules"]).iter().any(asserted)
+            || list(&entry.body["deny_if"]).iter().any(denied)
+    }
+}
+
+/// What a path leads to: what was found beside the arguments, or what the arguments have there.
+fn fields<'a>(
+    path: &str,
+    beside: &'a Option<Option<Value>>,
+    entry: &'a Entry<'_>,
+) -> Vec<Found<'a>> {
+    match beside {
+        Some(found) => vec![found.as_ref().map_or(Found::Absent, Found::Argument)],
+        None => find(&entry.arguments, steps(path).get(1..).unwrap()),
     }
 }
 
@@ -436,7 +533,15 @@ fn entries<'p>(subject: &Subject<'p>, name: &str) -> Vec<Entry<'p>> {
         let pointer = format!("{}/{}", subject.pointer, escaped(key));
         let arguments = decoded(&subject.arguments, &body["decode_json_strings"]);
         let shadow = body["mode"] == "shadow";
-        entries.push(Entry { kind: subject.kind, key, body, pointer, shadow, arguments });
+        entries.push(Entry {
+            kind: subject.kind,
+            name: name.to_owned(),
+            key,
+            body,
+            pointer,
+            shadow,
+            arguments,
+        });
     }
     entries
 }
@@ -444,7 +549,7 @@ fn entries<'p>(subject: &Subject<'p>, name: &str) -> Vec<Entry<'p>> {
 /// Denials that come whatever the arguments are.
 fn denied_whatever(entry: &Entry<'_>) -> Result<(), Denial> {
     let (kind, pointer) = (entry.kind, &entry.pointer);
-    if entry.body["action"] == "deny" {
+    if entry.body["action"] == "deny" && first_time_word(entry.body).is_none() {
         return deny(reason(kind, "denied"), format!("{pointer}/action"));
     }
     let empty = |item: &Value| list(&item["conditions"]).is_empty();
@@ -679,6 +784,8 @@ struct Limit<'p> {
     increment: &'p Value,
     increment_from: &'p Value,
     pointer: String,
+    /// The limit as it stands in `limits`; nothing where it is another's short form.
+    written: &'p Value,
 }
 
 impl Oracle {
@@ -696,9 +803,16 @@ impl Oracle {
             limits.extend(mine.map(|limit| (limit, &entry.arguments, entry.shadow)));
         }
         limits.extend(for_all.into_iter().map(|limit| (limit, called, false)));
+        // What is in flight when a call comes is over here: calls come one after the other.
+        limits.retain(|(limit, ..)| {
+            in_time(limit.written, call) && limit.written["concurrent"].is_null()
+        });
         let mut priced = Vec::new();
         for (limit, arguments, shadow) in limits {
+            let doubtful = limit.written["per"] == "call" && unequal(arguments).is_none();
             match limit.amount(arguments) {
+                _ if doubtful && shadow => {}
+                _ if doubtful => return deny("value_undecidable", limit.pointer),
                 Some(millionths) => priced.push((limit, millionths, shadow)),
                 None if shadow => {}
                 None => return deny("invalid_increment", limit.pointer),
@@ -719,7 +833,7 @@ impl Oracle {
             if counted && !known {
                 charges.push(Charge {
                     counter: limit.counter.clone(),
-                    caller: self.counted(limit.scope, call),
+                    caller: self.whose(limit, call),
                     at: time(call),
                     millionths,
                 });
@@ -746,7 +860,7 @@ impl Oracle {
         let sum = |(start, end): (i64, i64)| -> u128 {
             let all = self.charges.iter();
             let counted = all.filter(|charge| charge.counter == limit.counter);
-            let caller = self.counted(limit.scope, call);
+            let caller = self.whose(limit, call);
             let mine = counted.filter(|charge| charge.caller == caller);
             let within = mine.filter(|charge| (start..end).contains(&charge.at));
             within.fold(0, |sum, charge| sum.saturating_add(charge.millionths))
@@ -756,6 +870,16 @@ impl Oracle {
         if limit.algorithm == "bucket" {
             return self.in_bucket(limit, call, u128::from((end - start).unsigned_abs()));
         }
+        if limit.written["per"] == "name" {
+            // As many names as there are beside this one.
+            let caller = format!("{} called ", self.counted(limit.scope, call));
+            let own = self.whose(limit, call);
+            let charges = self.charges.iter().filter(|charge| charge.counter == limit.counter);
+            let within = charges.filter(|charge| (start..end).contains(&charge.at));
+            let others = within.map(|charge| &charge.caller).filter(|name| **name != own);
+            let names: BTreeSet<_> = others.filter(|name| name.starts_with(&caller)).collect();
+            return names.len() as u128 * 1_000_000;
+        }
         let mut used = sum((start, end));
         if limit.algorithm == "sliding" && start > 0 {
             let previous = sum(window(&limit.window, start - 1));
@@ -764,6 +888,20 @@ impl Oracle {
             used = used.saturating_add(share);
         }
         used
+    }
+
+    /// Whose count a call goes to: a caller's, or a part of it.
+    fn whose(&self, limit: &Limit<'_>, call: &Call<'_>) -> String {
+        let caller = self.counted(limit.scope, call);
+        let name = composed(text(&call.params["name"]));
+        match limit.written["per"].as_str() {
+            None => caller,
+            Some("name") => format!("{caller} called {name}"),
+            Some(_) => {
+                let arguments = unequal(&call.params["arguments"]).unwrap_or_default();
+                format!("{caller} called {name} with {arguments}")
+            }
+        }
     }
 
     /// What is missing in a bucket, to which `max` comes back in the length of a window, bit by bit: in millionths, rounded up.
@@ -810,6 +948,32 @@ impl Limit<'_> {
     }
 }
 
+/// A text that is another for each other value, however values are written; none where a number stands for several. No arguments are as
+/// an empty object.
+fn unequal(value: &Value) -> Option<String> {
+    if value.is_null() { Some("{}".to_owned()) } else { unequal_within(value) }
+}
+
+fn unequal_within(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Number(_) => {
+            let number = Decimal::of(value)?;
+            let Decimal { negative, digits, exponent } = &number;
+            number.is_exact().then(|| format!("{negative}/{digits}/{exponent}"))?
+        }
+        Value::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(unequal_within).collect();
+            format!("{:?}", items?)
+        }
+        Value::Object(members) => {
+            let members = members.iter().map(|(key, value)| Some((key, unequal_within(value)?)));
+            let members: Option<BTreeMap<&String, String>> = members.collect();
+            format!("{:?}", members?)
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string(),
+    })
+}
+
 fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
     let mut limits = native_limits(&body["limits"], pointer);
     let own = format!("{pointer}/rate_limit");
@@ -838,6 +1002,7 @@ fn limits_of<'p>(key: &str, body: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
             increment: &state["increment"],
             increment_from: &state["increment_from"],
             pointer: pointer.clone(),
+            written: &Value::Null,
         }));
     }
     limits
@@ -850,12 +1015,13 @@ fn native_limits<'p>(limits: &'p Value, pointer: &str) -> Vec<Limit<'p>> {
         window: limit["window"].clone(),
         scope: limit["scope"].as_str().unwrap_or("grant"),
         algorithm: limit["algorithm"].as_str().unwrap_or("fixed"),
-        refill: Decimal::of(&limit["max"]).unwrap().millionths(),
+        refill: Decimal::of(&limit["max"]).map_or(0, |max| max.millionths()),
         // A bucket holds `burst`, or `max` where that is not said.
         max: bound(if limit["burst"].is_null() { &limit["max"] } else { &limit["burst"] }, true),
         increment: &limit["increment"],
         increment_from: &limit["increment_from"],
         pointer: format!("{pointer}/limits/{i}"),
+        written: limit,
     };
     list(limits).iter().enumerate().map(limit).collect()
 }
@@ -877,11 +1043,12 @@ fn rate_limit<'p>(spec: &Value, pointer: String, scope: &'p str) -> Option<Limit
         increment: &Value::Null,
         increment_from: &Value::Null,
         pointer,
+        written: &Value::Null,
     })
 }
 
 fn bound(value: &Value, inclusive: bool) -> Option<(Decimal, bool)> {
-    Some((Decimal::of(value).unwrap(), inclusive))
+    Some((Decimal::of(value)?, inclusive))
 }
 
 /// A `lt` or `lte` condition on the rule's own counter.
@@ -1074,7 +1241,7 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
     match found {
         Found::Misplaced => return Truth::Undecidable,
         Found::Absent => {
-            let negated = ["neq", "not_in", "not_regex", "not_contains"].contains(&op);
+            let negated = op == "neq" || op.starts_with("not_");
             let holds = op == "exists" && wanted == false || negated && site == Site::DenyIf;
             return Truth::of(holds);
         }
@@ -1118,24 +1285,371 @@ fn operate(op: &str, wanted: &Value, found: &Found<'_>, site: Site) -> Truth {
                 _ => value.contains(wanted),
             })
         }
-        time if is_about_time(time) => {
-            let Some(found) = found.text().and_then(instants) else { return Truth::Undecidable };
-            // The call's own time is a number of milliseconds.
-            let wanted = match wanted.as_i64() {
-                Some(now) => (now / 1000, unpadded(&format!("{:03}", now % 1000))),
-                None => instants(text(wanted)).unwrap().remove(0),
-            };
-            let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
-            let readings = || found.iter().map(|reading| Truth::of(reading.cmp(&wanted) == order));
-            let agreed = readings().all(|truth| Some(truth) == readings().next());
-            if agreed { readings().next().unwrap() } else { Truth::Undecidable }
+        "length_lte" | "length_gte" | "length_eq" => long(op, wanted, found),
+        "host_in" | "cidr" | "path_under" => placed(op, wanted, found),
+        time if is_about_time(time) => timed(op, wanted, found),
+        "during" => {
+            let Some(times) = found.text().and_then(instants) else { return Truth::Undecidable };
+            unanimous(times.iter().map(|time| scheduled(time.0, wanted)).collect())
         }
         _ => panic!("no such operator: {op}"),
     }
 }
 
+/// The first of the words that say when an entry or a limit holds.
+fn first_time_word(body: &Value) -> Option<&'static str> {
+    ["during", "not_before", "not_after"].into_iter().find(|word| !body[word].is_null())
+}
+
+/// The page's section "When": whether an entry or a limit holds at the time of the call.
+fn in_time(body: &Value, call: &Call<'_>) -> bool {
+    let millis = |written: &Value| {
+        let (seconds, fraction) = instants(text(written)).unwrap().remove(0);
+        // Finer than a millisecond nobody looks.
+        (seconds, format!("{fraction:0<3}"))
+    };
+    let now = (time(call).div_euclid(1000), format!("{:03}", time(call).rem_euclid(1000)));
+    (body["during"].is_null() || scheduled(now.0, &body["during"]))
+        && (body["not_before"].is_null() || millis(&body["not_before"]) <= now)
+        && (body["not_after"].is_null() || now <= millis(&body["not_after"]))
+}
+
+/// Minutes that a clock is ahead of UTC: as it is written, or as another reader of the time zone database says (`tests/zones.py`).
+fn ahead(zone: &str, second: i64) -> i64 {
+    let written = Regex::new("^([+-])([0-9]{2}):([0-9]{2})$").unwrap();
+    if let Some(found) = written.captures(zone) {
+        let minutes = found[2].parse::<i64>().unwrap() * 60 + found[3].parse::<i64>().unwrap();
+        return if &found[1] == "-" { -minutes } else { minutes };
+    }
+    if zone == "UTC" {
+        return 0;
+    }
+    let rows = include_str!("../data/zones.tsv").lines().map(|row| row.split('\t').collect());
+    let rows = rows.filter(|row: &Vec<&str>| row[0] == zone);
+    let mut before = rows.filter(|row| row[1].parse::<i64>().unwrap() <= second);
+    before.next_back().expect("a zone and a time of tests/data/zones.tsv")[2].parse().unwrap()
+}
+
+/// Whether a second since 1970 lies in these hours, minute by minute of the week.
+fn scheduled(second: i64, wanted: &Value) -> bool {
+    let offset = ahead(wanted["timezone"].as_str().unwrap_or("UTC"), second);
+    // Weeks begin with the Monday before 1970, three days earlier.
+    let minute = (second + offset * 60 + 3 * 86_400).div_euclid(60).rem_euclid(7 * 1440);
+    let (day, minute) = (minute / 1440, minute % 1440);
+    let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let place = |name: &str| names.iter().position(|known| *known == name).unwrap();
+    let is_day = |written: &str| match written.split_once('-') {
+        None => place(written) == usize::try_from(day).unwrap(),
+        Some((first, last)) => {
+            let week = names.iter().cycle().skip(place(first));
+            let run: Vec<&str> =
+                week.copied().take((place(last) + 7 - place(first)) % 7 + 1).collect();
+            run.contains(&names[usize::try_from(day).unwrap()])
+        }
+    };
+    let clock = format!("{:02}:{:02}", minute / 60, minute % 60);
+    let within = |written: &str| {
+        let (start, end) = written.split_once('-').unwrap();
+        start <= &*clock && &*clock < end
+    };
+    let days = wanted["days"].as_array();
+    let hours = wanted["hours"].as_array();
+    days.is_none_or(|days| days.iter().map(text).any(is_day))
+        && hours.is_none_or(|hours| hours.iter().map(text).any(within))
+}
+
+fn timed(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let Some(found) = found.text().and_then(instants) else { return Truth::Undecidable };
+    // The call's own time is a number of milliseconds.
+    let wanted = match wanted.as_i64() {
+        Some(now) => (now / 1000, unpadded(&format!("{:03}", now % 1000))),
+        None => instants(text(wanted)).unwrap().remove(0),
+    };
+    let order = if op == "before" { Ordering::Less } else { Ordering::Greater };
+    let readings = || found.iter().map(|reading| Truth::of(reading.cmp(&wanted) == order));
+    let agreed = readings().all(|truth| Some(truth) == readings().next());
+    if agreed { readings().next().unwrap() } else { Truth::Undecidable }
+}
+
+fn long(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let op = op.strip_prefix("length_").unwrap();
+    if let Some(list) = found.list() {
+        return Truth::of(ordered(op, list.len(), wanted));
+    }
+    let Some(text) = found.text() else { return Truth::Undecidable };
+    let lengths = [text.to_owned(), composed(text)]
+        .map(|text| [text.chars().count(), text.encode_utf16().count()]);
+    unanimous(lengths.concat().into_iter().map(|length| ordered(op, length, wanted)).collect())
+}
+
+fn placed(op: &str, wanted: &Value, found: &Found<'_>) -> Truth {
+    let Some(text) = found.text() else { return Truth::Undecidable };
+    let holds = |text: &str| match op {
+        "host_in" => match host_of(text) {
+            None => Truth::Undecidable,
+            Some(host) => hosted(&host, wanted),
+        },
+        "cidr" => match lone_address(text) {
+            None => Truth::Undecidable,
+            Some(bits) => addressed(&bits, wanted),
+        },
+        _ => under(text, wanted.as_str().unwrap()),
+    };
+    let (came, normal) = (holds(text), holds(&composed(text)));
+    if came == normal { came } else { Truth::Undecidable }
+}
+
+fn ordered(op: &str, found: usize, wanted: &Value) -> bool {
+    let wanted = usize::try_from(wanted.as_u64().unwrap()).unwrap();
+    match op {
+        "lte" => found <= wanted,
+        "gte" => found >= wanted,
+        _ => found == wanted,
+    }
+}
+
+// ---------------------------------------------------------------- hosts, networks, folders
+
+/// The host of a URL in lower case, without the brackets of an address; none where two readers could find two.
+fn host_of(url: &str) -> Option<String> {
+    if url.contains(|c: char| c.is_whitespace() || c == '\\' || invisible(c)) {
+        return None;
+    }
+    let shape = r"(?i)^(?:https?|wss?|ftp)://(?:\[([0-9a-f:.]+)\]|((?:[a-z0-9_-]+\.)*[a-z0-9_-]+))(?::([1-9][0-9]{0,4}))?(?:/.*)?$";
+    let found = Regex::new(shape).unwrap().captures(url)?;
+    let port: u32 = found.get(3).map_or(1, |port| port.as_str().parse().unwrap());
+    if port > 65535 {
+        return None;
+    }
+    if let Some(address) = found.get(1) {
+        return Some(address.as_str().to_lowercase()).filter(|text| text.contains(':'));
+    }
+    let name = found[2].to_lowercase();
+    let numeric = Regex::new(r"(^|\.)([0-9]+|0x[^.]*)$").unwrap().is_match(&name);
+    let address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    (name.len() <= 253 && (address || !numeric)).then_some(name)
+}
+
+fn hosted(host: &str, wanted: &Value) -> Truth {
+    if host.contains(':') || host.parse::<std::net::Ipv4Addr>().is_ok() {
+        let wanted: Vec<Value> = list(wanted)
+            .iter()
+            .map(|wanted| text(wanted).trim_matches(['[', ']']))
+            .filter(|wanted| {
+                !wanted.contains(|c: char| c.is_ascii_alphabetic())
+                    || wanted.contains(':')
+                    || WORDS.contains(wanted)
+            })
+            .map(Value::from)
+            .collect();
+        return lone_address(host)
+            .map_or(Truth::Undecidable, |bits| addressed(&bits, &wanted.into()));
+    }
+    Truth::of(list(wanted).iter().map(|wanted| text(wanted).to_lowercase()).any(|wanted| {
+        match wanted.strip_prefix('*') {
+            Some(tail) => host.ends_with(tail),
+            None if wanted == "loopback" => host == "localhost" || host.ends_with(".localhost"),
+            None => host == wanted,
+        }
+    }))
+}
+
+const WORDS: [&str; 3] = ["private", "loopback", "link_local"];
+
+/// The bits of an address, behind the number of its family; none for texts that are no address, or for one that holds another.
+fn lone_address(text: &str) -> Option<String> {
+    let bits = bits(text)?;
+    let held =
+        ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96"];
+    let alone = ["::", "::1"].map(|text| self::bits(text).unwrap()).contains(&bits);
+    (alone || !held.iter().any(|range| within(&bits, range))).then_some(bits)
+}
+
+fn bits(text: &str) -> Option<String> {
+    let mapped = |address: std::net::Ipv6Addr| match address.octets() {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, a, b, c, d] => ("4", vec![a, b, c, d]),
+        octets => ("6", octets.to_vec()),
+    };
+    let (family, octets) = match text.parse::<std::net::IpAddr>().ok()? {
+        std::net::IpAddr::V4(address) => ("4", address.octets().to_vec()),
+        std::net::IpAddr::V6(address) => mapped(address),
+    };
+    let octets: String = octets.iter().map(|octet| format!("{octet:08b}")).collect();
+    Some(format!("{family}{octets}"))
+}
+
+fn within(bits: &str, range: &str) -> bool {
+    let (address, length) = range.split_once('/').unwrap_or((range, "128"));
+    let network = self::bits(address).unwrap();
+    let length = length.parse::<usize>().unwrap().min(network.len() - 1);
+    bits.chars().zip(network.chars()).take(length + 1).all(|(one, other)| one == other)
+}
+
+fn addressed(bits: &str, wanted: &Value) -> Truth {
+    let words = |word: &str| match word {
+        "private" => vec!["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+        "loopback" => vec!["127.0.0.0/8", "::1"],
+        "link_local" => vec!["169.254.0.0/16", "fe80::/10"],
+        _ => vec![],
+    };
+    let wanted: Vec<&str> = list(wanted).iter().map(text).collect();
+    let named = wanted.iter().any(|word| WORDS.contains(word));
+    let ranges = wanted.iter().filter(|word| !WORDS.contains(word)).copied();
+    if ranges.into_iter().any(|range| within(bits, range)) {
+        return Truth::True;
+    }
+    if named && !bits.contains('1') {
+        return Truth::Undecidable;
+    }
+    Truth::of(wanted.iter().flat_map(|word| words(word)).any(|range| within(bits, range)))
+}
+
+/// The segments of an absolute path that has one reading.
+fn plain_path(path: &str) -> Option<Vec<String>> {
+    if path == "/" {
+        return Some(Vec::new());
+    }
+    let odd = Regex::new(r"[\\%\x{2024}-\x{2026}\x{fe19}\x{fe30}\x{fe52}\x{ff0e}\x{ff61}\x{3002}\x{2044}\x{2215}\x{29f8}\x{ff0f}\x{2216}\x{29f5}\x{fe68}\x{ff3c}]").unwrap();
+    if odd.is_match(path) || path.contains(|c: char| c != ' ' && c.is_whitespace() || invisible(c))
+    {
+        return None;
+    }
+    let path = path.strip_prefix('/')?;
+    let segments: Vec<String> =
+        path.strip_suffix('/').unwrap_or(path).split('/').map(str::to_owned).collect();
+    let cut = Regex::new(r"^$|^;|[. ]$|^[^;]*[. ];").unwrap();
+    (!segments.iter().any(|segment| cut.is_match(segment))).then_some(segments)
+}
+
+fn under(path: &str, folder: &str) -> Truth {
+    let (Some(path), Some(folder)) = (plain_path(path), plain_path(folder)) else {
+        return Truth::Undecidable;
+    };
+    let alike = |path: &[String], folder: &[String]| {
+        path.len() >= folder.len() && path.iter().zip(folder).all(|(one, other)| one == other)
+    };
+    if alike(&path, &folder) {
+        return Truth::True;
+    }
+    let folds = |segments: &[String]| {
+        segments.iter().map(|segment| folded(&format!("x{segment}x"))).collect::<Vec<_>>()
+    };
+    if alike(&folds(&path), &folds(&folder)) { Truth::Undecidable } else { Truth::False }
+}
+
+/// A field against a field: neither is the author's, so each is doubted.
+fn pair(op: &str, first: &Found<'_>, second: &Found<'_>, site: Site) -> Truth {
+    match (first, second) {
+        (Found::Misplaced, _) => return Truth::Undecidable,
+        (Found::Absent, _) => {
+            let negated = op == "neq" || op.starts_with("not_");
+            return Truth::of(negated && site == Site::DenyIf);
+        }
+        (_, Found::Absent | Found::Misplaced) => return Truth::Undecidable,
+        _ => {}
+    }
+    if let Some(opposite) = op.strip_prefix("not_") {
+        return pair(opposite, first, second, site).not();
+    }
+    let (one, other) = (first.argument().unwrap(), second.argument().unwrap());
+    let each = |list: &Vec<Value>, of: &Value| {
+        any(list.iter().filter(|item| !item.is_null()).map(|item| same(item, of)))
+    };
+    match op {
+        "eq" => same(one, other),
+        "neq" => same(one, other).not(),
+        "in" => other.as_array().map_or(Truth::Undecidable, |list| each(list, one)),
+        "contains" if one.is_array() => each(one.as_array().unwrap(), other),
+        "contains" => piece(one, other, |text, piece| text.contains(piece)),
+        "path_under" => piece_truth(one, other, |path, folder| {
+            if plain_path(folder).is_none() { Truth::Undecidable } else { under(path, folder) }
+        }),
+        "starts_with" => piece(one, other, |text, piece| text.starts_with(piece)),
+        "ends_with" => piece(one, other, |text, piece| text.ends_with(piece)),
+        "lt" | "lte" | "gt" | "gte" => {
+            let (Some(one), Some(other)) = (first.number(), second.number()) else {
+                return Truth::Undecidable;
+            };
+            let order = one.cmp(&other);
+            Truth::of(match op {
+                "lt" => order == Ordering::Less,
+                "lte" => order != Ordering::Greater,
+                "gt" => order == Ordering::Greater,
+                _ => order != Ordering::Less,
+            })
+        }
+        "before" | "after" => {
+            let times = |value: &Value| value.as_str().and_then(instants);
+            let (Some(one), Some(other)) = (times(one), times(other)) else {
+                return Truth::Undecidable;
+            };
+            let wanted = if op == "before" { Ordering::Less } else { Ordering::Greater };
+            let orders = one.iter().flat_map(|a| other.iter().map(move |b| a.cmp(b) == wanted));
+            unanimous(orders.collect())
+        }
+        _ => panic!("no such pairing: {op}"),
+    }
+}
+
+/// What all say, if they say the same.
+fn unanimous(answers: Vec<bool>) -> Truth {
+    let agreed = answers.iter().all(|answer| *answer == answers[0]);
+    if agreed { Truth::of(answers[0]) } else { Truth::Undecidable }
+}
+
+fn in_all_forms(one: &str, other: &str, holds: impl Fn(&str, &str) -> bool) -> Truth {
+    let forms = |text: &str| [text.to_owned(), composed(text)];
+    let (ones, others) = (forms(one), forms(other));
+    let answers = ones.iter().flat_map(|one| others.iter().map(|other| holds(one, other)));
+    unanimous(answers.collect())
+}
+
+fn piece_truth(text: &Value, piece: &Value, holds: impl Fn(&str, &str) -> Truth) -> Truth {
+    let (Some(text), Some(piece)) = (text.as_str(), piece.as_str()) else {
+        return Truth::Undecidable;
+    };
+    if text == TWICE || piece == TWICE || piece.is_empty() {
+        return Truth::Undecidable;
+    }
+    let plainly = holds(text, piece);
+    let forms = |text: &str| [text.to_owned(), composed(text)];
+    let (texts, pieces) = (forms(text), forms(piece));
+    let mut all = texts.iter().flat_map(|text| pieces.iter().map(move |piece| (text, piece)));
+    if all.all(|(text, piece)| holds(text, piece) == plainly) {
+        plainly
+    } else {
+        Truth::Undecidable
+    }
+}
+
+fn piece(text: &Value, piece: &Value, holds: impl Fn(&str, &str) -> bool) -> Truth {
+    match (text.as_str(), piece.as_str()) {
+        // Everything has nothing as its piece.
+        (Some(TWICE), _) | (_, Some(TWICE | "")) => Truth::Undecidable,
+        (Some(text), Some(piece)) => in_all_forms(text, piece, holds),
+        _ => Truth::Undecidable,
+    }
+}
+
+fn same(one: &Value, other: &Value) -> Truth {
+    match (one, other) {
+        (Value::Bool(one), Value::Bool(other)) => Truth::of(one == other),
+        (Value::Number(_), Value::Number(_)) => {
+            let numbers = [one, other].map(|value| Decimal::of(value).filter(Decimal::is_exact));
+            match numbers {
+                [Some(one), Some(other)] => Truth::of(one.cmp(&other) == Ordering::Equal),
+                _ => Truth::Undecidable,
+            }
+        }
+        (Value::String(one), Value::String(other)) if one != TWICE && other != TWICE => {
+            in_all_forms(one, other, |one, other| one == other)
+        }
+        _ => Truth::Undecidable,
+    }
+}
+
 fn is_about_time(op: &str) -> bool {
-    ["before", "after"].contains(&op)
+    ["before", "after", "not_before", "not_after"].contains(&op)
 }
 
 /// Seconds since 1970, and the digits of the fraction.

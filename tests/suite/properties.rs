@@ -40,6 +40,60 @@ fn json_text() -> impl Strategy<Value = String> {
     })
 }
 
+/// An operator with a value that it takes.
+fn operand(
+    scalar: impl Strategy<Value = serde_json::Value> + Clone + 'static,
+) -> impl Strategy<Value = (&'static str, serde_json::Value)> + Clone {
+    let list = proptest::collection::vec(scalar.clone(), 1..3).prop_map(serde_json::Value::from);
+    let number = prop::sample::select(vec![json!(1), json!(2.5), json!(-3)]);
+    let text = prop::sample::select(vec![json!("a"), json!("abc"), json!("^a.c$")]);
+    prop_oneof![
+        (prop::sample::select(vec!["eq", "neq", "contains", "not_contains"]), scalar),
+        (prop::sample::select(vec!["in", "not_in"]), list),
+        (prop::sample::select(vec!["lt", "lte", "gt", "gte"]), number),
+        (
+            prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
+            text
+        ),
+        (
+            prop::sample::select(vec!["before", "after", "not_before", "not_after"]),
+            prop::sample::select(vec![
+                json!("now"),
+                json!("1970-01-01T00:00:00.5Z"),
+                json!("2026-12-01T00:00:00+01:00")
+            ])
+        ),
+        (
+            prop::sample::select(vec!["length_lte", "length_gte", "length_eq"]),
+            prop::sample::select(vec![json!(0), json!(2), json!(3)])
+        ),
+        (
+            prop::sample::select(vec!["host_in", "not_host_in"]),
+            prop::sample::select(vec![
+                json!(["example.com", "private"]),
+                json!(["*.example.com", "10.0.0.1"])
+            ])
+        ),
+        (
+            prop::sample::select(vec!["cidr", "not_cidr"]),
+            prop::sample::select(vec![json!(["10.0.0.0/8"]), json!(["loopback", "fd00::/8"])])
+        ),
+        (
+            prop::sample::select(vec!["path_under", "not_path_under"]),
+            prop::sample::select(vec![json!("/"), json!("/a"), json!("/a/b/")])
+        ),
+        (
+            prop::sample::select(vec!["during", "not_during"]),
+            prop::sample::select(vec![
+                json!({"days": ["thu"], "hours": ["00:01-01:00"]}),
+                json!({"days": ["sat-wed"], "timezone": "-05:00"}),
+                json!({"hours": ["00:00-00:01", "23:00-24:00"], "timezone": "+00:30"}),
+            ])
+        ),
+        (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
+    ]
+}
+
 /// A condition over few names and values, so that they meet.
 fn condition() -> impl Strategy<Value = serde_json::Value> {
     let path = prop::sample::select(vec![
@@ -49,7 +103,10 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         "args.l[0]",
         "args.l[*]",
         "args.missing",
+        "tool",
     ]);
+    let from =
+        prop::sample::select(vec!["args.a", "args.b", "args.l", "args.a.x", "header.x", "tool"]);
     let scalar = prop_oneof![
         Just(json!(1)),
         Just(json!(2.5)),
@@ -58,36 +115,80 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("abc")),
         Just(json!(true)),
     ];
-    let list = proptest::collection::vec(scalar.clone(), 1..3).prop_map(serde_json::Value::from);
-    let number = prop::sample::select(vec![json!(1), json!(2.5), json!(-3)]);
-    let text = prop::sample::select(vec![json!("a"), json!("abc"), json!("^a.c$")]);
-    let operand = prop_oneof![
-        (prop::sample::select(vec!["eq", "neq", "contains", "not_contains"]), scalar),
-        (prop::sample::select(vec!["in", "not_in"]), list),
-        (prop::sample::select(vec!["lt", "lte", "gt", "gte"]), number),
-        (
-            prop::sample::select(vec!["regex", "not_regex", "starts_with", "ends_with", "glob"]),
-            text
-        ),
-        (
-            prop::sample::select(vec!["before", "after"]),
-            prop::sample::select(vec![
-                json!("now"),
-                json!("1970-01-01T00:00:00.5Z"),
-                json!("2026-12-01T00:00:00+01:00")
-            ])
-        ),
-        (Just("exists"), prop::sample::select(vec![json!(true), json!(false)])),
+    let operand = operand(scalar);
+    let against = prop::sample::select(vec![
+        "eq",
+        "neq",
+        "in",
+        "not_in",
+        "lt",
+        "lte",
+        "gt",
+        "gte",
+        "contains",
+        "not_contains",
+        "starts_with",
+        "ends_with",
+        "before",
+        "after",
+        "path_under",
+        "not_path_under",
+    ]);
+    let counts = (
+        prop::sample::select(vec!["args.l[*]", "args.l[*].x"]),
+        prop::sample::select(vec!["count_lte", "count_gte", "count_eq"]),
+        0..3u32,
+    );
+    let now = prop::sample::select(vec![
+        ("before", json!("1970-01-01T00:01:00Z")),
+        ("after", json!("1970-01-01T00:00:59.998Z")),
+        ("not_before", json!("1970-01-01T00:01:00Z")),
+        ("not_after", json!("1970-01-01T00:01:00Z")),
+        ("during", json!({"days": ["thu"], "hours": ["00:01-01:00"]})),
+        ("not_during", json!({"days": ["wed"], "timezone": "-01:00"})),
+    ]);
+    let each = prop::sample::select(vec!["args.l[*]", "args.l[*].x"]);
+    let quantified = (operand.clone(), each, any::<bool>());
+    prop_oneof![
+        3 => (path.clone(), operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value})),
+        1 => now.prop_map(|(op, value)| json!({"path": "now", "op": op, "value": value})),
+        1 => counts.prop_map(|(path, op, value)| json!({"path": path, "op": op, "value": value})),
+        1 => quantified.prop_map(|((op, value), path, every)| json!({"path": path, "op": op, "value": value, "every": every})),
+        1 => (path, against, from).prop_map(|(path, op, from)| json!({"path": path, "op": op, "from": from})),
+    ]
+}
+
+/// When an entry or a limit holds: around the minute in which calls come.
+fn times() -> impl Strategy<Value = serde_json::Map<String, serde_json::Value>> {
+    let times = vec![
+        json!({"during": {"days": ["thu"], "hours": ["00:01-01:00"]}}),
+        json!({"during": {"days": ["wed"], "timezone": "-01:00"}}),
+        json!({"during": {"hours": ["00:00-12:00"]}, "not_before": "1970-01-01T00:01:00.001Z"}),
+        json!({"not_before": "1970-01-01T00:01:00Z"}),
+        json!({"not_before": "1970-01-01T00:00:00Z", "not_after": "1970-01-01T00:01:00Z"}),
+        json!({"not_after": "1970-01-01T00:00:59.999Z"}),
     ];
-    (path, operand).prop_map(|(path, (op, value))| json!({"path": path, "op": op, "value": value}))
+    prop::sample::select(times).prop_map(|times| times.as_object().unwrap().clone())
 }
 
 fn entry() -> impl Strategy<Value = serde_json::Value> {
     let conditions = || proptest::collection::vec(condition(), 1..3);
-    let limit = (1u32..4, prop::sample::select(vec!["minute", "hour"]), prop::sample::select(vec!["grant", "global"]), 0u32..3)
-        .prop_map(|(max, window, scope, name)| {
-            json!({"counter": format!("c{name}{window}{scope}"), "window": window, "max": max, "scope": scope})
-        });
+    let windows = prop::sample::select(vec!["minute", "hour"]);
+    let scopes = prop::sample::select(vec!["grant", "global"]);
+    let parts = prop::sample::select(vec![None, None, None, Some("call"), Some("name")]);
+    let limit = (1u32..4, windows, scopes, 0u32..3, parts, prop::option::of(times())).prop_map(
+        |(max, window, scope, name, per, times)| {
+            let counter = format!("c{name}{window}{scope}{}", per.unwrap_or_default());
+            let mut limit =
+                json!({"counter": counter, "window": window, "max": max, "scope": scope});
+            if let Some(per) = per {
+                limit["per"] = per.into();
+            }
+            let times = times.filter(|_| name == 0);
+            limit.as_object_mut().unwrap().extend(times.unwrap_or_default());
+            limit
+        },
+    );
     (
         prop::sample::select(vec!["allow", "allow", "allow", "deny", "require_approval"]),
         proptest::collection::vec(
@@ -105,10 +206,12 @@ fn entry() -> impl Strategy<Value = serde_json::Value> {
         proptest::collection::vec(limit, 0..2),
         any::<Option<bool>>(),
         any::<bool>(),
+        prop::option::weighted(0.2, times()),
     )
-        .prop_map(|(action, require, deny_if, ask_if, limits, decode, approved)| {
+        .prop_map(|(action, require, deny_if, ask_if, limits, decode, approved, times)| {
             let mut entry =
                 json!({"action": action, "require": require, "deny_if": deny_if, "limits": limits});
+            entry.as_object_mut().unwrap().extend(times.unwrap_or_default());
             if approved && (action == "require_approval" || !ask_if.is_empty()) {
                 entry["approval"] = "token".into();
             }
@@ -146,6 +249,24 @@ fn arguments() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("[NaN]")),
         Just(json!("null")),
         Just(json!("[x]")),
+        prop::sample::select(vec![
+            "https://example.com/x",
+            "http://a.EXAMPLE.com",
+            "http://10.0.0.1:80/",
+            "http://u@example.com/",
+            "10.0.0.1",
+            "::ffff:10.1.2.3",
+            "::1",
+            "/a",
+            "/A/x",
+            "/a/b/c",
+            "/a/../b",
+            "/ab",
+            "é",
+            "e\u{301}x",
+            "😀",
+        ])
+        .prop_map(|text| json!(text)),
         Just(json!("1970-01-01T00:00:00Z")),
         Just(json!("1970-01-01T01:00:01+01:00")),
         Just(json!("2026-12-01T00:00:00Z")),

@@ -215,6 +215,20 @@ fn names_and_addresses_are_placed() {
 }
 
 #[test]
+fn standard_input_is_read_once() {
+    let policy = br#"{"version": "1", "default": "deny", "tools": {"only_here": {}}}"#;
+    for arguments in
+        [&["render", "-", "--for", "json"][..], &["render", "-", "--for", "envoy", "--name", "a"]]
+    {
+        let (code, text, problems) = run(&mut command(arguments), policy);
+        assert!(code == 0 && text.contains("only_here"), "{arguments:?}: {problems}");
+    }
+    let two = ["render", "-", "policies/github.json", "--for", "json"];
+    let (code, _, problems) = run(&mut command(&two), policy);
+    assert!(code == 2 && problems.contains("rendered alone"), "{problems}");
+}
+
+#[test]
 fn what_cannot_be_rendered_is_said() {
     let good = write("good.yaml", "version: \"1\"\ndefault: deny\n");
     let other = write("other.yaml", "version: \"1\"\ndefault: deny\n");

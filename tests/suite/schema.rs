@@ -261,7 +261,7 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 32] = [
+const OBJECTS: [&str; 33] = [
     "service",
     "policy",
     "candidate",
@@ -280,6 +280,7 @@ const OBJECTS: [&str; 32] = [
     "requirement",
     "denial",
     "condition",
+    "hours",
     "limit",
     "rate_limit",
     "rule",
@@ -296,8 +297,8 @@ const OBJECTS: [&str; 32] = [
     "approver",
 ];
 
-/// A document with this field of this object, and what the object needs beside it.
-fn place(id: &str, field: &str, example: &Value) -> Value {
+/// An object with this field, and what it needs beside it.
+fn holding(id: &str, field: &str, example: &Value) -> Value {
     let condition = json!({"path": "args.a", "op": "lte", "value": 1});
     let counted = json!({"counter": "spend", "window": "day"});
     let mut object = match id {
@@ -308,6 +309,9 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "approval" => json!({"by": "user"}),
         "approver" => json!({"cluster": "approver"}),
         "requirement" | "denial" | "question" => json!({"conditions": [condition]}),
+        "hours" if field == "timezone" => json!({"days": ["mon"]}),
+        "condition" if field == "from" => json!({"path": "args.a", "op": "lte"}),
+        "condition" if field == "every" => json!({"path": "args.a[*]", "op": "lte", "value": 1}),
         "condition" => condition,
         // What only some kinds of limits may say.
         "limit" if ["burst", "lease"].contains(&field) => {
@@ -315,12 +319,13 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
                 if field == "burst" { ("algorithm", "bucket") } else { ("count_in", "service") };
             json!({"counter": "a", "window": "day", "max": 1, key: word})
         }
+        "limit" if field == "concurrent" => json!({"counter": "a"}),
         "limit" => json!({"counter": "a", "window": "day", "max": 1}),
         "service" => json!({"cluster": "ratelimit"}),
         "rate_limit" => json!({"max": 1, "window": 1}),
         "rule" if ["name", "on_deny", "reason"].contains(&field) => json!({"action": "deny"}),
         "rule" if field == "count" => json!({"rate_limit": "5/hour"}),
-        "state" => counted.clone(),
+        "state" => counted,
         "plugin" => {
             json!({"policies": {"billing": {"version": "1", "default": "deny"}}, "bindings": [{"match": {}, "policy": "billing"}]})
         }
@@ -333,6 +338,13 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         _ => json!({}),
     };
     object[field] = example.clone();
+    object
+}
+
+/// A document with this field of this object, and what the object needs beside it.
+fn place(id: &str, field: &str, example: &Value) -> Value {
+    let object = holding(id, field, example);
+    let counted = json!({"counter": "spend", "window": "day"});
     let bound = |binding: Value| json!({"policies": {"payments": {"version": "1", "default": "deny"}}, "bindings": [binding], "identity": {"keys": {"team": {"header": "x-team"}}}});
     let tool = |entry: Value| json!({"version": "1", "default": "deny", "tools": {"create_charge": entry}, "counters": {"service": {"cluster": "ratelimit"}}});
     let settings =
@@ -353,6 +365,10 @@ fn place(id: &str, field: &str, example: &Value) -> Value {
         "service" => settings("counters", json!({"service": object})),
         "denial" => tool(json!({"deny_if": [object]})),
         "condition" => tool(json!({"require": [{"conditions": [object]}]})),
+        "hours" => {
+            let condition = json!({"path": "now", "op": "during", "value": object});
+            tool(json!({"require": [{"conditions": [condition]}]}))
+        }
         "limit" => tool(json!({"limits": [object]})),
         "rate_limit" => tool(json!({"rate_limit": object})),
         "rule" => tool(json!({"rules": [object, {"state": counted}]})),

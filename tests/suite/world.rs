@@ -126,6 +126,8 @@ impl Engine {
                 if answer == Answer::Error {
                     limiter.give_back(&counted.refundable);
                 }
+                // Its stream is over.
+                limiter.give_back(&counted.in_flight);
                 return allowed;
             }
             // Nobody is here to approve.

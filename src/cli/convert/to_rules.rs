@@ -102,6 +102,12 @@ fn limits(policy: &Map) -> impl Iterator<Item = &Map> {
 }
 
 fn fits(limit: &Map) -> Result<(), &'static str> {
+    if ["during", "not_before", "not_after"].iter().any(|word| limit.get(word).is_some()) {
+        return Err("rules count at all times");
+    }
+    if ["per", "concurrent"].iter().any(|word| limit.get(word).is_some()) {
+        return Err("rules count calls, whatever they are");
+    }
     match limit.text("algorithm") {
         None | Some("fixed") => Ok(()),
         Some("bucket") => Err("rules have no buckets, only fixed windows"),
@@ -123,7 +129,16 @@ impl ToRules<'_> {
     fn rules(&self, entry: &Map) -> Result<Vec<TreeItem>, Vec<Obstacle>> {
         let mut rules = Vec::new();
         let mut obstacles = Vec::new();
-        for key in ["action", "mode", "decode_json_strings", "rate_limit", "definition"] {
+        for key in [
+            "action",
+            "mode",
+            "during",
+            "not_before",
+            "not_after",
+            "decode_json_strings",
+            "rate_limit",
+            "definition",
+        ] {
             match entry.get(key).map_or(Ok(None), |value| field(key, value, entry)) {
                 Ok(rule) => rules.extend(rule.map(|rule| TreeItem::from(Node::Map(rule)))),
                 Err(why) => obstacles.push((key.to_owned(), why)),
@@ -235,12 +250,19 @@ fn opposite(condition: &Map) -> Result<Map, &'static str> {
         return Err("rules cannot bind every element of a list");
     }
     let op = condition.text("op").unwrap_or_default();
-    let mut value = condition.get("value").cloned().ok_or("it has no value")?;
+    let field = if condition.get("from").is_some() { "from" } else { "value" };
+    let mut value = condition.get(field).cloned().ok_or("it has no value")?;
     let op = match (op, counted) {
         ("neq", _) => "eq",
         ("not_in", _) => "in",
         ("not_regex", _) => "regex",
         ("not_contains", _) => "contains",
+        ("not_before", _) => "before",
+        ("not_after", _) => "after",
+        ("not_during", _) => "during",
+        ("not_host_in", _) => "host_in",
+        ("not_cidr", _) => "cidr",
+        ("not_path_under", _) => "path_under",
         ("exists", _) => {
             let present = value == Node::Plain("true".to_owned());
             value = Node::Plain((!present).to_string());
@@ -254,7 +276,7 @@ fn opposite(condition: &Map) -> Result<Map, &'static str> {
         ("gte", true) => "lt",
         _ => return Err("as a rule, the opposite would also deny calls without this argument"),
     };
-    Ok(match Node::map([("path", Node::text(path)), ("op", Node::text(op)), ("value", value)]) {
+    Ok(match Node::map([("path", Node::text(path)), ("op", Node::text(op)), (field, value)]) {
         Node::Map(map) => map,
         Node::Plain(_) | Node::Text(_) | Node::List(_) => Map::default(),
     })

@@ -1,48 +1,13 @@
 //! An explanation, to be read in five seconds: the decision, its rule, what the agent reads, and then all rules.
 
-use jiff::Timestamp;
 use mcp_policy::rate::window;
 use mcp_policy::rehearsal::{SimulatedRequest, Verdict};
-use mcp_policy::source::SourceText;
-use mcp_policy::source::spans::Spans;
-use mcp_policy::time::UnixMillis;
+use mcp_policy::trace::explanation::{Places, time};
 use mcp_policy::trace::{Trace, TracedCondition, TracedCount, TracedRule};
 
 use crate::cli::out::out;
 use crate::cli::recorded::RecordedDecision;
 use crate::cli::report::{bad, doubtful, good, quiet};
-
-/// Where the rules of a policy are.
-pub(super) struct Places<'s> {
-    source: &'s SourceText,
-    spans: Spans,
-    root: String,
-}
-
-impl<'s> Places<'s> {
-    pub(super) fn new(source: &'s SourceText, policy: &str) -> Places<'s> {
-        Places { source, spans: source.spans(), root: source.root(policy) }
-    }
-
-    /// The line of a rule.
-    pub(super) fn line(&self, rule: &str) -> Option<usize> {
-        let named = !rule.is_empty();
-        named.then(|| self.spans.line(&format!("{}{rule}", self.root))).flatten()
-    }
-
-    fn place(&self, rule: &str) -> String {
-        match self.line(rule) {
-            Some(line) => format!("{}:{line}", self.source.name),
-            None => self.source.name.clone(),
-        }
-    }
-}
-
-/// A time as RFC 3339 writes it.
-pub(super) fn time(at: UnixMillis) -> String {
-    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(millis).map_or_else(|_| at.0.to_string(), |time| time.to_string())
-}
 
 pub(super) fn human(
     places: &Places<'_>,

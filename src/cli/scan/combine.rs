@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::classify::kinds::{Classification, ToolClass, ToolMark};
 use super::scanned::ScannedServer;
-use crate::cli::server::tool::one_line;
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass, ToolMark};
+use mcp_policy::tools::one_line;
 
 /// Most tools that are named of each part, for people.
 const MOST_NAMED: usize = 4;

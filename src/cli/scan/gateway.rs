@@ -6,9 +6,9 @@ use mcp_policy::gateway::upstream::Upstream;
 use mcp_policy::source::Syntax;
 
 use crate::cli::server::target::Target;
-use crate::cli::server::tool::one_line;
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node, TreeMember};
+use mcp_policy::tools::one_line;
 
 /// How a gateway comes to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use mcp_policy::source::Syntax;
 use serde_json::{Value, json};
 
-use super::classify::kinds::{Classification, ToolClass};
 use super::combine::combinations;
 use super::scanned::ScannedServer;
 use crate::cli::report::counted;
-use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::table::{self, First};
 use crate::cli::tree::print::escaped;
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass};
+use mcp_policy::tools::judged::JudgedTool;
+use mcp_policy::tools::{Tool, one_line};
 
 struct InventoryRow<'s> {
     server: &'s str,
@@ -91,42 +92,13 @@ fn said_first(servers: &[ScannedServer]) -> Vec<String> {
 
 /// For programs.
 pub(super) fn json(servers: &[ScannedServer]) -> String {
-    let tools: Vec<Value> = rows(servers).iter().map(tool_json).collect();
+    let rows = rows(servers);
+    let tools = rows.iter().map(|row| JudgedTool::new(Some(row.server), row.tool, row.judgement));
+    let tools: Vec<JudgedTool<'_>> = tools.collect();
     let combined: Vec<Value> = combinations(servers).iter().map(|found| found.json()).collect();
     let servers: Vec<Value> = servers.iter().map(server_json).collect();
     let inventory = json!({"combinations": combined, "servers": servers, "tools": tools});
     escaped(&format!("{inventory:#}\n"), Syntax::Json)
-}
-
-fn tool_json(row: &InventoryRow<'_>) -> Value {
-    let judgement = row.judgement;
-    let marks: Vec<String> = judgement.shown_marks().map(|found| found.mark.to_string()).collect();
-    let because: serde_json::Map<String, Value> = judgement
-        .shown_marks()
-        .map(|found| (found.mark.to_string(), json!(found.evidence)))
-        .collect();
-    let flags = judgement.flags.iter().map(|flagged| {
-        json!({"argument": flagged.name, "flag": flagged.flag.to_string(), "evidence": flagged.evidence})
-    });
-    let mut object = json!({
-        "server": row.server,
-        "tool": row.tool.name,
-        "class": judgement.class.to_string(),
-        "severity": judgement.severity.to_string(),
-        // What the severity was called first.
-        "risk": judgement.severity.to_string(),
-        "confidence": judgement.confidence.to_string(),
-        "marks": marks,
-        "flags": flags.collect::<Vec<_>>(),
-        "evidence": judgement.evidence,
-        "mark_evidence": because,
-        "description": row.tool.description,
-    });
-    if let (Some(proposal), Some(members)) = (&judgement.proposal, object.as_object_mut()) {
-        let proposal = json!({"class": proposal.class.to_string(), "evidence": proposal.evidence});
-        members.insert("proposal".to_owned(), proposal);
-    }
-    object
 }
 
 fn server_json(server: &ScannedServer) -> Value {

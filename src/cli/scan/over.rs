@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::classify::Classifier;
 use super::gateway::Reached;
 use super::scanned::ScannedServer;
 use crate::cli::report;
 use crate::cli::server::listing::ToolsRead;
 use crate::cli::server::target::Target;
-use crate::cli::server::tool::one_line;
 use crate::cli::server::{connected, tools};
+use mcp_policy::tools::classify::Classifier;
+use mcp_policy::tools::one_line;
 
 /// A server that is to be scanned.
 pub(super) struct ToScan {

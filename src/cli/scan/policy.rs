@@ -4,17 +4,17 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::classify::kinds::{Classification, ToolClass};
 use super::combine::combinations;
 use super::inventory;
 use super::profile::Profile;
 use super::scanned::ScannedServer;
 use crate::cli::definition::pin;
 use crate::cli::key::{argument_path, can_be_key};
-use crate::cli::server::tool::{Tool, one_line};
 use crate::cli::tree::print::print;
 use crate::cli::tree::{Map, Node, TreeMember};
 use mcp_policy::source::Syntax;
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass};
+use mcp_policy::tools::{Tool, one_line};
 
 /// Longest line of a comment, in characters.
 const MOST_COMMENT: usize = 140;
@@ -247,7 +247,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::scan::classify::Classifier;
+    use mcp_policy::tools::classify::Classifier;
 
     fn judged(name: &str, tools: Value) -> ScannedServer {
         let tools = Tool::read_list(&tools.to_string()).unwrap();

@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::classify::kinds::{Classification, ToolClass, ToolSeverity};
 use crate::cli::tree::{Map, Node};
+use mcp_policy::tools::classify::kinds::{Classification, ToolClass, ToolSeverity};
 
 /// How much a first policy lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,8 +1,8 @@
 //! What a scan of a server came to.
 
-use super::classify::JudgedTools;
 use super::gateway::Reached;
 use crate::cli::catalogue::{Recognised, recognise};
+use mcp_policy::tools::classify::JudgedTools;
 
 /// A server with its tools, or why there are none.
 pub(super) struct ScannedServer {

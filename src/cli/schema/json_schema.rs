@@ -91,7 +91,7 @@ fn object(sections: &[Option<&ObjectSpec>]) -> Map {
     schema
 }
 
-/// What the value beside an operator must be: one rule for all operators that take the same.
+/// What the value beside an operator must be: one rule for all operators that take the same; and which operators compare fields.
 fn operands() -> Node {
     let mut rules: Vec<(&str, Vec<Node>)> = Vec::new();
     for operator in OPERATORS {
@@ -109,7 +109,11 @@ fn operands() -> Node {
         asked.push("required", json(r#"["op"]"#));
         Node::map([("if", Node::Map(asked)), ("then", of("value", json(schema)))])
     };
-    Node::list(rules.into_iter().map(rule))
+    let patterns = OPERATORS.iter().filter(|operator| operator.takes.pairing().is_none());
+    let patterns = Node::list(patterns.map(|operator| Node::text(operator.word)));
+    let barred = Node::map([("not", Node::map([("enum", patterns)]))]);
+    let paired = Node::map([("if", json(r#"{"required":["from"]}"#)), ("then", of("op", barred))]);
+    Node::list(rules.into_iter().map(rule).chain([paired]))
 }
 
 /// Adds what must hold between fields; `properties` among it adds to those of the same name.
@@ -163,9 +167,12 @@ fn kind(kind: &FieldKind) -> Map {
         FieldKind::Words(words) => one_of(words.iter().copied()),
         FieldKind::Pattern => json(r#"{"type":"string","minLength":1,"maxLength":4096}"#),
         FieldKind::ArgumentPath => json(r#"{"type":"string","pattern":"^args[.\\[]"}"#),
-        FieldKind::Path => {
-            json(r#"{"type":"string","pattern":"^(args|state|identity|header)[.\\[]"}"#)
-        }
+        FieldKind::Path => json(
+            r#"{"type":"string","pattern":"^((args|state|identity|header)[.\\[]|(tool|resource|prompt|method|now)$)"}"#,
+        ),
+        FieldKind::FieldPath => json(
+            r#"{"type":"string","pattern":"^((args|identity|header)[.\\[]|(tool|resource|prompt|method)$)","not":{"pattern":"\\[\\*\\]"}}"#,
+        ),
         FieldKind::Scope => Node::map([(
             "anyOf",
             Node::list([
@@ -191,7 +198,7 @@ fn kind(kind: &FieldKind) -> Map {
         }
         FieldKind::Operator => one_of(OPERATORS.iter().map(|operator| operator.word)),
         FieldKind::Operand => json(
-            r#"{"type":["string","number","boolean","array"],"items":{"type":["string","number","boolean"]}}"#,
+            r#"{"type":["string","number","boolean","array","object"],"items":{"type":["string","number","boolean"]}}"#,
         ),
         FieldKind::Object(id) => reference(id),
         FieldKind::Objects(id) => {

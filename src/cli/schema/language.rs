@@ -2,6 +2,7 @@
 //! are written from here; tests hold the tables to what the compiler of policies accepts.
 
 mod callers;
+mod condition;
 mod counting;
 mod gateway;
 mod policy;
@@ -72,8 +73,10 @@ pub(super) enum FieldKind {
     Pattern,
     /// `args.…`
     ArgumentPath,
-    /// `args.…`, `state.…`, `identity.…` or `header.…`
+    /// `args.…`, `state.…`, `identity.…`, `header.…` or the name.
     Path,
+    /// The same without `state.…` and `[*]`.
+    FieldPath,
     /// Who counts together.
     Scope,
     Window,
@@ -152,6 +155,7 @@ const fn field(
 pub(super) fn sections() -> impl Iterator<Item = &'static ObjectSpec> {
     policy::SECTIONS
         .iter()
+        .chain(condition::SECTIONS)
         .chain(counting::SECTIONS)
         .chain(settings::SECTIONS)
         .chain(telling::SECTIONS)

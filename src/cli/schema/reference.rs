@@ -81,7 +81,12 @@ fn kind(kind: &FieldKind) -> String {
         FieldKind::Words(words) => quoted(words),
         FieldKind::Pattern => "name or glob".to_owned(),
         FieldKind::ArgumentPath => "`args.` path".to_owned(),
-        FieldKind::Path => "`args.`, `state.`, `identity.` or `header.` path".to_owned(),
+        FieldKind::Path => {
+            "`args.`, `state.`, `identity.` or `header.` path, the name (`tool`), or the time (`now`)".to_owned()
+        }
+        FieldKind::FieldPath => {
+            "`args.`, `identity.` or `header.` path, or the name (`tool`)".to_owned()
+        }
         FieldKind::Scope => {
             format!("{}, or a key of `identity.keys`", quoted(&words(&Scope::WORDS)))
         }
@@ -93,7 +98,9 @@ fn kind(kind: &FieldKind) -> String {
         }
         FieldKind::Rate => "rate such as `\"10/minute\"`".to_owned(),
         FieldKind::Operator => "one of the operators below".to_owned(),
-        FieldKind::Operand => "text, number, boolean, or a list of these".to_owned(),
+        FieldKind::Operand => {
+            format!("text, number, boolean, or a list of these; {}", link("hours"))
+        }
         FieldKind::Object(id) => link(id),
         FieldKind::Objects(id) => format!("list, each {}", link(id)),
         FieldKind::List(items) => format!("list, each {}", self::kind(items)),

@@ -23,7 +23,7 @@ use super::listing::ToolsRead;
 use super::process::Started;
 use super::sse::SseTransport;
 use super::target::{Process, Remote, Target};
-use super::tool::one_line;
+use mcp_policy::tools::one_line;
 
 /// How long a server may take to say good-bye.
 const GRACE: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::MOST_BYTES;
-use super::tool::{Tool, one_line};
+use mcp_policy::tools::{Tool, one_line};
 
 /// More tools than any server has; a list that goes on is one that never ends.
 const MOST_TOOLS: usize = 10_000;

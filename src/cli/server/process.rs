@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::said;
 use super::target::Process;
-use super::tool::one_line;
+use mcp_policy::tools::one_line;
 
 /// How long a server may take to end.
 const GRACE: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! What a process wrote before it ended, and which line of it says why.
 
-use super::tool::one_line;
+use mcp_policy::tools::one_line;
 
 /// Longest text that is shown.
 const MOST_SHOWN: usize = 300;

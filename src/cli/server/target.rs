@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::tool::one_line;
+use mcp_policy::tools::one_line;
 
 /// An MCP server.
 #[derive(Clone, Debug, PartialEq, Eq)]

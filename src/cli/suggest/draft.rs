@@ -9,9 +9,9 @@ use super::seen::{APPROVERS, LogSeen, NamesSeen, Stops, Uses};
 use super::told::{LONGEST, LONGEST_NAME, of_stops, of_uses};
 use crate::cli::key::can_be_key;
 use crate::cli::report::counted;
-use crate::cli::server::tool::one_line;
 use crate::cli::tree::print::{print, quoted};
 use crate::cli::tree::{Map, Node, TreeMember};
+use mcp_policy::tools::one_line;
 
 /// Most entries of a section: nobody reads more.
 const MOST_LISTED: usize = 500;

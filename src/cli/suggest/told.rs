@@ -3,8 +3,8 @@
 use super::arguments::{MembersSeen, TextsSeen, ValuesSeen};
 use super::seen::{APPROVERS, Stops, Uses};
 use crate::cli::report::counted;
-use crate::cli::server::tool::one_line;
 use crate::cli::tree::print::quoted;
+use mcp_policy::tools::one_line;
 
 /// Most lines about the arguments of one tool.
 const MOST_ARGUMENTS: usize = 24;

@@ -3,14 +3,15 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::ListAudience;
 use crate::bounds::{MAX_HELD_BYTES, MAX_UNJUDGED_BYTES};
 use crate::exchange::chain::Chain;
 use crate::exchange::expected::Lists;
-use crate::listing::{Cause, ChangedTool, Filtered, filter, wanted};
+use crate::listing::{Cause, ChangedTool, Filtered, ShownTo, filter, wanted};
 use crate::mcp::skim::{Skim, Wanted};
 use crate::mcp::sse::{EventVerdict, Look};
 use crate::mcp::unread::is_id;
-use crate::pins::{ServerId, Sightings};
+use crate::pins::Sightings;
 use crate::policy::compiled::{Config, Policy};
 use crate::rate::store::SharedStore;
 use crate::reply::list_unreadable_object;
@@ -32,8 +33,7 @@ pub(super) enum Reading {
 #[derive(Debug)]
 pub(super) struct Sieve {
     config: Rc<Config>,
-    policy: usize,
-    server: ServerId,
+    audience: ListAudience,
     pub(super) lists: Lists,
     /// What the server's state is sealed with, until it is.
     chain: Option<Box<Chain>>,
@@ -56,20 +56,19 @@ pub(super) struct Sieve {
 impl Sieve {
     pub(super) fn new(
         config: &Rc<Config>,
-        (policy, server): (usize, ServerId),
+        audience: ListAudience,
         lists: Lists,
         chain: Option<Box<Chain>>,
         reading: Reading,
     ) -> Option<Sieve> {
-        let wanted = wanted(config.policy_at(policy)?);
+        let wanted = wanted(config.policy_at(audience.policy?)?);
         let skim = skim(reading, wanted);
         let tally = HeldBytes { own: 0, all: Rc::clone(&config.held) };
         let config = Rc::clone(config);
         let (passing, spoiled, noted) = (false, None, None);
         Some(Sieve {
             config,
-            policy,
-            server,
+            audience,
             lists,
             chain,
             reading,
@@ -85,7 +84,7 @@ impl Sieve {
     }
 
     fn policy(&self) -> Option<&Policy> {
-        self.config.policy_at(self.policy)
+        self.config.policy_at(self.audience.policy?)
     }
 
     fn most(&self) -> usize {
@@ -116,7 +115,8 @@ impl Sieve {
             return Ok(self.chained(text));
         }
         let policy = self.policy().ok_or(Cause::Ungoverned)?;
-        let (filtered, changed) = filter(policy, text, Sightings::new(store, self.server));
+        let shown = ShownTo { policy, viewer: self.audience.viewer.as_deref() };
+        let (filtered, changed) = filter(shown, text, Sightings::new(store, self.audience.server));
         self.changed.extend(changed);
         match filtered {
             Filtered::Unchanged => Ok(self.chained(text)),

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::condition;
 use super::limit;
 use super::settings::variables;
 use crate::bounds::{
@@ -51,7 +52,7 @@ pub(super) fn need(
     let text = limit::text(&mut fields, "text", reader);
     let show = fields.take("show").map(|field| reader.list(&field)).unwrap_or_default();
     let show =
-        show.iter().map(|item| limit::argument_path(reader.text(item)?, &item.place, reader));
+        show.iter().map(|item| condition::argument_path(reader.text(item)?, &item.place, reader));
     let show: Option<Vec<Path>> = show.collect();
     reader.close(&fields);
     let shown = Shown { text, show: show?.into() };

@@ -11,7 +11,7 @@ use crate::policy::entry::{CountIn, NamedCounter, Scope};
 use crate::policy::rules::{RuleId, RuleKind, RuleRow, Rules};
 use crate::rate::algorithm::Algorithm;
 use crate::rate::limiter::Counter;
-use crate::rate::table::CounterId;
+use crate::rate::table::{CounterId, Per};
 use crate::rate::window::Window;
 
 /// The tool key under which a state path names the counters of `"*"` and of all tools.
@@ -42,6 +42,7 @@ pub(super) struct Share {
     pub(super) scope: Scope,
     pub(super) algorithm: Algorithm,
     pub(super) count_in: CountIn,
+    pub(super) per: Per,
     pub(super) tool: String,
 }
 
@@ -85,15 +86,17 @@ impl Book {
         place: &Place,
         reader: &mut Reader,
     ) -> Option<usize> {
-        let Share { key, name, window, scope, algorithm, count_in, tool } = share;
+        let Share { key, name, window, scope, algorithm, count_in, per, tool } = share;
         if let Some(at) = self.rows.iter().position(|row| row.key == key) {
             let row = self.rows.get_mut(at)?;
             let known =
                 (row.counter.counter.window, row.counter.scope, row.counter.counter.algorithm);
             let elsewhere = row.counter.count_in != count_in;
-            if known != (window, scope, algorithm) || elsewhere {
+            let other_per = row.counter.per != per;
+            if known != (window, scope, algorithm) || elsewhere || other_per {
                 let differ = [
                     (elsewhere, "count_in"),
+                    (other_per, "per"),
                     (known.0 != window, "window"),
                     (known.1 != scope, "scope"),
                     (known.2.word() != algorithm.word(), "algorithm"),
@@ -119,12 +122,15 @@ impl Book {
             Scope::Key(at) => format!("key {}", reader.keys.get(at).map_or("", |key| &**key)),
             Scope::Grant | Scope::Session | Scope::Global | Scope::Address => format!("{scope:?}"),
         };
-        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}", algorithm.word()));
+        let word = Per::WORDS.iter().find(|(_, known)| *known == per);
+        let part = word.map_or(String::new(), |(word, _)| format!("\0per {word}"));
+        let id = self.id(&format!("{key}\0{window:?}\0{whose}\0{}{part}", algorithm.word()));
         let counter = Counter { id, window, algorithm };
         // Names that several limits may have by themselves do not tell them apart elsewhere.
         let service_name = if key.starts_with("limit\0") { &*name } else { &place.pointer };
         let service_name = service_name.into();
-        let counter = NamedCounter { name: name.into(), scope, counter, count_in, service_name };
+        let counter =
+            NamedCounter { name: name.into(), scope, counter, count_in, per, service_name };
         self.rows.push(CounterRow { key, first: place.clone(), counter, readers: vec![tool] });
         Some(self.rows.len() - 1)
     }
@@ -155,6 +161,7 @@ impl Book {
         let named = self.rows.iter().enumerate().filter(|(_, row)| {
             *row.counter.name == *name
                 && row.counter.count_in == CountIn::Envoy
+                && row.counter.per == Per::Caller
                 && row.readers.iter().any(|reader| reader == tool)
         });
         named.map(|(at, _)| at).collect()
@@ -167,7 +174,8 @@ impl Book {
             row.readers.iter().map(move |tool| format!("state.{tool}.{name}")).collect::<Vec<_>>()
         };
         let mut seen = HashSet::new();
-        let paths = self.rows.iter().flat_map(names).filter(|path| !path.contains('\0'));
+        let rows = self.rows.iter().filter(|row| row.counter.per == Per::Caller);
+        let paths = rows.flat_map(names).filter(|path| !path.contains('\0'));
         paths.filter(|path| seen.insert(path.clone())).collect()
     }
 

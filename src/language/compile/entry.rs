@@ -3,10 +3,10 @@
 use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit;
 use super::pattern::pattern;
 use super::service::{self, LimitShape};
-use super::{approvals, definition, mode, rule};
+use super::{approvals, definition, mode, rule, times};
+use super::{counted, limit};
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
@@ -15,15 +15,17 @@ use crate::matcher::terms::Decode;
 use crate::matcher::value::Side;
 use crate::mcp::call::Kind;
 use crate::policy::entry::{
-    Action, Amount, Check, CheckKind, Condition, CountIn, Entry, Limit, Refund, Scope, Subject,
+    Action, Amount, Check, CheckKind, Condition, CountIn, Entry, Limit, Refund, Scope,
 };
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
+use crate::rate::table::Per;
 
 /// An entry whose limits are read, and whose checks wait until every counter is known.
 pub(super) struct EntryDraft<'v> {
     entry: Entry,
     owner: Owner,
+    timed: Option<Check>,
     require: Vec<Field<'v>>,
     deny_if: Vec<Field<'v>>,
     ask_if: Vec<Field<'v>>,
@@ -45,12 +47,12 @@ pub(super) fn limits<'v>(
     let mut fields = reader.fields(field)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
+    let times = times::read(&mut fields, reader);
+    let is_timed = !matches!(times, Some(None));
     let asks = action == Some(Action::RequireApproval) || fields.has("ask_if");
     let (approval, shown) = approvals::need(&mut fields, asks, reader).unzip();
-    if reason.is_some() && action == Some(Action::Allow) {
-        let message = "`reason` is read only when `action` denies or asks for approval".to_owned();
-        let help = "for conditions and limits the text is `on_deny`".to_owned();
-        reader.error_with_help(Code::NoEffect, &field.place.key("reason"), message, help);
+    if reason.is_some() && action == Some(Action::Allow) && !is_timed {
+        reason_is_idle(&field.place, reader);
     }
     let mode = mode(&mut fields, reader);
     let decode = decode(&mut fields, reader);
@@ -65,7 +67,11 @@ pub(super) fn limits<'v>(
     let (rules, native) = (list(rules), list(fields.take("limits")));
     let pinned = definition::field(kind, &mut fields);
 
-    let (owner, rule, action_rule) = owner((kind, key), &field.place, (action, reason), book);
+    let (owner, rule, action_rule) =
+        owner((kind, key), &field.place, (action, reason.clone()), book);
+    let timed = times.zip(action).and_then(|(times, action)| {
+        Some(times::check(times?, (action, action_rule), reason, &owner, book))
+    });
     let definition =
         pinned.and_then(|field| definition::read(&field, pattern.as_ref()?, &owner, reader, book));
     let native = native.iter().enumerate();
@@ -86,7 +92,8 @@ pub(super) fn limits<'v>(
     let entry = Entry {
         rule,
         pattern: pattern?,
-        action: action?,
+        // At some times only: what it does then is a check.
+        action: if is_timed { Action::Allow } else { action? },
         action_rule,
         approval,
         shown,
@@ -97,7 +104,13 @@ pub(super) fn limits<'v>(
         paths: Box::default(),
         definition,
     };
-    Some(EntryDraft { entry, owner, require, deny_if, ask_if, rules: kept })
+    Some(EntryDraft { entry, owner, timed, require, deny_if, ask_if, rules: kept })
+}
+
+fn reason_is_idle(place: &Place, reader: &mut Reader) {
+    let message = "`reason` is read only when `action` denies or asks for approval, or the entry holds at some times only";
+    let help = "for conditions and limits the text is `on_deny`".to_owned();
+    reader.error_with_help(Code::NoEffect, &place.key("reason"), message.to_owned(), help);
 }
 
 /// An entry as the owner of its rules, as a rule, and its action as one.
@@ -157,8 +170,8 @@ fn action(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Action> {
 
 /// Second pass: requirements, denials and rules, in this order.
 pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book) -> Entry {
-    let EntryDraft { mut entry, owner, require, deny_if, ask_if, rules } = draft;
-    let mut checks = Vec::new();
+    let EntryDraft { mut entry, owner, timed, require, deny_if, ask_if, rules } = draft;
+    let mut checks: Vec<Check> = timed.into_iter().collect();
     for field in require.iter().enumerate() {
         checks.extend(native_check(&owner, field, CheckKind::Require, reader, book));
     }
@@ -177,13 +190,8 @@ pub(super) fn checks(draft: EntryDraft<'_>, reader: &mut Reader, book: &mut Book
 }
 
 fn paths(checks: &[Check], limits: &[Limit]) -> Box<[Path]> {
-    let of_conditions =
-        checks.iter().flat_map(|check| &check.conditions).filter_map(|condition| match &condition
-            .subject
-        {
-            Subject::Argument(path) => Some(path.clone()),
-            Subject::Counter(_) | Subject::Identity(_) | Subject::Header(_) => None,
-        });
+    let conditions = checks.iter().flat_map(|check| &check.conditions);
+    let of_conditions = conditions.flat_map(Condition::paths).cloned();
     let of_limits = limits.iter().filter_map(|limit| match &limit.amount {
         Amount::Argument(path) => Some(path.clone()),
         Amount::Fixed(_) => None,
@@ -228,7 +236,8 @@ fn native_check(
         CheckKind::AskIf => (Side::DenyIf, RuleKind::AskIf, "ask_if"),
     };
     let rule = book.rules.add(owner.row(row, format!("{list}[{at}]"), &field.place, text));
-    let conditions = items.iter().filter_map(|item| condition::read(item, side, reader, book));
+    let conditions =
+        items.iter().filter_map(|item| condition::read(item, (owner.subject, side), reader, book));
     let conditions: Box<[Condition]> = conditions.collect();
     Some(Check { kind, conditions, rule })
 }
@@ -241,7 +250,7 @@ fn entry_rate_limit(
 ) -> Option<Limit> {
     let (max, window) = limit::shorthand(field, reader)?;
     let count_in = reader.count_in.unwrap_or(CountIn::Envoy);
-    let amount = Amount::Fixed(limit::ONE);
+    let amount = Amount::Fixed(counted::ONE);
     let said = LimitShape {
         window: Some(window),
         max: Some(max),
@@ -252,6 +261,7 @@ fn entry_rate_limit(
     service::can_count(count_in, &said, &field.place, reader);
     let share = Share {
         count_in,
+        per: Per::Caller,
         key: format!("rate_limit\0{}", owner.tool),
         name: "rate_limit".to_owned(),
         window,
@@ -263,5 +273,14 @@ fn entry_rate_limit(
     let row = owner.row(RuleKind::Limit, "rate_limit".to_owned(), &field.place, None);
     let rule = book.rules.add(row);
     let (max, refund) = (Some(max), Refund::Never);
-    Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
+    Some(Limit {
+        counter,
+        max,
+        burst: None,
+        amount,
+        refund,
+        lease: None,
+        when: Box::default(),
+        rule,
+    })
 }

@@ -3,20 +3,20 @@
 use std::num::NonZeroU32;
 
 use super::book::{Book, Owner, Share};
+use super::condition::argument_path;
+use super::counted::{LimitShare, ONE, SharedCount, scope};
 use super::service::{self, LimitShape};
+use super::{loops, times};
 use crate::bounds::MAX_WINDOW_SECONDS;
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader, describe};
 use crate::language::suggest::nearest;
-use crate::matcher::path::Path;
 use crate::number::Micros;
 use crate::policy::entry::{Amount, CountIn, Limit, Refund, Scope};
 use crate::policy::rules::RuleKind;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::window::{self, Window};
-
-pub(super) const ONE: Micros = Micros(1_000_000);
 
 /// One element of `limits`.
 pub(super) fn native(
@@ -27,36 +27,21 @@ pub(super) fn native(
 ) -> Option<Limit> {
     let mut fields = reader.fields(field)?;
     let name = fields.require("counter", reader).and_then(|field| counter_name(&field, reader));
-    let window_field = fields.require("window", reader);
-    let window = window_field.as_ref().and_then(|field| window(field, reader));
-    let max_field = fields.require("max", reader);
-    let max = max_field.as_ref().and_then(|field| reader.amount(field));
-    let scope = scope(&mut fields, reader, Scope::Grant);
-    let amount = amount(&mut fields, reader);
-    let refund = refund(&mut fields, reader);
-    let algorithm = algorithm(&mut fields, max, reader);
-    let burst = burst(&mut fields, algorithm, max, reader);
-    if let Some(Algorithm::Bucket { .. }) = algorithm {
-        let places = [window_field, max_field].map(|field| field.map(|field| field.place));
-        can_be_bucket((window, max), places, reader)?;
-    }
-    let counted = service::of_limit(&mut fields, reader);
+    let counted = match fields.take("concurrent") {
+        None => windowed(&mut fields, &field.place, reader),
+        Some(most) => loops::in_flight(&most, &mut fields, &field.place, reader),
+    };
     let on_deny = text(&mut fields, "on_deny", reader);
+    let times = times::read(&mut fields, reader);
     reader.close(&fields);
-    let (count_in, lease) = counted.unwrap_or((CountIn::Envoy, None));
-    if let Some((algorithm, refund)) = algorithm.zip(refund) {
-        let said = LimitShape { window, max, amount: amount.as_ref(), algorithm, refund };
-        service::can_count(count_in, &said, &field.place, reader);
-    }
-    let share = name.clone().zip(window).zip(scope.zip(algorithm));
-    let share = share.filter(|_| counted.is_some());
-    let share = share.map(|((name, window), (scope, algorithm))| Share {
+    let share = name.clone().zip(counted.as_ref()).map(|(name, counted)| Share {
         key: format!("limit\0{name}"),
         name,
-        window,
-        scope,
-        algorithm,
-        count_in,
+        window: counted.window,
+        scope: counted.scope,
+        algorithm: counted.algorithm,
+        count_in: counted.count_in,
+        per: counted.per,
         tool: owner.tool.clone(),
     });
     let Some(counter) = share.and_then(|share| book.index(share, &field.place, reader)) else {
@@ -65,8 +50,49 @@ pub(super) fn native(
     };
     let label = format!("limits[{at}]");
     let rule = book.rules.add(owner.row(RuleKind::Limit, label, &field.place, on_deny));
-    let (max, refund) = (Some(max?), refund?);
-    Some(Limit { counter, max, burst: burst?, amount: amount?, refund, lease, rule })
+    let LimitShare { max, burst, amount, refund, lease } = counted?.share?;
+    let when = times?.map(|said| said.conditions).unwrap_or_default();
+    Some(Limit { counter, max: Some(max), burst, amount, refund, lease, when, rule })
+}
+
+/// A limit with a window.
+fn windowed(fields: &mut Fields<'_>, place: &Place, reader: &mut Reader) -> Option<SharedCount> {
+    let window_field = fields.require("window", reader);
+    let window = window_field.as_ref().and_then(|field| window(field, reader));
+    let max_field = fields.require("max", reader);
+    let max = max_field.as_ref().and_then(|field| reader.amount(field));
+    let scope = scope(fields, reader, Scope::Grant);
+    let amount = amount(fields, reader);
+    let refund = refund(fields, reader);
+    let algorithm = algorithm(fields, max, reader);
+    let burst = burst(fields, algorithm, max, reader);
+    if let Some(Algorithm::Bucket { .. }) = algorithm {
+        let places = [window_field, max_field].map(|field| field.map(|field| field.place));
+        can_be_bucket((window, max), places, reader)?;
+    }
+    let counted = service::of_limit(fields, reader);
+    let per = loops::per(fields, reader);
+    let (count_in, lease) = counted.unwrap_or((CountIn::Envoy, None));
+    if let Some((algorithm, refund)) = algorithm.zip(refund) {
+        let said = LimitShape { window, max, amount: amount.as_ref(), algorithm, refund };
+        service::can_count(count_in, &said, place, reader);
+    }
+    let share = max.zip(burst).zip(amount).zip(refund);
+    let share = share.map(|(((max, burst), amount), refund)| LimitShare {
+        max,
+        burst,
+        amount,
+        refund,
+        lease,
+    });
+    counted?;
+    let (window, scope, algorithm, per) = (window?, scope?, algorithm?, per?);
+    let mut counted = SharedCount { window, scope, algorithm, count_in, per, share };
+    if !loops::go_together(&counted, place, reader) {
+        // What it is known by, others are still held against.
+        counted.share = None;
+    }
+    Some(counted)
 }
 
 /// `algorithm`. A bucket is refilled by `max` in each window.
@@ -92,8 +118,8 @@ fn burst(
 ) -> Option<Option<Micros>> {
     let field = fields.take("burst");
     match (algorithm?, field) {
-        (Algorithm::Fixed | Algorithm::Sliding, None) => Some(None),
-        (Algorithm::Fixed | Algorithm::Sliding, Some(field)) => {
+        (Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight, None) => Some(None),
+        (Algorithm::Fixed | Algorithm::Sliding | Algorithm::InFlight, Some(field)) => {
             let message = "`burst` is the size of a bucket, and this limit is none".to_owned();
             let help = "add `\"algorithm\": \"bucket\"`, or leave `burst` out".to_owned();
             reader.error_with_help(Code::Contradiction, &field.place, message, help);
@@ -228,23 +254,6 @@ pub(super) fn length(text: &str) -> Option<u32> {
     plain.then(|| digits.parse::<u32>().ok()).flatten()?.checked_mul(unit)
 }
 
-pub(super) fn scope(fields: &mut Fields<'_>, reader: &mut Reader, default: Scope) -> Option<Scope> {
-    let Some(field) = fields.take("scope") else {
-        return Some(default);
-    };
-    let text = reader.text(&field)?;
-    if let Some((_, scope)) = Scope::WORDS.iter().find(|(word, _)| *word == text) {
-        return Some(*scope);
-    }
-    if let Some(at) = reader.keys.iter().position(|key| **key == *text) {
-        return Some(Scope::Key(at));
-    }
-    let keys = reader.keys.clone();
-    let known = Scope::WORDS.iter().map(|(word, _)| *word).chain(keys.iter().map(|key| &**key));
-    reader.unknown_word(&field.place, text, known);
-    None
-}
-
 /// `increment` or `increment_from`.
 pub(super) fn amount(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Amount> {
     let fixed = fields.take("increment");
@@ -306,14 +315,4 @@ pub(super) fn text(
 ) -> Option<Box<str>> {
     let field = fields.take(key)?;
     reader.text(&field).map(Into::into)
-}
-
-pub(super) fn argument_path(text: &str, place: &Place, reader: &mut Reader) -> Option<Path> {
-    let path = Path::new(text);
-    if path.is_none() {
-        let message = format!("not a path to an argument: `{}`", text.escape_debug());
-        let help = "args.<name>, then .name, [0], [*] or [\"odd.key\"]".to_owned();
-        reader.error_with_help(Code::BadPath, place, message, help);
-    }
-    path
 }

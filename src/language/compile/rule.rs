@@ -3,16 +3,18 @@
 use super::book::GLOBAL;
 use super::book::{Book, Owner, Share};
 use super::condition;
-use super::limit;
 use super::service;
+use super::{counted, limit};
 use crate::json::{Object, Value};
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Place, Reader};
 use crate::matcher::value::Side;
+use crate::mcp::call::Kind;
 use crate::number::Micros;
 use crate::policy::entry::{Amount, Check, CheckKind, CountIn, Limit, RULE_ACTIONS, Scope};
 use crate::policy::rules::{RuleId, RuleKind};
 use crate::rate::algorithm::Algorithm;
+use crate::rate::table::Per;
 
 /// What a rule counts: its `rate_limit`, or its `state` with the bounds that its own conditions put on it.
 pub(super) fn limits(
@@ -28,7 +30,16 @@ pub(super) fn limits(
     let refund = limit::refund(&mut fields, reader);
     let counted = refund.and_then(|refund| {
         let (counter, max, amount) = count(&owner.tool, field.value, &mut fields, reader, book)?;
-        Some(Limit { counter, max, burst: None, amount, refund, lease: None, rule })
+        Some(Limit {
+            counter,
+            max,
+            burst: None,
+            amount,
+            refund,
+            lease: None,
+            when: Box::default(),
+            rule,
+        })
     });
     Some((rule, counted.into_iter().collect()))
 }
@@ -52,10 +63,11 @@ fn count(
             scope: Scope::Global,
             algorithm: Algorithm::Fixed,
             count_in: CountIn::Envoy,
+            per: Per::Caller,
             tool: tool.to_owned(),
         };
         let counter = book.index(share, &rate.place, reader)?;
-        return Some((counter, Some(max), Amount::Fixed(limit::ONE)));
+        return Some((counter, Some(max), Amount::Fixed(counted::ONE)));
     }
     let written = fields.take("state")?;
     service::cannot_hold("the counts of rules", &written.place, reader);
@@ -76,7 +88,7 @@ fn state(
     let name =
         fields.require("counter", reader).and_then(|field| limit::counter_name(&field, reader));
     let window = fields.require("window", reader).and_then(|field| limit::window(&field, reader));
-    let scope = limit::scope(&mut fields, reader, Scope::Global);
+    let scope = counted::scope(&mut fields, reader, Scope::Global);
     let amount = limit::amount(&mut fields, reader);
     reader.close(&fields);
     let share = name.clone().zip(window).zip(scope);
@@ -87,6 +99,7 @@ fn state(
         scope,
         algorithm: Algorithm::Fixed,
         count_in: CountIn::Envoy,
+        per: Per::Caller,
         tool: tool.to_owned(),
     });
     let counter = share.and_then(|share| book.index(share, &field.place, reader));
@@ -169,7 +182,7 @@ pub(super) fn check(
     let mut read = Vec::new();
     for item in &items {
         if !is_own_bound(item, tool, own) {
-            read.extend(condition::read(item, Side::Require, reader, book));
+            read.extend(condition::read(item, (Kind::Tool, Side::Require), reader, book));
         }
     }
     let kind = if denies? { CheckKind::Deny } else { CheckKind::Require };

@@ -32,6 +32,8 @@ impl Range {
             }
             Test::Equal(_) | Test::OneOf(_) | Test::Contains(_) | Test::Present => None,
             Test::Regex(_) | Test::Glob(_) | Test::Text(..) | Test::Time(..) => None,
+            Test::Length(..) | Test::Count(..) | Test::Hosts(_) | Test::Ranges(_) => None,
+            Test::Below(_) | Test::During(_) | Test::Field(_) => None,
         }
     }
 

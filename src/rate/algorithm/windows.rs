@@ -12,6 +12,8 @@ pub(super) enum Join {
     Apart,
     /// It does, with the share of it that lies within one window's length.
     Sliding,
+    /// It does, with all of it.
+    Both,
 }
 
 /// What is counted in a window and in the one before.
@@ -46,6 +48,7 @@ impl Windows {
     pub(super) fn used(&self, join: Join, now: UnixMillis) -> Micros {
         let carried = match join {
             Join::Apart => 0,
+            Join::Both => self.previous,
             Join::Sliding => share(self.previous, self.span.millis_left(now), self.span),
         };
         Micros(self.current.saturating_add(carried))
@@ -61,7 +64,7 @@ impl Windows {
         let end = self.span.end;
         let last = match join {
             Join::Apart => self.span,
-            Join::Sliding => window.span_at(UnixMillis(end.saturating_mul(1000))),
+            Join::Sliding | Join::Both => window.span_at(UnixMillis(end.saturating_mul(1000))),
         };
         let expires = now.running.saturating_add(last.millis_left(now.wall)).div_ceil(1000);
         let state = Windows { current: self.current.saturating_add(amount.0), ..self }.pack();
@@ -80,6 +83,8 @@ impl Windows {
         };
         match join {
             Join::Apart => Some(left),
+            // It ends when it ends, and nobody knows when.
+            Join::Both => None,
             Join::Sliding if self.current <= room => {
                 Some(left.saturating_sub(within(self.previous, room.saturating_sub(self.current))))
             }

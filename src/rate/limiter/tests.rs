@@ -3,7 +3,7 @@ use crate::number::Micros;
 use crate::rate::algorithm::Algorithm;
 use crate::rate::memory::MemoryStore;
 use crate::rate::store::SharedStore as _;
-use crate::rate::table::{Account, CallerId, Class, CounterId, Maker};
+use crate::rate::table::{Account, CallerId, Class, CounterId, Maker, Per};
 use crate::rate::window::Window;
 use crate::time::UnixMillis;
 use std::num::NonZeroU32;
@@ -27,6 +27,7 @@ fn of(caller: u128) -> Account {
         caller: CallerId(caller),
         class: Class::Claimed,
         maker: Maker(maker),
+        per: Per::Caller,
     };
     if caller == 0 { Account::EVERYBODY } else { from(1 + caller as u32) }
 }

@@ -1,4 +1,4 @@
-use super::{Account, CallerId, Class, CountPlace, CounterId, Maker, SLOT_BYTES, Slot, Table};
+use super::{Account, CallerId, Class, CountPlace, CounterId, Maker, Per, SLOT_BYTES, Slot, Table};
 use crate::bounds::{SLOTS_PER_MAKER, SLOTS_PER_SHARD};
 use crate::rate::algorithm::CountState;
 use crate::time::{Moment, UnixMillis};
@@ -14,7 +14,12 @@ fn slot(caller: u128, maker: u32, current: u64) -> Slot {
 }
 
 fn account(caller: u128, maker: u32) -> Account {
-    Account { caller: CallerId(caller), class: Class::Claimed, maker: Maker(maker) }
+    Account {
+        caller: CallerId(caller),
+        class: Class::Claimed,
+        maker: Maker(maker),
+        per: Per::Caller,
+    }
 }
 
 #[test]
@@ -41,7 +46,9 @@ fn nobody_loses_his_slot_and_newcomers_share_the_floor() {
     }
     assert_eq!(table.place(CounterId(7), account(1000, 1000)), CountPlace::Floor);
     table.put(slot(0, 0, 2));
-    let count = |table: &Table, caller| table.state(CounterId(7), CallerId(caller)).unwrap().0[1];
+    let count = |table: &Table, caller| {
+        table.state(CounterId(7), CallerId(caller), Per::Caller).unwrap().0[1]
+    };
     assert_eq!((count(&table, 1), count(&table, 64)), (11, 74));
     assert_eq!((count(&table, 1000), count(&table, 2000)), (2, 2));
     assert_eq!(table.place(CounterId(7), account(1, 1)), CountPlace::Own, "the known keep theirs");

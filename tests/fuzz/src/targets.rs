@@ -23,7 +23,7 @@ use mcp_policy::number::Micros;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::rate::algorithm::{Algorithm, Demand};
 use mcp_policy::rate::memory::MemoryStore;
-use mcp_policy::rate::table::{Account, CallerId, CounterId, Table};
+use mcp_policy::rate::table::{Account, CallerId, CounterId, Per, Table};
 use mcp_policy::rate::window::Window;
 use mcp_policy::rls;
 use mcp_policy::source::SourceText;
@@ -317,7 +317,7 @@ fn table(bytes: &[u8]) {
     let now = table.advance(UnixMillis(seed << 40).into());
     let id = CounterId(seed);
     let _ = table.place(id, Account::EVERYBODY);
-    let state = table.state(id, CallerId::EVERYBODY);
+    let state = table.state(id, CallerId::EVERYBODY, Per::Caller);
     let window = Window::Every(NonZeroU32::MIN);
     for algorithm in
         [Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(seed) }]

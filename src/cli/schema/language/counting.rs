@@ -2,6 +2,7 @@
 
 use mcp_policy::policy::entry::{CountIn, RULE_ACTIONS, Refund};
 use mcp_policy::rate::algorithm::Algorithm;
+use mcp_policy::rate::table::Per;
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field, words};
@@ -35,16 +36,30 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             field(
                 "window",
                 FieldKind::Window,
-                Required,
+                Optional,
                 "`second`, `minute`, `hour`, `day`, `week` or `month` (calendar, UTC), whole seconds, or a length such as `90s`, `5m`, `12h`.",
                 r#""day""#,
             ),
             field(
                 "max",
                 FieldKind::Amount,
-                Required,
+                Optional,
                 "The most that the window admits; of a bucket, what comes back to it in the length of one.",
                 "20",
+            ),
+            field(
+                "concurrent",
+                FieldKind::Whole(1, 1_000_000),
+                Optional,
+                "The most calls that are in flight at once, in the place of `window` and `max`: a call counts until its stream has ended.",
+                "4",
+            ),
+            field(
+                "per",
+                FieldKind::Words(&words(&Per::WORDS)),
+                Optional,
+                "What is counted apart. `call`: each call with the same name and arguments, so that the limit breaks a loop. `name`: how many different names are called, at most 32.",
+                r#""call""#,
             ),
             field(
                 "scope",
@@ -97,6 +112,27 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "10",
             ),
             field(
+                "during",
+                FieldKind::Object("hours"),
+                Optional,
+                "When it counts and holds; at other times a call passes it by, uncounted.",
+                r#"{"days": ["mon-fri"], "hours": ["09:00-17:30"], "timezone": "Europe/Berlin"}"#,
+            ),
+            field(
+                "not_before",
+                FieldKind::Text,
+                Optional,
+                "The same from a time on, which has its offset.",
+                r#""2026-12-20T00:00:00+01:00""#,
+            ),
+            field(
+                "not_after",
+                FieldKind::Text,
+                Optional,
+                "The same until a time. Where several of the three are said, all must agree.",
+                r#""2027-01-02T00:00:00+01:00""#,
+            ),
+            field(
                 "on_deny",
                 FieldKind::Text,
                 Optional,
@@ -104,7 +140,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#""Twenty refunds a day are enough.""#,
             ),
         ],
-        rules: r#"{"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
+        rules: r#"{"anyOf":[{"required":["window","max"]},{"required":["concurrent"],"properties":{"window":false,"max":false,"increment":false,"increment_from":false,"count":false,"algorithm":false,"burst":false,"count_in":{"const":"envoy"},"lease":false,"per":false}}],"not":{"required":["increment","increment_from"]},"if":{"properties":{"algorithm":{"const":"bucket"}},"required":["algorithm"]},"then":{"properties":{"window":{"not":{"const":"month"}},"max":{"exclusiveMinimum":0}}},"else":{"properties":{"burst":false}}}"#,
         ..PLAIN
     },
     ObjectSpec {

@@ -24,8 +24,29 @@ const ENTRY: &[FieldSpec] = &[
         "reason",
         FieldKind::Text,
         Optional,
-        "What the agent reads when `action` denies or asks for approval.",
+        "What the agent reads when `action` denies or asks for approval, or does not allow at this time.",
         r#""Deleting is not an agent's job.""#,
+    ),
+    field(
+        "during",
+        FieldKind::Object("hours"),
+        Optional,
+        "When `action` holds: an entry that allows then denies at all other times, and one that denies or asks does so only then. What else the entry says holds always.",
+        r#"{"days": ["mon-fri"], "hours": ["09:00-17:30"], "timezone": "Europe/Berlin"}"#,
+    ),
+    field(
+        "not_before",
+        FieldKind::Text,
+        Optional,
+        "The same from a time on, which has its offset.",
+        r#""2026-12-20T00:00:00+01:00""#,
+    ),
+    field(
+        "not_after",
+        FieldKind::Text,
+        Optional,
+        "The same until a time. Where several of the three are said, all must agree.",
+        r#""2027-01-02T00:00:00+01:00""#,
     ),
     field(
         "mode",
@@ -353,29 +374,6 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
             ),
         ],
         rules: r#"{"properties":{"by":{"minItems":1}}}"#,
-        ..PLAIN
-    },
-    ObjectSpec {
-        id: "condition",
-        title: "A condition",
-        about: "A comparison of an argument, a counter, a name of the caller or a header with a value. It is true, false or undecidable (another type than the operator needs); undecidable denies.",
-        fields: &[
-            field(
-                "path",
-                FieldKind::Path,
-                Required,
-                "`args.<name>` with further `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]` steps, `state.<tool key>.<counter>`, `identity.<key>` of `identity.keys`, `identity.grant`, or `header.<name>` of the request.",
-                r#""args.items[0].price""#,
-            ),
-            field("op", FieldKind::Operator, Required, "How the value is compared.", r#""lte""#),
-            field(
-                "value",
-                FieldKind::Operand,
-                Required,
-                "What the operator compares with, of the type that it takes.",
-                "10000",
-            ),
-        ],
         ..PLAIN
     },
 ];
