@@ -5,7 +5,9 @@
 #     envoy/tools.sh prometheus    Prometheus and promtool from Debian's package, unless they are on PATH
 #     envoy/tools.sh redis         Redis from Debian's packages, unless it is on PATH
 #     envoy/tools.sh registry      a registry of images, and skopeo to fill it, from Debian's packages, unless they are on PATH
+#     envoy/tools.sh kubectl       kubectl from Debian's package, unless it is on PATH
 #     envoy/tools.sh chromium      Chromium and its driver from Debian's packages, unless they are on PATH
+#     envoy/tools.sh valgrind      valgrind from Debian's package, unless it is on PATH
 #     envoy/tools.sh node          Node and npm, from PyPI, with which the page is built
 #     envoy/tools.sh clients       what the tests run from npm, and clients and servers on the other generation of the MCP SDK
 #
@@ -183,7 +185,7 @@ fetch_chromium() {
 }
 
 # Unpacks Debian packages, with what they need and this machine has not got, into .tools/NAME, and puts a script beside for each program,
-# which finds the libraries where they are.
+# which finds the libraries where they are. `$probe` is what makes a program say its version, `--version` where it is not set.
 unpack_debian() { # NAME "PACKAGES" PROGRAM...
     local name=$1 packages=$2 tool package program missing=
     shift 2
@@ -220,12 +222,45 @@ export LD_LIBRARY_PATH
 END
         echo "exec \"\$here/$program\" \"\$@\"" >>"$work/root/${program##*/}"
         chmod +x "$work/root/${program##*/}"
-        "$work/root/${program##*/}" --version >/dev/null 2>>"$work/log" || {
+        # shellcheck disable=SC2086 # several words
+        "$work/root/${program##*/}" ${probe:---version} >/dev/null 2>>"$work/log" || {
             tail -n 12 "$work/log" >&2
             fail "Debian's ${program##*/} does not run on this machine" "$by_hand"
         }
     done
     mv "$work/root" "$tools/$name"
+    rm -rf "$work"
+}
+
+fetch_valgrind() {
+    if type -P valgrind >/dev/null || [ -x "$tools/valgrind/valgrind" ]; then
+        return
+    fi
+    local by_hand="put valgrind on PATH (on Debian: apt-get install valgrind) and try again"
+    local tool
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no valgrind on PATH, and no $tool to fetch Debian's package with" "$by_hand"
+    done
+    echo "tools.sh: unpacking Debian's valgrind package into .tools/valgrind"
+    local work=$tools/valgrind.new
+    rm -rf "$tools/valgrind"
+    own_apt "$work"
+    (cd "$work" && "${apt[@]}" download valgrind) >>"$work/log" 2>&1 || {
+        tail -n 12 "$work/log" >&2
+        fail "apt-get could not download Debian's valgrind package (see above)" "$by_hand"
+    }
+    dpkg-deb -x "$work"/valgrind_*.deb "$work/root" || fail "the downloaded package cannot be unpacked" "$by_hand"
+    cat >"$work/root/valgrind" <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+VALGRIND_LIB=$here/usr/libexec/valgrind exec "$here/usr/bin/valgrind" "$@"
+END
+    chmod +x "$work/root/valgrind"
+    "$work/root/valgrind" --version >/dev/null 2>>"$work/log" || {
+        tail -n 12 "$work/log" >&2
+        fail "Debian's valgrind does not run on this machine (see above)" "$by_hand"
+    }
+    mv "$work/root" "$tools/valgrind"
     rm -rf "$work"
 }
 
@@ -273,9 +308,18 @@ registry)
     lock
     unpack_debian registry "docker-registry skopeo" usr/bin/docker-registry usr/bin/skopeo
     ;;
+kubectl)
+    lock
+    # That of Debian 12 is too old for the manifests: newer ones, and what is on PATH of most machines, are not.
+    probe="version --client" unpack_debian kubectl kubernetes-client usr/bin/kubectl
+    ;;
 chromium)
     lock
     fetch_chromium
+    ;;
+valgrind)
+    lock
+    fetch_valgrind
     ;;
 node)
     lock
@@ -285,5 +329,5 @@ clients)
     lock
     make_clients
     ;;
-*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | chromium | node | clients" ;;
+*) fail "usage: envoy/tools.sh venv | prometheus | redis | registry | kubectl | chromium | valgrind | node | clients" ;;
 esac

@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 mod activity;
+mod analyse;
 mod audit;
 mod audit_log;
 mod audited;
@@ -120,6 +121,7 @@ enum Command {
     Policy(policy::Arguments),
     Validate(validate::Arguments),
     Diff(Box<diff::Arguments>),
+    Analyse(analyse::Arguments),
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
@@ -149,6 +151,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Policy(arguments) => policy::run(&arguments, format),
         Command::Validate(arguments) => validate::run(&arguments, format),
         Command::Diff(arguments) => diff::run(&arguments, format),
+        Command::Analyse(arguments) => analyse::run(&arguments, format),
         Command::Explain(arguments) => explain::run(&arguments, format),
         Command::Test(arguments) => test::run(&arguments, format),
         Command::Replay(arguments) => replay::run(&arguments, format),

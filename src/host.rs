@@ -23,6 +23,8 @@ mod contexts;
 #[cfg(target_os = "wasi")]
 mod envoy;
 #[cfg(target_os = "wasi")]
+mod memory;
+#[cfg(target_os = "wasi")]
 mod meters;
 #[cfg(target_os = "wasi")]
 mod root;

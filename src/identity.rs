@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::digest::short_of_parts;
 use crate::json::Value;
 use crate::mcp::Refusal;
 use crate::mcp::headers::facts::Facts;
@@ -196,17 +195,10 @@ fn maker(parts: &[&[u8]]) -> Maker {
     Maker(u32::from_le_bytes([first, second, third, fourth]).max(1))
 }
 
-/// 128 bits of SHA-256 over the parts, each with its length, so that no two lists of parts run together.
+/// Who is known by these parts.
 fn digest(parts: &[&[u8]]) -> CallerId {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let bytes = hash.finalize();
-    let number = bytes.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
     // Zero stands for everybody.
-    CallerId(number.max(1))
+    CallerId(short_of_parts(parts).max(1))
 }
 
 #[cfg(test)]

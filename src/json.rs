@@ -15,9 +15,11 @@ mod canonical;
 pub mod lenient;
 mod parser;
 pub mod pointer;
+mod run;
 mod write;
 
 pub use canonical::{Canonical, canonical, canonical_members};
+pub use run::string_run;
 pub use write::written;
 
 /// A JSON value.

@@ -44,6 +44,7 @@ pub mod ask;
 pub mod bounds;
 pub mod digest;
 pub mod reason;
+pub mod remembered;
 pub mod time;
 
 pub mod json;

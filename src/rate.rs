@@ -50,11 +50,13 @@
 //!
 //! Not here: which limits a call meets, and what a denial says.
 
+mod account;
 pub mod algorithm;
 mod clock;
 pub mod lease;
 pub mod limiter;
 pub mod memory;
+mod shards;
 pub mod store;
 pub mod table;
 pub mod window;

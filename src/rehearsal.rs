@@ -10,6 +10,7 @@ mod listed;
 pub mod names;
 mod overheard;
 mod play;
+mod request;
 mod seen;
 pub mod suite;
 mod verdict;
@@ -20,10 +21,9 @@ use std::rc::Rc;
 use crate::ask::Answer;
 use crate::exchange::{Chunk, Event, Exchange, Flow, Holds, Step};
 use crate::identity::Caller;
-use crate::json::Value;
 use crate::mcp::Refusal;
+use crate::mcp::headers::Follows;
 use crate::mcp::headers::facts::Facts;
-use crate::mcp::headers::{Follows, Header};
 use crate::number::Micros;
 use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::{Config, Policy};
@@ -37,8 +37,9 @@ use crate::time::UnixMillis;
 use crate::witness::Witness;
 use approver::StagedApprover;
 pub use listed::ListSeen;
-use names::{CallerName, GRANT};
 use overheard::Overheard;
+use request::borrowed;
+pub use request::{Destination, SimulatedRequest, SimulatedResponse};
 use seen::Seen;
 pub use verdict::Verdict;
 
@@ -56,45 +57,6 @@ pub struct Simulator {
     draws: Cell<u64>,
     /// Whether users are asked, so that clients are such as can.
     asks_users: bool,
-}
-
-/// One request as the filter would see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SimulatedRequest {
-    /// The JSON-RPC message.
-    pub body: String,
-    /// Who calls, by which names. One whom neither `grant` nor a header names is anonymous.
-    pub names: Vec<CallerName>,
-    /// The MCP session.
-    pub session: Option<String>,
-    /// Where it goes.
-    pub target: Destination,
-    /// Further headers, their names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// When.
-    pub at: UnixMillis,
-    /// What the server answers, if it is asked.
-    pub response: SimulatedResponse,
-}
-
-/// Where a request goes, for bindings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Destination {
-    /// The host; `localhost` by default.
-    pub host: Option<String>,
-    /// The path; by default the first of `requests.paths`, or `/mcp`.
-    pub path: Option<String>,
-    /// The name of Envoy's route.
-    pub route: Option<String>,
-}
-
-/// What the server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SimulatedResponse {
-    /// A result.
-    Result,
-    /// An error, so that what counts successes only is given back.
-    Error,
 }
 
 /// One request and its answer.
@@ -202,17 +164,7 @@ impl Simulator {
     ) -> Round {
         let heard = Overheard::beside(witness);
         let world = self.world(request, &heard);
-        let holds = Rc::new(Holds::new(HoldHeaders::Always));
-        let mut exchange = Exchange::new(Rc::clone(&self.config), holds);
-        let place = self.config.doors.example();
-        let sent = request.headers(place.as_deref());
-        let headers = borrowed(&sent);
-        let event = Event::RequestHead { headers: &headers, follows: Follows::Body };
-        let mut step = exchange.on(&world, event);
-        if step.flow == Flow::Pause {
-            let event = Event::RequestBody { buffered: request.body.len(), chunk: Chunk::Last };
-            step = exchange.on(&world, event);
-        }
+        let (mut exchange, mut step) = self.begin(request, &world);
         let mut round = Round { verdict: Verdict::default(), asked: None, state: None };
         if !step.asks.is_empty() {
             round.asked = Some(ApprovalWay::Approver);
@@ -229,6 +181,26 @@ impl Simulator {
         }
         let _ = exchange.on(&world, Event::Closed);
         round
+    }
+
+    /// Begins an exchange with a request, its body and all.
+    fn begin<W: Witness>(
+        &self,
+        request: &SimulatedRequest,
+        world: &Seen<'_, W>,
+    ) -> (Exchange, Step) {
+        let holds = Rc::new(Holds::new(HoldHeaders::Always));
+        let mut exchange = Exchange::new(Rc::clone(&self.config), holds);
+        let place = self.config.doors.example();
+        let sent = request.headers(place.as_deref());
+        let headers = borrowed(&sent);
+        let event = Event::RequestHead { headers: &headers, follows: Follows::Body };
+        let mut step = exchange.on(world, event);
+        if step.flow == Flow::Pause {
+            let event = Event::RequestBody { buffered: request.body.len(), chunk: Chunk::Last };
+            step = exchange.on(world, event);
+        }
+        (exchange, step)
     }
 
     /// Brings the questions to an approver, and its answers back, until the call waits no longer.
@@ -325,55 +297,6 @@ impl Simulator {
     pub fn limiter(&self) -> Limiter<'_, MemoryStore> {
         Limiter::new(&self.store, self.config.counters.shards)
     }
-}
-
-impl SimulatedRequest {
-    /// A request by an anonymous caller, that the server answers with a result.
-    #[must_use]
-    pub fn new(body: String, at: UnixMillis) -> SimulatedRequest {
-        SimulatedRequest {
-            body,
-            names: Vec::new(),
-            session: None,
-            target: Destination::default(),
-            headers: Vec::new(),
-            at,
-            response: SimulatedResponse::Result,
-        }
-    }
-
-    /// The same, called by this one.
-    #[must_use]
-    pub fn by(mut self, caller: Option<String>) -> SimulatedRequest {
-        self.names.extend(caller.map(|name| (GRANT.to_owned(), Value::String(name.into()))));
-        self
-    }
-
-    /// The name of the caller.
-    #[must_use]
-    pub fn caller(&self) -> Option<&str> {
-        self.names.iter().find(|(key, _)| key == GRANT).and_then(|(_, name)| name.as_str())
-    }
-
-    /// All headers, with a path where the request says none.
-    fn headers<'r>(&'r self, place: Option<&'r str>) -> Vec<(&'r str, &'r str)> {
-        let host = self.target.host.as_deref().unwrap_or("localhost");
-        let path = self.target.path.as_deref().or(place).unwrap_or("/mcp");
-        let mut headers = vec![
-            (":method", "POST"),
-            (":authority", host),
-            (":path", path),
-            ("content-type", "application/json"),
-        ];
-        headers.extend(self.session.iter().map(|session| ("mcp-session-id", &**session)));
-        headers.retain(|(name, _)| !self.headers.iter().any(|(own, _)| own == name));
-        headers.extend(self.headers.iter().map(|(name, value)| (&**name, &**value)));
-        headers
-    }
-}
-
-fn borrowed<'h>(headers: &[(&'h str, &'h str)]) -> Vec<Header<'h>> {
-    headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
 }
 
 /// Lets one policy govern every request; false where there is none of this name.

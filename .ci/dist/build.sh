@@ -35,8 +35,10 @@ wasm)
     fi
     c_flags="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -fno-stack-protector"
     for prefix in "${prefixes[@]}"; do
-        c_flags+=" -ffile-prefix-map=$prefix"
+        c_flags+=" $(printf '%q' "-ffile-prefix-map=$prefix")"
     done
+    # The flags are read as a shell reads them, so that a path may have a blank in it here too.
+    export CC_SHELL_ESCAPED_FLAGS=1
     export "CFLAGS_$name=$c_flags"
     # Rust brings the linker's start files and musl itself.
     export "CARGO_TARGET_${name^^}_LINKER=rust-lld"

@@ -13,6 +13,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::ask::{Answer, Ask, AskBody, AskId};
+use crate::digest::of_parts;
 use crate::once::{Use, UseId};
 use crate::policy::approvals::Approver;
 use crate::time::UnixMillis;
@@ -249,10 +250,5 @@ impl GivenApproval {
 
 /// A digest of some parts as base64url.
 fn key_of(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    Base64UrlUnpadded::encode_string(&hash.finalize())
+    Base64UrlUnpadded::encode_string(&of_parts(parts))
 }

@@ -1,7 +1,7 @@
 //! Results that are documents: to standard output or a file, with notes for the author beside them.
 
-use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -118,6 +118,28 @@ pub(super) fn deliver(text: &str, output: &OutputFile) -> Exit {
             Exit::Unusable
         }
     }
+}
+
+/// Puts a file in the place of another in one step: no reader sees a part of it. With these permissions, where there are any.
+pub(super) fn put_in_place(
+    file: &Path,
+    text: &str,
+    permissions: Option<Permissions>,
+) -> io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = file.with_file_name(name);
+    let written = File::options().write(true).create_new(true).open(&new).and_then(|mut open| {
+        permissions.map_or(Ok(()), |permissions| open.set_permissions(permissions))?;
+        open.write_all(text.as_bytes())?;
+        open.sync_all()
+    });
+    let placed = written.and_then(|()| fs::rename(&new, file));
+    if placed.is_err() {
+        // What is left of it is of no use to anybody; that it cannot be removed either is not the trouble.
+        let _ = fs::remove_file(&new);
+    }
+    placed
 }
 
 fn written(text: &str, file: &Path, output: &OutputFile) -> Result<(), String> {

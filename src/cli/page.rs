@@ -118,18 +118,12 @@ async fn answered(
             Err(problem) => (500, "text/plain", problem),
         },
         Ok(errand @ (Errand::Save | Errand::Render)) => {
-            let body = Limited::new(request.into_body(), LONGEST).collect().await;
-            let done = match (body, errand) {
-                (Err(_), _) => Err((413, "longer than any policy".to_owned())),
-                (Ok(body), Errand::Render) => {
-                    rendered(files.stem(), &body.to_bytes()).await.map_err(|problem| (409, problem))
-                }
-                (Ok(body), Errand::Save | Errand::Show) => files
-                    .save(&body.to_bytes())
-                    .map(|()| "saved".to_owned())
-                    .map_err(|problem| (409, problem)),
+            let (status, text) = match Limited::new(request.into_body(), LONGEST).collect().await {
+                Err(_) => (413, "longer than any policy".to_owned()),
+                Ok(body) => done(errand, files, &body.to_bytes())
+                    .await
+                    .map_or_else(|problem| (409, problem), |text| (200, text)),
             };
-            let (status, text) = done.map_or_else(|told| told, |text| (200, text));
             (status, "text/plain", text)
         }
     };
@@ -139,6 +133,14 @@ async fn answered(
         HEADERS.iter().fold(response, |response, (name, value)| response.header(*name, *value));
     let failed = || Response::new(Full::default());
     Ok(response.body(Full::from(text)).unwrap_or_else(|_| failed()))
+}
+
+/// Does what the page asks for with a body.
+async fn done(errand: Errand, files: &PageFiles, body: &[u8]) -> Result<String, String> {
+    match errand {
+        Errand::Render => rendered(files.stem(), body).await,
+        Errand::Save | Errand::Show => files.save(body).map(|()| "saved".to_owned()),
+    }
 }
 
 fn admitted(door: &Door, request: &Request<Incoming>) -> Result<Errand, (u16, &'static str)> {

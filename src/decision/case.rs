@@ -50,6 +50,29 @@ pub struct Case<'c, W> {
 impl<W: Witness> Case<'_, W> {
     /// The first denial of an entry that depends on the call alone.
     pub(super) fn by_entry(&self, entry: &Entry) -> Option<Denial> {
+        self.first_denial(entry, |check| match check.kind {
+            // What reads a counter has to wait for it; a requirement can fail already by what it asks of the call.
+            CheckKind::DenyIf => !check.reads_counters(),
+            CheckKind::AskIf => false,
+            CheckKind::Deny | CheckKind::Require => true,
+        })
+    }
+
+    /// The first denial of an entry that comes whatever the arguments and counts are.
+    pub(super) fn whatever(&self, entry: &Entry) -> Option<Denial> {
+        if entry.mode == Mode::Shadow {
+            return None;
+        }
+        self.first_denial(entry, |check| {
+            // A denial for which all must hold is none where one is left out of account.
+            let left_out = |condition: &Condition| !self.regards.include(condition);
+            check.denies_by_caller()
+                && !(check.kind == CheckKind::DenyIf && check.conditions.iter().any(left_out))
+        })
+    }
+
+    /// The first denial by the action of an entry, or by one of these of its checks.
+    fn first_denial(&self, entry: &Entry, is_due: impl Fn(&Check) -> bool) -> Option<Denial> {
         let kind = self.call.kind;
         let mut first = (entry.action == Action::Deny)
             .then(|| Denial::by(entry.action_rule, kind, denied(kind)));
@@ -57,16 +80,9 @@ impl<W: Witness> Case<'_, W> {
         if entry.action != Action::RequireApproval {
             self.witness.hear(&Told::Acted(entry, first.as_ref()));
         }
-        for check in &entry.checks {
+        for check in entry.checks.iter().filter(|check| is_due(check)) {
             if first.is_some() && !W::HEARS_ALL {
-                return first;
-            }
-            // A `deny_if` that reads a counter has to wait for it; a requirement can fail already by what it asks of the call.
-            if check.kind == CheckKind::DenyIf && check.reads_counters() {
-                continue;
-            }
-            if check.kind == CheckKind::AskIf {
-                continue;
+                break;
             }
             let denial = self
                 .by_check(entry, check, &mut |_| Ok(None))
@@ -251,35 +267,6 @@ impl<W: Witness> Case<'_, W> {
             Subject::Header(header) => self.caller.header(*header).map(Cow::Borrowed),
             Subject::Argument(_) | Subject::Now | Subject::Counter(_) => None,
         }
-    }
-
-    /// The first denial of an entry that comes whatever the arguments and counts are.
-    pub(super) fn whatever(&self, entry: &Entry) -> Option<Denial> {
-        if entry.mode == Mode::Shadow {
-            return None;
-        }
-        let kind = self.call.kind;
-        let mut first = (entry.action == Action::Deny)
-            .then(|| Denial::by(entry.action_rule, kind, denied(kind)));
-        if entry.action != Action::RequireApproval {
-            self.witness.hear(&Told::Acted(entry, first.as_ref()));
-        }
-        for check in entry.checks.iter().filter(|check| check.denies_by_caller()) {
-            if first.is_some() && !W::HEARS_ALL {
-                break;
-            }
-            // A denial for which all must hold is none where one is left out of account.
-            let left_out = |condition: &Condition| !self.regards.include(condition);
-            if check.kind == CheckKind::DenyIf && check.conditions.iter().any(left_out) {
-                continue;
-            }
-            let denial = self
-                .by_check(entry, check, &mut |_| Ok(None))
-                .unwrap_or_else(|CounterUnread| Some(check.unread(kind)));
-            self.witness.hear(&Told::Checked(entry, check, denial.as_ref()));
-            first = first.or(denial);
-        }
-        first
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a call counts: one charge for each counter, through one limit or several.
 
-use sha2::{Digest as _, Sha256};
-
 use super::fill::Fill;
 use crate::denial::{Denial, Detail};
+use crate::digest::short_of_parts;
 use crate::identity::Caller;
 use crate::json::{Value, canonical, canonical_members};
 use crate::matcher::path::Path;
@@ -114,7 +113,7 @@ pub(super) fn account(
     let (kind, name) = (call.kind.word(), call.exact.as_deref().unwrap_or(call.name));
     let what = match named.per {
         Per::Caller => return Ok(whole),
-        Per::Name => digest(&[b"name", kind.as_bytes(), name.as_bytes()]),
+        Per::Name => short_of_parts(&[b"name", kind.as_bytes(), name.as_bytes()]),
         Per::Call => {
             let arguments = match call.arguments {
                 Some(arguments) => canonical(arguments),
@@ -124,19 +123,10 @@ pub(super) fn account(
                 return Err(Detail::Inexact);
             }
             let (whose, text) = (whole.caller.0.to_le_bytes(), arguments.text);
-            digest(&[b"call", &whose, kind.as_bytes(), name.as_bytes(), text.as_bytes()])
+            short_of_parts(&[b"call", &whose, kind.as_bytes(), name.as_bytes(), text.as_bytes()])
         }
     };
     Ok(whole.per(named.per, what, caller.counted_as(Scope::Grant)))
-}
-
-fn digest(parts: &[&[u8]]) -> u128 {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
 }
 
 /// How much a call counts.

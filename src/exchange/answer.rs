@@ -24,7 +24,8 @@ impl Exchange {
     ) -> Flow {
         if self.needs_response() {
             world.response_headers(|headers| {
-                let head = ResponseHead::read(headers, world.origin(), follows);
+                let counts = self.counts_hang_on_the_answer();
+                let head = ResponseHead::read(headers, counts, || world.origin(), follows);
                 self.begin_response(world, head, step);
             });
         }
@@ -48,6 +49,16 @@ impl Exchange {
             State::Waiting { waiting, .. } => {
                 !waiting.is_proven() || self.policy().is_some_and(Policy::filters_any)
             }
+            State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
+        }
+    }
+
+    /// Whether what became of the call decides over more than a refusal of its caller does.
+    fn counts_hang_on_the_answer(&self) -> bool {
+        match &self.state {
+            State::Forwarded(expected) => !expected.refunds.is_empty() || expected.used.is_some(),
+            // An answer that comes before the call is judged says nothing of it.
+            State::Collecting { .. } | State::Waiting { .. } => false,
             State::Fresh | State::Passing | State::Responding(_) | State::Answered => false,
         }
     }

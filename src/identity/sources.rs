@@ -1,10 +1,12 @@
 //! What the sources of names yield, and the caller that they make.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use super::network::{Network, without_port};
 use super::{Caller, Named, Spelling, digest, maker};
 use crate::bounds::MAX_NAME_BYTES;
+use crate::digest::push_hexadecimal;
 use crate::json::{Value, written};
 use crate::mcp::Refusal;
 use crate::mcp::headers::credential::{canonical, canonical_cookie, canonical_key};
@@ -44,41 +46,37 @@ impl Whose {
 
 /// Where the client is, if that is asked for and known.
 struct Where {
-    network: Option<Network>,
+    /// Who brings names that can be invented.
+    own: Maker,
+    /// Who has all that is around him.
+    around: Maker,
+    /// Whose count a limit by address counts.
+    account: Account,
 }
 
 impl Where {
-    /// Who brings names that can be invented.
-    fn maker(&self) -> Maker {
-        let own = self.network.as_ref().map_or("nowhere", |network| &network.own);
-        maker(&[own.as_bytes()])
-    }
-
-    fn around(&self) -> Maker {
-        let around = self.network.as_ref().map_or("nowhere", |network| &network.around);
-        maker(&[around.as_bytes()])
+    fn of(network: Option<&Network>) -> Where {
+        let Some(network) = network else {
+            let (own, caller) = (maker(&[b"nowhere"]), digest(&[b"no address"]));
+            let (class, maker, per) = (Class::Verified, Maker::NOBODY, Per::Caller);
+            let account = Account { caller, class, maker, per };
+            return Where { own, around: own, account };
+        };
+        let (own, around) = (maker(&[network.own.as_bytes()]), maker(&[network.around.as_bytes()]));
+        let caller = digest(&[b"address of", network.own.as_bytes()]);
+        let (class, per) = (Class::Address, Per::Caller);
+        let account = Account { caller, class, maker: around, per };
+        Where { own, around, account }
     }
 
     fn named(&self, whose: Whose) -> Named {
         let Whose { caller, class, spelling, value } = whose;
         let maker = match class {
-            Class::Claimed => self.maker(),
-            Class::Address => self.around(),
+            Class::Claimed => self.own,
+            Class::Address => self.around,
             Class::Verified | Class::Session | Class::Global => Maker::NOBODY,
         };
         Named { account: Account { caller, class, maker, per: Per::Caller }, spelling, value }
-    }
-
-    /// Whose count a limit by address counts.
-    fn account(&self) -> Account {
-        let (caller, class, maker) = match &self.network {
-            Some(network) => {
-                let caller = digest(&[b"address of", network.own.as_bytes()]);
-                (caller, Class::Address, self.around())
-            }
-            None => (digest(&[b"no address"]), Class::Verified, Maker::NOBODY),
-        };
-        Account { caller, class, maker, per: Per::Caller }
     }
 }
 
@@ -104,28 +102,28 @@ impl<W: World> Sources<'_, W> {
     pub(super) fn caller(&self) -> Result<Caller, Refusal> {
         let callers = &self.config.callers;
         let grant = self.first(&callers.grant)?;
-        let name = grant.as_ref().map(|found| text(&found.value).into());
         let proven = grant.as_ref().is_some_and(|found| found.class == Class::Verified);
-        let grant = grant.map_or(Whose::constant(digest(&[b"anonymous"])), |found| Whose {
-            caller: found.id,
-            class: found.class,
-            spelling: found.spelling,
-            value: None,
-        });
+        let (grant, name) = match grant {
+            None => (Whose::constant(self.digest(&[b"anonymous"])), None),
+            Some(SourceValue { id: caller, class, spelling, value, counted: _ }) => {
+                let name = into_text(value).into_boxed_str();
+                (Whose { caller, class, spelling, value: None }, Some(name))
+            }
+        };
         let keys: Vec<Whose> =
             callers.keys.iter().map(|key| self.key(key)).collect::<Result<_, _>>()?;
         let claimed = !proven || keys.iter().any(|key| key.class == Class::Claimed);
-        let place = Where { network: self.network(claimed)? };
+        let place = self.place(claimed)?;
         let grant = place.named(grant);
         let keys = keys.into_iter().map(|key| place.named(key)).collect();
-        let (session, address, maker) = (grant.account, place.account(), place.maker());
+        let (session, address, maker) = (grant.account, place.account, place.own);
         Ok(Caller { grant, session, address, maker, proven, name, keys, headers: self.headers()? })
     }
 
     /// A further name.
     fn key(&self, key: &Key) -> Result<Whose, Refusal> {
         let Some(found) = self.first(&key.sources)? else {
-            return Ok(Whose::constant(digest(&[b"no key", key.name.as_bytes()])));
+            return Ok(Whose::constant(self.digest(&[b"no key", key.name.as_bytes()])));
         };
         let kind = kind(&found.value);
         let text = found.counted.unwrap_or_else(|| text(&found.value));
@@ -134,7 +132,7 @@ impl<W: World> Sources<'_, W> {
         let moves = by_address && found.class == Class::Verified;
         let class = if moves { Class::Address } else { found.class };
         Ok(Whose {
-            caller: digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]),
+            caller: self.digest(&[b"key", key.name.as_bytes(), kind, text.as_bytes()]),
             class,
             spelling: found.spelling,
             value: Some(found.value),
@@ -154,7 +152,7 @@ impl<W: World> Sources<'_, W> {
     }
 
     /// Where the client is, if anything counts by it; `claimed` says that he has a name which he could have invented.
-    fn network(&self, claimed: bool) -> Result<Option<Network>, Refusal> {
+    fn place(&self, claimed: bool) -> Result<Where, Refusal> {
         let asked = match self.config.asks_address {
             AsksAddress::Always => true,
             AsksAddress::OfTheUnverified => claimed,
@@ -162,7 +160,25 @@ impl<W: World> Sources<'_, W> {
         };
         let address = if asked { self.world.address() } else { None };
         let address = address.map(|address| readable(&address)).transpose()?;
-        Ok(address.filter(|address| !address.is_empty()).map(|address| Network::of(&address)))
+        let address = address.filter(|address| !address.is_empty());
+        let compute = |address: Option<&str>| {
+            let Where { own, around, account } = Where::of(address.map(Network::of).as_ref());
+            (own, around, account)
+        };
+        let recalled = &self.config.recalled;
+        let (own, around, account) = match address.as_deref() {
+            Some(at) => recalled.places.or_computed(&[at.as_bytes()], || Ok(compute(Some(at))))?,
+            None => *recalled.nowhere.get_or_init(|| compute(None)),
+        };
+        Ok(Where { own, around, account })
+    }
+
+    /// As [`digest`], but computed once.
+    fn digest(&self, parts: &[&[u8]]) -> CallerId {
+        let compute = || Ok::<_, Infallible>(digest(parts));
+        match self.config.recalled.digests.or_computed(parts, compute) {
+            Ok(digest) => digest,
+        }
     }
 
     fn first(&self, sources: &[Source]) -> Result<Option<SourceValue>, Refusal> {
@@ -179,7 +195,7 @@ impl<W: World> Sources<'_, W> {
         // What two issuers or two proxies call by one name are two callers.
         let named = |kind: &'static [u8], source: &str, found: Option<String>| {
             found.filter(|text| !text.is_empty()).map(|text| {
-                let id = digest(&[kind, source.as_bytes(), text.as_bytes()]);
+                let id = self.digest(&[kind, source.as_bytes(), text.as_bytes()]);
                 SourceValue::verified(id, Value::String(Cow::Owned(text)))
             })
         };
@@ -193,7 +209,7 @@ impl<W: World> Sources<'_, W> {
                 }
                 let mut parts = vec![b"claim", payload.as_bytes(), kind(&value), text.as_bytes()];
                 parts.extend(claim.iter().map(|part| part.as_bytes()));
-                Some(SourceValue::verified(digest(&parts), value))
+                Some(SourceValue::verified(self.digest(&parts), value))
             }
             Source::Header(at) => {
                 let value = self.kept(*at).value("one that names the caller")?;
@@ -218,7 +234,7 @@ impl<W: World> Sources<'_, W> {
                 let network = address.as_deref().map(|address| Network::of(address).own);
                 let address = address.map(|address| without_port(&address).to_owned());
                 named(b"address", "", address).zip(network).map(|(found, network)| SourceValue {
-                    id: digest(&[b"address", b"", network.as_bytes()]),
+                    id: self.digest(&[b"address", b"", network.as_bytes()]),
                     class: Class::Address,
                     counted: Some(network),
                     ..found
@@ -237,20 +253,10 @@ impl<W: World> Sources<'_, W> {
             return Ok(None);
         };
         let header = at.map(|at| self.header(at));
-        let spelled = match header {
-            Some("cookie") => canonical_cookie(value),
-            Some(_) => canonical_key(value)?,
-            None => canonical(value)?,
-        };
-        let spelling = if spelled.is_some() { Spelling::Canonical } else { Spelling::Ambiguous };
-        let spelled = spelled.as_deref().unwrap_or(value);
-        let id = match header {
-            None => digest(&[b"credential", spelled]),
-            Some(header) => {
-                let word = spelled.strip_prefix(b"bearer ").unwrap_or(spelled);
-                digest(&[b"credential of", header.as_bytes(), word])
-            }
-        };
+        let known = [&b"credential"[..], header.unwrap_or_default().as_bytes(), value];
+        let compute = || credential_id(header, value);
+        let (id, canonical) = self.config.recalled.credentials.or_computed(&known, compute)?;
+        let spelling = if canonical { Spelling::Canonical } else { Spelling::Ambiguous };
         let value = Value::String(Cow::Owned(hexadecimal(id)));
         Ok(Some(SourceValue {
             class: Class::Claimed,
@@ -266,6 +272,25 @@ impl<W: World> Sources<'_, W> {
     fn header(&self, at: usize) -> &str {
         self.config.headers.get(at).map_or("", |name| name)
     }
+}
+
+/// The digest of a credential in its canonical spelling, and whether it has one.
+fn credential_id(header: Option<&str>, value: &[u8]) -> Result<(CallerId, bool), Refusal> {
+    let spelled = match header {
+        Some("cookie") => canonical_cookie(value),
+        Some(_) => canonical_key(value)?,
+        None => canonical(value)?,
+    };
+    let is_canonical = spelled.is_some();
+    let spelled = spelled.as_deref().unwrap_or(value);
+    let id = match header {
+        None => digest(&[b"credential", spelled]),
+        Some(header) => {
+            let word = spelled.strip_prefix(b"bearer ").unwrap_or(spelled);
+            digest(&[b"credential of", header.as_bytes(), word])
+        }
+    };
+    Ok((id, is_canonical))
 }
 
 /// A claim that can be a name: a text, a number, or a list of texts (in one order, however the token has them).
@@ -304,6 +329,13 @@ fn kind(value: &Value<'_>) -> &'static [u8] {
     }
 }
 
+fn into_text(value: Value<'_>) -> String {
+    match value {
+        Value::String(text) | Value::Number(text) => text.into_owned(),
+        Value::Bool(_) | Value::Array(_) | Value::Null | Value::Object(_) => text(&value),
+    }
+}
+
 pub(super) fn text(value: &Value<'_>) -> String {
     match value {
         Value::String(text) | Value::Number(text) => text.clone().into_owned(),
@@ -324,5 +356,9 @@ fn readable(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 fn hexadecimal(id: CallerId) -> String {
-    format!("{:032x}", id.0)
+    let mut text = String::with_capacity(32);
+    for half in id.0.to_be_bytes().as_chunks().0 {
+        push_hexadecimal(&mut text, u64::from_be_bytes(*half), 16);
+    }
+    text
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::run::strict_string_run;
 use super::{Bounds, Duplicates, Fault, FaultKind, Item, Member, Object, Value};
 
 pub(super) struct Parser<'a> {
@@ -11,6 +12,10 @@ pub(super) struct Parser<'a> {
     duplicates: Duplicates,
     depth_left: usize,
     values_left: usize,
+    /// The members of the objects that are open, and the items of the arrays: each container takes its own when it ends, so that it needs
+    /// memory once, and no more than it fills.
+    members: Vec<Member<'a>>,
+    items: Vec<Value<'a>>,
 }
 
 type Parsed<T> = Result<T, Fault>;
@@ -24,6 +29,8 @@ impl<'a> Parser<'a> {
             duplicates,
             depth_left: bounds.depth,
             values_left: bounds.values,
+            members: Vec::new(),
+            items: Vec::new(),
         }
     }
 
@@ -60,11 +67,10 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Parsed<Value<'a>> {
-        let mut object = Object::default();
         if self.eat(b'}') {
-            return Ok(Value::Object(object));
+            return Ok(Value::Object(Object::default()));
         }
-        let start = self.at;
+        let (start, first) = (self.at, self.members.len());
         loop {
             let key = self.string()?;
             self.skip_space();
@@ -73,7 +79,7 @@ impl<'a> Parser<'a> {
             let from = self.at;
             let value = self.value()?;
             let raw = self.slice(from, self.at)?;
-            push(&mut object.0, Member { key, raw, value });
+            self.members.push(Member { key, raw, value });
             self.skip_space();
             if self.eat(b'}') {
                 break;
@@ -81,6 +87,7 @@ impl<'a> Parser<'a> {
             self.expect(b',')?;
             self.skip_space();
         }
+        let object = Object(self.members.drain(first..).collect());
         if self.duplicates == Duplicates::Refuse && object.has_duplicate() {
             return Err(Fault { kind: FaultKind::Duplicate, at: start });
         }
@@ -88,9 +95,9 @@ impl<'a> Parser<'a> {
     }
 
     fn array(&mut self) -> Parsed<Value<'a>> {
-        let mut items = Vec::new();
-        self.each_item(|_, value| push(&mut items, value))?;
-        Ok(Value::Array(items))
+        let first = self.items.len();
+        self.each_item(|parser, _, value| parser.items.push(value))?;
+        Ok(Value::Array(self.items.drain(first..).collect()))
     }
 
     /// The items of the array that is the whole text.
@@ -99,20 +106,21 @@ impl<'a> Parser<'a> {
         self.skip_space();
         self.expect(b'[')?;
         self.skip_space();
-        self.each_item(|raw, value| items.push(Item { raw, value }))?;
+        self.each_item(|_, raw, value| items.push(Item { raw, value }))?;
         self.skip_space();
         if self.at == self.bytes.len() { Ok(items) } else { Err(self.fault(FaultKind::Syntax)) }
     }
 
     /// Reads items up to the closing bracket.
-    fn each_item(&mut self, mut take: impl FnMut(&'a str, Value<'a>)) -> Parsed<()> {
+    fn each_item(&mut self, mut take: impl FnMut(&mut Self, &'a str, Value<'a>)) -> Parsed<()> {
         if self.eat(b']') {
             return Ok(());
         }
         loop {
             let from = self.at;
             let value = self.value()?;
-            take(self.slice(from, self.at)?, value);
+            let raw = self.slice(from, self.at)?;
+            take(self, raw, value);
             self.skip_space();
             if self.eat(b']') {
                 return Ok(());
@@ -186,8 +194,7 @@ impl<'a> Parser<'a> {
     /// Moves to the next quote, backslash or control character.
     fn plain_run(&mut self) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let run = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-        self.at += run.unwrap_or(rest.len());
+        self.at += strict_string_run(rest);
     }
 
     fn escape(&mut self) -> Parsed<char> {
@@ -268,12 +275,4 @@ impl<'a> Parser<'a> {
     fn fault(&self, kind: FaultKind) -> Fault {
         Fault { kind, at: self.at }
     }
-}
-
-/// Appends, taking memory for one where it is the first: most vectors of a hostile text hold one value, and else get room for four.
-fn push<T>(items: &mut Vec<T>, item: T) {
-    if items.is_empty() {
-        items.reserve_exact(1);
-    }
-    items.push(item);
 }

@@ -30,7 +30,7 @@ use crate::matcher::fold::legible;
 use crate::mcp::call::Kind;
 use crate::pins::ServerId;
 use crate::policy::binding::Bindings;
-use crate::policy::callers::AsksAddress;
+use crate::policy::callers::{AsksAddress, Recalled};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::{DefaultAction, Entry, Limit, Listing};
 use crate::policy::section::Section;
@@ -85,6 +85,7 @@ pub(super) fn configuration(
             others,
             bindings,
             callers,
+            recalled: Recalled::default(),
             headers,
             read_headers,
             requests,

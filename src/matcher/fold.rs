@@ -18,6 +18,9 @@ use super::normal::{composed, decomposed};
 /// A text with every character as an escape that shows nothing, ends a line or turns the direction: `\u{a}`.
 #[must_use]
 pub fn legible(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
     let odd = |character| invisible(character) || matches!(character, '\u{2028}' | '\u{2029}');
     if !text.contains(odd) {
         return text.into();
@@ -51,7 +54,14 @@ pub fn confusable_with_any(text: &str, names: &[&str]) -> bool {
     if names.contains(&text) {
         return false;
     }
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain(text) {
+        // Folding such a text writes it in lower case, and nothing else.
+        let alike = |name: &&str| match is_plain(name) {
+            true => name.eq_ignore_ascii_case(text),
+            false => is_alike(text, name),
+        };
+        return names.iter().any(alike);
+    }
     let text = shown(text);
     let mut first = None;
     if let Some(character) = text.chars().find(|character| !invisible(*character)) {
@@ -60,8 +70,13 @@ pub fn confusable_with_any(text: &str, names: &[&str]) -> bool {
         });
     }
     names.iter().any(|name| {
-        if plain(name) { is_folded_to(text, first, name) } else { is_alike(text, name) }
+        if is_plain(name) { is_folded_to(text, first, name) } else { is_alike(text, name) }
     })
+}
+
+/// Whether a text has visible ASCII and nothing else.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether a text is folded to a name of plain ASCII. Then each of its characters is, by itself: nearly all texts are told apart by what
@@ -101,7 +116,7 @@ pub fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
 /// The text in its own case, without what does not show, outer white space and full-width forms, in normal form C.
 #[must_use]
 pub fn unveiled(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
     let characters = shown(text).chars().filter(|character| !invisible(*character));

@@ -12,7 +12,8 @@ mod scan;
 
 use self::id::Id;
 use self::key::{KeyMeaning, KeyReader};
-use self::scan::{Byte, byte, string_run};
+use self::scan::{Byte, byte};
+use crate::json::string_run;
 
 /// The lists that are looked for, by their place in [`super::call::LISTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +190,10 @@ impl Skim {
             }
             SkimState::Member => match first {
                 b'"' => {
-                    self.key = KeyReader::default();
+                    self.key.renew();
+                    let plain = self.key.take_plain(rest.get(1..).unwrap_or_default());
                     self.state = SkimState::InKey;
+                    return 1 + plain;
                 }
                 b'}' => self.close(),
                 _ => self.broken = true,

@@ -125,6 +125,14 @@ export const OPERATORS: { op: string; words: string; takes: 'any' | 'number' | '
   { op: 'exists', words: 'is there', takes: 'flag' },
   { op: 'before', words: 'is before', takes: 'time' },
   { op: 'after', words: 'is after', takes: 'time' },
+  { op: 'not_before', words: 'is not before', takes: 'time' },
+  { op: 'not_after', words: 'is not after', takes: 'time' },
+  { op: 'host_in', words: 'is a URL of', takes: 'list' },
+  { op: 'not_host_in', words: 'is a URL of none of', takes: 'list' },
+  { op: 'cidr', words: 'is an address in', takes: 'list' },
+  { op: 'not_cidr', words: 'is an address in none of', takes: 'list' },
+  { op: 'path_under', words: 'is a path below', takes: 'text' },
+  { op: 'not_path_under', words: 'is not a path below', takes: 'text' },
 ]
 
 /// What is written in a field, as the value of a condition.
@@ -134,7 +142,7 @@ export function operand(text: string, op: string): unknown {
     const trimmed = piece.trim()
     if (/^-?(0|[1-9]\d*)(\.\d+)?$/.test(trimmed)) return Number(trimmed)
     if (trimmed === 'true' || trimmed === 'false') return trimmed === 'true'
-    if (/^".*"$/s.test(trimmed)) {
+    if (/^(".*"|\{.*\})$/s.test(trimmed)) {
       try {
         return JSON.parse(trimmed) as unknown
       } catch {

@@ -1,6 +1,10 @@
 //! Where the names of callers come from, as the operator says it.
 
+use std::cell::OnceCell;
+
 use super::entry::Scope;
+use crate::rate::table::{Account, CallerId, Maker};
+use crate::remembered::Remembered;
 
 /// How callers are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +15,19 @@ pub struct Callers {
     pub keys: Vec<Key>,
     /// Whether a caller that no source of the grant names is refused.
     pub required: bool,
+}
+
+/// What was computed of callers' names before, without what it was computed of.
+#[derive(Debug, Default)]
+pub struct Recalled {
+    /// Digests of names.
+    pub digests: Remembered<CallerId>,
+    /// Digests of credentials in their canonical spelling, and whether there is one.
+    pub credentials: Remembered<(CallerId, bool)>,
+    /// Who brings names from an address: by it alone, by what is around it, and who is counted by it.
+    pub places: Remembered<(Maker, Maker, Account)>,
+    /// The same of who comes from nowhere.
+    pub nowhere: OnceCell<(Maker, Maker, Account)>,
 }
 
 /// A further name of callers, for scopes, bindings and conditions.

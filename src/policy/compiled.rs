@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::approvals::{ApprovalWay, Approvals, Need};
 use super::binding::Bindings;
-use super::callers::{AsksAddress, Callers};
+use super::callers::{AsksAddress, Callers, Recalled};
 use super::doors::Doors;
 use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
 use super::rules::{RuleId, RuleKind, Rules};
@@ -27,6 +27,8 @@ pub struct Config {
     pub bindings: Option<Bindings>,
     /// How callers are named.
     pub callers: Callers,
+    /// What was computed of their names before.
+    pub recalled: Recalled,
     /// The headers that conditions and callers' names are read from, in lower case.
     pub headers: Vec<Box<str>>,
     /// Which of them conditions read, in the same order.

@@ -116,7 +116,7 @@ impl<S: SharedStore> Limiter<'_, S> {
                 return Ok(None);
             }
             let (lease, told) =
-                change(Lease::of(table.state(counter, account.caller, account.per), now));
+                change(Lease::of(table.state(counter, account.caller, account.per).as_ref(), now));
             let maker = if account.caller == super::table::CallerId::EVERYBODY {
                 Maker::NOBODY
             } else {

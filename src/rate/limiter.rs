@@ -2,11 +2,13 @@
 
 mod slots;
 
+pub use super::shards::Shards;
+
 use super::algorithm::{Admitted, Algorithm, Demand, Full, Mark};
 use super::store::{SharedStore, StoreFailed, Swap};
-use super::table::{Account, CallerId, Class, CounterId, FORMAT, Maker, Per, Slot, Table};
+use super::table::{Account, CallerId, Class, CounterId, Maker, Slot, Table};
 use super::window::Window;
-use crate::bounds::{MAX_SWAPS, SLOTS_PROMISED};
+use crate::bounds::MAX_SWAPS;
 use crate::number::Micros;
 use crate::reason::Reason;
 use crate::time::Moment;
@@ -166,35 +168,6 @@ const CANDIDATES: &str = "mcp-policy/candidate";
 /// The tables of what was taken of the rate limit service beforehand.
 const LEASES: &str = "mcp-policy/lease";
 
-/// How many shards there are; at least two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shards(u32);
-
-impl Shards {
-    /// Enough shards for this many slots, a power of two.
-    #[must_use]
-    pub fn for_entries(entries: u32) -> Shards {
-        Shards(entries.div_ceil(SLOTS_PROMISED).max(2).next_power_of_two())
-    }
-
-    /// The shared-data key of a count. Callers of a class spread over its shards; a `global` counter has its own key.
-    fn key(self, space: &str, counter: CounterId, account: Account) -> String {
-        let class = account.class.word();
-        let class = match account.per {
-            Per::Caller if account.class == Class::Global => {
-                return format!("{space}/{FORMAT}/{class}/{:016x}", counter.0);
-            }
-            Per::Caller => class.to_owned(),
-            // A caller makes as many of them as he likes, so they have tables of their own.
-            Per::Call | Per::Name => format!("{class}.parts"),
-        };
-        // The low bits of a digest are as good as any.
-        let [first, second, third, fourth, ..] = account.caller.0.to_le_bytes();
-        let bits = u32::from_le_bytes([first, second, third, fourth]);
-        format!("{space}/{FORMAT}/{class}/{:x}/{:x}", self.0, bits & self.0.wrapping_sub(1))
-    }
-}
-
 impl<'s, S: SharedStore> Limiter<'s, S> {
     /// A limiter over a store.
     #[must_use]
@@ -266,7 +239,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
             if !algorithm.is_due(mark, now) {
                 return Ok(mark);
             }
-            let state = table.own(id, slot).copied();
+            let state = table.own(id, slot);
             let state = state.and_then(|state| algorithm.refund(window, &state, mark, amount));
             let ask = Demand { amount, max: Micros(u64::MAX) };
             let admitted = algorithm.admit(window, state.as_ref(), now, ask);
@@ -312,7 +285,7 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
         now: Moment,
     ) -> Result<(Table, Moment), Refused> {
         let snapshot = self.store.get(&self.shards.key(self.space, counter.id, account))?;
-        let mut table = Table::decode(&snapshot.value)?;
+        let mut table = Table::decode(snapshot.value)?;
         let now = table.advance(now);
         Ok((table, now))
     }
@@ -356,9 +329,9 @@ impl<'s, S: SharedStore> Limiter<'s, S> {
     ) -> Result<T, Refused> {
         for _ in 0..MAX_SWAPS {
             let snapshot = self.store.get(key)?;
-            let mut table = Table::decode(&snapshot.value)?;
+            let mut table = Table::decode(snapshot.value)?;
             let outcome = change(&mut table)?;
-            match self.store.compare_and_set(key, &table.encode(), snapshot.version)? {
+            match self.store.compare_and_set(key, table.packed(), snapshot.version)? {
                 Swap::Done => return Ok(outcome),
                 Swap::Lost => {}
             }

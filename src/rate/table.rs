@@ -3,6 +3,8 @@
 //! A caller has a slot for each counter that he counts on. Callers who find the table full have none: they share one count, the
 //! counter's *floor* in this table, and whoever gets a slot later starts at it. Nobody's slot is ever taken from him for a newcomer.
 
+pub use super::account::{Account, CallerId, Class, Maker, Per};
+
 use super::algorithm::{CountState, STATE_WORDS};
 use super::clock::Clock;
 use super::store::StoreFailed;
@@ -12,126 +14,6 @@ use crate::time::Moment;
 /// Which counter a slot belongs to: a digest of everything that makes two counters one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterId(pub u64);
-
-/// Whose count a slot is: a digest, never a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CallerId(pub u128);
-
-impl CallerId {
-    /// Stands for everybody: the slot of a `global` counter, or the floor of a counter in a shard.
-    pub const EVERYBODY: CallerId = CallerId(0);
-
-    /// A name that somebody calls: whose it is stands in the lower half, so that all of one caller's names are in one shard.
-    fn of_name(self, name: u128) -> CallerId {
-        CallerId(name << 64 | u128::from(self.holder()))
-    }
-
-    /// Whose name it is; zero stands for all who have no slots of their own.
-    fn holder(self) -> u64 {
-        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(u64::MAX)
-    }
-
-    /// The same name on the floor.
-    #[must_use]
-    pub fn on_floor(self, per: Per) -> CallerId {
-        match per {
-            Per::Caller | Per::Call => CallerId::EVERYBODY,
-            Per::Name => CallerId::EVERYBODY.of_name(self.0 >> 64),
-        }
-    }
-}
-
-/// What a caller's name rests on. Each class has tables of its own, so that names which anybody can invent fill none in which
-/// others are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// All callers together.
-    Global,
-    /// Somebody vouches for the name: a claim, a certificate, a header of the operator's own proxies; or it is that of all who have none.
-    Verified,
-    /// The address of the client.
-    Address,
-    /// A session, of which a caller can begin as many as he likes.
-    Session,
-    /// A header that nobody has verified: it is a name that the caller can invent.
-    Claimed,
-}
-
-impl Class {
-    /// The word in shared-data keys.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Class::Global => "global",
-            Class::Verified => "verified",
-            Class::Address => "address",
-            Class::Session => "session",
-            Class::Claimed => "claimed",
-        }
-    }
-}
-
-/// Who brought a name here, where he can bring as many as he likes: a small digest of his address, or of his verified name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Maker(pub u32);
-
-impl Maker {
-    /// Names of this kind cannot be made up, and nobody has a share of the table.
-    pub const NOBODY: Maker = Maker(0);
-}
-
-/// What of a caller a slot counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Per {
-    /// All that he calls.
-    Caller,
-    /// Calls that are equal.
-    Call,
-    /// Calls of one name. A limit is on how many names there are.
-    Name,
-}
-
-impl Per {
-    /// The words of policies; without one it is all.
-    pub const WORDS: [(&'static str, Per); 2] = [("call", Per::Call), ("name", Per::Name)];
-}
-
-/// Whose count a call goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// The caller.
-    pub caller: CallerId,
-    /// What his name rests on.
-    pub class: Class,
-    /// Who brought the name.
-    pub maker: Maker,
-    /// What of him is counted.
-    pub per: Per,
-}
-
-impl Account {
-    /// That of all callers together.
-    pub const EVERYBODY: Account = Account {
-        caller: CallerId::EVERYBODY,
-        class: Class::Global,
-        maker: Maker::NOBODY,
-        per: Per::Caller,
-    };
-
-    /// The part of it that counts what has this digest. There are as many as the caller likes, whose own account is `by`, so he is their maker.
-    #[must_use]
-    pub fn per(self, per: Per, what: u128, by: Account) -> Account {
-        let caller = match per {
-            Per::Caller => return self,
-            Per::Call => CallerId(what),
-            Per::Name => CallerId::of_name(self.caller, what),
-        };
-        let [first, second, third, fourth, ..] = by.caller.0.to_le_bytes();
-        let own = u32::from_le_bytes([first, second, third, fourth]).max(1);
-        let maker = if by.maker == Maker::NOBODY { Maker(own) } else { by.maker };
-        Account { caller, maker, per, ..self }
-    }
-}
 
 /// What one caller has used of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,29 +41,42 @@ pub enum CountPlace {
     Crowded,
 }
 
-/// The slots of one shard.
+/// The slots of one shard, as they are packed: a call reads and writes one of them, and the others stay where they lie.
+///
+/// INVARIANT: `packed` is empty, or a header that says what `clock` does and then whole slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     clock: Clock,
-    slots: Vec<Slot>,
+    packed: Vec<u8>,
 }
 
 /// The packed format. It is a part of the shared-data keys, so builds that pack tables in another way keep away from these.
 pub const FORMAT: u8 = 4;
+
+/// The same in those keys.
+pub(super) const FORMAT_PART: &str = "/4/";
+
+const _: () =
+    assert!(matches!(FORMAT_PART.as_bytes(), [b'/', digit, b'/'] if *digit == b'0' + FORMAT));
 
 const HEADER_BYTES: usize = 25;
 
 /// Bytes of one packed slot.
 pub const SLOT_BYTES: usize = 32 + 8 * STATE_WORDS;
 
+type Packed = [u8; SLOT_BYTES];
+
+/// The beginning of a packed slot: its counter and its caller.
+type PackedName = [u8; 24];
+
 impl Table {
-    /// Unpacks a table. No bytes are an empty table.
+    /// Takes a packed table. No bytes are an empty table.
     ///
     /// # Errors
     /// [`StoreFailed`] if somebody else wrote the bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Table, StoreFailed> {
-        let Some((header, packed)) = bytes.split_at_checked(HEADER_BYTES) else {
-            return if bytes.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
+    pub fn decode(packed: Vec<u8>) -> Result<Table, StoreFailed> {
+        let Some((header, slots)) = packed.split_at_checked(HEADER_BYTES) else {
+            return if packed.is_empty() { Ok(Table::default()) } else { Err(StoreFailed) };
         };
         let words = [u64_at(header, 1), u64_at(header, 9), u64_at(header, 17)];
         let (Some(&FORMAT), [Some(wall), Some(running), Some(steady_until)]) =
@@ -189,43 +84,36 @@ impl Table {
         else {
             return Err(StoreFailed);
         };
-        let (slots, rest) = packed.as_chunks::<SLOT_BYTES>();
-        if !rest.is_empty() {
-            return Err(StoreFailed);
-        }
-        let slots = slots.iter().map(unpack).collect::<Option<_>>().ok_or(StoreFailed)?;
+        let whole = slots.len().is_multiple_of(SLOT_BYTES);
         let clock = Clock { wall, running, steady_until };
-        Ok(Table { clock, slots })
+        if whole { Ok(Table { clock, packed }) } else { Err(StoreFailed) }
     }
 
-    /// Packs the table.
+    /// The table as it is packed.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.slots.len() * SLOT_BYTES);
-        bytes.push(FORMAT);
-        let Clock { wall, running, steady_until } = self.clock;
-        for word in [wall, running, steady_until] {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        for slot in &self.slots {
-            pack(slot, &mut bytes);
-        }
-        bytes
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
     }
 
     /// Moves the table's clock on, and drops what has expired. Returns the time that counts here.
     pub fn advance(&mut self, now: Moment) -> Moment {
         let now = self.clock.advance(now);
-        self.slots.retain(|slot| slot.expires > now.running / 1000);
+        self.write_header();
+        let seconds = now.running / 1000;
+        let mut at = 0;
+        while let Some(slot) = self.slots().get(at) {
+            // The last one takes its place.
+            if expires(slot) > seconds { at += 1 } else { self.remove(at) }
+        }
         now
     }
 
     /// The count of a caller. One without a slot has the counter's floor.
     #[must_use]
-    pub fn state(&self, counter: CounterId, caller: CallerId, per: Per) -> Option<&CountState> {
+    pub fn state(&self, counter: CounterId, caller: CallerId, per: Per) -> Option<CountState> {
         let floor = || self.find(counter, caller.on_floor(per));
-        let slot = self.find(counter, caller).or_else(floor);
-        slot.map(|slot| &slot.state)
+        let at = self.find(counter, caller).or_else(floor)?;
+        self.slots().get(at).and_then(state)
     }
 
     /// The names that a caller has called, with what each counts; those on the floor are everybody's.
@@ -233,17 +121,20 @@ impl Table {
         &self,
         counter: CounterId,
         caller: CallerId,
-    ) -> impl Iterator<Item = (u128, &CountState)> {
-        let is_his = move |slot: &&Slot| {
-            slot.counter == counter && [0, caller.holder()].contains(&slot.caller.holder())
-        };
-        self.slots.iter().filter(is_his).map(|slot| (slot.caller.0 >> 64, &slot.state))
+    ) -> impl Iterator<Item = (u128, CountState)> {
+        let his = move |whose: &CallerId| [0, caller.holder()].contains(&whose.holder());
+        let counted = counter.0.to_le_bytes();
+        let slots = self.slots().iter().filter(move |slot| slot.starts_with(&counted));
+        slots.filter_map(move |slot| {
+            let whose = caller_of(slot).filter(his)?;
+            Some((whose.name(), state(slot)?))
+        })
     }
 
     /// What stands in a slot, without the floor.
     #[must_use]
-    pub fn own(&self, counter: CounterId, caller: CallerId) -> Option<&CountState> {
-        self.find(counter, caller).map(|slot| &slot.state)
+    pub fn own(&self, counter: CounterId, caller: CallerId) -> Option<CountState> {
+        self.slots().get(self.find(counter, caller)?).and_then(state)
     }
 
     /// Where a call of an account is counted on a counter.
@@ -253,9 +144,11 @@ impl Table {
         if caller == CallerId::EVERYBODY || self.find(counter, caller).is_some() {
             return CountPlace::Own;
         }
-        let callers = || self.slots.iter().filter(|slot| slot.caller != CallerId::EVERYBODY);
-        let made = callers().filter(|slot| slot.maker == maker).count();
-        if maker != Maker::NOBODY && made >= SLOTS_PER_MAKER {
+        let everybody = CallerId::EVERYBODY.0.to_le_bytes();
+        let callers = || self.slots().iter().filter(|slot| slot.get(8..24) != Some(&everybody));
+        let maker_bytes = maker.0.to_le_bytes();
+        let made = || callers().filter(|slot| slot.get(24..28) == Some(&maker_bytes)).count();
+        if maker != Maker::NOBODY && made() >= SLOTS_PER_MAKER {
             CountPlace::Crowded
         } else if callers().count() >= SLOTS_PER_SHARD {
             CountPlace::Floor
@@ -266,10 +159,15 @@ impl Table {
 
     /// Stores a count. Whether there is room for it, [`Table::place`] says.
     pub fn put(&mut self, slot: Slot) {
-        let found = self.slots.iter_mut().find(|known| known.is(slot.counter, slot.caller));
-        match found {
-            Some(known) => *known = slot,
-            None => self.slots.push(slot),
+        let found = self.find(slot.counter, slot.caller);
+        match found.and_then(|at| self.slots_mut().get_mut(at)) {
+            Some(known) => *known = pack(&slot),
+            None => {
+                if self.packed.is_empty() {
+                    self.write_header();
+                }
+                self.packed.extend_from_slice(&pack(&slot));
+            }
         }
     }
 
@@ -281,55 +179,103 @@ impl Table {
         caller: CallerId,
         change: impl FnOnce(&CountState) -> Option<CountState>,
     ) {
-        let Some(at) = self.slots.iter().position(|slot| slot.is(counter, caller)) else { return };
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        match change(&slot.state) {
-            Some(state) => slot.state = state,
-            None => drop(self.slots.swap_remove(at)),
+        let Some(at) = self.find(counter, caller) else { return };
+        let Some(slot) = self.slots_mut().get_mut(at) else { return };
+        let Some(known) = state(slot) else { return };
+        match change(&known) {
+            Some(changed) => set_state(slot, changed),
+            None => self.remove(at),
         }
     }
 
-    fn find(&self, counter: CounterId, caller: CallerId) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.is(counter, caller))
+    fn slots(&self) -> &[Packed] {
+        self.packed.get(HEADER_BYTES..).unwrap_or_default().as_chunks().0
+    }
+
+    fn slots_mut(&mut self) -> &mut [Packed] {
+        self.packed.get_mut(HEADER_BYTES..).unwrap_or_default().as_chunks_mut().0
+    }
+
+    fn find(&self, counter: CounterId, caller: CallerId) -> Option<usize> {
+        let place = place(counter, caller);
+        self.slots().iter().position(|slot| slot.first_chunk() == Some(&place))
+    }
+
+    /// Puts the last slot into the place of this one.
+    fn remove(&mut self, at: usize) {
+        let Some((last, others)) = self.slots_mut().split_last_mut() else { return };
+        if let Some(slot) = others.get_mut(at) {
+            *slot = *last;
+        }
+        self.packed.truncate(self.packed.len() - SLOT_BYTES);
+    }
+
+    fn write_header(&mut self) {
+        if self.packed.is_empty() {
+            self.packed.reserve_exact(HEADER_BYTES + SLOT_BYTES);
+            self.packed.resize(HEADER_BYTES, 0);
+        }
+        let Clock { wall, running, steady_until } = self.clock;
+        let mut header = [0; HEADER_BYTES];
+        let (first, words) = header.split_at_mut(1);
+        first.copy_from_slice(&[FORMAT]);
+        for (word, bytes) in [wall, running, steady_until].iter().zip(words.as_chunks_mut().0) {
+            *bytes = word.to_le_bytes();
+        }
+        if let Some(place) = self.packed.first_chunk_mut() {
+            *place = header;
+        }
     }
 }
 
-impl Slot {
-    fn is(&self, counter: CounterId, caller: CallerId) -> bool {
-        self.caller == caller && self.counter == counter
-    }
-}
-
-fn seconds(at: u64) -> [u8; 4] {
-    u32::try_from(at).unwrap_or(u32::MAX).to_le_bytes()
+fn place(counter: CounterId, caller: CallerId) -> PackedName {
+    let mut place: PackedName = [0; 24];
+    let (first, second) = place.split_at_mut(8);
+    first.copy_from_slice(&counter.0.to_le_bytes());
+    second.copy_from_slice(&caller.0.to_le_bytes());
+    place
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?)))
+/// Whose slot it is.
+fn caller_of(slot: &Packed) -> Option<CallerId> {
+    Some(CallerId(u128::from_le_bytes(*slot.get(8..)?.first_chunk()?)))
 }
 
-fn pack(slot: &Slot, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&slot.counter.0.to_le_bytes());
-    bytes.extend_from_slice(&slot.caller.0.to_le_bytes());
-    bytes.extend_from_slice(&slot.maker.0.to_le_bytes());
-    bytes.extend_from_slice(&seconds(slot.expires));
-    for word in slot.state.0 {
-        bytes.extend_from_slice(&word.to_le_bytes());
+/// When a slot can be forgotten, in seconds.
+fn expires(slot: &Packed) -> u64 {
+    let bytes = slot.get(28..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
+}
+
+fn state(slot: &Packed) -> Option<CountState> {
+    Some(CountState([u64_at(slot, 32)?, u64_at(slot, 40)?, u64_at(slot, 48)?]))
+}
+
+fn set_state(slot: &mut Packed, CountState(words): CountState) {
+    let places = slot.get_mut(32..).unwrap_or_default().as_chunks_mut().0;
+    for (word, place) in words.iter().zip(places) {
+        *place = word.to_le_bytes();
     }
 }
 
-fn unpack(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
-    Some(Slot {
-        counter: CounterId(u64_at(bytes, 0)?),
-        caller: CallerId(u128::from_le_bytes(*bytes.get(8..)?.first_chunk()?)),
-        maker: Maker(u32::from_le_bytes(*bytes.get(24..)?.first_chunk()?)),
-        expires: u32_at(bytes, 28)?,
-        state: CountState([u64_at(bytes, 32)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?]),
-    })
+fn pack(slot: &Slot) -> Packed {
+    let mut packed = [0; SLOT_BYTES];
+    let expires = u32::try_from(slot.expires).unwrap_or(u32::MAX);
+    if let Some(bytes) = packed.first_chunk_mut() {
+        *bytes = place(slot.counter, slot.caller);
+    }
+    if let Some(bytes) = packed.get_mut(24..32).and_then(<[u8]>::first_chunk_mut) {
+        *bytes = slot.maker.0.to_le_bytes();
+    }
+    if let Some(bytes) = packed.get_mut(28..32).and_then(<[u8]>::first_chunk_mut) {
+        *bytes = expires.to_le_bytes();
+    }
+    set_state(&mut packed, slot.state);
+    packed
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! A list as a caller sees it: the server's answer, sent through the exchange that asked for it.
 
-use std::rc::Rc;
-
-use super::{SimulatedRequest, Simulator, borrowed};
-use crate::exchange::{Chunk, Event, Exchange, Flow, Holds};
+use super::{SimulatedRequest, Simulator};
+use crate::exchange::{Chunk, Event, Flow};
 use crate::mcp::headers::Follows;
-use crate::policy::settings::HoldHeaders;
 
 /// What a caller gets who asks for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +20,7 @@ impl Simulator {
         let stage = self.clone();
         let mut world = stage.world(request, &());
         world.answer = answer;
-        let holds = Rc::new(Holds::new(HoldHeaders::Always));
-        let mut exchange = Exchange::new(Rc::clone(&stage.config), holds);
-        let place = stage.config.doors.example();
-        let sent = request.headers(place.as_deref());
-        let headers = borrowed(&sent);
-        let event = Event::RequestHead { headers: &headers, follows: Follows::Body };
-        let mut step = exchange.on(&world, event);
-        if step.flow == Flow::Pause {
-            let event = Event::RequestBody { buffered: request.body.len(), chunk: Chunk::Last };
-            step = exchange.on(&world, event);
-        }
+        let (mut exchange, step) = stage.begin(request, &world);
         let seen = match step.flow {
             Flow::Continue => {
                 let _ = exchange.on(&world, Event::ResponseHead { follows: Follows::Body });

@@ -4,8 +4,8 @@
                                    ... --quick                      a rough one
                                    ... --keep                       also writes tests/bench/results-service.md
 
-As bench.py measures: an Envoy of one worker for each variant, all at once, in turns of short rounds, and every cost beside
-the Envoy without a filter in the same round. The service is that of the tests (tests/rls), which counts in a Redis of its own:
+As measure.py measures: an Envoy of one worker for each variant, all at once, in turns of short rounds, and every cost beside
+the Envoy without a filter in the same round; only that the kernel puts the processes where it likes, since the service waits for Redis. The service is that of the tests (tests/rls), which counts in a Redis of its own:
 three round trips to Redis for a question, as it holds, counts and releases. Latency is that of calls one after another.
 """
 
@@ -15,7 +15,6 @@ import argparse
 import random
 import statistics
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "envoy"), str(Path(__file__).parent)]
 
 import bench  # noqa: E402
-import rig  # noqa: E402
-from bench import BASE, LIMIT, Load, Plan, Variant, progress  # noqa: E402
+import measure  # noqa: E402
+from measure import Load, Plan, progress  # noqa: E402
+from variants import ALONE, BASE, CALLERS, CALLS, LIMIT, RESULT, Variant, policy, rig  # noqa: E402
 from fleet_service import CLUSTER, DOMAIN, Service, natively_limited, running, service_cluster  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results-service.md")
@@ -47,8 +47,8 @@ def variants(port: int) -> list[Variant]:
     def ours(name: str, **limit: Any) -> Variant:
         service = {"cluster": CLUSTER, "domain": DOMAIN, "timeout": 2000}
         own = {**LIMIT, "window": "day", "max": 4_000_000_000, **limit}
-        policy = bench.policy({}, [], "allow", name=name, all_tools={"limits": [own]}, counters={"service": service})
-        return Variant(name, policy=policy, changes=reached)
+        limited = policy({}, [], "allow", name=name, all_tools={"limits": [own]}, counters={"service": service})
+        return Variant(name, policy=limited, changes=reached)
 
     return [
         BASE,
@@ -63,12 +63,12 @@ def variants(port: int) -> list[Variant]:
 class Subject:
     """A variant's Envoy, and what a call through it costs everybody."""
 
-    def __init__(self, variant: Variant, envoy: rig.Envoy, service: Service) -> None:
+    def __init__(self, variant: Variant, envoy: rig.Envoy, service: Service, load: Load) -> None:
         self.variant = variant
-        self.load = Load(envoy.port, variant)
-        self.service = service
-        redis = service.redis  # type: ignore[attr-defined]
-        self._clocks = [(~pid << 3) | 2 for pid in (envoy._envoy_pid(), service.pid, redis.pid)]
+        self._service, self._load = service, load
+        pids = [envoy._envoy_pid(), service.pid, service.redis.pid]  # type: ignore[attr-defined]
+        # One after the other, and many at once.
+        self._alone, self._many = (load.row(envoy.port, work.requests(), work.answer, pids) for work in (ALONE, CALLS))
         # By round: microseconds of Envoy, the service and Redis for a call, and of waiting for one.
         self.rounds: list[list[float]] = []
         self.errors = 0
@@ -77,43 +77,27 @@ class Subject:
 
     def round(self, calls: int) -> None:
         """One round."""
-        asked = self.service.told()["questions"]
-        self.errors += self.load.run(bench.CALLERS)
-        before = self._cpu_ns()
-        self.errors += self.load.run(calls)
-        spent = [(after - own) / 1000 / calls for own, after in zip(before, self._cpu_ns(), strict=True)]
-        waits = []
-        for _ in range(calls // 4):
-            began = time.perf_counter_ns()
-            self.errors += self._one()
-            waits.append((time.perf_counter_ns() - began) / 1000)
-        self.questions += self.service.told()["questions"] - asked
-        self.calls += bench.CALLERS + calls + calls // 4
-        self.rounds.append([*spent, statistics.median(waits), statistics.mean(waits)])
-
-    def _one(self) -> int:
-        connection = self.load._sockets[0]
-        connection.sendall(self.load._calls[0][0])
-        return not self.load._is_right(bench.receive(connection))
-
-    def _cpu_ns(self) -> list[int]:
-        time.sleep(0.003)
-        return [time.clock_gettime_ns(clock) for clock in self._clocks]
+        asked = self._service.told()["questions"]
+        many = self._load.round([self._many], calls)[self._many]
+        alone = self._load.round([self._alone], calls // 4)[self._alone]
+        self.errors += many["wrong"] + alone["wrong"]
+        self.questions += self._service.told()["questions"] - asked
+        # Each turn begins with two calls of each caller, which are not measured.
+        self.calls += 2 * CALLERS + calls + 2 + calls // 4
+        self.rounds.append([each / 1000 for each in (*many["cpu"], alone["wait"], alone["mean_wait"])])
 
 
-def measure(wasm: Path, plan: Plan) -> list[Subject]:
+def measured(wasm: Path, plan: Plan) -> list[Subject]:
     """Runs the rounds."""
     every: dict[str, Subject] = {}
     for start in range(plan.starts):
         with ExitStack() as stack:
             service = stack.enter_context(running(redis=True, doors=1))
-            upstream_port, admin_port = rig.free_ports(2)
-            stack.enter_context(rig.Envoy(bench.upstream_config(upstream_port, admin_port)))
+            load = stack.enter_context(Load([RESULT]))
             subjects = []
             for variant in variants(service.doors[0]):
-                envoy = stack.enter_context(rig.Envoy(variant.config(wasm, upstream_port)))
-                subject = Subject(variant, envoy, service)
-                stack.callback(subject.load.close)
+                envoy = stack.enter_context(rig.Envoy(variant.config(wasm, load.ports[0])))
+                subject = Subject(variant, envoy, service, load)
                 subject.round(plan.calls)
                 subject.rounds.clear()
                 subjects.append(subject)
@@ -176,9 +160,9 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
     plan = Plan(1, 15, 100) if options.quick else Plan(2, 30, 150)
-    subjects = measure(rig.WASM, plan)
-    setting = bench.setting(rig.WASM, plan)[:-1]
-    lines = [*setting, f"- `{' '.join(['python', 'tests/bench/service.py', *sys.argv[1:]])}`", "", *table(subjects), "", memory(5_000 if options.quick else 20_000)]
+    measure.build()
+    subjects = measured(rig.WASM, plan)
+    lines = [*bench.setting(rig.WASM, plan), "", *table(subjects), "", memory(5_000 if options.quick else 20_000)]
     print("\n".join(lines))
     if any(subject.errors for subject in subjects):
         raise rig.RigError("calls were not answered as they should be: these numbers mean nothing")

@@ -87,5 +87,5 @@ def test_images_go_through_a_registry(dist: Path, tmp_path: Path) -> None:
         # Its entry point, in a root that has nothing else. As whom it runs is what `User` says, which is nobody.
         assert config["config"]["Entrypoint"] == ["/mcp-policy"] and config["config"]["User"] == "65534:65534"
         (root / "policy.yaml").write_text('version: "1"\ndefault: deny\ntools: {search: {}}\n')
-        done = subprocess.run(["unshare", "--map-root-user", "chroot", root, "/mcp-policy", "validate", "/policy.yaml"], env={}, capture_output=True, text=True, check=False)
+        done = subprocess.run(["unshare", "--map-root-user", "chroot", root, "/mcp-policy", "validate", "/policy.yaml"], env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/policy.yaml: valid"), done.stderr

@@ -88,7 +88,8 @@ class Agent:
 
 
 def _version(file: str, name: str) -> str:
-    found = re.search(rf"^\W*{re.escape(name)}\W.*?(\d+\.\d+\.\d+)", (HERE / file).read_text(), re.MULTILINE)
+    # The whole name: `mcp-server-git` is not `mcp`.
+    found = re.search(rf"^\W*{re.escape(name)}(?![-\w]).*?(\d+\.\d+\.\d+)", (HERE / file).read_text(), re.MULTILINE)
     assert found, f"{file} does not say which {name}"
     return f"{name} {found[1]}"
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Modules from the lowest to the highest; one may name those above it in this list, and its own.
 const LAYERS: &[&[&str]] = &[
-    &["ask", "bounds", "digest", "reason", "time"],
+    &["ask", "bounds", "digest", "reason", "remembered", "time"],
     &["json", "number", "proto"],
     &["matcher"],
     &["mcp", "notes", "once", "pins", "rate", "seal", "session"],
@@ -345,4 +345,20 @@ fn the_reference_names_every_reason_and_setting() {
         let label = line.split('"').nth(1).unwrap();
         assert!(reference.contains(&format!("`{label}`")), "{label} is not in policies/README.md");
     }
+}
+
+#[test]
+fn what_is_counted_is_built_of_the_same_crates() {
+    let packages = |path: &str| -> BTreeSet<(String, String)> {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let of = |package: &str, key: &str| {
+            let value = package.lines().find_map(|line| line.strip_prefix(key)?.strip_suffix('"'));
+            value.map(str::to_owned)
+        };
+        let named = |package| Some((of(package, "name = \"")?, of(package, "version = \"")?));
+        text.split("[[package]]").filter_map(named).collect()
+    };
+    let (ours, counted) = (packages("Cargo.lock"), packages("tests/engine/Cargo.lock"));
+    let others: Vec<_> = counted.difference(&ours).filter(|(name, _)| name != "engine").collect();
+    assert!(others.is_empty(), "tests/engine/Cargo.lock has other crates: {others:?}");
 }

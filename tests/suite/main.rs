@@ -6,6 +6,10 @@
 #[cfg(test)]
 mod oracle;
 
+/// What the README says of speed.
+#[cfg(test)]
+mod figures;
+
 /// Reads the corpus of decisions.
 #[cfg(test)]
 mod corpus;

@@ -26,8 +26,17 @@ struct Neighbour {
     cure: &'static str,
 }
 
-const CHANGES: &str = "what it makes of a request, nobody judges";
-const CHANGES_CURE: &str = "put it before this filter, or do not let it change calls";
+/// A filter that can change requests, behind this one.
+const fn changes(message: &'static str) -> Neighbour {
+    Neighbour {
+        message,
+        side: NeighbourSide::After,
+        code: Code::FilterOrder,
+        is_error: false,
+        trouble: "what it makes of a request, nobody judges",
+        cure: "put it before this filter, or do not let it change calls",
+    }
+}
 
 /// The neighbours that matter.
 const NEIGHBOURS: &[Neighbour] = &[
@@ -63,38 +72,10 @@ const NEIGHBOURS: &[Neighbour] = &[
         trouble: "lists that a server packs get to this filter packed, and are withheld",
         cure: "put the decompressor after this filter",
     },
-    Neighbour {
-        message: "http.ext_proc.v3.ExternalProcessor",
-        side: NeighbourSide::After,
-        code: Code::FilterOrder,
-        is_error: false,
-        trouble: CHANGES,
-        cure: CHANGES_CURE,
-    },
-    Neighbour {
-        message: "http.lua.v3.Lua",
-        side: NeighbourSide::After,
-        code: Code::FilterOrder,
-        is_error: false,
-        trouble: CHANGES,
-        cure: CHANGES_CURE,
-    },
-    Neighbour {
-        message: "http.wasm.v3.Wasm",
-        side: NeighbourSide::After,
-        code: Code::FilterOrder,
-        is_error: false,
-        trouble: CHANGES,
-        cure: CHANGES_CURE,
-    },
-    Neighbour {
-        message: "http.golang.v3alpha.Config",
-        side: NeighbourSide::After,
-        code: Code::FilterOrder,
-        is_error: false,
-        trouble: CHANGES,
-        cure: CHANGES_CURE,
-    },
+    changes("http.ext_proc.v3.ExternalProcessor"),
+    changes("http.lua.v3.Lua"),
+    changes("http.wasm.v3.Wasm"),
+    changes("http.golang.v3alpha.Config"),
 ];
 
 /// Checks a filter in its chain.
@@ -150,10 +131,7 @@ fn order(at: usize, chain: &FilterChain<'_>, findings: &mut Findings) {
 /// What routes say of the filter.
 fn overridden(filter: &Placed<'_>, chain: &FilterChain<'_>, findings: &mut Findings) {
     let Some(routes) = chain.manager.at("route_config") else { return };
-    let has_cors = chain
-        .filters
-        .iter()
-        .any(|other| other.at("typed_config").is_some_and(|typed| typed.is_a("http.cors.v3.Cors")));
+    let has_cors = chain.filters.iter().any(|other| other.is_configured_as("http.cors.v3.Cors"));
     routes.visit(&mut Vec::new(), &mut |found, above| {
         let per_filter =
             above.last().is_some_and(|around| around.key() == "typed_per_filter_config");
@@ -196,11 +174,8 @@ fn payloads(config: &Config) -> Vec<&str> {
 }
 
 fn tokens(at: usize, chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {
-    let of_jwt = |filter: &&Found<'_>| {
-        filter
-            .at("typed_config")
-            .is_some_and(|typed| typed.is_a("http.jwt_authn.v3.JwtAuthentication"))
-    };
+    let of_jwt =
+        |filter: &&Found<'_>| filter.is_configured_as("http.jwt_authn.v3.JwtAuthentication");
     let verifiers: Vec<Found<'_>> = chain.filters.iter().filter(of_jwt).cloned().collect();
     let providers: Vec<Found<'_>> = verifiers
         .iter()

@@ -89,6 +89,11 @@ impl<'v> Found<'v> {
         })
     }
 
+    /// Whether its `typed_config` is this message.
+    pub(super) fn is_configured_as(&self, message: &str) -> bool {
+        self.at("typed_config").is_some_and(|typed| typed.is_a(message))
+    }
+
     /// The last part of its pointer.
     pub(super) fn key(&self) -> String {
         mcp_policy::json::pointer::last_key(&self.pointer)

@@ -1,7 +1,7 @@
 //! The files behind the page: the page itself, the policy, and the tests beside it.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -9,6 +9,7 @@ use mcp_policy::json::{Bounds, Duplicates, Object, Value, parse_within, written}
 use serde::Serialize;
 
 use crate::cli::input::ENDINGS;
+use crate::cli::output::put_in_place;
 
 /// Where the page says that it may ask nobody for anything. Here it may ask this server.
 const SILENT: &str = "connect-src 'none'";
@@ -145,26 +146,10 @@ impl KnownFile {
             return Err(format!("{shown} has been changed by somebody else: reload the page"));
         }
         let failed = |error| format!("{shown}: cannot be written: {error}");
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = self.path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-        let done = self.replace(&beside, text);
-        if let Err(error) = done {
-            // It may be gone already.
-            let _ = fs::remove_file(&beside);
-            return Err(failed(error));
-        }
+        // Nobody reads it who could not read the old one.
+        let permissions = fs::metadata(&self.path).ok().map(|old| old.permissions());
+        put_in_place(&self.path, text, permissions).map_err(failed)?;
         *known = Some(text.to_owned());
         Ok(())
-    }
-
-    /// Writes a new file and puts it where the old one is: at no moment is there half a file, and nobody reads it who could not read the old one.
-    fn replace(&self, beside: &Path, text: &str) -> io::Result<()> {
-        let mut file = File::options().write(true).create_new(true).open(beside)?;
-        if let Ok(old) = fs::metadata(&self.path) {
-            file.set_permissions(old.permissions())?;
-        }
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(beside, &self.path)
     }
 }

@@ -1,7 +1,6 @@
 //! The filter as a file that Envoy watches (ECDS from a path).
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use mcp_policy::gateway::version;
@@ -9,7 +8,7 @@ use mcp_policy::source::{SourceText, Syntax};
 
 use super::switch::Switch;
 use crate::cli::gateway::Deployable;
-use crate::cli::output::OutputFile;
+use crate::cli::output::{OutputFile, put_in_place};
 use crate::cli::tree::Node;
 use crate::cli::tree::print::{print, quoted};
 
@@ -103,18 +102,5 @@ pub(super) fn replace(file: &Path, text: &str, output: &OutputFile) -> Result<()
     }
     output.free(file)?;
     let failed = |error: std::io::Error| format!("{}: cannot be written: {error}", file.display());
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let new = file.with_file_name(name);
-    let written =
-        fs::OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut open| {
-            open.write_all(text.as_bytes())?;
-            open.sync_all()
-        });
-    let placed = written.and_then(|()| fs::rename(&new, file));
-    if placed.is_err() {
-        // What is left of it is of no use to anybody; that it cannot be removed either is not the trouble.
-        let _ = fs::remove_file(&new);
-    }
-    placed.map_err(failed)
+    put_in_place(file, text, None).map_err(failed)
 }

@@ -196,7 +196,7 @@ fn hold(document: &mut Node, target: RenderTarget) -> Result<Option<&'static str
             if let Some(requests) = root.get_mut("requests").and_then(Node::as_map_mut) {
                 requests.push("hold_headers", Node::text("always"));
             }
-            Ok(Some("is `always` in the result, which lets Envoy hold headers"))
+            Ok(Some("is `always` in the result, and the file allows it: not even the headers of a denied call reach the server"))
         }
         _ => Ok(None),
     }

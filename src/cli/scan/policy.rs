@@ -95,7 +95,7 @@ fn head(profile: Profile, asks: bool, server: &ScannedServer, notes: &[String]) 
     let mut head = vec![
         "A first policy, written by `mcp-policy scan`. Read it through: what is known of a tool is what its server says.".to_owned(),
         format!("Profile {}.", profile.about()),
-        "Lines that begin with `consider` are conditions for `require`, made from the arguments that the server names.".to_owned(),
+        "To use a line that begins with `consider`, write what follows it into the entry, as `require: [{conditions: [{…}]}]`.".to_owned(),
     ];
     if asks {
         head.extend([

@@ -151,6 +151,24 @@ const fn field(
     FieldSpec { name, kind, presence, about, example }
 }
 
+/// From when on something holds, beside its `during`.
+const NOT_BEFORE: FieldSpec = field(
+    "not_before",
+    FieldKind::Text,
+    Presence::Optional,
+    "The same from a time on, which has its offset.",
+    r#""2026-12-20T00:00:00+01:00""#,
+);
+
+/// Until when it does.
+const NOT_AFTER: FieldSpec = field(
+    "not_after",
+    FieldKind::Text,
+    Presence::Optional,
+    "The same until a time. Where several of the three are said, all must agree.",
+    r#""2027-01-02T00:00:00+01:00""#,
+);
+
 /// Everything, in the order of the reference.
 pub(super) fn sections() -> impl Iterator<Item = &'static ObjectSpec> {
     policy::SECTIONS

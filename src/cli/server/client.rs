@@ -57,13 +57,13 @@ pub(super) async fn tools(
                 }
                 other => other,
             }
-            .map_err(|unanswered| unanswered.problem)
         }
         Target::Remote(remote) => {
             let done = tokio::time::timeout(within, read_remote(remote, &reading)).await;
-            done.unwrap_or_else(|_| Err(late(within)))
+            done.unwrap_or_else(|_| Err(late(within).into()))
         }
     };
+    let done = done.map_err(|unanswered| unanswered.problem);
     let mut found = reading.read.into_inner();
     match done {
         Ok(()) => Ok(found),
@@ -82,8 +82,8 @@ struct Unanswered {
     crossed: bool,
 }
 
-impl Unanswered {
-    fn because(problem: String) -> Unanswered {
+impl From<String> for Unanswered {
+    fn from(problem: String) -> Unanswered {
         Unanswered { problem, crossed: false }
     }
 }
@@ -95,9 +95,9 @@ async fn read_process(
     lifecycle: ClientLifecycleMode,
     reading: &ToolsReading<'_>,
 ) -> Result<(), Unanswered> {
-    let (started, transport) = Started::new(process).map_err(Unanswered::because)?;
+    let (started, transport) = Started::new(process)?;
     let done = tokio::time::timeout(within, read(transport, lifecycle, reading)).await;
-    let done = done.unwrap_or_else(|_| Err(Unanswered::because(late(within))));
+    let done = done.unwrap_or_else(|_| Err(late(within).into()));
     let words = started.end().await;
     done.map_err(|unanswered| match words {
         Some(words) => Unanswered {
@@ -121,27 +121,20 @@ fn late(within: Duration) -> String {
 }
 
 /// Over Streamable HTTP; a server that has none is asked again over HTTP with SSE, as the first revision had it.
-async fn read_remote(remote: &Remote, reading: &ToolsReading<'_>) -> Result<(), String> {
+async fn read_remote(remote: &Remote, reading: &ToolsReading<'_>) -> Result<(), Unanswered> {
     let client = http_client(remote)?;
     if remote.sse {
         let transport = SseTransport::connect(client, &remote.url).await?;
-        return read(transport, newest_first(), reading)
-            .await
-            .map_err(|unanswered| unanswered.problem);
+        return read(transport, newest_first(), reading).await;
     }
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str());
     let transport = StreamableHttpClientTransport::with_client(client.clone(), config);
-    let problem = match read(transport, newest_first(), reading).await {
-        Ok(()) => return Ok(()),
-        Err(unanswered) => unanswered.problem,
-    };
+    let Err(problem) = read(transport, newest_first(), reading).await else { return Ok(()) };
     if !reading.read.borrow().tools.is_empty() {
         return Err(problem);
     }
     match SseTransport::connect(client, &remote.url).await {
-        Ok(transport) => {
-            read(transport, newest_first(), reading).await.map_err(|unanswered| unanswered.problem)
-        }
+        Ok(transport) => read(transport, newest_first(), reading).await,
         Err(_) => Err(problem),
     }
 }
@@ -200,7 +193,7 @@ where
     let read = pages(&server, reading).await;
     // What a server makes of our leaving is not our problem.
     let _ = tokio::time::timeout(GRACE, server.cancel()).await;
-    read.map_err(Unanswered::because)
+    Ok(read?)
 }
 
 /// Whether the server has answered another question than the one that was open.

@@ -26,15 +26,18 @@ pub(in crate::exchange) struct ResponseHead<'h> {
 }
 
 impl<'h> ResponseHead<'h> {
-    /// Reads headers. Where the host hands none over, it is an answer of no known form.
+    /// Reads headers. Where the host hands none over, it is an answer of no known form. Who made it is asked where that tells something:
+    /// where counts hang on the answer, and where it could refuse the caller.
     pub(in crate::exchange) fn read(
         headers: &'h [Header<'h>],
-        origin: Origin,
+        counts: bool,
+        origin: impl FnOnce() -> Origin,
         follows: Follows,
     ) -> ResponseHead<'h> {
         let status = values(headers, b":status").next();
         let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let status = status.unwrap_or(0);
+        let origin = if counts || is_refusal(status) { origin() } else { Origin::Unknown };
         let conclusive = is_conclusive(origin, status);
         // A redirect of the server's tells nothing of the call, but one that the gateway makes tells that the call was not sent.
         let astray = origin == Origin::NeverSent && !(200..300).contains(&status);
@@ -60,8 +63,12 @@ impl<'h> ResponseHead<'h> {
 
     /// Whether the server itself says that it does not take the caller's credential, so that nothing was done for him.
     pub(in crate::exchange) fn refuses_the_caller(&self) -> bool {
-        self.conclusive && matches!(self.status, 401 | 403)
+        self.conclusive && is_refusal(self.status)
     }
+}
+
+fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403)
 }
 
 fn values<'h>(headers: &'h [Header<'h>], wanted: &'static [u8]) -> impl Iterator<Item = &'h [u8]> {

@@ -41,10 +41,7 @@ pub(super) fn limits<'v>(
     book: &mut Book,
 ) -> Option<EntryDraft<'v>> {
     let pattern = pattern(kind, key, &field.place, reader);
-    if bare_action(field, reader) {
-        return None;
-    }
-    let mut fields = reader.fields(field)?;
+    let mut fields = entry_fields(field, reader)?;
     let action = action(&mut fields, reader);
     let reason = limit::text(&mut fields, "reason", reader);
     let times = times::read(&mut fields, reader);
@@ -147,6 +144,11 @@ fn decode(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Decode> {
     };
     let decodes = reader.flag(&field);
     decodes.map(|decodes| if decodes { Decode::JsonStrings } else { Decode::Never })
+}
+
+/// The fields of an entry, unless it is no more than the word of an action, which is said.
+fn entry_fields<'v>(field: &Field<'v>, reader: &mut Reader) -> Option<Fields<'v>> {
+    if bare_action(field, reader) { None } else { reader.fields(field) }
 }
 
 /// Whether an entry is no more than the word of an action, which is said.

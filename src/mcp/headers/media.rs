@@ -7,6 +7,9 @@ use super::{Framing, Header};
 /// Whether a content type is `application/json`, with no parameter but `charset=utf-8`. Servers differ in what else they
 /// execute: some decode other charsets, so the type must leave no choice.
 pub(super) fn is_json(value: &[u8]) -> bool {
+    if value == b"application/json" {
+        return true;
+    }
     let Ok(text) = std::str::from_utf8(value) else {
         return false;
     };
@@ -27,6 +30,14 @@ pub(super) struct Accept {
 
 impl Accept {
     pub(super) fn add(&mut self, value: &[u8]) {
+        // As nearly all clients say it, since the specification asks them to.
+        if matches!(
+            value,
+            b"application/json, text/event-stream" | b"application/json,text/event-stream"
+        ) {
+            (self.json, self.event_stream) = (true, true);
+            return;
+        }
         let text = String::from_utf8_lossy(value);
         for range in text.split(',') {
             let mut parts = range.split(';').map(str::trim);

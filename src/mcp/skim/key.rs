@@ -46,6 +46,25 @@ enum Escape {
 }
 
 impl KeyReader {
+    /// Begins another key.
+    pub(super) fn renew(&mut self) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.clear();
+        *self = KeyReader { seen, ..KeyReader::default() };
+    }
+
+    /// Takes what the key begins with as far as each byte is a character that shows: mostly all of it. How many bytes that was.
+    pub(super) fn take_plain(&mut self, bytes: &[u8]) -> usize {
+        let ends = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\');
+        let length = bytes.iter().take(MAX_KEY_CHARS).position(ends);
+        let length = length.unwrap_or(bytes.len().min(MAX_KEY_CHARS));
+        if let Some(Ok(text)) = bytes.get(..length).map(std::str::from_utf8) {
+            self.seen.push_str(text);
+            self.chars = length;
+        }
+        length
+    }
+
     pub(super) fn in_escape(&self) -> bool {
         self.escape != Escape::None
     }

@@ -1,4 +1,4 @@
-//! Fast runs over bytes.
+//! What bytes are outside of strings.
 
 /// What a byte is outside of strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,27 +36,4 @@ const fn bytes() -> [Byte; 256] {
         at += 1;
     }
     bytes
-}
-
-/// How many bytes there are before the next quote or backslash: eight at a time, since most of a long text is strings.
-pub(super) fn string_run(bytes: &[u8]) -> usize {
-    let mut run = 0;
-    let (words, _) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        if has(word, b'"') || has(word, b'\\') {
-            break;
-        }
-        run += 8;
-    }
-    let rest = bytes.get(run..).unwrap_or_default();
-    let end = rest.iter().position(|&byte| byte == b'"' || byte == b'\\');
-    run + end.unwrap_or(rest.len())
-}
-
-/// Whether any byte of a word is this one (Hacker's Delight, section 6-1).
-fn has(word: u64, byte: u8) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let zeroed = word ^ (ONES * u64::from(byte));
-    zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7) != 0
 }

@@ -22,20 +22,23 @@ impl Charge {
         // His own count, or the floor; whoever gets a slot now starts at it.
         let state = table.state(id, account.caller, account.per);
         let admitted = algorithm
-            .admit(window, state, now, ask)
+            .admit(window, state.as_ref(), now, ask)
             .map_err(|full| Overrun::of(OverrunCause::Reached, full))?;
         let slot = match table.place(id, account) {
             CountPlace::Own => account.caller,
             CountPlace::Floor => account.caller.on_floor(account.per),
             CountPlace::Crowded => {
-                let full = algorithm.full(window, state, now, ask);
+                let full = algorithm.full(window, state.as_ref(), now, ask);
                 return Err(Overrun::of(OverrunCause::Crowded, full));
             }
         };
         let maker = if slot == account.caller { account.maker } else { Maker::NOBODY };
         let Admitted { state, mark, expires } = admitted;
         table.put(Slot { counter: id, caller: slot, maker, expires, state });
-        let used = used_in(table, self.counter, account, now);
+        let used = match account.per {
+            Per::Caller | Per::Call => algorithm.used(window, Some(&state), now),
+            Per::Name => used_in(table, self.counter, account, now),
+        };
         let (counter, amount) = (self.counter, self.amount);
         Ok(Reservation { counter, account, slot, mark, amount, used })
     }
@@ -47,12 +50,12 @@ impl Charge {
         let (Counter { id, window, algorithm }, account) = (self.counter, self.account);
         let names = called(table, self.counter, account, now);
         let used = names_of(names.len());
-        if names.contains(&(account.caller.0 >> 64)) || used.0.saturating_add(ONE) <= max.0 {
+        if names.contains(&account.caller.name()) || used.0.saturating_add(ONE) <= max.0 {
             return Ok(());
         }
         // When the window is over, so is what it holds.
         let nothing = Demand { amount: Micros(0), max: Micros(0) };
-        let full = algorithm.full(window, table.own(id, account.caller), now, nothing);
+        let full = algorithm.full(window, table.own(id, account.caller).as_ref(), now, nothing);
         let remaining = Micros(max.0.saturating_sub(used.0));
         Err(Overrun::of(OverrunCause::Reached, Full { remaining, ..full }))
     }
@@ -78,7 +81,7 @@ pub(super) fn used_in(table: &Table, counter: Counter, account: Account, now: Mo
     match account.per {
         Per::Caller | Per::Call => {
             let state = table.state(counter.id, account.caller, account.per);
-            counter.algorithm.used(counter.window, state, now)
+            counter.algorithm.used(counter.window, state.as_ref(), now)
         }
         Per::Name => names_of(called(table, counter, account, now).len()),
     }

@@ -309,9 +309,9 @@ fn owned(value: Value<'_>) -> Value<'static> {
 /// What is read of a table is written as it was, and no time and no count traps it.
 fn table(bytes: &[u8]) {
     let (_, packed) = cut(bytes);
-    let Ok(mut table) = Table::decode(packed) else { return };
+    let Ok(mut table) = Table::decode(packed.to_vec()) else { return };
     if !packed.is_empty() {
-        assert_eq!(table.encode(), packed);
+        assert_eq!(table.packed(), packed);
     }
     let seed = bytes.first().copied().map_or(0, u64::from);
     let now = table.advance(UnixMillis(seed << 40).into());
@@ -323,9 +323,9 @@ fn table(bytes: &[u8]) {
         [Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket { refill: Micros(seed) }]
     {
         let ask = Demand { amount: Micros(seed), max: Micros(u64::MAX) };
-        if let Ok(admitted) = algorithm.admit(window, state, now, ask) {
+        if let Ok(admitted) = algorithm.admit(window, state.as_ref(), now, ask) {
             let _ = algorithm.refund(window, &admitted.state, admitted.mark, ask.amount);
         }
     }
-    assert!(Table::decode(&table.encode()).is_ok());
+    assert!(Table::decode(table.packed().to_vec()).is_ok());
 }

@@ -5,7 +5,7 @@ use mcp_policy::rate::algorithm::Algorithm;
 use mcp_policy::rate::table::Per;
 
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, ObjectSpec, PLAIN, field, words};
+use super::{FieldKind, NOT_AFTER, NOT_BEFORE, ObjectSpec, PLAIN, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
     ObjectSpec {
@@ -118,20 +118,8 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "When it counts and holds; at other times a call passes it by, uncounted.",
                 r#"{"days": ["mon-fri"], "hours": ["09:00-17:30"], "timezone": "Europe/Berlin"}"#,
             ),
-            field(
-                "not_before",
-                FieldKind::Text,
-                Optional,
-                "The same from a time on, which has its offset.",
-                r#""2026-12-20T00:00:00+01:00""#,
-            ),
-            field(
-                "not_after",
-                FieldKind::Text,
-                Optional,
-                "The same until a time. Where several of the three are said, all must agree.",
-                r#""2027-01-02T00:00:00+01:00""#,
-            ),
+            NOT_BEFORE,
+            NOT_AFTER,
             field(
                 "on_deny",
                 FieldKind::Text,

@@ -6,7 +6,9 @@ use mcp_policy::policy::pinning::PINS;
 use mcp_policy::rate::limiter::Mode;
 
 use super::Presence::{Default, Optional, Required};
-use super::{FieldKind, FieldSpec, KeyKind, ObjectSpec, PLAIN, field, words};
+use super::{
+    FieldKind, FieldSpec, KeyKind, NOT_AFTER, NOT_BEFORE, ObjectSpec, PLAIN, field, words,
+};
 
 /// Who can approve.
 const WAYS: FieldKind = FieldKind::Words(&words(&ApprovalWay::WORDS));
@@ -34,20 +36,8 @@ const ENTRY: &[FieldSpec] = &[
         "When `action` holds: an entry that allows then denies at all other times, and one that denies or asks does so only then. What else the entry says holds always.",
         r#"{"days": ["mon-fri"], "hours": ["09:00-17:30"], "timezone": "Europe/Berlin"}"#,
     ),
-    field(
-        "not_before",
-        FieldKind::Text,
-        Optional,
-        "The same from a time on, which has its offset.",
-        r#""2026-12-20T00:00:00+01:00""#,
-    ),
-    field(
-        "not_after",
-        FieldKind::Text,
-        Optional,
-        "The same until a time. Where several of the three are said, all must agree.",
-        r#""2027-01-02T00:00:00+01:00""#,
-    ),
+    NOT_BEFORE,
+    NOT_AFTER,
     field(
         "mode",
         FieldKind::Words(&words(&Mode::WORDS)),

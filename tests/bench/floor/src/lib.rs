@@ -1,7 +1,9 @@
-//! The least that a filter does which holds a request, reads its headers and body, counts it, and leaves one value for the access log:
-//! the host calls alone, straight on the proxy-wasm ABI 0.2.1. It parses nothing and decides nothing.
+//! The least that a filter does which holds a request, reads its headers and body, counts it, and leaves one value for the access log, or
+//! under any configuration but none as many as mcp-policy leaves of an allowed call: the host calls alone, straight on the proxy-wasm ABI
+//! 0.2.1. It parses nothing and decides nothing.
 
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 unsafe extern "C" {
     fn __wasm_call_ctors();
@@ -12,6 +14,17 @@ unsafe extern "C" {
     fn proxy_set_shared_data(key: *const u8, size: usize, value: *const u8, value_size: usize, cas: u32) -> u32;
     fn proxy_set_property(path: *const u8, size: usize, value: *const u8, value_size: usize) -> u32;
 }
+
+/// What stands in the access log, the first of which is always left.
+const RECORD: [(&str, &str); 5] = [
+    ("mcp_decision", "allow"),
+    ("mcp_method", "tools/call"),
+    ("mcp_tool", "tool_42"),
+    ("mcp_digest", "sha256:0123456789abcdef"),
+    ("mcp_grant", "credential:0123456789abcdef0123456789abcdef"),
+];
+
+static LEAVES_ALL: AtomicBool = AtomicBool::new(false);
 
 const CONTINUE: u32 = 0;
 const PAUSE: u32 = 1;
@@ -50,7 +63,8 @@ extern "C" fn proxy_on_vm_start(_context: u32, _size: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_configure(_context: u32, _size: usize) -> u32 {
+extern "C" fn proxy_on_configure(_context: u32, size: usize) -> u32 {
+    LEAVES_ALL.store(size > 0, Ordering::Relaxed);
     1
 }
 
@@ -77,8 +91,10 @@ extern "C" fn proxy_on_request_body(_context: u32, buffered: usize, ends: u32) -
         let cas = if cas == 0 { u32::MAX } else { cas };
         let count = [0_u8; 40];
         proxy_set_shared_data(key.as_ptr(), key.len(), count.as_ptr(), count.len(), cas);
-        let (name, value) = (b"mcp_decision", b"allow");
-        proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len());
+        let left = if LEAVES_ALL.load(Ordering::Relaxed) { RECORD.len() } else { 1 };
+        for (name, value) in RECORD.iter().take(left) {
+            proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len());
+        }
     }
     CONTINUE
 }
