@@ -109,10 +109,10 @@ soak: wasm venv ## Hours of mixed traffic on a real Envoy, with every promise ch
 demo: wasm venv prometheus ## Show what it does, on a real Prometheus and a real Envoy
 	@$(VENV_PY) envoy/demo.py
 
-bench: wasm venv ## Measure what the filter costs, beside Envoy's own filters: ARGS="--all --keep"
+bench: wasm module venv ## Measure what the filter costs, beside Envoy's own filters: ARGS="--all --keep"
 	$(VENV_PY) tests/bench/bench.py $(ARGS)
 
-bench-short: wasm venv ## The same in a minute or two, kept: rewrites tests/bench/results/<date>.md and the README's figures
+bench-short: wasm module venv ## The same in a minute or two, kept: rewrites tests/bench/results/<date>.md and the README's figures
 	$(VENV_PY) tests/bench/bench.py --keep
 
 peers: wasm venv ## Measure what else could let the same calls through, and write docs/peers.md
@@ -121,7 +121,7 @@ peers: wasm venv ## Measure what else could let the same calls through, and writ
 growth: wasm venv ## Measure how start, memory and updates grow with the policy, and write tests/bench/results-growth.md
 	$(VENV_PY) tests/bench/growth.py --keep
 
-bench-check: wasm venv ## Fail if the filter's share of the CPU has grown since the run that is kept
+bench-check: wasm module venv ## Fail if the filter's share of the CPU has grown since the run that is kept
 	$(VENV_PY) tests/bench/bench.py --check
 
 work: cargo valgrind ## Fail if a call costs the engine more instructions, code or allocations than its budget

@@ -94,7 +94,12 @@ def render(
 
 def in_shell(part: Any) -> Any:
     """What Envoy reads of a part of a configuration: the same, or with `MCP_POLICY_SHELL=module` the native module where the filter is."""
-    if SHELL != "module" or not isinstance(part, (dict, list)):
+    return with_module(part) if SHELL == "module" else part
+
+
+def with_module(part: Any) -> Any:
+    """A part of a configuration with the native module where the filter is."""
+    if not isinstance(part, (dict, list)):
         return part
     if isinstance(part, list):
         verified = any(isinstance(each, dict) and "jwt_authn" in str(each.get("name")) for each in part)
@@ -102,11 +107,11 @@ def in_shell(part: Any) -> Any:
         for each in part:
             if verified and _is_ours(each):
                 parts.append(JWT_PAYLOADS)
-            parts.append(in_shell(each))
+            parts.append(with_module(each))
         return parts
     if _is_ours(part):
         return {**part, "typed_config": as_module(part["typed_config"]["config"])}
-    found = {name: in_shell(each) for name, each in part.items()}
+    found = {name: with_module(each) for name, each in part.items()}
     if "static_resources" in part:
         layers = found.get("layered_runtime", {}).get("layers", [])
         others = [each for each in layers if each["name"] != PLAIN_NAMES["name"]]

@@ -5,6 +5,11 @@ use crate::mcp::headers::Header;
 /// The header that names the hook that shall panic.
 const HEADER: &[u8] = b"x-mcp-policy-panic";
 
+/// Panics, if the configuration of this name shall in this hook.
+pub(super) fn strike_named(name: &str, hook: &str) {
+    assert!(name.strip_prefix("panics in ") != Some(hook), "a test asked for it in {hook}");
+}
+
 /// Which hook of a stream shall panic.
 #[derive(Debug, Default)]
 pub(super) struct AskedPanic(Option<Vec<u8>>);

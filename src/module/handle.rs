@@ -37,6 +37,8 @@ pub(super) enum Passing {
 
 impl Handle {
     pub(super) fn new(plugin: Arc<ModulePlugin>) -> Handle {
+        #[cfg(debug_assertions)]
+        plugin.strike("new");
         Handle { plugin, stream: RefCell::new(None), closed: Cell::new(false) }
     }
 
@@ -97,6 +99,8 @@ impl Handle {
     /// Envoy lets go of the stream. It has said before that it is over.
     pub(super) fn gone(&self) {
         self.closed.set(true);
+        #[cfg(debug_assertions)]
+        self.plugin.strike("destroy");
         if let Ok(mut stream) = self.stream.try_borrow_mut() {
             drop(stream.take());
         }

@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::abi::{FilterConfig, Scheduler, log};
 use super::envoy::STORE;
+#[cfg(debug_assertions)]
+use super::fault::strike_named;
 use super::meters::ModuleMeters;
 use super::ticker::Ticks;
 use crate::exchange::{Exchange, Holds, Level, TICK_MILLIS};
@@ -73,6 +75,8 @@ impl ModulePlugin {
         validates: bool,
     ) -> Option<Arc<ModulePlugin>> {
         let name = String::from_utf8_lossy(name).into_owned();
+        #[cfg(debug_assertions)]
+        strike_named(&name, "filter_config");
         let meters = ModuleMeters::define(on);
         let Some(plugin) = ModulePlugin::taken(name.clone(), text, meters) else {
             count_refusal(&name);
@@ -87,7 +91,10 @@ impl ModulePlugin {
 
     /// Takes the configuration of a route, which holds there instead of the filter's; `None` if it is refused.
     pub(super) fn of_route(name: &[u8], text: &[u8]) -> Option<Arc<ModulePlugin>> {
-        ModulePlugin::taken(String::from_utf8_lossy(name).into_owned(), text, ModuleMeters::NONE)
+        let name = String::from_utf8_lossy(name).into_owned();
+        #[cfg(debug_assertions)]
+        strike_named(&name, "route_config");
+        ModulePlugin::taken(name, text, ModuleMeters::NONE)
     }
 
     fn taken(name: String, text: &[u8], meters: ModuleMeters) -> Option<Arc<ModulePlugin>> {
@@ -125,6 +132,8 @@ impl ModulePlugin {
 
     /// An event that was sent to this configuration has come, on the main thread.
     pub(super) fn scheduled(self: &Arc<ModulePlugin>, on: &FilterConfig<'_>, event: u64) {
+        #[cfg(debug_assertions)]
+        strike_named(&self.name, "scheduled");
         if event == REFUSED {
             let refused = Sample::one(Series::Configurations(ConfigurationOutcome::Refused));
             self.meters.count_of(on, refused, None);
@@ -178,6 +187,21 @@ impl ModulePlugin {
             workers.push((Arc::downgrade(self), worker.clone()));
             Some(worker)
         })
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Drop for ModulePlugin {
+    fn drop(&mut self) {
+        strike_named(&self.name, "config_destroy");
+    }
+}
+
+#[cfg(debug_assertions)]
+impl ModulePlugin {
+    /// Panics, if this configuration shall in this hook.
+    pub(super) fn strike(&self, hook: &str) {
+        strike_named(&self.name, hook);
     }
 }
 

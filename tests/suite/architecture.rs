@@ -261,6 +261,23 @@ fn only_the_host_names_the_host() {
     }
 }
 
+/// A panic that leaves the native module ends Envoy.
+#[test]
+fn every_function_that_envoy_calls_catches_panics() {
+    let (_, text) = sources().into_iter().find(|(path, _)| path.ends_with("abi/hooks.rs")).unwrap();
+    let hooks: Vec<&str> = text.split("extern \"C\" fn ").skip(1).collect();
+    assert!(hooks.len() > 15, "{}", hooks.len());
+    for hook in hooks {
+        let (head, body) = hook.split_once('{').unwrap();
+        let body = body.split("\n}").next().unwrap().trim();
+        let guards = ["guarded(", "on_stream(", "dropped("];
+        assert!(
+            matches!(body, "0" | "})*") || guards.iter().any(|guard| body.contains(guard)),
+            "{head} does not catch panics: {body}"
+        );
+    }
+}
+
 #[test]
 fn files_stay_readable() {
     let long: Vec<String> = sources()
