@@ -37,6 +37,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_CONFIG = ROOT / "envoy" / "envoy.yaml"
 TOOLS = ROOT / ".tools"
 WASM = Path(os.environ.get("MCP_POLICY_WASM", ROOT / "target" / "mcp_policy.wasm"))
+MODULE = Path(os.environ.get("MCP_POLICY_MODULE", ROOT / "target" / "libmcp_policy.so"))
+# In which of its two shells the engine runs: the filter in a VM, or the native module.
+SHELL = os.environ.get("MCP_POLICY_SHELL", "wasm")
 
 Config = dict[str, Any]
 
@@ -75,8 +78,9 @@ def render(
     if wasm is None:
         hcm(config)["http_filters"] = [f for f in hcm(config)["http_filters"] if f["name"] != "mcp_policy"]
     else:
-        if not Path(wasm).is_file():
-            raise RigError(f"{wasm} does not exist: build the filter with `make wasm`")
+        built, how = (Path(wasm), "the filter with `make wasm`") if SHELL == "wasm" else (MODULE, "the module with `make module`")
+        if not built.is_file():
+            raise RigError(f"{built} does not exist: build {how}")
         plugin(config)["vm_config"]["code"]["local"]["filename"] = str(Path(wasm).resolve())
     if access_log is not None:
         log = hcm(config)["access_log"][0]
@@ -86,6 +90,85 @@ def render(
     if changes is not None:
         changes(config)
     return config
+
+
+def in_shell(part: Any) -> Any:
+    """What Envoy reads of a part of a configuration: the same, or with `MCP_POLICY_SHELL=module` the native module where the filter is."""
+    return with_module(part) if SHELL == "module" else part
+
+
+def with_module(part: Any) -> Any:
+    """A part of a configuration with the native module where the filter is."""
+    if not isinstance(part, (dict, list)):
+        return part
+    if isinstance(part, list):
+        verified = any(isinstance(each, dict) and "jwt_authn" in str(each.get("name")) for each in part)
+        parts: list[Any] = []
+        for each in part:
+            if verified and _is_ours(each):
+                parts.append(JWT_PAYLOADS)
+            parts.append(with_module(each))
+        return parts
+    if _is_ours(part):
+        return {**part, "typed_config": as_module(part["typed_config"]["config"])}
+    found = {name: with_module(each) for name, each in part.items()}
+    if "static_resources" in part:
+        layers = found.get("layered_runtime", {}).get("layers", [])
+        others = [each for each in layers if each["name"] != PLAIN_NAMES["name"]]
+        found["layered_runtime"] = {"layers": [PLAIN_NAMES, *others]}
+    return found
+
+
+# Without this Envoy puts `envoy_` and the namespace before the names of a module's metrics.
+PLAIN_NAMES: Config = {
+    "name": "mcp_policy",
+    "static_layer": {"envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": True},
+}
+
+
+# The ABI of dynamic modules hands over no metadata that is an object, so a filter of Envoy's own writes verified tokens down before the module.
+JWT_PAYLOADS: Config = {
+    "name": "mcp_policy.jwt_payloads",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+        "on_request_headers": [
+            {
+                "object_key": "mcp_policy.jwt_payloads",
+                "factory_key": "envoy.string",
+                "format_string": {"text_format_source": {"inline_string": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn)%"}},
+                "skip_if_empty": True,
+            }
+        ],
+    },
+}
+
+
+def _is_ours(part: Any) -> bool:
+    typed = part.get("typed_config") if isinstance(part, dict) else None
+    return isinstance(typed, dict) and str(typed.get("@type")).endswith("filters.http.wasm.v3.Wasm")
+
+
+def as_module(config: Config) -> Config:
+    """The native module with the configuration that a filter has."""
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+        "dynamic_module_config": {
+            "module": {"local": {"filename": str(MODULE.resolve())}},
+            "do_not_close": True,
+            "metrics_namespace": "wasmcustom",
+        },
+        "filter_name": config["name"],
+        "filter_config": config["configuration"],
+    }
+
+
+def _secrets(part: Any) -> Iterator[tuple[str, str]]:
+    """What VMs are given as their environment, which for the module is that of Envoy."""
+    if isinstance(part, dict):
+        yield from part.get("environment_variables", {}).get("key_values", {}).items()
+    if isinstance(part, (dict, list)):
+        for each in part.values() if isinstance(part, dict) else part:
+            yield from _secrets(each)
 
 
 def listener(config: Config) -> Config:
@@ -294,7 +377,7 @@ class Envoy(Process):
         self._directory = tempfile.TemporaryDirectory(prefix="mcp-policy-envoy-")
         directory = Path(self._directory.name)
         config_path = directory / "envoy.json"
-        config_path.write_text(json.dumps(config))
+        config_path.write_text(json.dumps(in_shell(config)))
         self.admin_url = f"http://127.0.0.1:{_socket(config['admin'])['port_value']}"
         self.port: int = _socket(listener(config))["port_value"]
         argv = [
@@ -306,7 +389,8 @@ class Envoy(Process):
             *("--file-flush-interval-msec", "20"),
             *(args or []),
         ]
-        super().__init__(argv, directory, name="envoy")
+        env = {**os.environ, **dict(_secrets(config))} if SHELL == "module" else None
+        super().__init__(argv, directory, name="envoy", env=env)
 
     def wait_until_ready(self) -> None:
         """Waits until Envoy serves."""

@@ -3,8 +3,9 @@
 //!
 //! What reads bytes of Envoy's is pure, and built for tests too.
 
+#[cfg(any(target_os = "wasi", test, fuzzing))]
 mod metadata;
-mod origin;
+pub(crate) mod origin;
 
 /// Reads any bytes as metadata.
 #[cfg(any(test, fuzzing))]

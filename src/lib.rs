@@ -119,8 +119,12 @@ pub mod tools;
 mod page;
 
 // What of it is pure is built for tests too.
-#[cfg(any(target_os = "wasi", test, fuzzing))]
+#[cfg(any(target_os = "wasi", feature = "module", test, fuzzing))]
 mod host;
+
+// The same.
+#[cfg(any(feature = "module", test))]
+mod module;
 
 /// For `tests/fuzz` alone: reads what Envoy says of a request. Built for tests too, so that it goes on compiling.
 #[cfg(any(test, fuzzing))]

@@ -261,11 +261,12 @@ impl Series {
     /// The name by which Envoy knows it: that of the meter, and then its labels. Without a configuration, what it would tell is left out.
     #[must_use]
     pub fn name(self, config: Option<&Config>) -> String {
-        name(self.meter(), &self.values(config))
+        name(self.meter(), &self.labels(config))
     }
 
-    /// The values of its labels.
-    fn values(self, config: Option<&Config>) -> Vec<String> {
+    /// The values of its labels, in the order of its meter. Without a configuration, what it would tell is left out.
+    #[must_use]
+    pub fn labels(self, config: Option<&Config>) -> Vec<String> {
         let policy = |at: Option<usize>| config.and_then(|config| config.policy_at(at?));
         let named = |policy: Option<&Policy>| policy.map_or("", |policy| &policy.name).to_owned();
         let counter = |at: MeteredCounter| {

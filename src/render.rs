@@ -5,6 +5,7 @@
 
 mod deployment;
 mod live;
+mod module;
 pub mod needs;
 pub mod options;
 mod routes;
@@ -20,7 +21,7 @@ use crate::tree::Node;
 use crate::tree::notes::Notes;
 use deployment::Deployment;
 pub use live::FILE;
-use options::{RenderOptions, RenderTarget, Switch};
+use options::{RenderOptions, Switch};
 use value::{KubernetesName, name_after};
 
 /// A configuration that is to be deployed, from whatever files.
@@ -106,16 +107,17 @@ pub fn render(mut all: Deployable, options: &RenderOptions) -> Result<Rendered, 
         Some(Switch::Off) => Notes::default(),
         Some(Switch::Shadow | Switch::Stop) | None => needs::meet(&mut all, options)?,
     };
-    let wasm = options.module()?;
+    let wasm = options.filter()?;
+    let before = if options.is_for_module() { module::before(&all.config) } else { "" };
     let policy = all.document;
     let digests = all.config.policies();
     let digests = digests
         .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
         .collect();
     let servers = all.servers;
-    let deployment = Deployment { options, policy, name, wasm, secrets, servers, digests };
+    let deployment = Deployment { options, policy, name, wasm, before, secrets, servers, digests };
     let text = deployment.text(&version)?;
-    let watched = options.live.is_some() && options.target == RenderTarget::Envoy;
+    let watched = options.live.is_some() && options.target.is_whole_envoy();
     let filter = watched.then(|| deployment.filter_file(&version)).transpose()?;
     Ok(Rendered { text, filter, notes })
 }

@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// The filter: a file for Envoy, an `oci://` or `https://` address for Istio.
     #[arg(long, value_name = "PATH|URL")]
     wasm: Option<String>,
+    /// The native module, for `--for envoy-module`; with `--for envoy-filter` it takes the place of the filter.
+    #[arg(long, value_name = "PATH", conflicts_with = "wasm")]
+    module: Option<String>,
     /// Envoy: where agents connect.
     #[arg(long, value_name = "HOST:PORT", default_value_t = usual().listen)]
     listen: Address,
@@ -140,6 +143,7 @@ impl Arguments {
             target: self.target,
             name: self.name.clone(),
             wasm: self.wasm.clone(),
+            module: self.module.clone(),
             listen: self.listen.clone(),
             upstream: self.upstream.clone(),
             ca: self.ca.clone(),

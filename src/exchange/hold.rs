@@ -107,6 +107,12 @@ impl Holds {
         }
     }
 
+    /// Where the host is known to let headers wait.
+    #[must_use]
+    pub fn proven(mode: HoldHeaders) -> Holds {
+        Holds { known: Cell::new(Known::Works), ..Holds::new(mode) }
+    }
+
     fn wait<W: World>(&self, world: &W) -> Wait {
         match (self.mode, self.known.get()) {
             (HoldHeaders::Never, _) => Wait::No,

@@ -29,7 +29,7 @@ const LAST_TRY: [&[u8]; 6] = [
 const ONWARD: [u64; 4] = [301, 302, 307, 308];
 
 /// Who made the response with these details, after so many tries; `status` is the HTTP status that Envoy has noted.
-pub(super) fn of_details(details: &[u8], tries: u64, status: u64) -> Origin {
+pub(crate) fn of_details(details: &[u8], tries: u64, status: u64) -> Origin {
     let starts = |with: &[&[u8]]| with.iter().any(|start| details.starts_with(start));
     match details {
         b"via_upstream" => Origin::Server,

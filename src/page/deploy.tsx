@@ -18,21 +18,22 @@ const ISTIO: Field[] = [
 ]
 const SERVICE: Field = { option: 'service', label: 'Service', placeholder: 'in place of App', about: 'Ambient mode: the Service of the MCP server, on whose waypoint the plugin runs.' }
 
+const ENVOY_MODULE: Field = { option: 'module', label: 'Native module', placeholder: 'target/libmcp_policy.so', about: 'A file that Envoy loads. Built for one minor version of Envoy and one architecture.' }
+const ENVOY_MORE: Field[] = [
+  NAME,
+  { option: 'admin', label: 'Admin interface', about: 'Where Envoy’s own interface listens.' },
+  { option: 'ca', label: 'Authorities', about: 'The file with those that may vouch for a server behind https://.' },
+  { option: 'live', label: 'Watched folder', placeholder: 'none', about: 'Envoy watches it for the filter, so that a policy changes without a restart. The file “envoy-filter” belongs into it.' },
+]
+const ENVOY_PLACES: Field[] = [
+  { option: 'upstream', label: 'MCP server', about: 'Host and port, or a URL. With https:// it is spoken to over TLS.' },
+  { option: 'listen', label: 'Agents connect to', about: 'Where Envoy listens.' },
+]
+
 /// What can be said of each file: at once, and for who asks for more.
 const FIELDS: Record<string, { first: Field[]; more: Field[] }> = {
-  envoy: {
-    first: [
-      { option: 'upstream', label: 'MCP server', about: 'Host and port, or a URL. With https:// it is spoken to over TLS.' },
-      { option: 'listen', label: 'Agents connect to', about: 'Where Envoy listens.' },
-      ENVOY_WASM,
-    ],
-    more: [
-      NAME,
-      { option: 'admin', label: 'Admin interface', about: 'Where Envoy’s own interface listens.' },
-      { option: 'ca', label: 'Authorities', about: 'The file with those that may vouch for a server behind https://.' },
-      { option: 'live', label: 'Watched folder', placeholder: 'none', about: 'Envoy watches it for the filter, so that a policy changes without a restart. The file “envoy-filter” belongs into it.' },
-    ],
-  },
+  envoy: { first: [...ENVOY_PLACES, ENVOY_WASM], more: ENVOY_MORE },
+  'envoy-module': { first: [...ENVOY_PLACES, ENVOY_MODULE], more: ENVOY_MORE },
   'envoy-filter': { first: [ENVOY_WASM], more: [NAME] },
   'istio-envoyfilter': { first: ISTIO, more: [NAME] },
   'istio-wasmplugin': { first: [...ISTIO, SERVICE], more: [NAME] },
@@ -42,7 +43,7 @@ const FIELDS: Record<string, { first: Field[]; more: Field[] }> = {
 }
 
 const WORDS: Record<string, string> = {
-  envoy: 'Envoy', 'envoy-filter': 'Envoy: the filter alone', 'istio-envoyfilter': 'Istio: EnvoyFilter', 'istio-wasmplugin': 'Istio: WasmPlugin', json: 'JSON for the filter', limitador: 'Limitador: limits', ratelimit: 'ratelimit: limits',
+  envoy: 'Envoy', 'envoy-module': 'Envoy: native module', 'envoy-filter': 'Envoy: the filter alone', 'istio-envoyfilter': 'Istio: EnvoyFilter', 'istio-wasmplugin': 'Istio: WasmPlugin', json: 'JSON for the filter', limitador: 'Limitador: limits', ratelimit: 'ratelimit: limits',
 }
 
 const SWITCHES = [['', 'the policy, as it is'], ['shadow', 'shadow: only record'], ['stop', 'stop: let nothing through'], ['off', 'off: take the filter out']] as const

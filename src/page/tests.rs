@@ -73,7 +73,7 @@ fn a_deployment_file_is_rendered_by_the_options_of_the_command() {
     assert!(render(mesh)["answer"]["text"].as_str().unwrap().contains("portNumber: 81"));
     for (options, problem) in [
         (json!({"for": "istio-envoyfilter"}), "--namespace"),
-        (json!({"for": "wind"}), "expected one of envoy, envoy-filter"),
+        (json!({"for": "wind"}), "expected one of envoy, envoy-module, envoy-filter"),
         (json!({"upstream": "mcp.example.com:443"}), "https://mcp.example.com:443"),
         (json!({"port": "0"}), "1 to 65535"),
         (json!({"name": "Not So"}), "lower-case"),

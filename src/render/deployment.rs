@@ -4,6 +4,7 @@ use crate::gateway::{GatewayServer, HostHeader};
 use crate::source::Syntax;
 
 use super::live::{self, Live};
+use super::module;
 use super::options::{MODULE, RenderOptions, RenderTarget, Switch};
 use super::routes::{clusters, route_config};
 use super::template::Template;
@@ -18,6 +19,8 @@ pub(super) struct Deployment<'r> {
     pub(super) name: KubernetesName,
     /// Where the filter is, as a YAML string.
     pub(super) wasm: String,
+    /// What stands before the filter in Envoy's list.
+    pub(super) before: &'static str,
     /// The environment variables that the filter reads.
     pub(super) secrets: Vec<Box<str>>,
     /// The servers behind it, where there is more to say of them than `--upstream`.
@@ -33,7 +36,7 @@ impl Deployment<'_> {
             RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit => {
                 Ok(print(&self.policy, Syntax::Json, 0))
             }
-            RenderTarget::Envoy => self.envoy(),
+            RenderTarget::Envoy | RenderTarget::EnvoyModule => self.envoy(),
             RenderTarget::EnvoyFilter => self.filter_file(version),
             RenderTarget::IstioWasmplugin => self.wasmplugin(),
             RenderTarget::IstioEnvoyfilter => self.envoyfilter(),
@@ -47,8 +50,11 @@ impl Deployment<'_> {
     }
 
     fn envoy(&self) -> Result<String, String> {
-        let how = "mcp-policy before MCP servers, as `mcp-policy render --for envoy` writes it. Start it with `envoy -c FILE`.";
-        let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), &self.head(how));
+        let target = if self.options.is_for_module() { "envoy-module" } else { "envoy" };
+        let how = format!(
+            "mcp-policy before MCP servers, as `mcp-policy render --for {target}` writes it. Start it with `envoy -c FILE`."
+        );
+        let mut template = Template::new(include_str!("../../envoy/envoy.yaml"), &self.head(&how));
         let RenderOptions { listen, upstream, admin, .. } = self.options;
         let socket = |address: &str, port: &str| {
             format!("socket_address: {{ address: {address}, port_value: {port} }}")
@@ -87,6 +93,10 @@ impl Deployment<'_> {
             Some(folder) => self.watch(&mut template, folder)?,
             None => self.filter(&mut template)?,
         }
+        template.add_before("- name: mcp_policy", self.before)?;
+        if self.options.is_for_module() {
+            template.add_before("stats_config:", module::PLAIN_NAMES)?;
+        }
         Ok(template.text())
     }
 
@@ -107,10 +117,15 @@ impl Deployment<'_> {
 
     /// The filter in its place.
     fn filter(&self, template: &mut Template) -> Result<(), String> {
+        let policy = print(&self.policy, Syntax::Json, 0);
+        if self.options.is_for_module() {
+            let filter = module::filter(&self.wasm, &self.name.vm_id(), &policy);
+            return template.replace_block("- name: mcp_policy", &filter);
+        }
         template
             .replace("filename: target/mcp_policy.wasm", &format!("filename: {}", self.wasm))?;
         self.vm(template)?;
-        template.replace_block("value: |", &print(&self.policy, Syntax::Json, 0))
+        template.replace_block("value: |", &policy)
     }
 
     /// In the place of the filter, where it is to be read.
@@ -122,7 +137,8 @@ impl Deployment<'_> {
             admin,
             &format!("{who}\nnode: {{ id: {node}, cluster: {node} }}\n\n{admin}"),
         )?;
-        let watched = Live::new(folder).watched();
+        let kind = if self.options.is_for_module() { module::TYPE } else { live::WASM };
+        let watched = Live::new(folder).watched(kind);
         template.replace_block("- name: mcp_policy", &print(&watched, Syntax::Yaml, 0))
     }
 

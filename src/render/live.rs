@@ -11,7 +11,8 @@ use crate::tree::print::{print, quoted};
 /// The name of the file in the folder that Envoy watches.
 pub const FILE: &str = "mcp_policy.yaml";
 
-const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+/// The type of the filter that Envoy makes of a Wasm file.
+pub(super) const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// A filter that does nothing, if nothing is written into it.
 const NOTHING: &str =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
@@ -28,8 +29,8 @@ impl Live {
         Live { folder: folder.to_owned() }
     }
 
-    /// The filter in Envoy's list: what is in the folder.
-    pub(super) fn watched(&self) -> Node {
+    /// The filter in Envoy's list, whose configuration has this type: what is in the folder.
+    pub(super) fn watched(&self, filter: &'static str) -> Node {
         let path = format!("{}/{FILE}", self.folder.trim_end_matches('/'));
         let watched = Node::map([
             ("path", Node::Text(path)),
@@ -39,7 +40,7 @@ impl Live {
             ("path_config_source", watched),
             ("resource_api_version", Node::text("V3")),
         ]);
-        let kinds = Node::list([Node::text(WASM), Node::text(NOTHING)]);
+        let kinds = Node::list([filter, NOTHING].map(Node::text));
         Node::map([(
             "config_discovery",
             Node::map([("config_source", source), ("type_urls", kinds)]),

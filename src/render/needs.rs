@@ -72,7 +72,7 @@ pub(super) fn named(all: &mut Deployable, name: &str) {
 /// What is to be known of the servers, and of the mesh.
 fn around(is_one_server: bool, options: &RenderOptions, notes: &mut Notes) {
     let target = options.target;
-    if target == RenderTarget::Envoy && is_one_server && options.upstream.is_plain_by_default() {
+    if target.is_whole_envoy() && is_one_server && options.upstream.is_plain_by_default() {
         let at = &options.upstream.at;
         let authority = format!("{}:{}", at.host, at.port);
         let note = format!(
@@ -182,7 +182,10 @@ fn hold(document: &mut Node, target: RenderTarget) -> Result<Option<&'static str
             let the filter hold headers; use --for istio-envoyfilter, or set it to `auto`"
             .to_owned()),
         (
-            RenderTarget::Envoy | RenderTarget::EnvoyFilter | RenderTarget::IstioEnvoyfilter,
+            RenderTarget::Envoy
+            | RenderTarget::EnvoyModule
+            | RenderTarget::EnvoyFilter
+            | RenderTarget::IstioEnvoyfilter,
             None,
         ) => {
             if root.get("requests").is_none() {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::module;
 use super::routes::SYSTEM_AUTHORITIES;
 use super::services::Service;
 use super::value::{Address, KubernetesName, UpstreamArgument};
@@ -16,6 +17,8 @@ pub struct RenderOptions {
     pub name: Option<KubernetesName>,
     /// The filter: a file for Envoy, an address for Istio.
     pub wasm: Option<String>,
+    /// The native module: a file for Envoy, in the place of the filter.
+    pub module: Option<String>,
     /// Envoy: where agents connect.
     pub listen: Address,
     /// Envoy: where the MCP server listens.
@@ -43,6 +46,8 @@ pub struct RenderOptions {
 pub enum RenderTarget {
     /// A configuration of Envoy.
     Envoy,
+    /// The same with the native module.
+    EnvoyModule,
     /// The filter alone, as a file that Envoy watches.
     EnvoyFilter,
     /// An Istio WasmPlugin.
@@ -73,11 +78,16 @@ pub type WordRow<T> = (T, &'static str, &'static str);
 
 impl RenderTarget {
     /// The words for them.
-    pub const WORDS: [WordRow<RenderTarget>; 7] = [
+    pub const WORDS: [WordRow<RenderTarget>; 8] = [
         (
             RenderTarget::Envoy,
             "envoy",
             "A configuration of Envoy: a listener, the filter, the MCP servers behind it",
+        ),
+        (
+            RenderTarget::EnvoyModule,
+            "envoy-module",
+            "The same with the native module instead of the filter, for an Envoy of the version that it was built for",
         ),
         (
             RenderTarget::EnvoyFilter,
@@ -113,7 +123,12 @@ impl RenderTarget {
 
     /// Whether the listener around the filter is ours, which knows the client's address.
     pub(super) fn is_envoy(self) -> bool {
-        matches!(self, RenderTarget::Envoy | RenderTarget::EnvoyFilter)
+        self.is_whole_envoy() || self == RenderTarget::EnvoyFilter
+    }
+
+    /// Whether it is the whole configuration of an Envoy.
+    pub(super) fn is_whole_envoy(self) -> bool {
+        matches!(self, RenderTarget::Envoy | RenderTarget::EnvoyModule)
     }
 
     /// The rate limit service that it is for.
@@ -122,6 +137,7 @@ impl RenderTarget {
             RenderTarget::Limitador => Some(Service::Limitador),
             RenderTarget::Ratelimit => Some(Service::Ratelimit),
             RenderTarget::Envoy
+            | RenderTarget::EnvoyModule
             | RenderTarget::EnvoyFilter
             | RenderTarget::IstioWasmplugin
             | RenderTarget::IstioEnvoyfilter
@@ -158,6 +174,7 @@ impl RenderOptions {
             target,
             name: None,
             wasm: None,
+            module: None,
             listen: Address::loopback(10000),
             upstream: UpstreamArgument::usual(),
             ca: SYSTEM_AUTHORITIES.to_owned(),
@@ -202,6 +219,7 @@ impl RenderOptions {
             "admin" => self.admin = parsed(text).map_err(wrong)?,
             "port" => self.port = port(text).map_err(wrong)?,
             "wasm" => self.wasm = Some(text.to_owned()),
+            "module" => self.module = Some(text.to_owned()),
             "ca" => text.clone_into(&mut self.ca),
             "live" => self.live = Some(text.to_owned()),
             _ => return Err(format!("there is no option --{name}")),
@@ -213,11 +231,20 @@ impl RenderOptions {
     pub(super) fn fit(&self) -> Result<(), String> {
         let RenderOptions { target, namespace, app, service, .. } = self;
         // An option that says nothing would be left out in silence.
-        if self.live.is_some() && *target != RenderTarget::Envoy {
+        if self.live.is_some() && !target.is_whole_envoy() {
             return Err(
-                "--live is for `--for envoy`; `--for envoy-filter` writes the file in that folder"
+                "--live is for `--for envoy` and `envoy-module`; `--for envoy-filter` writes the file in that folder"
                     .to_owned(),
             );
+        }
+        if self.module.is_some() && !self.is_for_module() {
+            return Err("--module is for `--for envoy-module` and `envoy-filter`".to_owned());
+        }
+        if self.wasm.is_some() && *target == RenderTarget::EnvoyModule {
+            return Err("--wasm is not for `--for envoy-module`: give --module".to_owned());
+        }
+        if self.wasm.is_some() && self.module.is_some() {
+            return Err("--wasm and --module say two things of one place: keep one".to_owned());
         }
         if self.switch.is_some() && target.service().is_some() {
             return Err("--switch is for what the filter is configured with".to_owned());
@@ -242,13 +269,24 @@ impl RenderOptions {
         Ok(())
     }
 
-    /// Where the filter is, as a YAML string.
-    pub(super) fn module(&self) -> Result<String, String> {
+    /// Whether the result has the module instead of the filter.
+    pub(super) fn is_for_module(&self) -> bool {
+        let only = self.target == RenderTarget::EnvoyFilter && self.module.is_some();
+        self.target == RenderTarget::EnvoyModule || only
+    }
+
+    /// Where the filter or the module is, as a YAML string.
+    pub(super) fn filter(&self) -> Result<String, String> {
+        if self.is_for_module() {
+            return Ok(quoted(self.module.as_deref().unwrap_or(module::BUILT)));
+        }
         let remote = |text: &str| {
             ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
         };
         let text = match (self.target, self.wasm.as_deref()) {
-            (RenderTarget::Envoy | RenderTarget::EnvoyFilter, None) => "target/mcp_policy.wasm",
+            (RenderTarget::Envoy | RenderTarget::EnvoyModule | RenderTarget::EnvoyFilter, None) => {
+                "target/mcp_policy.wasm"
+            }
             (RenderTarget::Envoy | RenderTarget::EnvoyFilter, Some(url)) if remote(url) => {
                 return Err(format!(
                     "--wasm {url}: Envoy's file names a local file; fetch the filter first"

@@ -39,6 +39,19 @@ impl Template {
         Ok(())
     }
 
+    /// Adds a text before the only line that says `line`, as far in.
+    ///
+    /// # Errors
+    /// As [`Template::replace`].
+    pub(super) fn add_before(&mut self, line: &str, text: &str) -> Result<(), String> {
+        let (at, header) = self.only(line)?;
+        let new = text.lines().map(|line| format!("{:1$}{line}", "", indentation(&header)));
+        let mut lines: Vec<String> = self.body.lines().map(str::to_owned).collect();
+        lines.splice(at..at, new);
+        self.body = lines.into_iter().map(|line| line + "\n").collect();
+        Ok(())
+    }
+
     /// The only line that says `line`, with its number.
     fn only(&self, line: &str) -> Result<(usize, String), String> {
         let mut found =

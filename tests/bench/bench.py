@@ -110,7 +110,7 @@ def beside(rows: list[Row], other: Path) -> list[Row]:
     pairs = []
     for row in rows:
         pairs.append(row)
-        if row.variant.policy is not None and row.variant.wasm is None:
+        if row.variant.policy is not None and row.variant.wasm is None and not row.variant.module:
             pairs.append(replace(row, variant=other_build(row.variant.name, row, other)))
     return pairs
 
@@ -175,6 +175,10 @@ def main() -> None:
             raise rig.RigError(f"{rig.WASM} does not exist: build the filter with `make wasm`")
         # A copy: a build in the meantime must not change what is measured.
         wasm = Path(shutil.copy(rig.WASM, directory))
+        if any(row.variant.module for row in rows):
+            if not rig.MODULE.is_file():
+                raise rig.RigError(f"{rig.MODULE} does not exist: build the native module with `make module`")
+            rig.MODULE = Path(shutil.copy(rig.MODULE, directory))
         if options.against:
             rows = beside(rows, Path(shutil.copy(options.against, Path(directory) / "other.wasm")))
         measurement = measure.measure(rows, wasm, plan)

@@ -41,6 +41,7 @@ class Variant:
     changes: Callable[[rig.Config], object] = lambda _: None
     wasm: Path | None = None  # Another filter in the place of ours.
     headers: tuple[str, ...] = ()
+    module: bool = False  # The native module in the place of our filter.
 
     def config(self, wasm: Path, upstream_port: int) -> rig.Config:
         """The shipped configuration with this variant's filters."""
@@ -50,7 +51,7 @@ class Variant:
             self.changes(config)
 
         listener, admin = rig.free_ports(2)
-        return rig.render(
+        config = rig.render(
             self.policy,
             listener,
             admin,
@@ -59,6 +60,7 @@ class Variant:
             access_log="/dev/null",
             changes=change,
         )
+        return rig.with_module(config) if self.module else config
 
 
 def native(names: Iterable[str], **settings: object) -> Filters:
@@ -147,6 +149,11 @@ TOLD = Variant(
 )
 TWICE = Variant("the same filter twice", policy=policy(LIMITED), changes=twice)
 DENIED = Variant("mcp-policy, denied", policy=policy({}, []))
+MODULES = [
+    Variant("the native module, 100 tools", policy=policy({}), module=True),
+    Variant("the native module, 100 tools, a limit", policy=policy({"limits": [LIMIT]}), module=True),
+    Variant("the native module, 100 tools, three conditions, a limit", policy=policy(LIMITED), module=True),
+]
 
 
 def told(name: str, **parts: Any) -> Variant:
@@ -299,7 +306,7 @@ class Row:
 
 
 SHORT = [
-    *map(Row, [BASE, NATIVE, FLOOR, FLOOR_RECORD, NAMES, LIMIT_FOR_ALL, FULL, QUIET, TOLD, TWICE]),
+    *map(Row, [BASE, NATIVE, FLOOR, FLOOR_RECORD, NAMES, LIMIT_FOR_ALL, FULL, QUIET, TOLD, TWICE, *MODULES]),
     Row(DENIED, REFUSED),
     Row(BASE, LISTS),
     Row(NAMES, LISTS),

@@ -10,6 +10,12 @@ import rig
 
 BINARY = Path(os.environ.get("MCP_POLICY_CLI", rig.ROOT / "target" / "release" / "mcp-policy"))
 
+# What `render` writes an Envoy for, and which file with the engine it names: the filter, or the native module.
+ENVOY, FILTER = {
+    "wasm": ("envoy", ("--wasm", rig.WASM)),
+    "module": ("envoy-module", ("--module", rig.MODULE)),
+}[rig.SHELL]
+
 # The policies for well-known servers.
 SHIPPED = sorted((rig.ROOT / "policies").glob("*.json"))
 

@@ -20,6 +20,16 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 rig.PORTS = rig.PORTS[WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "wasm_only(reason): says something of the filter in a VM that the native module cannot be asked")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if rig.SHELL != "wasm" and (mark := item.get_closest_marker("wasm_only")):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+
+
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     """A recording HTTP/1.1 server, new for every module."""

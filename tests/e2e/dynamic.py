@@ -17,6 +17,12 @@ from fleet import Fleet, Listener, Policy, held
 from gateway import until
 from upstream import Upstream
 
+# What stands in a line of Envoy's log that is the filter's own, and in one that says that it was refused.
+LOGGED, NOT_LOADED = {
+    "wasm": ("wasm log", "failed to load"),
+    "module": ("[dynamic_modules]", "Failed to initialize dynamic module"),
+}[rig.SHELL]
+
 GOOD: Policy = held(
     {
         "version": "1",
@@ -57,8 +63,8 @@ class Dynamic:
             self.push(GOOD)
             pytest.fail(f"a bad configuration is in force: {policy}", pytrace=False)
         # The line about the refusal comes after those about the reasons.
-        until(lambda: "failed to load" in self.envoy.log()[before:], "the log of the refusal")
-        return "\n".join(line for line in self.envoy.log()[before:].splitlines() if "wasm log" in line)
+        until(lambda: NOT_LOADED in self.envoy.log()[before:], "the log of the refusal")
+        return "\n".join(line for line in self.envoy.log()[before:].splitlines() if LOGGED in line)
 
     def updates(self) -> dict[str, int]:
         stats = self.envoy.stats(r"^listener_manager\.lds\.update_(success|rejected)$")
@@ -69,7 +75,7 @@ def write(file: Path, version: int, listener: rig.Config) -> None:
     """Replaces the file in one step, which is what Envoy watches for."""
     kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
     new = file.with_suffix(".new")
-    new.write_text(json.dumps({"version_info": str(version), "resources": [{"@type": kind, **listener}]}))
+    new.write_text(json.dumps({"version_info": str(version), "resources": [{"@type": kind, **rig.in_shell(listener)}]}))
     os.replace(new, file)
 
 

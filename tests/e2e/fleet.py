@@ -159,6 +159,14 @@ def to_server(name: str, port: int) -> Change:
     return change
 
 
+def with_approver(config: rig.Config) -> None:
+    """A cluster `approver`, which is the upstream again."""
+    [server] = [each for each in config["static_resources"]["clusters"] if each["name"] == "mcp_server"]
+    cluster = copy.deepcopy(server)
+    cluster["name"] = cluster["load_assignment"]["cluster_name"] = "approver"
+    config["static_resources"]["clusters"].append(cluster)
+
+
 def with_secret(config: rig.Config) -> None:
     """A secret for `sessions.pin`."""
     secret = {"MCP_POLICY_SESSION_SECRET": "a secret of the end-to-end tests, long enough"}

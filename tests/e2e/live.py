@@ -37,7 +37,7 @@ class Live:
 
     def push(self, policy: Path, *options: str | Path) -> str:
         """Renders the filter into the folder, and waits until it is live."""
-        cli.run("render", policy, "--for", "envoy-filter", "--wasm", rig.WASM, "--output", self.folder / FILE, "--force", *options)
+        cli.run("render", policy, "--for", "envoy-filter", *cli.FILTER, "--output", self.folder / FILE, "--force", *options)
         wanted = version_of((self.folder / FILE).read_text())
         until(lambda: self.version() == wanted, f"version {wanted}: {self.envoy.log_tail()}")
         return wanted
@@ -58,8 +58,8 @@ def watching(config: dict[str, Any], folder: Path, concurrency: int = 1) -> Iter
 def rendered(policy: Path, folder: Path, *options: str | Path) -> dict[str, Any]:
     """Envoy's configuration with the filter in that folder."""
     listen, admin = rig.free_ports(2)
-    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--wasm", rig.WASM]
-    return yaml.safe_load(cli.run("render", policy, "--for", "envoy", "--live", folder, *where, *options).stdout)
+    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", *cli.FILTER]
+    return yaml.safe_load(cli.run("render", policy, "--for", cli.ENVOY, "--live", folder, *where, *options).stdout)
 
 
 def mount(folder: Path, data: dict[str, str]) -> None:

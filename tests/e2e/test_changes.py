@@ -48,6 +48,7 @@ def write(directory: Path, name: str, **policy: Any) -> Path:
     return file
 
 
+@pytest.mark.wasm_only("the page's commands start the filter")
 def test_the_page(tmp_path: Path) -> None:
     listen, admin = rig.free_ports(2)
     server = next(port for port in range(7000, 7999) if not rig.listens(port))
@@ -153,6 +154,7 @@ def test_a_filter_that_is_missing_or_bad_at_the_start(tmp_path: Path, server: in
         assert RAN in post(live.envoy.port, call("search")).body
 
 
+@pytest.mark.wasm_only("the page's commands start the filter")
 def test_validate_mode_does_not_read_a_watched_filter(tmp_path: Path) -> None:
     """So a check in CI renders without --live."""
     from test_render import validate
@@ -161,7 +163,7 @@ def test_validate_mode_does_not_read_a_watched_filter(tmp_path: Path) -> None:
     config = rendered(policy, folder)
     (folder / FILE).write_text((folder / FILE).read_text().replace('"deny"', '"denny"'))
     assert validate(config, tmp_path, {}).returncode == 0
-    static = cli.run("render", policy, "--for", "envoy", "--wasm", rig.WASM).stdout
+    static = cli.run("render", policy, "--for", cli.ENVOY, *cli.FILTER).stdout
     assert validate(static, tmp_path, {}).returncode == 0
     refused = validate(static.replace('"deny"', '"denny"'), tmp_path, {})
     assert refused.returncode == 1 and "did you mean `deny`?" in refused.stdout + refused.stderr

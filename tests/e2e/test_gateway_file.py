@@ -56,8 +56,8 @@ def running(directory: Path, gateway: dict[str, Any], *changes: Any, policies: d
     file.write_text(json.dumps(gateway))
     cli.run("validate", file)
     listen, admin = rig.free_ports(2)
-    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--wasm", rig.WASM]
-    config = yaml.safe_load(cli.run("render", file, "--for", "envoy", *where).stdout)
+    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", *cli.FILTER]
+    config = yaml.safe_load(cli.run("render", file, "--for", cli.ENVOY, *where).stdout)
     for change in changes:
         change(config)
     with rig.Envoy(config) as envoy:
@@ -144,9 +144,9 @@ def test_a_certificate_that_is_not_right(secure: Seen, tmp_path: Path, host: str
 def test_one_server_by_its_url(secure: Seen, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps(POLICY))
     listen, admin = rig.free_ports(2)
-    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--wasm", rig.WASM]
+    where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", *cli.FILTER]
     url = f"https://localhost:{secure.upstream.port}"
-    rendered = cli.run("render", tmp_path / "p.json", "--for", "envoy", "--upstream", url, "--ca", secure.ca, *where)
+    rendered = cli.run("render", tmp_path / "p.json", "--for", cli.ENVOY, "--upstream", url, "--ca", secure.ca, *where)
     assert "plain" not in rendered.stderr
     with rig.Envoy(yaml.safe_load(rendered.stdout)) as envoy:
         assert RAN in asked(envoy, "/mcp").body
@@ -185,6 +185,7 @@ def test_which_server_is_reached_by_which_name(tmp_path: Path) -> None:
             assert (one.count(), other.count()) == counts
 
 
+@pytest.mark.wasm_only("the page's commands start the filter")
 def test_the_file_of_the_page(tmp_path: Path) -> None:
     """It is valid, and Envoy takes what comes of it."""
     gateway = block("name: agents")
@@ -196,7 +197,7 @@ def test_the_file_of_the_page(tmp_path: Path) -> None:
     [text] = [each for each in blocks("yaml") if "name: agents" in each]
     file.write_text(text)
     assert "gateway.yaml: valid" in cli.run("validate", file).stdout
-    config = cli.run("render", file, "--for", "envoy", "--wasm", rig.WASM).stdout
+    config = cli.run("render", file, "--for", cli.ENVOY, *cli.FILTER).stdout
     assert "vm_id: mcp_policy_agents" in config
     authority = Authority(tmp_path, "internal")
     config = config.replace("/etc/envoy/internal-ca.pem", str(authority.file))
@@ -373,6 +374,7 @@ def test_what_bridges_start_and_where_they_listen(tmp_path: Path, name: str) -> 
 # --- Ambient ----------------------------------------------------------------------------------
 
 
+@pytest.mark.wasm_only("a WasmPlugin has the filter")
 def test_a_waypoint(upstream: Upstream, tmp_path: Path) -> None:
     """What `render` writes for a waypoint is Istio's, and its configuration does without header hold what the page says."""
     file = tmp_path / "p.json"

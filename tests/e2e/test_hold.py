@@ -301,6 +301,7 @@ def test_always_where_the_flag_is_on_waits_for_a_very_slow_first_body(gateway: G
     assert RAN in response.body, response
 
 
+@pytest.mark.wasm_only("headers can always wait for the module")
 @all_shapes
 def test_always_where_the_flag_is_off_refuses_every_post(gateway: Gateway, send: Shape) -> None:
     before = gateway.upstream.count()
@@ -312,6 +313,7 @@ def test_always_where_the_flag_is_off_refuses_every_post(gateway: Gateway, send:
     assert not gateway.arrivals(before)
 
 
+@pytest.mark.wasm_only("headers can always wait for the module")
 def test_always_where_the_flag_is_off_names_the_flag_in_the_log(gateway: Gateway) -> None:
     whole(gateway, BLOCKED.name, ALLOWED)
     assert "allow_on_headers_stop_iteration" in gateway.envoy.log()

@@ -286,6 +286,7 @@ def asked_for(pattern: str) -> set[str]:
     return {name for each in expressions for name in re.findall(pattern, each)}
 
 
+@pytest.mark.wasm_only("an alert asks whether VMs had to be loaded anew")
 def test_every_metric_that_is_asked_for_is_exported(watched: Watched) -> None:
     wanted = asked_for(r"\bmcp_policy_\w+") | asked_for(r"\benvoy_\w+(?:{[^$}]*})?")
     assert {"envoy_server_uptime", "envoy_wasm_mcp_policy_vm_reload"} < wanted

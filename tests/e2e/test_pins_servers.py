@@ -47,7 +47,7 @@ def before(port: int, policy: Path) -> Iterator[str]:
     listen, admin = rig.free_ports(2)
     config = policy.with_suffix(".envoy.yaml")
     where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--upstream", f"127.0.0.1:{port}"]
-    cli.run("render", policy, "--for", "envoy", *where, "--wasm", rig.WASM, "--output", config)
+    cli.run("render", policy, "--for", cli.ENVOY, *where, *cli.FILTER, "--output", config)
     with rig.Envoy(yaml.safe_load(config.read_text())) as envoy:
         envoy.wait_until_ready()
         yield f"http://localhost:{listen}/mcp"

@@ -71,12 +71,12 @@ def render(policy: Path, target: str, *arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda file: file.stem)
 def test_envoy_takes_what_is_rendered_for_it(policy: Path, tmp_path: Path) -> None:
-    envoy_accepts(render(policy, "envoy", "--upstream", "mcp.internal:8000", "--wasm", rig.WASM), tmp_path)
+    envoy_accepts(render(policy, cli.ENVOY, "--upstream", "mcp.internal:8000", *cli.FILTER), tmp_path)
 
 
 def test_a_secret_that_is_missing_is_said(tmp_path: Path) -> None:
     """The variable that is rendered is the one that the filter reads."""
-    done = validate(render(POLICIES[-1], "envoy", "--wasm", rig.WASM), tmp_path, {})
+    done = validate(render(POLICIES[-1], cli.ENVOY, *cli.FILTER), tmp_path, {})
     assert done.returncode != 0 and "sessions.pin needs a secret" in done.stdout + done.stderr
 
 
@@ -103,6 +103,7 @@ def test_the_schemas_bite(kind: str) -> None:
     assert not validator.is_valid(rendered)
 
 
+@pytest.mark.wasm_only("an EnvoyFilter has the filter")
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda file: file.stem)
 def test_envoy_takes_the_filter_in_the_envoyfilter(policy: Path, tmp_path: Path) -> None:
     """A schema says nothing of what is inside a patch: Envoy does."""

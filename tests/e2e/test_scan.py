@@ -444,7 +444,7 @@ def test_from_a_scan_to_a_denial(tools: Path, tmp_path: Path, monkeypatch: pytes
         listen, admin = rig.free_ports(2)
         where = ["--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}", "--upstream", f"127.0.0.1:{port}"]
         config = tmp_path / "envoy.yaml"
-        cli.run("render", policy, "--for", "envoy", *where, "--wasm", rig.WASM, "--output", config)
+        cli.run("render", policy, "--for", cli.ENVOY, *where, *cli.FILTER, "--output", config)
         with rig.Envoy(yaml.safe_load(config.read_text())) as envoy:
             envoy.wait_until_ready()
             expected = {

@@ -219,6 +219,7 @@ def stolen(sessions: Sessions) -> dict[str, tuple[str, str, Any]]:
     return wrong
 
 
+@pytest.mark.wasm_only("a VM has an environment of its own, and a new one with a new configuration; the module reads Envoy's")
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 def test_an_id_that_is_not_the_callers_opens_nothing(sessions: Sessions, method: str) -> None:
     wrong = stolen(sessions)
@@ -242,6 +243,7 @@ def test_of_two_ids_none_is_chosen(sessions: Sessions, method: str) -> None:
     assert sessions.served(before) == []
 
 
+@pytest.mark.wasm_only("a VM has an environment of its own, and a new one with a new configuration; the module reads Envoy's")
 def test_keys_are_replaced_without_ending_sessions(sessions: Sessions) -> None:
     sealed, _ = sessions.initialize("pinned", "alice")
     response = sessions.request("rotated", "alice", sealed)
@@ -341,6 +343,7 @@ REFUSED: dict[str, tuple[Policy, Change, str]] = {
 }
 
 
+@pytest.mark.wasm_only("a VM has an environment of its own, and a new one with a new configuration; the module reads Envoy's")
 @pytest.mark.parametrize("case", REFUSED)
 def test_without_a_good_secret_the_configuration_is_refused(dynamic: Dynamic, case: str) -> None:
     policy, change, reason = REFUSED[case]
@@ -351,6 +354,7 @@ def test_without_a_good_secret_the_configuration_is_refused(dynamic: Dynamic, ca
     assert error_of(post(dynamic.port, call("delete_account")))["reason"] == "tool_denied", "the old configuration stays"
 
 
+@pytest.mark.wasm_only("a VM has an environment of its own, and a new one with a new configuration; the module reads Envoy's")
 def test_a_new_secret_needs_no_restart(dynamic: Dynamic, upstream: Upstream) -> None:
     """Another environment is another VM for Envoy, though its counters are the same."""
     upstream.answer("/mcp", server(f"id-{number}" for number in itertools.count()))

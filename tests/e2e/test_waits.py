@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ import pytest
 import rig
 
 from client import H1, Response, post_bytes
-from fleet import Listener, with_trailers, without_hold
+from fleet import Listener, with_approver, with_trailers, without_hold
 from gateway import Gateway, call, serving, until
 from judge import error_of
 from upstream import RAN, Arrival, Gate, Reply, Upstream
@@ -39,16 +38,9 @@ LISTENERS = {
 }
 
 
-def approver(config: rig.Config) -> None:
-    [server] = [each for each in config["static_resources"]["clusters"] if each["name"] == "mcp_server"]
-    cluster = copy.deepcopy(server)
-    cluster["name"] = cluster["load_assignment"]["cluster_name"] = "approver"
-    config["static_resources"]["clusters"].append(cluster)
-
-
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
-    with serving(upstream, LISTENERS, change=approver) as gateway:
+    with serving(upstream, LISTENERS, change=with_approver) as gateway:
         yield gateway
 
 

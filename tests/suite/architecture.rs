@@ -26,8 +26,11 @@ const LAYERS: &[&[&str]] = &[
     &["rehearsal"],
     &["trace"],
     &["tools"],
-    &["host", "page"],
+    &["host", "module", "page"],
 ];
+
+/// Where code may be unsafe: the shells' interfaces.
+const UNSAFE: &[&str] = &["host/calls.rs", "module/abi.rs", "module/abi/"];
 
 const MOST_LINES: usize = 400;
 
@@ -232,7 +235,8 @@ fn every_type_has_a_name_of_its_own() {
 #[test]
 fn only_the_host_names_the_host() {
     for (path, text) in sources() {
-        let host = path.starts_with("host") || path == Path::new("host.rs");
+        // Both shells.
+        let host = path.starts_with("host") || path.starts_with("module");
         for word in [
             "proxy_on_",
             "proxy_wasm",
@@ -254,6 +258,23 @@ fn only_the_host_names_the_host() {
                 path.display()
             );
         }
+    }
+}
+
+/// A panic that leaves the native module ends Envoy.
+#[test]
+fn every_function_that_envoy_calls_catches_panics() {
+    let (_, text) = sources().into_iter().find(|(path, _)| path.ends_with("abi/hooks.rs")).unwrap();
+    let hooks: Vec<&str> = text.split("extern \"C\" fn ").skip(1).collect();
+    assert!(hooks.len() > 15, "{}", hooks.len());
+    for hook in hooks {
+        let (head, body) = hook.split_once('{').unwrap();
+        let body = body.split("\n}").next().unwrap().trim();
+        let guards = ["guarded(", "on_stream(", "dropped("];
+        assert!(
+            matches!(body, "0" | "})*") || guards.iter().any(|guard| body.contains(guard)),
+            "{head} does not catch panics: {body}"
+        );
     }
 }
 
@@ -301,6 +322,35 @@ fn every_crate_in_the_filter_was_let_in() {
         fs::write(&golden, &found).unwrap();
     }
     assert_eq!(found, fs::read_to_string(golden).unwrap(), "see `make bless`");
+}
+
+#[test]
+fn unsafe_code_is_where_envoy_is_called_and_says_why_it_is_safe() {
+    for (path, text) in sources() {
+        let own = path.to_str().unwrap();
+        let blocks: Vec<(usize, &str)> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| {
+                let code = line.trim();
+                !code.starts_with("//")
+                    && (code.contains("unsafe {") || code.contains("unsafe impl"))
+            })
+            .collect();
+        assert!(
+            blocks.is_empty() || UNSAFE.iter().any(|place| own.starts_with(place)),
+            "{own} has unsafe code"
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in blocks.iter().filter(|(_, line)| !line.contains("extern")) {
+            let before = lines[..*at].iter().rev().take(6);
+            // Nothing but the beginning of the same statement stands between.
+            let said = before
+                .take_while(|line| !line.trim().ends_with(';'))
+                .any(|line| line.contains("// SAFETY:"));
+            assert!(said || line.contains("// SAFETY:"), "{own}:{}: {line}", at + 1);
+        }
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use mcp_policy::policy::compiled::Config;
 
 use crate::command::{Ran, command, run};
 
-const TARGETS: [&str; 5] =
-    ["envoy", "envoy-filter", "istio-wasmplugin", "istio-envoyfilter", "json"];
+const TARGETS: [&str; 6] =
+    ["envoy", "envoy-module", "envoy-filter", "istio-wasmplugin", "istio-envoyfilter", "json"];
 
 /// What Istio's files must be told.
 const PLACE: [&str; 4] = ["--namespace", "pay", "--app", "payments"];
@@ -62,9 +62,8 @@ fn embedded(target: &str, text: &str) -> Value<'static> {
         "istio-wasmplugin" => return find(&read(text), "pluginConfig").unwrap().clone(),
         _ => read(text),
     };
-    let Some(Value::Object(configuration)) = find(&documents, "configuration") else {
-        panic!("{text}")
-    };
+    let key = if target == "envoy-module" { "filter_config" } else { "configuration" };
+    let Some(Value::Object(configuration)) = find(&documents, key) else { panic!("{text}") };
     assert_eq!(
         configuration.get("@type").and_then(Value::as_str),
         Some("type.googleapis.com/google.protobuf.StringValue")
@@ -133,7 +132,7 @@ fn what_goes_in_comes_out() {
             assert!(same(&before, &after), "{} for {target}:\n{out}", path.display());
             let hold = find(&after, "hold_headers").and_then(Value::as_str).map(str::to_owned);
             let expected = match target {
-                "envoy" | "envoy-filter" | "istio-envoyfilter" => {
+                "envoy" | "envoy-module" | "envoy-filter" | "istio-envoyfilter" => {
                     said.or(Some("always".to_owned()))
                 }
                 _ => said,
