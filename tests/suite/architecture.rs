@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Where code may be unsafe: the shells' interfaces.
-const UNSAFE: &[&str] = &["host/calls.rs", "module/abi.rs", "module/abi/"];
+const UNSAFE: &[&str] = &["host/calls.rs", "host/memory.rs", "module/abi.rs", "module/abi/"];
 
 const MOST_LINES: usize = 400;
 
@@ -272,7 +272,9 @@ fn every_function_that_envoy_calls_catches_panics() {
         let body = body.split("\n}").next().unwrap().trim();
         let guards = ["guarded(", "on_stream(", "dropped("];
         assert!(
-            matches!(body, "0" | "})*") || guards.iter().any(|guard| body.contains(guard)),
+            body == "0"
+                || body.starts_with("})*")
+                || guards.iter().any(|guard| body.contains(guard)),
             "{head} does not catch panics: {body}"
         );
     }
