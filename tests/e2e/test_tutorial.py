@@ -29,7 +29,7 @@ def run(tmp_path: Path, registry: Registry) -> None:
     ports = {"8000": str(server), "10000": str(listen), "9901": str(admin)}
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "skopeo").symlink_to(program("skopeo"))
+    (programs / "skopeo").symlink_to(program("skopeo", "registry"))
     page = Page(rig.ROOT / "policies" / "TUTORIAL.md", ready={"python shop.py": 8000, "envoy -c": 10000}, programs=programs)
     where = f"--listen 127.0.0.1:{listen} --upstream 127.0.0.1:{server} --admin 127.0.0.1:{admin}"
     # What is pushed goes to the registry here, which speaks plain HTTP and whose images are not signed.
