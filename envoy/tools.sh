@@ -160,24 +160,29 @@ own_apt() { # WORK
     "${apt[@]}" update >"$1/log" 2>&1 || true # One unreachable source among several is no reason to stop.
 }
 
+# Downloads a Debian package that needs nothing which this machine has not got, and unpacks it into $work/root.
+download_debian() { # PACKAGE "WHAT IS NOT ON PATH" BY_HAND
+    local tool
+    for tool in apt-get dpkg-deb; do
+        command -v $tool >/dev/null || fail "no $2 on PATH, and no $tool to fetch Debian's package with" "$3"
+    done
+    echo "tools.sh: unpacking Debian's $1 package into .tools/$1"
+    rm -rf "${tools:?}/$1"
+    own_apt "$work"
+    (cd "$work" && "${apt[@]}" download "$1") >>"$work/log" 2>&1 || {
+        tail -n 12 "$work/log" >&2
+        fail "apt-get could not download Debian's $1 package (see above)" "$3"
+    }
+    dpkg-deb -x "$work/$1"_*.deb "$work/root" || fail "the downloaded package cannot be unpacked" "$3"
+}
+
 fetch_prometheus() {
     if { type -P prometheus && type -P promtool; } >/dev/null || [ -x "$tools/prometheus/usr/bin/promtool" ]; then
         return
     fi
     local by_hand="put prometheus and promtool on PATH (https://prometheus.io/download) and try again"
-    local tool
-    for tool in apt-get dpkg-deb; do
-        command -v $tool >/dev/null || fail "no prometheus and promtool on PATH, and no $tool to fetch Debian's package with" "$by_hand"
-    done
-    echo "tools.sh: unpacking Debian's prometheus package into .tools/prometheus"
     local work=$tools/prometheus.new
-    rm -rf "$tools/prometheus"
-    own_apt "$work"
-    (cd "$work" && "${apt[@]}" download prometheus) >>"$work/log" 2>&1 || {
-        tail -n 12 "$work/log" >&2
-        fail "apt-get could not download Debian's prometheus package (see above)" "$by_hand"
-    }
-    dpkg-deb -x "$work"/prometheus_*.deb "$work/root" || fail "the downloaded package cannot be unpacked" "$by_hand"
+    download_debian prometheus "prometheus and promtool" "$by_hand"
     "$work/root/usr/bin/prometheus" --version >/dev/null 2>&1 ||
         fail "Debian's prometheus does not run on this machine" "$by_hand"
     mv "$work/root" "$tools/prometheus"
@@ -268,19 +273,8 @@ fetch_valgrind() {
         return
     fi
     local by_hand="put valgrind on PATH (on Debian: apt-get install valgrind) and try again"
-    local tool
-    for tool in apt-get dpkg-deb; do
-        command -v $tool >/dev/null || fail "no valgrind on PATH, and no $tool to fetch Debian's package with" "$by_hand"
-    done
-    echo "tools.sh: unpacking Debian's valgrind package into .tools/valgrind"
     local work=$tools/valgrind.new
-    rm -rf "$tools/valgrind"
-    own_apt "$work"
-    (cd "$work" && "${apt[@]}" download valgrind) >>"$work/log" 2>&1 || {
-        tail -n 12 "$work/log" >&2
-        fail "apt-get could not download Debian's valgrind package (see above)" "$by_hand"
-    }
-    dpkg-deb -x "$work"/valgrind_*.deb "$work/root" || fail "the downloaded package cannot be unpacked" "$by_hand"
+    download_debian valgrind "valgrind" "$by_hand"
     cat >"$work/root/valgrind" <<'END'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")

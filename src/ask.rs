@@ -44,6 +44,37 @@ impl Ask {
         }
     }
 
+    /// All headers of the request, in the order in which they are sent.
+    #[must_use]
+    pub fn all_headers(&self) -> Vec<(&str, &str)> {
+        let media: &[_] = match self.body {
+            AskBody::Nothing => &[("accept", "application/json")],
+            AskBody::Json(_) => {
+                &[("accept", "application/json"), ("content-type", "application/json")]
+            }
+            // Unary gRPC is a POST by HTTP/2 with a frame around the message. Envoy carries it like any other.
+            AskBody::Grpc(_) => &[("te", "trailers"), ("content-type", "application/grpc")],
+        };
+        let mut headers = vec![
+            (":method", self.method()),
+            (":path", &*self.path),
+            (":authority", &*self.authority),
+        ];
+        headers.extend(media);
+        headers.extend(self.headers.iter().map(|(name, value)| (*name, &**value)));
+        headers
+    }
+
+    /// The bytes that are sent, if any are.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.body {
+            AskBody::Nothing => None,
+            AskBody::Json(text) => Some(text.as_bytes()),
+            AskBody::Grpc(bytes) => Some(bytes),
+        }
+    }
+
     /// The JSON, where it is such a question.
     #[must_use]
     pub fn json(&self) -> Option<&str> {

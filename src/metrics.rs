@@ -6,7 +6,10 @@
 //! Envoy's statistics are names without labels. So labels are written into the name, as `label=.=value;.;`, and Envoy takes them out
 //! again by a regular expression for each label (`stats_config.stats_tags` in `envoy/envoy.yaml`; `extraStatTags` in Istio).
 
+pub mod counted;
+
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use crate::live::VERSION;
 use crate::matcher::fold::legible;
@@ -36,6 +39,24 @@ pub struct Meter {
 }
 
 use MeterKind::{Counter, Gauge, Histogram};
+
+/// The time of one request in so many is taken: asking for the time is most of what that costs.
+const TIMED_OF: u32 = 16;
+
+/// Which requests have their time taken.
+#[derive(Debug, Default)]
+pub struct Timing {
+    requests: Cell<u32>,
+}
+
+impl Timing {
+    /// Whether to take the time of one more request.
+    pub fn takes_next(&self) -> bool {
+        let before = self.requests.get();
+        self.requests.set(before.wrapping_add(1));
+        before.is_multiple_of(TIMED_OF)
+    }
+}
 
 /// All meters. `envoy/README.md` describes them, and a test compares.
 pub const METERS: [Meter; 11] = [

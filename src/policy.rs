@@ -8,6 +8,7 @@ pub mod callers;
 pub mod compiled;
 pub mod doors;
 pub mod entry;
+pub mod environment;
 pub mod pinning;
 pub mod rules;
 pub mod section;

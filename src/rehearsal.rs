@@ -28,6 +28,7 @@ use crate::number::Micros;
 use crate::policy::approvals::{ApprovalWay, Need};
 use crate::policy::compiled::{Config, Policy};
 use crate::policy::entry::{CountIn, NamedCounter};
+use crate::policy::environment::Environment;
 use crate::policy::sessions::Sessions;
 use crate::policy::settings::HoldHeaders;
 use crate::rate::limiter::{Charge, Limiter, Mode};
@@ -45,6 +46,10 @@ pub use verdict::Verdict;
 
 /// The secret of everything that is sealed on a stage. It seals nothing elsewhere.
 const SECRET: &[u8] = b"a rehearsal has nothing to keep secret";
+
+/// Every variable has the secret.
+const ENVIRONMENT: Environment =
+    Environment { owner: "the stage", cure: "", read: |_| Some(SECRET.to_vec()) };
 
 /// A configuration with its counters.
 #[derive(Clone, Debug)]
@@ -83,7 +88,7 @@ impl Simulator {
             policy.counters.iter_mut().for_each(|counter| counter.count_in = CountIn::Envoy);
         }
         // It fails for a secret that is too short, which this one is not, or is no text.
-        let _ = config.approvals.unlock("", true, |_| Some(SECRET.to_vec()));
+        let _ = config.approvals.unlock("", true, &ENVIRONMENT);
         let asks_users = config.policies().any(|policy| policy.names_way(ApprovalWay::User));
         Simulator {
             config: Rc::new(config),

@@ -69,6 +69,20 @@ pub trait World {
     fn response_chunk(&self, length: usize) -> Option<Vec<u8>>;
 }
 
+/// A claim among the payloads of all verified tokens, which are there by their names.
+#[must_use]
+pub fn claim_of(
+    payloads: &Value<'static>,
+    payload: &str,
+    path: &[Box<str>],
+) -> Option<Value<'static>> {
+    let mut value = payloads;
+    for key in std::iter::once(payload).chain(path.iter().map(|part| &**part)) {
+        value = value.as_object()?.get(key)?;
+    }
+    Some(value.clone())
+}
+
 /// A number of a claim, which reaches the engine as a double: the shortest text that reads back as the same, integers without a point.
 #[must_use]
 pub fn double(number: f64) -> Value<'static> {

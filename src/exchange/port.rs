@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use crate::ask::{Answer, Ask, AskId};
 use crate::mcp::headers::{Follows, Header};
 use crate::metrics::Sample;
+use crate::policy::compiled::Config;
 use crate::record::Record;
 use crate::reply::Reply;
 
@@ -71,6 +72,14 @@ pub enum Chunk {
     More,
     /// This is the end.
     Last,
+}
+
+impl Chunk {
+    /// That the end of the stream has come with it, or has not.
+    #[must_use]
+    pub fn when(ends: bool) -> Chunk {
+        if ends { Chunk::Last } else { Chunk::More }
+    }
 }
 
 /// What the shell shall do.
@@ -154,6 +163,16 @@ impl Step {
             ticks: false,
             pulses: false,
         }
+    }
+
+    /// What is left in the stream's filter state, by its names there.
+    pub fn filter_state<'s>(
+        &'s self,
+        config: &'s Config,
+    ) -> impl Iterator<Item = (&'static str, Cow<'s, str>)> {
+        let record = self.records.last().map(|record| record.fields(config));
+        let lines = self.audit.as_deref().map(|lines| ("mcp_audit", Cow::Borrowed(lines)));
+        record.into_iter().flatten().chain(lines)
     }
 
     /// Tells the operator that something does not work.

@@ -6,30 +6,15 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
 use super::calls::{HostError, buffer, headers};
-use crate::ask::{Ask, AskBody};
+use crate::ask::Ask;
 use crate::bounds::MAX_ANSWER_BYTES;
 
-const JSON: [(&str, &str); 2] =
-    [("accept", "application/json"), ("content-type", "application/json")];
-
-/// Unary gRPC is a POST by HTTP/2 with a frame around the message. Envoy carries it like any other, so it needs no callbacks of its own,
-/// and no second set of ways in which the SDK could panic.
-const GRPC: [(&str, &str); 2] = [("te", "trailers"), ("content-type", "application/grpc")];
-
-/// Asks a question, and returns Envoy's number for it. The SDK's: its dispatcher panics on an answer to a question that it did not ask.
+/// Asks a question, and returns Envoy's number for it. gRPC needs no callbacks of its own, and no second set of ways in which the SDK could panic.
+/// The SDK's: its dispatcher panics on an answer to a question that it did not ask.
 /// Envoy answers 0, 2 (there is no such cluster) or 10, and the wrapper returns them all.
 pub(super) fn ask(ask: &Ask) -> Result<u32, HostError> {
-    let mut headers =
-        vec![(":method", ask.method()), (":path", &*ask.path), (":authority", &*ask.authority)];
-    let (media, body) = match &ask.body {
-        AskBody::Nothing => (&[("accept", "application/json")][..], None),
-        AskBody::Json(text) => (&JSON[..], Some(text.as_bytes())),
-        AskBody::Grpc(bytes) => (&GRPC[..], Some(&**bytes)),
-    };
-    headers.extend(media);
-    headers.extend(ask.headers.iter().map(|(name, value)| (*name, &**value)));
     let timeout = Duration::from_millis(ask.timeout_millis.into());
-    hostcalls::dispatch_http_call(&ask.cluster, headers, body, vec![], timeout)
+    hostcalls::dispatch_http_call(&ask.cluster, ask.all_headers(), ask.bytes(), vec![], timeout)
         .map_err(|_| HostError)
 }
 

@@ -10,23 +10,27 @@ use crate::json::Value;
 use crate::mcp::headers::Header;
 use crate::mcp::outcome::Origin;
 use crate::metrics::Sample;
+use crate::metrics::counted::CountedStore;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
 use crate::time::{Moment, UnixMillis};
-use crate::world::{Random, World};
+use crate::world::{Random, World, claim_of};
 
 /// The filter that verifies tokens, and leaves their payloads in the dynamic metadata.
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
 
 /// What Envoy tells during one callback.
-#[derive(Default)]
 pub(super) struct Envoy {
-    store: SharedData,
+    store: CountedStore<SharedData>,
     /// The payloads of all verified tokens. Envoy hands metadata over only as a whole, so that is asked for once, if at all.
     payloads: OnceCell<Option<Value<'static>>>,
 }
 
 impl Envoy {
+    pub(super) fn new() -> Envoy {
+        Envoy { store: CountedStore::new(SharedData), payloads: OnceCell::new() }
+    }
+
     /// What is counted of the store.
     pub(super) fn samples(&self) -> impl Iterator<Item = Sample> + use<> {
         self.store.samples()
@@ -49,7 +53,7 @@ fn number(path: &[&str]) -> u64 {
 }
 
 impl World for Envoy {
-    type Store = SharedData;
+    type Store = CountedStore<SharedData>;
     type Witness = ();
 
     fn witness(&self) -> &() {
@@ -68,16 +72,12 @@ impl World for Envoy {
         calls::random()
     }
 
-    fn store(&self) -> &SharedData {
+    fn store(&self) -> &CountedStore<SharedData> {
         &self.store
     }
 
     fn claim(&self, payload: &str, path: &[Box<str>]) -> Option<Value<'static>> {
-        let mut value = self.payloads()?;
-        for key in std::iter::once(payload).chain(path.iter().map(|part| &**part)) {
-            value = value.as_object()?.get(key)?;
-        }
-        Some(value.clone())
+        claim_of(self.payloads()?, payload, path)
     }
 
     fn certificate(&self, field: Peer) -> Option<Vec<u8>> {

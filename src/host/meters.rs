@@ -1,20 +1,17 @@
 //! Envoy's statistics as metrics.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::calls;
-use crate::metrics::{MeterKind, Sample, Series};
+use crate::metrics::{MeterKind, Sample, Series, Timing};
 use crate::policy::compiled::Config;
-
-/// The time of one request in so many is taken: asking for the time is most of what that costs.
-const TIMED_OF: u32 = 16;
 
 /// The metrics of one configuration, by Envoy's numbers. There are as many as its policies have lines, so the map is bounded.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
     ids: RefCell<BTreeMap<Series, Option<u32>>>,
-    requests: Cell<u32>,
+    pub(super) timing: Timing,
 }
 
 impl Meters {
@@ -31,13 +28,6 @@ impl Meters {
         if let Ok(id) = calls::define_metric(MeterKind::Gauge, name) {
             let _ = calls::count(MeterKind::Gauge, id, 0);
         }
-    }
-
-    /// Whether to take the time of one more request.
-    pub(super) fn times_next(&self) -> bool {
-        let before = self.requests.get();
-        self.requests.set(before.wrapping_add(1));
-        before.is_multiple_of(TIMED_OF)
     }
 
     fn id(&self, series: Series, config: Option<&Config>) -> Option<u32> {

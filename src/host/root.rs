@@ -1,6 +1,7 @@
 //! The plugin: takes the configuration, and makes streams under it.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::rc::Rc;
 
 use proxy_wasm::types::BufferType;
@@ -15,8 +16,15 @@ use crate::exchange::{Exchange, Holds, TICK_MILLIS};
 use crate::live::{self, Was};
 use crate::matcher::regex::Regex;
 use crate::metrics::{ConfigurationOutcome, Sample, Series, info_of};
-use crate::policy::approvals::ApprovalWay;
 use crate::policy::compiled::Config;
+use crate::policy::environment::Environment;
+
+/// The environment of the VM, which an operator fills.
+const ENVIRONMENT: Environment = Environment {
+    owner: "the VM",
+    cure: "set it in vm_config.environment_variables",
+    read: |name| std::env::var_os(name).map(OsString::into_encoded_bytes),
+};
 
 /// How long a tick compiles what nobody has needed yet, in nanoseconds; and it ends what it has begun.
 const MOST_BUILDING: u64 = 2_000_000;
@@ -50,7 +58,7 @@ impl Root {
             log::error!("mcp_policy: Envoy did not tell the plugin's name");
             return false;
         };
-        let (store, digest) = (SharedData::default(), Sha256::digest(&bytes).into());
+        let (store, digest) = (SharedData, Sha256::digest(&bytes).into());
         let loaded = if is_checked(&store, &name, &digest) {
             Config::load_known(&bytes, &name)
         } else {
@@ -58,15 +66,7 @@ impl Root {
         };
         match loaded {
             Ok(mut loaded) => {
-                let read =
-                    |name: &str| std::env::var_os(name).map(|value| value.into_encoded_bytes());
-                if let Err(problem) = loaded.config.sessions.unlock(&name, read) {
-                    log::error!("mcp_policy: {problem}");
-                    return false;
-                }
-                let users =
-                    loaded.config.policies().any(|policy| policy.names_way(ApprovalWay::User));
-                if let Err(problem) = loaded.config.approvals.unlock(&name, users, read) {
+                if let Err(problem) = loaded.config.unlock(&name, &ENVIRONMENT) {
                     log::error!("mcp_policy: {problem}");
                     return false;
                 }
@@ -131,7 +131,7 @@ impl Plugin {
 
     /// Tells which policies are live: once of all that run this configuration in one Envoy, whichever is the first.
     fn announce(&self) {
-        let (store, config) = (SharedData::default(), &*self.config);
+        let (store, config) = (SharedData, &*self.config);
         let mut samples = Vec::new();
         let mut changed = false;
         for policy in config.policies() {

@@ -49,7 +49,7 @@ enum CalledFrom {
 
 impl Stream {
     pub(super) fn new(context: u32, root: u32, exchange: Exchange, meters: Rc<Meters>) -> Stream {
-        let timed = exchange.config().telling.metrics && meters.times_next();
+        let timed = exchange.config().telling.metrics && meters.timing.takes_next();
         let spent = timed.then_some(0);
         Stream {
             context,
@@ -78,7 +78,7 @@ impl Stream {
         match headers.pairs() {
             Some(headers) => {
                 let event =
-                    Event::RequestHead { headers: &headers, follows: follows(end_of_stream) };
+                    Event::RequestHead { headers: &headers, follows: Follows::when(end_of_stream) };
                 self.on(event, CalledFrom::Request { held: 0 })
             }
             None => self.on(Event::HostFailed, CalledFrom::Request { held: 0 }),
@@ -86,7 +86,7 @@ impl Stream {
     }
 
     pub(super) fn request_body(&mut self, buffered: usize, end_of_stream: bool) -> Action {
-        let event = Event::RequestBody { buffered, chunk: chunk(end_of_stream) };
+        let event = Event::RequestBody { buffered, chunk: Chunk::when(end_of_stream) };
         self.on(event, CalledFrom::Request { held: buffered })
     }
 
@@ -96,12 +96,12 @@ impl Stream {
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) -> Action {
-        let event = Event::ResponseHead { follows: follows(end_of_stream) };
+        let event = Event::ResponseHead { follows: Follows::when(end_of_stream) };
         self.on(event, CalledFrom::Response { passing: 0 })
     }
 
     pub(super) fn response_body(&mut self, length: usize, end_of_stream: bool) -> Action {
-        let event = Event::ResponseBody { length, chunk: chunk(end_of_stream) };
+        let event = Event::ResponseBody { length, chunk: Chunk::when(end_of_stream) };
         self.on(event, CalledFrom::Response { passing: length })
     }
 
@@ -139,7 +139,7 @@ impl Stream {
 
     fn on(&mut self, event: Event<'_>, place: CalledFrom) -> Action {
         let begun = self.spent.and_then(|_| calls::running());
-        let world = Envoy::default();
+        let world = Envoy::new();
         let mut step = self.exchange.on(&world, event);
         if self.exchange.config().telling.metrics {
             step.samples.extend(world.samples());
@@ -216,23 +216,10 @@ impl Stream {
     }
 }
 
-fn follows(end_of_stream: bool) -> Follows {
-    if end_of_stream { Follows::Nothing } else { Follows::Body }
-}
-
-fn chunk(end_of_stream: bool) -> Chunk {
-    if end_of_stream { Chunk::Last } else { Chunk::More }
-}
-
 /// Puts what is on record into the filter state of the stream.
 fn keep(step: &Step, config: &Config) {
-    if let Some(record) = step.records.last() {
-        for (name, value) in record.fields(config) {
-            let _ = calls::set_filter_state(name, &value);
-        }
-    }
-    if let Some(lines) = &step.audit {
-        let _ = calls::set_filter_state("mcp_audit", lines);
+    for (name, value) in step.filter_state(config) {
+        let _ = calls::set_filter_state(name, &value);
     }
 }
 

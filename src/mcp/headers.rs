@@ -80,6 +80,14 @@ pub enum Follows {
     Body,
 }
 
+impl Follows {
+    /// That the stream ends with the headers, or does not.
+    #[must_use]
+    pub fn when(ends: bool) -> Follows {
+        if ends { Follows::Nothing } else { Follows::Body }
+    }
+}
+
 /// The first revision whose clients must mirror method and name in headers.
 const MIRRORED_SINCE: &[u8] = b"2026-07-28";
 

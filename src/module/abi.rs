@@ -255,7 +255,7 @@ impl Bytes {
 impl HeaderPair {
     const NULL: HeaderPair = HeaderPair { name: Bytes::NULL, value: Bytes::NULL };
 
-    fn of(name: &[u8], value: &[u8]) -> HeaderPair {
-        HeaderPair { name: Bytes::of(name), value: Bytes::of(value) }
+    fn of((name, value): &(&str, &str)) -> HeaderPair {
+        HeaderPair { name: Bytes::of(name.as_bytes()), value: Bytes::of(value.as_bytes()) }
     }
 }

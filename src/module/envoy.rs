@@ -1,7 +1,7 @@
 //! Envoy as the world around an exchange, as the ABI of dynamic modules tells of it.
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 
 use super::abi::{Filter, Half};
 use super::clock;
@@ -10,12 +10,12 @@ use crate::host::origin;
 use crate::json::{Bounds, Duplicates, Member, Object, Value, parse_within};
 use crate::mcp::headers::Header;
 use crate::mcp::outcome::Origin;
-use crate::metrics::{Sample, Series, SwapOutcome};
+use crate::metrics::Sample;
+use crate::metrics::counted::CountedStore;
 use crate::policy::binding::RouteFact;
 use crate::policy::callers::Peer;
-use crate::rate::store::{SharedStore, Snapshot, StoreFailed, Swap, Version};
 use crate::time::{Moment, UnixMillis};
-use crate::world::{Random, World, double};
+use crate::world::{Random, World, claim_of, double};
 
 /// The counts of the process.
 pub(super) static STORE: ProcessStore = ProcessStore::new();
@@ -39,45 +39,18 @@ mod attribute {
 /// What Envoy tells during one hook.
 pub(super) struct HookWorld<'f, 'h> {
     filter: &'f Filter<'h>,
-    store: CountedStore,
+    store: CountedStore<&'static ProcessStore>,
     payloads: OnceCell<Option<Value<'static>>>,
-}
-
-/// The store, and how many writes another thread had come before.
-#[derive(Debug, Default)]
-pub(super) struct CountedStore {
-    lost: Cell<u64>,
-}
-
-impl SharedStore for CountedStore {
-    fn get(&self, key: &str) -> Result<Snapshot, StoreFailed> {
-        STORE.get(key)
-    }
-
-    fn compare_and_set(
-        &self,
-        key: &str,
-        value: &[u8],
-        expected: Version,
-    ) -> Result<Swap, StoreFailed> {
-        let swap = STORE.compare_and_set(key, value, expected);
-        if swap == Ok(Swap::Lost) {
-            self.lost.set(self.lost.get() + 1);
-        }
-        swap
-    }
 }
 
 impl<'f, 'h> HookWorld<'f, 'h> {
     pub(super) fn new(filter: &'f Filter<'h>) -> HookWorld<'f, 'h> {
-        HookWorld { filter, store: CountedStore::default(), payloads: OnceCell::new() }
+        HookWorld { filter, store: CountedStore::new(&STORE), payloads: OnceCell::new() }
     }
 
     /// What is counted of the store.
     pub(super) fn samples(&self) -> impl Iterator<Item = Sample> + use<> {
-        let lost = self.store.lost.get();
-        let series = Series::CounterSwaps(SwapOutcome::Retried);
-        (lost > 0).then_some(Sample { series, value: lost }).into_iter()
+        self.store.samples()
     }
 
     fn payloads(&self) -> Option<&Value<'static>> {
@@ -114,7 +87,7 @@ fn owned(value: &Value<'_>) -> Value<'static> {
 }
 
 impl World for HookWorld<'_, '_> {
-    type Store = CountedStore;
+    type Store = CountedStore<&'static ProcessStore>;
     type Witness = ();
 
     fn witness(&self) -> &() {
@@ -134,16 +107,12 @@ impl World for HookWorld<'_, '_> {
         getrandom::fill(&mut bytes).ok().map(|()| bytes)
     }
 
-    fn store(&self) -> &CountedStore {
+    fn store(&self) -> &CountedStore<&'static ProcessStore> {
         &self.store
     }
 
     fn claim(&self, payload: &str, path: &[Box<str>]) -> Option<Value<'static>> {
-        let mut value = self.payloads()?;
-        for key in std::iter::once(payload).chain(path.iter().map(|part| &**part)) {
-            value = value.as_object()?.get(key)?;
-        }
-        Some(value.clone())
+        claim_of(self.payloads()?, payload, path)
     }
 
     fn certificate(&self, field: Peer) -> Option<Vec<u8>> {

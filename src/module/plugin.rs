@@ -3,7 +3,7 @@
 //! What a worker keeps with a configuration (how much of responses it holds, where its audit chain ends) is its own, as in the filter, where
 //! each worker has a VM. So each reads the text for itself, once.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,12 +18,16 @@ use super::meters::ModuleMeters;
 use super::ticker::Ticks;
 use crate::exchange::{Exchange, Holds, Level, TICK_MILLIS};
 use crate::live::{self, Was};
-use crate::metrics::{ConfigurationOutcome, Sample, Series};
-use crate::policy::approvals::ApprovalWay;
+use crate::metrics::{ConfigurationOutcome, Sample, Series, Timing};
 use crate::policy::compiled::Config;
+use crate::policy::environment::Environment;
 
-/// The time of one request in so many is taken: asking for the time is most of what that costs.
-const TIMED_OF: u32 = 16;
+/// The environment of the process.
+const ENVIRONMENT: Environment = Environment {
+    owner: "Envoy",
+    cure: "set it in the environment that Envoy is started with",
+    read: |name| std::env::var_os(name).map(OsStringExt::into_vec),
+};
 
 /// A configuration.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ struct Scheduled {
 pub(super) struct Worker {
     config: Rc<Config>,
     holds: Rc<Holds>,
-    requests: Cell<u32>,
+    pub(super) timing: Timing,
 }
 
 thread_local! {
@@ -181,7 +185,7 @@ impl ModulePlugin {
             }
             let (config, _) = load(&self.text, &self.name).ok()?;
             let holds = Rc::new(Holds::proven(config.requests.hold_headers));
-            let worker = Worker { config: Rc::new(config), holds, requests: Cell::default() };
+            let worker = Worker { config: Rc::new(config), holds, timing: Timing::default() };
             let worker = Rc::new(worker);
             workers.retain(|(plugin, _)| plugin.strong_count() > 0);
             workers.push((Arc::downgrade(self), worker.clone()));
@@ -210,13 +214,6 @@ impl Worker {
     pub(super) fn exchange(&self) -> Exchange {
         Exchange::new(self.config.clone(), self.holds.clone())
     }
-
-    /// Whether to take the time of one more request.
-    pub(super) fn times_next(&self) -> bool {
-        let before = self.requests.get();
-        self.requests.set(before.wrapping_add(1));
-        before.is_multiple_of(TIMED_OF)
-    }
 }
 
 /// Counts that a configuration was refused, with one of its name that is in force: with its own it would be forgotten.
@@ -239,16 +236,6 @@ fn load(text: &[u8], name: &str) -> Result<(Config, Vec<String>), Vec<String>> {
         lines
     })?;
     let mut config = loaded.config;
-    let read = |name: &str| std::env::var_os(name).map(OsStringExt::into_vec);
-    config.sessions.unlock(name, read).map_err(|problem| vec![of_process(&problem)])?;
-    let users = config.policies().any(|policy| policy.names_way(ApprovalWay::User));
-    config.approvals.unlock(name, users, read).map_err(|problem| vec![of_process(&problem)])?;
+    config.unlock(name, &ENVIRONMENT).map_err(|problem| vec![problem])?;
     Ok((config, loaded.warnings.iter().map(ToString::to_string).collect()))
-}
-
-/// What is wrong with a secret, where the environment is that of Envoy's process and not of a VM.
-fn of_process(problem: &str) -> String {
-    let cure = "set it in the environment that Envoy is started with";
-    let problem = problem.replace("set it in vm_config.environment_variables", cure);
-    problem.replace("environment of the VM", "environment of Envoy")
 }

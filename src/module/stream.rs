@@ -43,7 +43,7 @@ enum HookPlace {
 impl ModuleStream {
     pub(super) fn new(worker: &Worker, meters: ModuleMeters) -> ModuleStream {
         let exchange = worker.exchange();
-        let timed = exchange.config().telling.metrics && worker.times_next();
+        let timed = exchange.config().telling.metrics && worker.timing.takes_next();
         let spent = timed.then_some(0);
         ModuleStream {
             meters,
@@ -60,7 +60,7 @@ impl ModuleStream {
         let begun = self.begun();
         let step = match filter.headers(Half::Request) {
             Some(headers) => {
-                let event = Event::RequestHead { headers: &headers, follows: follows(ends) };
+                let event = Event::RequestHead { headers: &headers, follows: Follows::when(ends) };
                 self.step(filter, event)
             }
             None => self.step(filter, Event::HostFailed),
@@ -72,7 +72,7 @@ impl ModuleStream {
 
     pub(super) fn request_body(&mut self, filter: &mut Filter<'_>, ends: bool) -> Flow {
         let buffered = filter.body_length(Half::Request);
-        let event = Event::RequestBody { buffered, chunk: chunk(ends) };
+        let event = Event::RequestBody { buffered, chunk: Chunk::when(ends) };
         self.on(filter, event, HookPlace::Passing(Half::Request))
     }
 
@@ -81,13 +81,13 @@ impl ModuleStream {
     }
 
     pub(super) fn response_headers(&mut self, filter: &mut Filter<'_>, ends: bool) -> Flow {
-        let event = Event::ResponseHead { follows: follows(ends) };
+        let event = Event::ResponseHead { follows: Follows::when(ends) };
         self.on(filter, event, HookPlace::Passing(Half::Response))
     }
 
     pub(super) fn response_body(&mut self, filter: &mut Filter<'_>, ends: bool) -> Flow {
         let length = filter.body_length(Half::Response);
-        let event = Event::ResponseBody { length, chunk: chunk(ends) };
+        let event = Event::ResponseBody { length, chunk: Chunk::when(ends) };
         self.on(filter, event, HookPlace::Passing(Half::Response))
     }
 
@@ -213,33 +213,17 @@ impl ModuleStream {
 
     /// Asks a question; false if it cannot be asked.
     fn ask(&mut self, filter: &mut Filter<'_>, ask: &Ask) -> bool {
-        let id = callouts::ask(filter, ask);
+        let id = filter.ask(ask);
         self.asked.extend(id.map(|id| (id, ask.id)));
         id.is_some()
     }
 
     /// Puts what is on record into the filter state of the stream.
     fn keep(&self, filter: &mut Filter<'_>, step: &Step) {
-        let mut set = |name: &str, value: &str| {
-            filter.set_filter_state(&[STATE_PREFIX, name].concat(), value);
-        };
-        if let Some(record) = step.records.last() {
-            for (name, value) in record.fields(self.exchange.config()) {
-                set(name, &value);
-            }
-        }
-        if let Some(lines) = &step.audit {
-            set("mcp_audit", lines);
+        for (name, value) in step.filter_state(self.exchange.config()) {
+            filter.set_filter_state(&[STATE_PREFIX, name].concat(), &value);
         }
     }
-}
-
-fn follows(ends: bool) -> Follows {
-    if ends { Follows::Nothing } else { Follows::Body }
-}
-
-fn chunk(ends: bool) -> Chunk {
-    if ends { Chunk::Last } else { Chunk::More }
 }
 
 /// Changes headers; false if one stayed that was to go.

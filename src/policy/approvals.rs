@@ -1,10 +1,10 @@
 //! Who can approve a call that needs it, and what that takes.
 
+use super::environment::Environment;
 use crate::matcher::path::Path;
 use crate::number::Micros;
 use crate::rate::limiter::Counter;
 use crate::seal::Keys;
-use crate::session::LEAST_SECRET_BYTES;
 
 /// A way by which a call can be approved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +186,7 @@ pub struct Approver {
 }
 
 impl Approvals {
-    /// Reads the secrets that the configuration names; `read` looks a variable up in the VM's environment, and `asks_users` says whether
-    /// any rule does.
+    /// Reads the secrets that the configuration names. `asks_users` says whether any rule does.
     ///
     /// # Errors
     /// What is wrong, and the cure.
@@ -195,35 +194,20 @@ impl Approvals {
         &mut self,
         audience: &str,
         asks_users: bool,
-        read: impl Fn(&str) -> Option<Vec<u8>>,
+        environment: &Environment,
     ) -> Result<(), String> {
-        let cure = "set it in vm_config.environment_variables";
-        let first = self.variables.first().map(|name| &**name).unwrap_or_default();
-        if asks_users && read(first).is_none() {
-            return Err(format!(
-                "approval by the user needs a secret, and the environment of the VM has no `{first}`; help: {cure}"
-            ));
+        if asks_users {
+            environment.needs("approval by the user needs a secret", &self.variables)?;
         }
-        let mut secrets = Vec::new();
-        for name in &self.variables {
-            let Some(secret) = read(name) else { continue };
-            if secret.len() < LEAST_SECRET_BYTES {
-                let found = secret.len();
-                return Err(format!(
-                    "the secret of approvals in `{name}` has {found} bytes, at least {LEAST_SECRET_BYTES} are needed"
-                ));
-            }
-            secrets.push(secret);
-        }
+        let secrets = environment.secrets(&self.variables, "approvals")?;
         self.keys = Keys::new(&secrets, "mcp-policy approval 1", audience);
         let Some(approver) = &mut self.approver else { return Ok(()) };
         let Some(name) = &approver.variable else { return Ok(()) };
-        let value = read(name).and_then(|value| String::from_utf8(value).ok());
+        let value = (environment.read)(name).and_then(|value| String::from_utf8(value).ok());
         let value = value.filter(|value| value.bytes().all(|byte| (b' '..0x7f).contains(&byte)));
         let Some(value) = value else {
-            return Err(format!(
-                "approvals.approver needs its authorization, and the environment of the VM has no text in `{name}`; help: {cure}"
-            ));
+            let needs = "approvals.approver needs its authorization";
+            return Err(environment.lacks(needs, "text in ", name));
         };
         approver.authorization = Some(value.into());
         Ok(())

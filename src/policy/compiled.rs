@@ -8,6 +8,7 @@ use super::binding::Bindings;
 use super::callers::{AsksAddress, Callers, Recalled};
 use super::doors::Doors;
 use super::entry::{Entry, Limit, Listing, NamedCounter, Refund};
+use super::environment::Environment;
 use super::rules::{RuleId, RuleKind, Rules};
 use super::section::Section;
 use super::sessions::Sessions;
@@ -101,6 +102,16 @@ impl Config {
     /// Every policy.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         std::iter::once(&self.policy).chain(&self.others)
+    }
+
+    /// Reads the secrets that the configuration names; `audience` is the plugin that they are for.
+    ///
+    /// # Errors
+    /// What is wrong, and the cure.
+    pub fn unlock(&mut self, audience: &str, environment: &Environment) -> Result<(), String> {
+        self.sessions.unlock(audience, environment)?;
+        let asks_users = self.policies().any(|policy| policy.names_way(ApprovalWay::User));
+        self.approvals.unlock(audience, asks_users, environment)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether session ids mean something, and the secrets that make them so.
 
-use crate::session::{LEAST_SECRET_BYTES, Seals};
+use super::environment::Environment;
+use crate::session::Seals;
 
 /// Whether session ids can be counted by.
 #[derive(Clone, Debug)]
@@ -23,34 +24,14 @@ pub struct Pins {
 }
 
 impl Sessions {
-    /// Reads the secrets that the configuration names; `read` looks a variable up in the VM's environment.
+    /// Reads the secrets that the configuration names.
     ///
     /// # Errors
     /// What is wrong, and the cure.
-    pub fn unlock(
-        &mut self,
-        audience: &str,
-        read: impl Fn(&str) -> Option<Vec<u8>>,
-    ) -> Result<(), String> {
+    pub fn unlock(&mut self, audience: &str, environment: &Environment) -> Result<(), String> {
         let Sessions::Pinned(pins) = self else { return Ok(()) };
-        let first = pins.variables.first().map(|name| &**name).unwrap_or_default();
-        let cure = "set it in vm_config.environment_variables";
-        if read(first).is_none() {
-            return Err(format!(
-                "sessions.pin needs a secret, and the environment of the VM has no `{first}`; help: {cure}"
-            ));
-        }
-        let mut secrets = Vec::new();
-        for name in &pins.variables {
-            let Some(secret) = read(name) else { continue };
-            if secret.len() < LEAST_SECRET_BYTES {
-                let found = secret.len();
-                return Err(format!(
-                    "the secret of sessions.pin in `{name}` has {found} bytes, at least {LEAST_SECRET_BYTES} are needed"
-                ));
-            }
-            secrets.push(secret);
-        }
+        environment.needs("sessions.pin needs a secret", &pins.variables)?;
+        let secrets = environment.secrets(&pins.variables, "sessions.pin")?;
         pins.seals = Seals::new(&secrets, audience);
         Ok(())
     }

@@ -51,3 +51,18 @@ pub trait SharedStore {
         expected: Version,
     ) -> Result<Swap, StoreFailed>;
 }
+
+impl<S: SharedStore> SharedStore for &S {
+    fn get(&self, key: &str) -> Result<Snapshot, StoreFailed> {
+        S::get(self, key)
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &str,
+        value: &[u8],
+        expected: Version,
+    ) -> Result<Swap, StoreFailed> {
+        S::compare_and_set(self, key, value, expected)
+    }
+}

@@ -277,29 +277,26 @@ impl RenderOptions {
 
     /// Where the filter or the module is, as a YAML string.
     pub(super) fn filter(&self) -> Result<String, String> {
-        if self.is_for_module() {
-            return Ok(quoted(self.module.as_deref().unwrap_or(module::BUILT)));
-        }
         let remote = |text: &str| {
             ["oci://", "https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
         };
-        let text = match (self.target, self.wasm.as_deref()) {
-            (RenderTarget::Envoy | RenderTarget::EnvoyModule | RenderTarget::EnvoyFilter, None) => {
-                "target/mcp_policy.wasm"
-            }
-            (RenderTarget::Envoy | RenderTarget::EnvoyFilter, Some(url)) if remote(url) => {
+        let text = match (self.target, self.module.as_deref(), self.wasm.as_deref()) {
+            (RenderTarget::EnvoyModule, module, _) => module.unwrap_or(module::BUILT),
+            (RenderTarget::EnvoyFilter, Some(module), _) => module,
+            (RenderTarget::Envoy | RenderTarget::EnvoyFilter, _, None) => "target/mcp_policy.wasm",
+            (RenderTarget::Envoy | RenderTarget::EnvoyFilter, _, Some(url)) if remote(url) => {
                 return Err(format!(
                     "--wasm {url}: Envoy's file names a local file; fetch the filter first"
                 ));
             }
-            (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, None) => MODULE,
-            (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, Some(path))
+            (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, _, None) => MODULE,
+            (RenderTarget::IstioWasmplugin | RenderTarget::IstioEnvoyfilter, _, Some(path))
                 if !remote(path) =>
             {
                 return Err(format!("--wasm {path}: Istio needs an address: oci://… or https://…"));
             }
-            (_, Some(text)) => text,
-            (RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit, None) => "",
+            (_, _, Some(text)) => text,
+            (RenderTarget::Json | RenderTarget::Limitador | RenderTarget::Ratelimit, _, None) => "",
         };
         Ok(quoted(text))
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use mcp_policy::exchange::{Chunk, Event, Flow};
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::environment::Environment;
 use mcp_policy::rate::memory::MemoryStore;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ fn config(other: bool) -> Rc<Config> {
         r#"{{"version":"1","default":"deny","approvals":{{"cooldown":0}},"tools":{{"pay":{entry},"close":{entry}{more}}}}}"#
     );
     let mut config = Config::load(text.as_bytes(), "test").unwrap().config;
-    config.approvals.unlock("test", true, |_| Some(SECRET.to_vec())).unwrap();
+    let environment = Environment { owner: "", cure: "", read: |_| Some(SECRET.to_vec()) };
+    config.approvals.unlock("test", true, &environment).unwrap();
     Rc::new(config)
 }
 

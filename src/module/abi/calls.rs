@@ -79,7 +79,7 @@ impl FilterConfig<'_> {
             MeterKind::Gauge => define_gauge,
             MeterKind::Histogram => define_histogram,
         };
-        let labels: Vec<Bytes> = labels.iter().map(|label| Bytes::of(label.as_bytes())).collect();
+        let labels = texts(labels);
         let (name, mut id) = (Bytes::of(name.as_bytes()), 0);
         // SAFETY: Envoy reads the name and so many labels, and writes one number, during the call.
         let result = unsafe {
@@ -105,9 +105,13 @@ impl FilterConfig<'_> {
     }
 }
 
+fn texts<T: AsRef<str>>(texts: &[T]) -> Vec<Bytes> {
+    texts.iter().map(|text| Bytes::of(text.as_ref().as_bytes())).collect()
+}
+
 /// Counts. What Envoy does not count is lost: no request depends on it.
 fn counted(count: CountWith, on: *mut c_void, (id, labels): (usize, &[String]), value: u64) {
-    let labels: Vec<Bytes> = labels.iter().map(|label| Bytes::of(label.as_bytes())).collect();
+    let labels = texts(labels);
     // SAFETY: Envoy reads so many values during the call, and answers a number that it does not know.
     let _ = unsafe { count(on, id, labels.as_ptr(), labels.len(), value) };
 }
@@ -274,14 +278,9 @@ impl Filter<'_> {
     }
 
     /// Asks a question of a cluster, and returns Envoy's number for it; `None` if it cannot be asked.
-    pub(in crate::module) fn ask(
-        &mut self,
-        ask: &Ask,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Option<u64> {
-        let pair = |(name, value): &(&str, &str)| HeaderPair::of(name.as_bytes(), value.as_bytes());
-        let headers: Vec<HeaderPair> = headers.iter().map(pair).collect();
+    pub(in crate::module) fn ask(&mut self, ask: &Ask) -> Option<u64> {
+        let headers = ask.all_headers();
+        let headers: Vec<HeaderPair> = headers.iter().map(HeaderPair::of).collect();
         let mut id = 0;
         // SAFETY: Envoy copies the name, so many headers and the body, and writes one number, during the call.
         let result = unsafe {
@@ -291,7 +290,7 @@ impl Filter<'_> {
                 Bytes::of(ask.cluster.as_bytes()),
                 headers.as_ptr(),
                 headers.len(),
-                body.map_or(Bytes::NULL, Bytes::of),
+                ask.bytes().map_or(Bytes::NULL, Bytes::of),
                 ask.timeout_millis.into(),
             )
         };
@@ -306,8 +305,7 @@ impl Filter<'_> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) {
-        let pair = |(name, value): &(&str, &str)| HeaderPair::of(name.as_bytes(), value.as_bytes());
-        let headers: Vec<HeaderPair> = headers.iter().map(pair).collect();
+        let headers: Vec<HeaderPair> = headers.iter().map(HeaderPair::of).collect();
         // SAFETY: Envoy copies headers, body and details during the call.
         unsafe {
             send_response(
