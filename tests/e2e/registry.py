@@ -86,7 +86,7 @@ class RefusedByIstioError(Exception):
 
 
 # The rules below are those of Istio's agent: pkg/wasm/imagefetcher.go of istio/istio, as of its commit 86c9f01 (2026-08-22), by the lines of that
-# commit. Its branches release-1.27 to release-1.31 have the same rules, and differ in which addresses may be asked.
+# commit. The rules are the same on its branch release-1.31; older branches were not compared.
 ISTIO_MAX_BYTES = 256 << 20  # ISTIO_WASM_MAX_BINARY_SIZE_BYTES, pilot/pkg/features/pilot.go, lines 433-437
 
 
