@@ -154,6 +154,7 @@ MODULES = [
     Variant("the native module, 100 tools, a limit", policy=policy({"limits": [LIMIT]}), module=True),
     Variant("the native module, 100 tools, three conditions, a limit", policy=policy(LIMITED), module=True),
 ]
+MODULE_QUIET = Variant("the native module, nothing told", policy=policy(LIMITED, metrics={"enabled": False}), module=True)
 
 
 def told(name: str, **parts: Any) -> Variant:
@@ -318,6 +319,7 @@ def all_rows() -> list[Row]:
     return [
         *SHORT,
         Row(FLOOR_SDK),
+        Row(MODULE_QUIET),
         *(Row(variant, ALONE) for variant in (BASE, NATIVE, FLOOR, NAMES, FULL)),
         *(Row(variant, work) for work in SIZES for variant in (BASE, NATIVE, NAMES, FULL)),
         *(Row(many_tools(count)) for count in (1, 1_000, 10_000)),

@@ -86,6 +86,7 @@ def is_shown(port: int) -> bool:
     return denial.header("access-control-allow-origin") is not None
 
 
+@pytest.mark.wasm_only("the doctor reads configurations of the filter")
 def test_a_sound_configuration_is_clean_also_as_envoy_has_it(upstream: Upstream, tmp_path: Path) -> None:
     config = configuration(upstream)
     assert codes(config, tmp_path, expect=0) == []
@@ -96,6 +97,7 @@ def test_a_sound_configuration_is_clean_also_as_envoy_has_it(upstream: Upstream,
         assert "nothing is missing around the filter" in cli.run("doctor", dump).stdout
 
 
+@pytest.mark.wasm_only("headers can always wait for the module")
 def test_the_flag_is_missing(upstream: Upstream, tmp_path: Path) -> None:
     config = configuration(upstream, without_flag)
     assert codes(config, tmp_path, expect=1) == ["error P405"]
@@ -142,6 +144,7 @@ def test_a_route_switches_it_off(upstream: Upstream, tmp_path: Path) -> None:
         assert len(upstream.arrivals(since)) == 1
 
 
+@pytest.mark.wasm_only("a Struct and a file of Wasm from a server are the filter's")
 def test_what_envoy_does_not_even_start_with(upstream: Upstream, tmp_path: Path) -> None:
     secret = configuration(upstream, sessions={"pin": True})
     assert codes(secret, tmp_path, expect=1) == ["error P412"]
