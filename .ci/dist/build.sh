@@ -2,7 +2,11 @@
 # Builds what a release is made of, so that the bytes depend on the source and the toolchain alone:
 #
 #     .ci/dist/build.sh wasm            target/wasm32-wasip1/release/mcp_policy.wasm
+#     .ci/dist/build.sh counting        target/counting/wasm32-wasip1/release/mcp_policy.wasm, a filter that counts what it runs
 #     .ci/dist/build.sh TARGET          target/TARGET/release/mcp-policy
+#
+# The filter is compiled by what such a filter has counted (filter.profdata, which `make profile` writes): what a call runs stands together, and what it does not
+# run is out of its way, which is a seventh of what a call adds. Code that was changed since is compiled as any other.
 #
 # Paths of this machine are written as /mcp-policy (the source) and /cargo (crates).
 set -euo pipefail
@@ -14,16 +18,27 @@ flags=()
 for prefix in "${prefixes[@]}"; do
     flags+=("--remap-path-prefix=$prefix")
 done
+case ${1-} in
+wasm) flags+=("-Cprofile-use=$PWD/.ci/dist/filter.profdata" -Cllvm-args=-no-pgo-warn-mismatch) ;;
+# This flag of the compiler is not stable: there is no runtime for counts in WASI, and none is needed.
+counting) flags+=(-Cprofile-generate -Zno-profiler-runtime) && export RUSTC_BOOTSTRAP=1 MCP_POLICY_COUNTS=1 ;;
+esac
+case ${1-} in
+# Counts go by symbols, which have to be the same in both; where functions and sizes lead is not counted.
+wasm | counting) flags+=(-Csymbol-mangling-version=v0 -Cllvm-args=-disable-vp) ;;
+esac
 # Encoded, so that a path may have a blank in it.
 separator=$'\x1f'
 encoded=$(IFS=$separator; echo "${flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS=$encoded CARGO_INCREMENTAL=0
 
 case ${1-} in
-wasm)
+wasm | counting)
     export CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
     export CARGO_TARGET_WASM32_WASIP1_LINKER=$PWD/.ci/dist/wasm-ld
-    cargo rustc --locked --lib --release --target wasm32-wasip1 --crate-type cdylib
+    folder=${CARGO_TARGET_DIR:-target}
+    [ "$1" = wasm ] || folder+=/counting
+    cargo rustc --locked --lib --release --target wasm32-wasip1 --target-dir "$folder" --crate-type cdylib
     ;;
 *-linux-musl)
     [ -d "$(rustc --print target-libdir --target "$1")" ] || rustup target add "$1"
@@ -50,7 +65,7 @@ wasm)
     cargo build --locked --release --bin mcp-policy --target "$1"
     ;;
 *)
-    echo "usage: .ci/dist/build.sh wasm | TARGET" >&2
+    echo "usage: .ci/dist/build.sh wasm | counting | TARGET" >&2
     exit 2
     ;;
 esac

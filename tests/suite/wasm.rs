@@ -24,6 +24,8 @@ use host::{Fault, IMPORTS, Request, Response, Shared, Turns, Vm};
 /// Envoy's side of a VM.
 mod host;
 
+/// What calls run.
+mod counts;
 /// Calls that wait for an answer from outside.
 mod waits;
 /// What a request may cost, in instructions.

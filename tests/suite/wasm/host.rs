@@ -732,6 +732,17 @@ impl Vm {
         memory.data_size(&self.store)
     }
 
+    /// A section of the VM's memory, between two addresses that are exported; and the first of them.
+    pub(crate) fn section(&self, name: &str) -> (u32, Vec<u8>) {
+        let end = |which: &str| {
+            let global = self.instance.get_global(&self.store, &format!("__{which}_{name}"));
+            global.unwrap().get(&self.store).i32().unwrap().cast_unsigned()
+        };
+        let (start, stop) = (end("start"), end("stop"));
+        let memory = self.instance.get_memory(&self.store, "memory").unwrap().data(&self.store);
+        (start, memory[start as usize..stop as usize].to_vec())
+    }
+
     pub(crate) fn stream(&mut self, context: u32) -> &mut Stream {
         self.host().streams.get_mut(&context).unwrap()
     }
