@@ -10,8 +10,10 @@ use super::host::{Request, Response, Shared, Vm};
 const CALLERS: usize = 8;
 const CALLS: usize = 400;
 
-/// Policies, each with what its callers send.
-fn work() -> Vec<(&'static str, Value, fn(usize) -> String)> {
+/// A name, a policy, and what each of its callers sends.
+type Work = (&'static str, Value, fn(usize) -> String);
+
+fn work() -> Vec<Work> {
     let conditions = json!({
         "require": [
             {"conditions": [{"path": "args.amount", "op": "lte", "value": 10_000}]},
@@ -81,7 +83,7 @@ fn answer(body: &str) -> String {
             .to_string();
     }
     let tool = |at: usize| {
-        let kind = if at % 2 == 0 { "tool" } else { "other" };
+        let kind = if at.is_multiple_of(2) { "tool" } else { "other" };
         let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
         json!({"name": format!("{kind}_{at:02}"), "description": "Settles an account.", "inputSchema": schema})
     };
