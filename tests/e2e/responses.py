@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from attempts import Loader, bytes_of, fields_of, listed, pieces_of, rows
+from attempts import SAFE, Loader, bytes_of, fields_of, listed, pieces_of, rows
 from client import H1, H2, Response
 from judge import Wrong, error_of, need
 from upstream import Arrival, Headers, Reply
@@ -114,7 +114,7 @@ def load(path: Path = CORPUS) -> Corpus:
     """Reads the corpus and fills in its variables."""
     text = path.read_text()
     document = yaml.load(text, Loader=Loader)
-    policies = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["policies"]
+    policies = yaml.load(text, Loader=SAFE)["policies"]
     bodies = document["bodies"]
     found = [_row(each, bodies) for group in document["groups"] for each in rows(group, _FIELDS)]
     names = [str(row) for row in found]
