@@ -66,7 +66,7 @@ dist-test: dist venv registry kubernetes clients ## Build a release, build it ag
 # the other core can lint, test and fetch. What one target says stays together, and comes when it is done.
 # Each cargo counts its own jobs. Without this, rustc looks for those of make, which only a recipe marked with `+` can reach, and warns.
 export CARGO_MAKEFLAGS :=
-BESIDE := $(MAKE) --no-print-directory --jobs=3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+BESIDE := echo "what follows is built and checked side by side; each part shows its output when it is done" && $(MAKE) --no-print-directory --jobs=3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 check: cargo ## Format, lints for all targets, size, work per call, unit and property tests
 	@$(BESIDE) size work lint unit
