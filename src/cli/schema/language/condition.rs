@@ -16,7 +16,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "path",
                 FieldKind::Path,
                 Required,
-                "`args.<name>` with further `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]` steps, `state.<tool key>.<counter>`, `identity.<key>` of `identity.keys`, `identity.grant`, `header.<name>` of the request, or `tool`: the name of the tool (`resource`, `prompt` and `method` in those sections), or `now`: the time of the call.",
+                "What is compared. `args.<name>` is an argument, with further steps `.name`, `[0]`, `[*]` (any element) and `[\"odd.key\"]`. `state.<tool key>.<counter>` is a counter. `identity.<key>` of `identity.keys`, and `identity.grant`, say who calls. `header.<name>` is a header of the request. `tool` is the name of the tool (`resource`, `prompt` and `method` in those sections). `now` is the time of the call.",
                 r#""args.items[0].price""#,
             ),
             field("op", FieldKind::Operator, Required, "How the value is compared.", r#""lte""#),

@@ -65,7 +65,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "scope",
                 FieldKind::Scope,
                 Default(r#""grant""#),
-                "Who counts together: each caller for himself; each MCP session, where `sessions.pin` or `sessions.trusted` is set; all callers; all callers of one address (of IPv6, of one /64 network), for which Envoy's connection manager needs `use_remote_address`; or all callers of one name, by a key of `identity.keys`.",
+                "Who counts together: each caller for himself; each MCP session, where `sessions.pin` or `sessions.trusted` is set; all callers; all callers of one address (of IPv6, of one /64 network); or all callers of one name, by a key of `identity.keys`. For addresses, Envoy's connection manager needs `use_remote_address`.",
                 r#""global""#,
             ),
             field("increment", FieldKind::Increment, Default("1"), "How much a call counts.", "5"),

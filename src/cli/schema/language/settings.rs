@@ -151,7 +151,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "pass",
                 FieldKind::List(&FieldKind::Text),
                 Optional,
-                "What passes unread beside MCP: `discovery` (a GET of the documents under `/.well-known/` that say where to log in), `oauth` (the endpoints of a server that is its own authorization server), and paths or globs of your own, by every HTTP method. By default `discovery`; with `bindings`, nothing.",
+                "What passes unread beside MCP. `discovery` is a GET of the documents under `/.well-known/` that say where to log in. `oauth` is the endpoints of a server that is its own authorization server. Paths or globs of your own pass by every HTTP method. By default `discovery`; with `bindings`, nothing.",
                 r#"["discovery", "oauth", "/docs/*"]"#,
             ),
             field(

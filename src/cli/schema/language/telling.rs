@@ -46,7 +46,7 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 "redact",
                 FieldKind::List(&FieldKind::Text),
                 Optional,
-                "With `\"arguments\": \"redacted\"`: JSON Pointers (RFC 6901) to values that are left out. A key that a lenient reader takes for one of a pointer is that one; a pointer goes through lists into each of their elements; and a string in which it would have to go on is left out as a whole.",
+                "With `\"arguments\": \"redacted\"`: JSON Pointers (RFC 6901) to values that are left out. A key that a lenient reader takes for one of a pointer is that one. A pointer goes through lists into each of their elements. A string in which it would have to go on is left out as a whole.",
                 r#"["/password", "/card/number"]"#,
             ),
             field(
