@@ -292,6 +292,17 @@ def test_the_doctor_knows_metrics_under_other_names(upstream: Upstream, tmp_path
         assert "\nmcp_policy_decisions_total{" not in envoy.admin("/stats/prometheus")
 
 
+def test_the_doctor_knows_a_module_without_which_calls_pass(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = rig.in_shell(rig.render(POLICY, *rig.free_ports(2), upstream.port))
+    uri = {"uri": "http://127.0.0.1/libmcp_policy.so", "cluster": "mcp_server", "timeout": "1s"}
+    [module] = [each for each in rig.hcm(config)["http_filters"] if each["name"] == "mcp_policy"]
+    module["typed_config"]["dynamic_module_config"]["module"] = {"remote": {"http_uri": uri, "sha256": "0" * 64}}
+    doctor(config, tmp_path, 1, "P404")
+    monkeypatch.setattr(rig, "in_shell", lambda part: part)
+    with rig.Envoy(config) as envoy:
+        until(lambda: RAN in post(envoy.port, call("drop_tables")).body, "a call that nobody judges")
+
+
 def test_counts_outlive_configurations(upstream: Upstream, dynamic: object) -> None:
     """The module stays loaded, and with it what it has counted."""
     from dynamic import Dynamic
