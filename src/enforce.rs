@@ -153,8 +153,19 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
     }
 
     fn outcome(&self, governed: &Governed<'_, '_>) -> Outcome {
-        let mut decision = self.decision(governed);
-        if decision.denial.is_none() {
+        match self.decision(governed) {
+            Decision { denial: Some(denial), .. } => Outcome::Denied(denial),
+            Decision { denial: None, owed: None, would_deny } if !self.policy.looks_beyond() => {
+                Outcome::Permitted(Permit::uncounted(), would_deny)
+            }
+            decision => self.beyond(governed, decision),
+        }
+    }
+
+    /// Looks at what the call alone does not tell, and counts. Out of line: a policy that has none of it does not touch this code.
+    #[inline(never)]
+    fn beyond(&self, governed: &Governed<'_, '_>, mut decision: Decision) -> Outcome {
+        if self.policy.pins() {
             self.compare_definitions(governed, &mut decision);
         }
         if decision.denial.is_none() {
@@ -305,7 +316,10 @@ impl<'e, S: SharedStore, W: Witness> Enforcer<'e, S, W> {
             let counter = self.policy.counters.get(due.limit.counter);
             counter.is_some_and(|counter| counter.count_in == CountIn::Service)
         };
-        let (service, dues): (Vec<_>, Vec<_>) = dues.into_iter().partition(elsewhere);
+        let (service, dues): (Vec<_>, Vec<_>) = match dues.iter().any(elsewhere) {
+            true => dues.into_iter().partition(elsewhere),
+            false => (Vec::new(), dues),
+        };
         let charges: Vec<Charge> = dues.iter().map(|due| due.charge).collect();
         let exceeded = |overrun: Overrun| dues.get(overrun.charge).map(|due| due.denial(overrun));
         let unavailable = || Denial {

@@ -348,7 +348,7 @@ impl Exchange {
             now,
         );
         match judged.of_body(&body) {
-            Ok(Judged::Forward(going)) => self.go(world, *going, (early, now), step),
+            Ok(Judged::Forward(going)) => self.go(world, going, (early, now), step),
             Ok(Judged::Answer(reply, records)) => {
                 step.records = records;
                 Flow::Reply(reply)

@@ -20,6 +20,7 @@ pub const SETTINGS: &[&str] = &[
     "counters",
     "denials",
     "identity",
+    "access_log",
     "audit",
     "metrics",
     "tracing",

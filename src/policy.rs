@@ -9,6 +9,7 @@ pub mod compiled;
 pub mod doors;
 pub mod entry;
 pub mod environment;
+pub mod log_key;
 pub mod pinning;
 pub mod rules;
 pub mod section;

@@ -17,6 +17,7 @@ use crate::mcp::call::Kind;
 use crate::mcp::message::Request;
 use crate::metrics::{ListOutcome, MeteredCounter, Sample, Series, ServiceOutcome};
 use crate::policy::compiled::{Config, Policy};
+use crate::policy::log_key::LogKey;
 use crate::policy::rules::RuleId;
 use crate::rate::limiter::Mode;
 use crate::reason::Reason;
@@ -131,10 +132,11 @@ impl Record {
 
     /// The same record, with who sent the request.
     #[must_use]
-    pub fn of(self, caller: &Caller, config: &Config) -> Record {
+    pub fn of(mut self, caller: &Caller, config: &Config) -> Record {
         let names = caller.names(config);
-        let identity = names.map(|(key, name)| (key.to_owned(), echoed(&name))).collect();
-        Record { grant: echoed(caller.label()), identity, ..self }
+        self.identity = names.map(|(key, name)| (key.to_owned(), echoed(&name))).collect();
+        self.grant = echoed(caller.label());
+        self
     }
 
     /// The record of a request that the policy has rules for.
@@ -214,45 +216,52 @@ impl Record {
         &'r self,
         config: &'r Config,
     ) -> impl Iterator<Item = (&'static str, Cow<'r, str>)> {
-        let (field, name) = self.name.as_ref().map_or(("", ""), |(kind, name)| {
-            let field = match kind {
-                Kind::Resource => "mcp_resource",
-                Kind::Prompt => "mcp_prompt",
-                Kind::Tool | Kind::Method => "mcp_tool",
-            };
-            (field, name)
-        });
-        let policy = self.policy(config);
-        // A name must not look like two.
-        let names = self.identity.iter();
-        let names = names.map(|(key, name)| format!("{key}={}", name.replace(',', "%2C")));
-        let identity = names.collect::<Vec<_>>().join(",");
-        let candidate = self.candidate.map(|other| {
-            let rule = other.pointer(config, self.policy);
-            [other.decision, other.reason, rule].join(" ").trim_end().to_owned()
-        });
-        [
-            ("mcp_decision", Cow::Borrowed(self.decision)),
-            ("mcp_method", Cow::Borrowed(&*self.method)),
-            (field, Cow::Borrowed(name)),
-            ("mcp_reason", Cow::Borrowed(self.reason)),
-            ("mcp_cause", Cow::Borrowed(self.cause)),
-            ("mcp_rule", Cow::Borrowed(self.pointer(config))),
-            ("mcp_policy", Cow::Borrowed(self.policy_name(config))),
-            ("mcp_digest", Cow::Borrowed(policy.map_or("", |policy| &policy.named_digest))),
-            ("mcp_counted", Cow::Borrowed(self.counted.map_or("", ServiceOutcome::word))),
-            ("mcp_approval", Cow::Borrowed(&*self.approval)),
-            ("mcp_grant", Cow::Borrowed(&*self.grant)),
-            ("mcp_identity", Cow::Owned(identity)),
-            ("mcp_candidate", Cow::Owned(candidate.unwrap_or_default())),
-            ("mcp_traceparent", Cow::Borrowed(self.traceparent.as_deref().unwrap_or_default())),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| match legible(&value) {
+        let keys = config.telling.access_log;
+        let keys = LogKey::WORDS.into_iter().filter(move |(_, key)| keys.has(*key));
+        let all = keys.map(|(name, key)| (name, self.value(key, config)));
+        all.filter(|(_, value)| !value.is_empty()).map(|(name, value)| match legible(&value) {
             Cow::Borrowed(_) => (name, value),
             Cow::Owned(shown) => (name, Cow::Owned(shown)),
         })
+    }
+
+    /// The value of one key; empty where there is none.
+    fn value<'r>(&'r self, key: LogKey, config: &'r Config) -> Cow<'r, str> {
+        let called = |asked: &[Kind]| match &self.name {
+            Some((kind, name)) if asked.contains(kind) => name,
+            Some(_) | None => "",
+        };
+        Cow::Borrowed(match key {
+            LogKey::Decision => self.decision,
+            LogKey::Method => &self.method,
+            LogKey::Tool => called(&[Kind::Tool, Kind::Method]),
+            LogKey::Resource => called(&[Kind::Resource]),
+            LogKey::Prompt => called(&[Kind::Prompt]),
+            LogKey::Reason => self.reason,
+            LogKey::Cause => self.cause,
+            LogKey::Rule => self.pointer(config),
+            LogKey::Policy => self.policy_name(config),
+            LogKey::Digest => self.policy(config).map_or("", |policy| &policy.named_digest),
+            LogKey::Counted => self.counted.map_or("", ServiceOutcome::word),
+            LogKey::Approval => &self.approval,
+            LogKey::Grant => &self.grant,
+            LogKey::Identity => return Cow::Owned(self.names()),
+            LogKey::Candidate => return Cow::Owned(self.candidate_words(config)),
+            LogKey::Traceparent => self.traceparent.as_deref().unwrap_or_default(),
+        })
+    }
+
+    /// The caller's further names in one line: a name must not look like two.
+    fn names(&self) -> String {
+        let names = self.identity.iter();
+        let names = names.map(|(key, name)| format!("{key}={}", name.replace(',', "%2C")));
+        names.collect::<Vec<_>>().join(",")
+    }
+
+    fn candidate_words(&self, config: &Config) -> String {
+        let Some(other) = self.candidate else { return String::new() };
+        let rule = other.pointer(config, self.policy);
+        [other.decision, other.reason, rule].join(" ").trim_end().to_owned()
     }
 
     /// What is counted of it.

@@ -22,6 +22,7 @@ export CARGO_ENCODED_RUSTFLAGS=$encoded CARGO_INCREMENTAL=0
 case ${1-} in
 wasm)
     export CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
+    export CARGO_TARGET_WASM32_WASIP1_LINKER=$PWD/.ci/dist/wasm-ld
     cargo rustc --locked --lib --release --target wasm32-wasip1 --crate-type cdylib
     ;;
 *-linux-musl)

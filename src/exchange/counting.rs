@@ -1,6 +1,6 @@
 //! A request that goes on once the rate limit service has counted its calls.
 //!
-//! Everything that goes on passes here, whether there is something to ask or not. What this Envoy has counted is given back if the service
+//! Everything that goes on with something to ask passes here. What this Envoy has counted is given back if the service
 //! refuses; what the service has counted stays counted, for it takes nothing back: never one call too many.
 
 use super::ending::Ending;
@@ -35,7 +35,7 @@ const GRACE_MILLIS: u64 = 1000;
 /// A request that waits for the rate limit service.
 #[derive(Debug)]
 pub(super) struct Counting {
-    going: Going,
+    going: Box<Going>,
     asked: Vec<AskedCharge>,
     /// What was spent of leases.
     spent: Vec<ServiceCharge>,
@@ -71,9 +71,10 @@ pub(super) enum CountedEnd {
 }
 
 impl Counting {
-    /// Begins to go on: asks the rate limit service, if something counts there.
+    /// Begins to go on: asks the rate limit service, unless leases pay. Out of line, since most requests have nothing to ask.
+    #[inline(never)]
     pub(super) fn begin<W: World>(
-        mut going: Going,
+        mut going: Box<Going>,
         config: &Config,
         policy: Option<&Policy>,
         world: &W,
@@ -102,7 +103,7 @@ impl Counting {
             }
         }
         if asked.is_empty() && switches.is_empty() {
-            return Begun::Goes(Box::new(going), !spent.is_empty());
+            return Begun::Goes(going, !spent.is_empty());
         }
         let counting = Box::new(Counting { going, asked, spent, switches, began });
         match config.counters.service.as_ref().zip(policy) {
@@ -262,7 +263,7 @@ impl Counting {
                 record.would_deny(&denial);
             }
         }
-        (CountedEnd::Goes(Box::new(self.going)), ServiceOutcome::Ok)
+        (CountedEnd::Goes(self.going), ServiceOutcome::Ok)
     }
 
     /// The service gives no answer that can be understood.
@@ -304,7 +305,7 @@ impl Counting {
         for record in &mut self.going.records {
             record.counted = Some(counted);
         }
-        (CountedEnd::Goes(Box::new(self.going)), counted)
+        (CountedEnd::Goes(self.going), counted)
     }
 
     /// Nothing could be counted anywhere.
@@ -316,7 +317,7 @@ impl Counting {
         });
         match asked.or(switch) {
             Some((at, denial)) => self.refused(at, &denial, &limiter, ending),
-            None => (CountedEnd::Goes(Box::new(self.going)), ServiceOutcome::Ok),
+            None => (CountedEnd::Goes(self.going), ServiceOutcome::Ok),
         }
     }
 

@@ -53,6 +53,13 @@ impl Going {
         Going { records: vec![record], lists, ..Going::default() }
     }
 
+    /// Whether there is something to ask the rate limit service.
+    pub(super) fn asks_service(&self) -> bool {
+        self.calls.iter().any(|call| {
+            call.switch.is_some() || call.permit.as_ref().is_some_and(Permit::owes_service)
+        })
+    }
+
     /// What is needed of the response, what is put on record, and what the server gets.
     pub(super) fn into_parts(self) -> (Expected, Vec<Record>, Option<Vec<u8>>) {
         let Going { calls, records, lists, proven, used, chain, body, .. } = self;

@@ -170,7 +170,8 @@ impl<'j, W: World> Judgement<'j, W> {
             let record = Record { candidate, traceparent, ..record };
             return Ok(self.passes(record, lists));
         };
-        let record = Record { candidate, ..self.record(request, &outcome) };
+        let mut record = self.record(request, &outcome);
+        record.candidate = candidate;
         Ok(match outcome {
             Outcome::Permitted(permit, _) => {
                 let (calls, records) =
@@ -381,11 +382,12 @@ impl<'j, W: World> Judgement<'j, W> {
         decision: &'static str,
         denial: Option<&Denial>,
     ) -> Record {
-        let record = Record::governed(decision, request, denial, self.policy);
+        let mut record = Record::governed(decision, request, denial, self.policy);
         let audit = self.config.telling.audit.as_ref();
-        let call = audit.map(|audit| Box::new(CallDetail::of(request, &audit.arguments)));
-        let trace = traceparent(request).filter(|_| self.config.telling.traces_from_meta);
-        let record = Record { call, traceparent: trace.map(str::to_owned), ..record };
+        record.call = audit.map(|audit| Box::new(CallDetail::of(request, &audit.arguments)));
+        if self.config.telling.traces_from_meta {
+            record.traceparent = traceparent(request).map(str::to_owned);
+        }
         record.of(&self.caller, self.config)
     }
 

@@ -113,10 +113,13 @@ impl Exchange {
     pub(super) fn go<W: World>(
         &mut self,
         world: &W,
-        going: Going,
+        going: Box<Going>,
         (early, now): (Early, Moment),
         step: &mut Step,
     ) -> Flow {
+        if !going.asks_service() {
+            return self.gone(world, *going, early, step);
+        }
         match Counting::begin(going, &self.config, self.policy(), world, now) {
             Begun::Goes(going, leased) => {
                 let (policy, outcome) = (self.policy, ServiceOutcome::Leased);
@@ -178,7 +181,7 @@ impl Exchange {
         match end(*waiting, &Ending { config: &self.config, world, context }) {
             Left::Forwarded(going) => {
                 let now = world.moment().unwrap_or(began.into());
-                self.go(world, *going, (early, now), step)
+                self.go(world, going, (early, now), step)
             }
             Left::Answered(reply, record) => {
                 step.records.push(*record);

@@ -43,9 +43,10 @@ struct Ticking {
 }
 
 impl Ticking {
-    /// Takes note of whether a stream wants ticks. The timer runs as long as one does.
+    /// Takes note where a stream wants ticks that did not, or no more. The timer runs as long as one does.
     fn note(&self, context: u32, stream: &Shared) {
-        let Ok((ticks, pulses)) = stream.try_borrow().map(|stream| stream.wants()) else { return };
+        let changed = stream.try_borrow_mut().ok().and_then(|mut stream| stream.wants_otherwise());
+        let Some((ticks, pulses)) = changed else { return };
         let mut is_new = false;
         for (wants, streams) in [(ticks, &self.streams), (pulses, &self.pulsing)] {
             let Ok(mut streams) = streams.try_borrow_mut() else { continue };
@@ -186,7 +187,7 @@ impl RootContext for PluginContext {
 /// One HTTP stream.
 struct StreamContext {
     context: u32,
-    /// None under a plugin without configuration, and after the stream's end.
+    /// None under a plugin without configuration.
     stream: Option<Shared>,
     ticking: Rc<Ticking>,
 }
@@ -202,14 +203,22 @@ impl StreamContext {
         self.ticking.note(self.context, stream);
         action
     }
+}
 
-    /// The stream is over. Envoy says so twice, and this is done once.
-    fn end(&mut self) {
-        let Some(stream) = self.stream.take() else { return };
-        if let Ok(mut stream) = stream.try_borrow_mut() {
-            stream.over();
+impl Drop for StreamContext {
+    /// The stream is over: Envoy tells the SDK to drop it when it destroys the stream's filters, over HTTP/3 long before the access log is written.
+    fn drop(&mut self) {
+        let Some(stream) = &self.stream else { return };
+        let is_noted = match stream.try_borrow_mut() {
+            Ok(mut stream) => {
+                stream.over();
+                stream.is_noted()
+            }
+            Err(_) => true,
+        };
+        if is_noted {
+            self.ticking.forget(self.context);
         }
-        self.ticking.forget(self.context);
     }
 }
 
@@ -222,13 +231,6 @@ impl Context for StreamContext {
         _trailers: usize,
     ) {
         self.run(|stream| stream.answered(token, size));
-    }
-
-    /// Comes after `on_log`, or without it: over HTTP/3 Envoy puts the log off until all is acknowledged, and leaves filters out then
-    /// (`quic_stats_gatherer.cc`; it has the list of loggers from before there are filters).
-    fn on_done(&mut self) -> bool {
-        self.end();
-        true
     }
 }
 
@@ -255,9 +257,5 @@ impl HttpContext for StreamContext {
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         self.run(Stream::response_trailers)
-    }
-
-    fn on_log(&mut self) {
-        self.end();
     }
 }

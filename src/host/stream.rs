@@ -29,6 +29,8 @@ pub(super) struct Stream {
     /// Whether the last step asked for ticks.
     ticks: bool,
     pulses: bool,
+    /// The two as they were last told.
+    noted: (bool, bool),
     /// The questions that are under way, by Envoy's numbers.
     asked: Vec<(u32, AskId)>,
     meters: Rc<Meters>,
@@ -57,15 +59,22 @@ impl Stream {
             exchange,
             ticks: false,
             pulses: false,
+            noted: (false, false),
             asked: Vec::new(),
             meters,
             spent,
         }
     }
 
-    /// Whether the last step asked for ticks, and whether for one now and then.
-    pub(super) fn wants(&self) -> (bool, bool) {
-        (self.ticks, self.pulses)
+    /// Whether it wants ticks, and one now and then, where that is news.
+    pub(super) fn wants_otherwise(&mut self) -> Option<(bool, bool)> {
+        let wants = (self.ticks, self.pulses);
+        (std::mem::replace(&mut self.noted, wants) != wants).then_some(wants)
+    }
+
+    /// Whether it is noted somewhere that it wants any.
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted != (false, false)
     }
 
     /// Envoy's numbers of the questions that are under way.

@@ -147,7 +147,15 @@ impl Policy {
     /// Whether any count can be given back, so that responses have to be looked at.
     #[must_use]
     pub fn needs_responses(&self) -> bool {
-        self.limits().any(|limit| limit.refund == Refund::OnError)
+        let mut for_all = self.all_limits.iter();
+        self.sections().any(|section| section.some.refunds)
+            || for_all.any(|limit| limit.refund == Refund::OnError)
+    }
+
+    /// Whether decisions of this policy can hang on more than the call and its caller: on counts, or on how a tool was defined.
+    #[must_use]
+    pub fn looks_beyond(&self) -> bool {
+        !self.counters.is_empty() || self.pins()
     }
 
     /// Whether anything is counted, by this policy or its candidate.
@@ -160,7 +168,7 @@ impl Policy {
     /// Whether a call can come to wait for an approval, so that what a client carries for us has to be looked at.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.mode == Mode::Enforce && self.entries().any(Entry::asks)
+        self.mode == Mode::Enforce && self.sections().any(|section| section.some.asks)
     }
 
     /// What approval the entry of a rule asks for, whether it is in force or in shadow.
@@ -181,7 +189,7 @@ impl Policy {
     pub fn lists_by_caller(&self) -> bool {
         self.mode == Mode::Enforce
             && self.listing == Listing::Callable
-            && self.entries().any(Entry::lists_by_caller)
+            && self.sections().any(|section| section.some.lists_by_caller)
     }
 
     /// Whether lists of this kind are filtered.

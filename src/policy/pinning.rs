@@ -52,7 +52,7 @@ impl Policy {
     /// Whether any tool is pinned.
     #[must_use]
     pub fn pins(&self) -> bool {
-        self.first_use.is_some() || self.tools.pins
+        self.first_use.is_some() || self.tools.some.pins
     }
 
     /// The tools that are pinned to a definition.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::entry::{DefaultAction, Entry, Listing};
+use super::entry::{DefaultAction, Entry, Limit, Listing, Refund};
 use super::rules::RuleId;
 use crate::matcher::fold::folded;
 use crate::matcher::name::Pattern;
@@ -34,8 +34,36 @@ pub struct Section {
     looks: Looks,
     /// The patterns with wildcards, of URIs as [`relax`] has them: first the entries', then those that hide.
     relaxed: Box<[Relaxed]>,
-    /// Whether any entry pins a definition.
+    /// What some entry does.
+    pub some: SomeEntry,
+}
+
+/// What some entry of a section does, so that no call has to look at all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct SomeEntry {
+    /// Pins a definition.
     pub pins: bool,
+    /// Lets somebody approve.
+    pub asks: bool,
+    /// Counts successes only.
+    pub refunds: bool,
+    /// Denies by the name and the caller alone.
+    pub denies_by_caller: bool,
+    /// Shows its names to some callers only.
+    pub lists_by_caller: bool,
+}
+
+impl SomeEntry {
+    fn of(entries: &[Entry]) -> SomeEntry {
+        let refunds = |limit: &Limit| limit.refund == Refund::OnError;
+        SomeEntry {
+            pins: entries.iter().any(|entry| entry.definition.is_some()),
+            asks: entries.iter().any(Entry::asks),
+            refunds: entries.iter().flat_map(|entry| &entry.limits).any(refunds),
+            denies_by_caller: entries.iter().any(Entry::denies_by_caller),
+            lists_by_caller: entries.iter().any(Entry::lists_by_caller),
+        }
+    }
 }
 
 /// One line of `hide`.
@@ -105,7 +133,7 @@ impl Section {
             }
         }
         let (looks, relaxed) = resemblances(kind, &entries, &hide);
-        let pins = entries.iter().any(|entry| entry.definition.is_some());
+        let some = SomeEntry::of(&entries);
         Section {
             kind,
             default,
@@ -119,7 +147,7 @@ impl Section {
             hide_wild: hide_wild.into(),
             looks,
             relaxed,
-            pins,
+            some,
         }
     }
 
@@ -198,10 +226,10 @@ impl Section {
     #[must_use]
     pub fn filters(&self, listing: Listing) -> bool {
         let resembling = !self.looks.is_empty() || !self.relaxed.is_empty();
-        let uncallable = || resembling || self.entries.iter().any(Entry::denies_by_caller);
+        let uncallable = resembling || self.some.denies_by_caller;
         !self.hide.is_empty()
             || (listing != Listing::All && self.default == DefaultAction::Deny)
-            || (listing == Listing::Callable && uncallable())
+            || (listing == Listing::Callable && uncallable)
     }
 }
 

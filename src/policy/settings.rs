@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::log_key::LogKeys;
 use crate::json::Bounds;
 use crate::rate::limiter::Shards;
 
@@ -138,7 +139,7 @@ impl OnError {
         [("deny", OnError::Deny), ("allow", OnError::Allow)];
 }
 
-/// What is told of decisions beside the filter state that access logs print.
+/// What is told of decisions.
 #[derive(Debug, Default)]
 pub struct Telling {
     /// The audit lines, where there are any.
@@ -147,6 +148,8 @@ pub struct Telling {
     pub metrics: bool,
     /// Whether `traceparent` of a request's `_meta` becomes the header that the server gets.
     pub traces_from_meta: bool,
+    /// What is left in filter state.
+    pub access_log: LogKeys,
 }
 
 /// The audit lines: one for each decision.

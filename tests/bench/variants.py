@@ -141,7 +141,8 @@ FLOOR_SDK = Variant("the same as the first, by the proxy-wasm SDK", policy="", w
 NAMES = Variant("mcp-policy, 100 tools", policy=policy({}))
 LIMIT_FOR_ALL = Variant("mcp-policy, 100 tools, a limit", policy=policy({"limits": [LIMIT]}))
 FULL = Variant("mcp-policy, 100 tools, three conditions, a limit", policy=policy(LIMITED))
-QUIET = Variant("the same, nothing told", policy=policy(LIMITED, metrics={"enabled": False}))
+QUIETLY: dict[str, Any] = {"metrics": {"enabled": False}, "access_log": {"keys": ["mcp_decision"]}}
+QUIET = Variant("the same, nothing told but the decision", policy=policy(LIMITED, **QUIETLY))
 TOLD = Variant(
     "the same, all told: metrics, audit with arguments, a candidate",
     policy=policy(LIMITED, audit=FULL_AUDIT, candidate=BESIDE),
@@ -154,7 +155,7 @@ MODULES = [
     Variant("the native module, 100 tools, a limit", policy=policy({"limits": [LIMIT]}), module=True),
     Variant("the native module, 100 tools, three conditions, a limit", policy=policy(LIMITED), module=True),
 ]
-MODULE_QUIET = Variant("the native module, nothing told", policy=policy(LIMITED, metrics={"enabled": False}), module=True)
+MODULE_QUIET = Variant("the native module, nothing told but the decision", policy=policy(LIMITED, **QUIETLY), module=True)
 
 
 def told(name: str, **parts: Any) -> Variant:

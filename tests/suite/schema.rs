@@ -261,7 +261,8 @@ fn the_examples_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-const OBJECTS: [&str; 33] = [
+const OBJECTS: [&str; 34] = [
+    "access_log",
     "service",
     "policy",
     "candidate",

@@ -9,6 +9,7 @@ use mcp_policy::exchange::{Chunk, Event, Exchange, Flow, HeaderEdit, Step};
 use mcp_policy::mcp::headers::{Follows, Header};
 use mcp_policy::metrics::{METERS, Series};
 use mcp_policy::policy::compiled::Config;
+use mcp_policy::policy::log_key::LogKey;
 use mcp_policy::rate::memory::MemoryStore;
 use mcp_policy::record::Record;
 use serde_json::{Value, json};
@@ -257,6 +258,41 @@ fn programs_read_when_to_come_again() {
     assert_eq!(data["error"]["data"]["policyDigest"], *config.policy.named_digest);
     let retry = reply.headers.iter().find(|(name, _)| *name == "retry-after");
     assert_eq!(retry.map(|(_, value)| &**value), Some("1"));
+}
+
+#[test]
+fn filter_state_has_the_keys_that_were_asked_for() {
+    let names = |policy: &Value| {
+        let config = load(policy);
+        let store = MemoryStore::default();
+        let body = tools_call("1", "ok", None);
+        let (step, _) = sent(&config, &mut World::new(&store), &post_headers("Bearer a"), &body);
+        step.filter_state(&config).map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let policy = json!({"version": "1", "name": "a", "default": "allow"});
+    let all = names(&policy);
+    assert_eq!(
+        all,
+        ["mcp_decision", "mcp_method", "mcp_tool", "mcp_policy", "mcp_digest", "mcp_grant"]
+    );
+    for (word, _) in LogKey::WORDS {
+        let one = names(&with(&policy, "access_log", json!({"keys": [word]})));
+        assert_eq!(one, all.iter().copied().filter(|name| *name == word).collect::<Vec<_>>());
+    }
+    assert!(names(&with(&policy, "access_log", json!({"keys": []}))).is_empty());
+    // Audit lines have a setting of their own.
+    let audited = with(&policy, "audit", json!({}));
+    assert_eq!(names(&with(&audited, "access_log", json!({"keys": []}))), ["mcp_audit"]);
+}
+
+/// Every key of filter state stands in the documentation.
+#[test]
+fn every_key_of_filter_state_is_documented() {
+    let page = fs::read_to_string(root().join("envoy/README.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `mcp_")).collect();
+    let is_told = |word: &str| rows.iter().any(|row| row.contains(&format!("`{word}`")));
+    let missing = LogKey::WORDS.into_iter().filter(|(word, _)| !is_told(word));
+    assert_eq!(missing.map(|(word, _)| word).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

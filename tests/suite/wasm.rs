@@ -76,6 +76,30 @@ fn check(wrong: &[String]) {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Envoy enters the VM for every callback that is exported.
+#[test]
+fn no_callback_is_exported_for_nothing() {
+    let mut callbacks = host::exports();
+    callbacks.retain(|name| name.starts_with("proxy_on_"));
+    callbacks.sort();
+    let wanted = [
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_http_call_response",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_body",
+        "proxy_on_request_headers",
+        "proxy_on_request_trailers",
+        "proxy_on_response_body",
+        "proxy_on_response_headers",
+        "proxy_on_response_trailers",
+        "proxy_on_tick",
+        "proxy_on_vm_start",
+    ];
+    assert_eq!(callbacks, wanted);
+}
+
 /// Requests with what must become of them.
 fn table() -> Vec<(Request, &'static str)> {
     let json = |body: &str| Request::post("", body);
@@ -696,23 +720,20 @@ fn a_stream_of_a_plugin_without_configuration_waits() {
 }
 
 #[test]
-fn a_stream_ends_once_when_it_is_logged_or_without() {
+fn nobody_watches_a_stream_that_is_over() {
     for mode in ["auto", "always"] {
         let settings = format!(r#""requests": {{ "hold_headers": "{mode}" }}"#);
         let mut vm = Vm::configured(&Arc::default(), &with_settings(&settings));
         vm.holds = false;
-        let logged = vm.open(&call("open", "{}"));
-        let unlogged = vm.open(&call("open", "{}"));
+        let one = vm.open(&call("open", "{}"));
+        let other = vm.open(&call("open", "{}"));
         assert!(vm.ticks(), "{mode}: both are watched");
-        vm.log_end(logged);
-        vm.close_unlogged(unlogged);
+        let stream = vm.close(one);
+        assert_eq!(vm.told(&stream), "waits", "{mode}");
+        vm.close(other);
         vm.wait(2000);
         assert!(!vm.ticks(), "{mode}: nobody is watched any more");
-        // What comes after the end, and before the context goes, changes nothing.
-        vm.log_end(logged);
-        let stream = vm.close_unlogged(logged);
-        assert_eq!(vm.told(&stream), "waits", "{mode}");
-        assert_eq!(vm.log(), "", "{mode}: it was neither let go nor refused");
+        assert_eq!(vm.log(), "", "{mode}: neither was let go or refused");
     }
 }
 

@@ -13,12 +13,13 @@ use super::question::{Existence, Passage, find, resembling};
 use super::{Analysis, strange};
 
 /// Members of a policy and of an entry that change no decision.
-const SILENT: [&str; 13] = [
+const SILENT: [&str; 14] = [
     "name",
     "description",
     "version",
     "$schema",
     "metrics",
+    "access_log",
     "audit",
     "tracing",
     "candidate",

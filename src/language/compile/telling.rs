@@ -1,10 +1,11 @@
-//! `audit`, `metrics` and `tracing`: what is told of decisions.
+//! `access_log`, `audit`, `metrics` and `tracing`: what is told of decisions.
 
 use std::cell::RefCell;
 
 use crate::json::Value;
 use crate::language::diagnostic::Code;
 use crate::language::reader::{Field, Fields, Reader};
+use crate::policy::log_key::{LogKey, LogKeys};
 use crate::policy::settings::{Audit, AuditTarget, AuditedArguments, RedactedPath, Telling};
 
 /// The words of `audit.arguments`.
@@ -30,7 +31,24 @@ pub(super) fn read(fields: &mut Fields<'_>, reader: &mut Reader) -> Option<Telli
     };
     let metrics = switch(fields, ("metrics", "enabled"), true, reader);
     let traces_from_meta = switch(fields, ("tracing", "from_meta"), false, reader);
-    Some(Telling { audit: audit?, metrics: metrics?, traces_from_meta: traces_from_meta? })
+    let access_log = match fields.take("access_log") {
+        None => Some(LogKeys::ALL),
+        Some(field) => access_log(&field, reader),
+    };
+    Some(Telling {
+        audit: audit?,
+        metrics: metrics?,
+        traces_from_meta: traces_from_meta?,
+        access_log: access_log?,
+    })
+}
+
+fn access_log(field: &Field<'_>, reader: &mut Reader) -> Option<LogKeys> {
+    let mut fields = reader.fields(field)?;
+    let keys = fields.require("keys", reader);
+    reader.close(&fields);
+    let items = reader.list(&keys?);
+    items.iter().map(|item| reader.word(item, &LogKey::WORDS)).collect()
 }
 
 /// A setting of one field, which must be there.

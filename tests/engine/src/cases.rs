@@ -19,7 +19,9 @@ use mcp_policy::world::{Random, World};
 /// A policy, and calls under it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// What stands in the entry of each of a hundred tools.
+    /// How many tools there are.
+    tools: usize,
+    /// What stands in the entry of each.
     entry: &'static str,
     /// What stands beside the tools.
     beside: &'static str,
@@ -53,11 +55,13 @@ const LOOPS: &str = r#""limits":[{"counter":"loop","window":"5m","max":100000000
 const TOLD: &str = r#","audit":{"arguments":"full"}"#;
 
 const fn case(name: &'static str, entry: &'static str) -> Case {
-    Case { name, entry, beside: "", asks: Asks::Call, padding: 0 }
+    Case { name, tools: 100, entry, beside: "", asks: Asks::Call, padding: 0 }
 }
 
 pub(crate) const CASES: &[Case] = &[
     case("100 tools", ""),
+    // No call looks at more than it is about.
+    Case { tools: 2000, ..case("2,000 tools", "") },
     case("100 tools, a limit", LIMIT),
     case("100 tools, three conditions", CONDITIONS),
     case("100 tools, equal calls and calls in flight", LOOPS),
@@ -71,7 +75,7 @@ pub(crate) const CASES: &[Case] = &[
 impl Case {
     pub(crate) fn rig(&self) -> Result<Rig, String> {
         let mut tools = String::new();
-        for number in 0..100 {
+        for number in 0..self.tools {
             let comma = if number == 0 { "" } else { "," };
             let _ = write!(tools, "{comma}\"tool_{number:02}\":{{{}}}", self.entry);
         }

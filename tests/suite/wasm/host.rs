@@ -342,6 +342,11 @@ fn module() -> &'static (Engine, Module) {
     FILTER.get_or_init(|| read("MCP_POLICY_WASM"))
 }
 
+/// What the filter lets its host call.
+pub(crate) fn exports() -> Vec<String> {
+    module().1.exports().map(|export| export.name().to_owned()).collect()
+}
+
 fn read(variable: &str) -> (Engine, Module) {
     let path = std::env::var_os(variable);
     let path = path
@@ -628,21 +633,8 @@ impl Vm {
         contexts.into_iter().for_each(|context| self.proceed(context));
     }
 
-    /// A request is over, and is logged: the first of three callbacks with which Envoy ends a stream.
-    pub(crate) fn log_end(&mut self, context: u32) {
-        self.callback(context, "proxy_on_log", &[]);
-    }
-
-    /// Ends a stream, and tells what became of it.
+    /// Ends a stream, and tells what became of it. Envoy also tells of its log and of its end before, which the filter does not hear of.
     pub(crate) fn close(&mut self, context: u32) -> Stream {
-        self.log_end(context);
-        self.close_unlogged(context)
-    }
-
-    /// The same over HTTP/3, where Envoy does not let filters log.
-    pub(crate) fn close_unlogged(&mut self, context: u32) -> Stream {
-        let done = self.callback(context, "proxy_on_done", &[]);
-        assert!(matches!(done, Some(1) | None), "Envoy would wait for the filter");
         self.callback(context, "proxy_on_delete", &[]);
         self.host().callouts.retain(|callout| callout.owner != context);
         self.host().streams.remove(&context).unwrap()

@@ -77,6 +77,13 @@ pub(super) const SECTIONS: &[ObjectSpec] = &[
                 r#"{"as": "tool_result"}"#,
             ),
             field(
+                "access_log",
+                FieldKind::Object("access_log"),
+                Optional,
+                "What access logs can print of a decision; without it all there is.",
+                r#"{"keys": ["mcp_decision", "mcp_reason", "mcp_tool"]}"#,
+            ),
+            field(
                 "audit",
                 FieldKind::Object("audit"),
                 Optional,

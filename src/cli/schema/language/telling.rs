@@ -1,11 +1,25 @@
 //! Where counts are kept, and what is told of decisions.
 
+use mcp_policy::policy::log_key::LogKey;
 use mcp_policy::policy::settings::{AuditTarget, OnError, ServiceError};
 
 use super::Presence::{Default, Optional, Required};
 use super::{FieldKind, ObjectSpec, PLAIN, field, words};
 
 pub(super) const SECTIONS: &[ObjectSpec] = &[
+    ObjectSpec {
+        id: "access_log",
+        title: "Access log",
+        about: "What access logs can print of a decision.",
+        fields: &[field(
+            "keys",
+            FieldKind::List(&FieldKind::Words(&words(&LogKey::WORDS))),
+            Required,
+            "The keys of filter state that are left, each as `wasm.<key>`. Each costs some time; `[]` leaves none. Audit lines have a setting of their own.",
+            r#"["mcp_decision", "mcp_reason", "mcp_tool"]"#,
+        )],
+        ..PLAIN
+    },
     ObjectSpec {
         id: "audit",
         title: "Audit",
