@@ -9,6 +9,10 @@ mod filter;
 mod findings;
 mod found;
 mod layout;
+mod module;
+mod plugin;
+mod shell;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -25,13 +29,15 @@ use super::{Exit, Format};
 use crate::cli::out::err;
 use findings::{Complaint, Findings};
 use found::Found;
-use layout::{ConfiguredPolicy, Layout};
+use layout::Layout;
+use shell::ConfiguredPolicy;
 
 /// Say what is missing around the filter in Envoy's configuration, with a cure each.
 #[derive(clap::Args)]
 #[command(after_help = "\
 It looks at header hold, what happens after a crash, the order of filters, tokens, CORS, buffers, time-outs, counters' scope, secrets,
-clusters, and ways past the filter. Where a listener only names the filter (`render --live`, ECDS), give that file too.
+clusters, and ways past the filter, and knows the native module too. Where a listener only names the filter (`render --live`, ECDS), give that
+file too.
 
 Examples:
   mcp-policy doctor envoy.yaml
@@ -72,7 +78,7 @@ fn examine(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
     let sources: Vec<SourceText> =
         arguments.files.iter().map(|file| input::source(file)).collect::<Result<_, _>>()?;
     let values: Vec<Value<'_>> = sources.iter().map(input::value).collect::<Result<_, _>>()?;
-    let (findings, elsewhere) = look(&values);
+    let (findings, notes) = look(&values);
     let by_file: Vec<(&SourceText, Vec<Problem>)> = sources
         .iter()
         .enumerate()
@@ -80,11 +86,9 @@ fn examine(arguments: &Arguments, format: Format) -> Result<Exit, CliError> {
             (source, located(source, findings.0.iter().filter(|found| found.document == at)))
         })
         .collect();
-    for at in elsewhere {
+    for (at, note) in notes {
         let name = sources.get(at).map_or("", |source| &source.name);
-        report::note(&format!(
-            "{name}: the filter's own configuration comes from elsewhere: give that file too"
-        ));
+        report::note(&format!("{name}: {note}"));
     }
     sarif::write(&arguments.sarif, by_file.iter().map(|(source, problems)| (*source, &**problems)))
         .map_err(CliError::Line)?;
@@ -120,8 +124,8 @@ fn tell(source: &SourceText, problems: &[Problem], bad: bool, warnings_count: bo
     }
 }
 
-/// Looks at documents that belong together; also says which of them leave the filter to a document that is not there.
-fn look(documents: &[Value<'_>]) -> (Findings, Vec<usize>) {
+/// Looks at documents that belong together; also says what cannot be seen in which of them.
+fn look(documents: &[Value<'_>]) -> (Findings, Vec<(usize, String)>) {
     let layout = Layout::of(documents);
     let mut findings = Findings::default();
     if layout.placed.is_empty() && layout.elsewhere.is_empty() {
@@ -131,12 +135,12 @@ fn look(documents: &[Value<'_>]) -> (Findings, Vec<usize>) {
                 &root,
                 Code::NoFilter,
                 "there is no filter of mcp-policy in it: nothing is judged",
-                "`mcp-policy render POLICY --for envoy` writes a configuration that has it; envoy/README.md explains every line",
+                "`mcp-policy render POLICY --for envoy` (or `--for envoy-module`) writes a configuration that has it; envoy/README.md explains every line",
             );
         }
     }
     for placed in &layout.placed {
-        filter::check(placed, &mut findings);
+        plugin::check(placed, &mut findings);
         let config = match &placed.policy {
             ConfiguredPolicy::Loaded(config) => Some(&**config),
             ConfiguredPolicy::Missing
@@ -151,10 +155,29 @@ fn look(documents: &[Value<'_>]) -> (Findings, Vec<usize>) {
             }
         }
     }
-    filter::together(&layout, &mut findings);
+    plugin::together(&layout, &mut findings);
+    module::around(&layout, &mut findings);
     bounds::clusters(&layout, &mut findings);
-    let elsewhere = layout.elsewhere.iter().map(|found| found.document).collect();
-    (findings, elsewhere)
+    (findings, unseen(&layout))
+}
+
+/// What is not in a document and has to be there all the same, with the document.
+fn unseen(layout: &Layout<'_>) -> Vec<(usize, String)> {
+    let mut unseen = Vec::new();
+    for found in &layout.elsewhere {
+        let note = "the filter's own configuration comes from elsewhere: give that file too";
+        unseen.push((found.document, note.to_owned()));
+    }
+    for placed in &layout.placed {
+        for name in module::needed(placed) {
+            let note = format!(
+                "the policy needs the secret `{name}`, and the module reads it from the environment that Envoy is started with: see that it is there"
+            );
+            unseen.push((placed.plugin.document, note));
+        }
+    }
+    unseen.dedup();
+    unseen
 }
 
 /// The problems of one file, each with its place in the text.

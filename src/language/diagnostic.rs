@@ -164,6 +164,8 @@ codes! {
     PathsDiffer = "P415",
     /// Envoy fetches no module that is not pinned.
     UnpinnedModule = "P416",
+    /// Metrics have other names than dashboards and alerts ask for.
+    MetricsRenamed = "P417",
 }
 
 impl Diagnostic {

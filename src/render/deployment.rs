@@ -12,6 +12,9 @@ use super::value::KubernetesName;
 use crate::tree::Node;
 use crate::tree::print::{print, quoted};
 
+/// What the shipped file says before `stats_config`.
+const STATS: &str = "# The filter's metrics carry their labels in their names, and each line makes one of them a label for Prometheus.";
+
 /// What is put into a template.
 pub(super) struct Deployment<'r> {
     pub(super) options: &'r RenderOptions,
@@ -95,7 +98,7 @@ impl Deployment<'_> {
         }
         template.add_before("- name: mcp_policy", self.before)?;
         if self.options.is_for_module() {
-            template.add_before("stats_config:", module::PLAIN_NAMES)?;
+            template.add_before(STATS, module::PLAIN_NAMES)?;
         }
         Ok(template.text())
     }

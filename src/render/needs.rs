@@ -117,6 +117,9 @@ fn approvals(config: &Config, notes: &mut Notes) {
     }
 }
 
+/// Where the native module reads what jwt_authn has verified: a value of filter state, which a filter of Envoy's own has to write before it.
+pub const MODULE_PAYLOADS: &str = "mcp_policy.jwt_payloads";
+
 /// An environment variable that the filter reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededSecret {

@@ -145,6 +145,7 @@ def fetched(config: Config, port: int, digest: str) -> None:
     config["static_resources"]["clusters"].append(cluster)
 
 
+@pytest.mark.wasm_only("Envoy fetches the filter alone: where it has no module from a server, it lets requests pass")
 def test_envoy_fetches_what_was_pulled_and_runs_it(upstream: Upstream, modules: int) -> None:
     digest = hashlib.sha256(Path(rig.WASM).read_bytes()).hexdigest()
     config = rig.render(POLICY, *rig.free_ports(2), upstream.port, changes=lambda config: fetched(config, modules, digest))
@@ -153,6 +154,7 @@ def test_envoy_fetches_what_was_pulled_and_runs_it(upstream: Upstream, modules: 
         assert error_of(post(envoy.port, call("drop_tables")))["code"] == 403
 
 
+@pytest.mark.wasm_only("Envoy fetches the filter alone: where it has no module from a server, it lets requests pass")
 def test_another_module_than_the_pinned_one_is_refused(upstream: Upstream, modules: int) -> None:
     config = rig.render(POLICY, *rig.free_ports(2), upstream.port, changes=lambda config: fetched(config, modules, "0" * 64))
     with rig.Envoy(config) as envoy:

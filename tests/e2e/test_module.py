@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import rig
 
+import cli
 from client import H1, Response, post
 from fleet import Fleet, Listener, Policy, held, with_approver, with_trailers
 from gateway import Gateway, call, serving, until
@@ -255,6 +256,51 @@ def test_a_route_has_a_configuration_of_its_own(upstream: Upstream, monkeypatch:
         assert RAN in gateway.call("governed").body
         denied = error_of(gateway.call("governed", path="/strict/mcp"))
         assert denied["reason"] == "tool_denied"
+
+
+def doctor(config: rig.Config, directory: Path, expect: int, *codes: str) -> None:
+    """What `mcp-policy doctor` finds in what Envoy reads."""
+    file = directory / "envoy.json"
+    file.write_text(json.dumps(config))
+    [examined] = json.loads(cli.run("doctor", file, "--format", "json", expect=expect).stdout)
+    assert [problem["code"] for problem in examined["problems"]] == list(codes), examined
+
+
+def test_the_doctor_knows_a_name_under_which_a_route_s_policy_holds_nowhere(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stricter = held({"version": "1", "name": "strict", "default": "deny", "tools": {"search": {"action": "deny"}}})
+    monkeypatch.setenv("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", str(rig.MODULE.parent))
+    for name, holds in [("mcp_policy", True), ("mcp-policy", False)]:
+        config = rig.render({**POLICY, "requests": {**POLICY["requests"], "paths": ["/mcp"]}}, *rig.free_ports(2), upstream.port)
+        [route] = rig.hcm(config)["route_config"]["virtual_hosts"][0]["routes"]
+        route["typed_per_filter_config"] = {name: of_route("route", stricter)}
+        doctor(rig.in_shell(config), tmp_path, *([0] if holds else [1, "P401"]))
+        with rig.Envoy(config) as envoy:
+            answer = post(envoy.port, call("search"))
+            assert (RAN not in answer.body) == holds, answer
+
+
+def test_the_doctor_knows_metrics_under_other_names(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = rig.in_shell(rig.render(POLICY, *rig.free_ports(2), upstream.port))
+    del config["layered_runtime"]
+    doctor(config, tmp_path, 0, "P417")
+    monkeypatch.setattr(rig, "in_shell", lambda part: part)
+    with rig.Envoy(config) as envoy:
+        assert RAN in post(envoy.port, call("search")).body
+        until(lambda: "\nenvoy_wasmcustom_mcp_policy_decisions_total{" in envoy.admin("/stats/prometheus"), "another name")
+        assert "\nmcp_policy_decisions_total{" not in envoy.admin("/stats/prometheus")
+
+
+def test_the_doctor_knows_a_module_without_which_calls_pass(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = rig.in_shell(rig.render(POLICY, *rig.free_ports(2), upstream.port))
+    uri = {"uri": "http://127.0.0.1/libmcp_policy.so", "cluster": "mcp_server", "timeout": "1s"}
+    [module] = [each for each in rig.hcm(config)["http_filters"] if each["name"] == "mcp_policy"]
+    module["typed_config"]["dynamic_module_config"]["module"] = {"remote": {"http_uri": uri, "sha256": "0" * 64}}
+    doctor(config, tmp_path, 1, "P404")
+    monkeypatch.setattr(rig, "in_shell", lambda part: part)
+    with rig.Envoy(config) as envoy:
+        until(lambda: RAN in post(envoy.port, call("drop_tables")).body, "a call that nobody judges")
 
 
 def test_counts_outlive_configurations(upstream: Upstream, dynamic: object) -> None:

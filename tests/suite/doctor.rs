@@ -1,9 +1,9 @@
-//! `mcp-policy doctor`: shipped and rendered files are clean, and each fault in `tests/data/doctor/faults.yaml` is found.
+//! `mcp-policy doctor`: shipped and rendered files are clean, and each fault in `tests/data/doctor/` is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mcp_policy::json::Value;
+use mcp_policy::json::{Object, Value};
 use mcp_policy::language::diagnostic::Code;
 use mcp_policy::yaml;
 
@@ -39,31 +39,61 @@ fn items<'v>(value: &'v Value<'v>) -> &'v [Value<'v>] {
     items
 }
 
-#[test]
-fn each_fault_is_found_and_nothing_else() {
-    let text = fs::read_to_string(root().join("tests/data/doctor/faults.yaml")).unwrap();
+/// Goes through a table of faults; `whole` makes of a row the file that its edits change.
+fn each_is_found(table: &str, whole: impl Fn(&Object<'_>) -> String) {
+    let text = fs::read_to_string(root().join("tests/data/doctor").join(table)).unwrap();
     let rows = yaml::read(&text).unwrap();
     let mut wrong = Vec::new();
     for (at, row) in items(&rows).iter().enumerate() {
         let row = row.as_object().unwrap();
-        let text = |key: &str| row.get(key).unwrap().as_str().unwrap();
-        let mut broken = fs::read_to_string(root().join(text("file"))).unwrap();
+        let name = row.get("name").unwrap().as_str().unwrap();
+        let mut broken = whole(row);
         for edit in items(row.get("edits").unwrap()) {
-            let [old, new] = items(edit) else { panic!("{}: two texts", text("name")) };
+            let [old, new] = items(edit) else { panic!("{name}: two texts") };
             let (old, new) = (old.as_str().unwrap(), new.as_str().unwrap());
-            assert_eq!(broken.matches(old).count(), 1, "{}: {old:?}", text("name"));
+            assert_eq!(broken.matches(old).count(), 1, "{name}: {old:?}");
             broken = broken.replacen(old, new, 1);
         }
         let expected: Vec<&str> =
             items(row.get("found").unwrap()).iter().map(|item| item.as_str().unwrap()).collect();
         let exit = i32::from(expected.iter().any(|found| found.starts_with("error")));
-        let (code, found, said) = doctor(&[&file(&format!("{at}.yaml"), &broken)]);
+        let (code, found, said) = doctor(&[&file(&format!("{at}-{table}"), &broken)]);
         let cured = said.matches("= help: ").count() == found.len();
         if found != expected || code != exit || !cured {
-            wrong.push(format!("{}: exit {code}, {found:?}\n{said}", text("name")));
+            wrong.push(format!("{name}: exit {code}, {found:?}\n{said}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_fault_is_found_and_nothing_else() {
+    each_is_found("faults.yaml", |row| {
+        fs::read_to_string(root().join(row.get("file").unwrap().as_str().unwrap())).unwrap()
+    });
+}
+
+#[test]
+fn each_fault_around_the_module_is_found_and_nothing_else() {
+    each_is_found("faults-module.yaml", |row| {
+        let policy = row.get("policy").unwrap().as_str().unwrap();
+        let render = ["render", "-", "--for", "envoy-module", "--name", "mcp"];
+        let (code, rendered, err) = run(&mut command(&render), policy.as_bytes());
+        assert_eq!(code, 0, "{err}");
+        rendered
+    });
+}
+
+/// A secret of the module is in no file of Envoy's: the doctor says that it has not seen it.
+#[test]
+fn a_secret_of_the_module_is_asked_for() {
+    let policy = r#"{"version": "1", "default": "deny", "sessions": {"pin": true, "secrets": ["NEW", "OLD"]}}"#;
+    let render = ["render", "-", "--for", "envoy-module"];
+    let (_, whole, _) = run(&mut command(&render), policy.as_bytes());
+    let (code, found, said) = doctor(&[&file("module-secret.yaml", &whole)]);
+    assert_eq!((code, found.len()), (0, 0), "{said}");
+    assert!(said.contains("the policy needs the secret `NEW`"), "{said}");
+    assert!(!said.contains("OLD"), "{said}");
 }
 
 #[test]
@@ -88,6 +118,8 @@ fn what_we_ship_and_render_is_clean() {
             out
         };
         clean(&[&file(&format!("{name}.yaml"), &render(&["--for", "envoy"]))]);
+        let module = render(&["--for", "envoy-module"]);
+        clean(&[&file(&format!("{name}-module.yaml"), &module)]);
         let mesh = ["--for", "istio-envoyfilter", "--namespace", "a", "--app", "b"];
         clean(&[&file(&format!("{name}-mesh.yaml"), &render(&mesh))]);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("doctor");
@@ -96,6 +128,8 @@ fn what_we_ship_and_render_is_clean() {
         let whole = render(&["--for", "envoy", "--live", live, "--force"]);
         let filter = Path::new(live).join("mcp_policy.yaml");
         clean(&[&file(&format!("{name}-live.yaml"), &whole), &filter]);
+        let live = ["--for", "envoy-module", "--live", live, "--force"];
+        clean(&[&file(&format!("{name}-live-module.yaml"), &render(&live)), &filter]);
     }
     assert!(rendered >= 7);
 }
@@ -114,7 +148,9 @@ fn a_configuration_that_is_elsewhere_is_asked_for() {
 
 #[test]
 fn every_code_has_a_fault() {
-    let faults = fs::read_to_string(root().join("tests/data/doctor/faults.yaml")).unwrap();
+    let faults = ["faults.yaml", "faults-module.yaml"]
+        .map(|table| fs::read_to_string(root().join("tests/data/doctor").join(table)).unwrap())
+        .concat();
     for code in Code::ALL.iter().map(|code| code.text()).filter(|code| *code > "P400") {
         assert!(faults.contains(&format!("[{code}]")), "{code} has no fault");
     }

@@ -76,7 +76,7 @@ fn times(chain: &FilterChain<'_>, findings: &mut Findings) {
 /// Clusters that the policy asks, and listeners that lead past the filter.
 pub(super) fn clusters(layout: &Layout<'_>, findings: &mut Findings) {
     for filter in &layout.placed {
-        let super::layout::ConfiguredPolicy::Loaded(config) = &filter.policy else { continue };
+        let super::shell::ConfiguredPolicy::Loaded(config) = &filter.policy else { continue };
         for (cluster, place) in asked(config) {
             if !layout.clusters.is_empty() && !layout.clusters.contains(&cluster) {
                 findings.error(
@@ -110,11 +110,7 @@ fn past(layout: &Layout<'_>, findings: &mut Findings) {
         layout.placed.iter().any(|filter| filter.place.is_some_and(|place| place.chain == at))
     };
     let watched = |chain: &FilterChain<'_>| {
-        let inside = |found: &Found<'_>| {
-            found.pointer.starts_with(&chain.manager.pointer)
-                && found.document == chain.manager.document
-        };
-        layout.elsewhere.iter().any(inside)
+        layout.elsewhere.iter().any(|found| found.is_within(&chain.manager))
     };
     let mut governed = BTreeSet::new();
     for (at, chain) in layout.chains.iter().enumerate() {

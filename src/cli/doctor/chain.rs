@@ -1,13 +1,12 @@
 //! What stands around the filter in its chain: other filters, and what the connection manager is told.
 
 use mcp_policy::language::diagnostic::Code;
-use mcp_policy::policy::approvals::ApprovalWay;
 use mcp_policy::policy::callers::{AsksAddress, Source};
 use mcp_policy::policy::compiled::Config;
 
 use super::findings::Findings;
-use super::found::Found;
 use super::layout::{FilterChain, Placed};
+use super::tokens;
 
 /// On which side of the filter another one is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +74,7 @@ const NEIGHBOURS: &[Neighbour] = &[
     changes("http.ext_proc.v3.ExternalProcessor"),
     changes("http.lua.v3.Lua"),
     changes("http.wasm.v3.Wasm"),
+    changes("http.dynamic_modules.v3.DynamicModuleFilter"),
     changes("http.golang.v3alpha.Config"),
 ];
 
@@ -88,11 +88,12 @@ pub(super) fn check(
 ) {
     order(at, chain, findings);
     if let Some(itself) = chain.filters.get(at).filter(|itself| itself.is_set("disabled")) {
-        findings.error(itself, Code::FilterOff, "the filter is disabled", "take `disabled` away");
+        let trouble = format!("the {} is disabled", filter.shell.called());
+        findings.error(itself, Code::FilterOff, &trouble, "take `disabled` away");
     }
     overridden(filter, chain, findings);
     let Some(config) = config else { return };
-    tokens(at, chain, config, findings);
+    tokens::check(filter.shell, at, chain, config, findings);
     addresses(chain, config, findings);
     paths(chain, config, findings);
 }
@@ -134,7 +135,7 @@ fn overridden(filter: &Placed<'_>, chain: &FilterChain<'_>, findings: &mut Findi
     let has_cors = chain.filters.iter().any(|other| other.is_configured_as("http.cors.v3.Cors"));
     routes.visit(&mut Vec::new(), &mut |found, above| {
         let per_filter =
-            above.last().is_some_and(|around| around.key() == "typed_per_filter_config");
+            above.last().is_some_and(|around| around.is_field("typed_per_filter_config"));
         if per_filter && found.key() == filter.name && found.is_set("disabled") {
             let trouble = "the filter is off on this route: its calls pass unread";
             findings.error(
@@ -154,69 +155,6 @@ fn overridden(filter: &Placed<'_>, chain: &FilterChain<'_>, findings: &mut Findi
             );
         }
     });
-}
-
-/// The verified tokens that the policy reads, by where Envoy puts them.
-fn payloads(config: &Config) -> Vec<&str> {
-    let keys = config.callers.keys.iter().flat_map(|key| &key.sources);
-    let mut payloads: Vec<&str> = Vec::new();
-    for source in config.callers.grant.iter().chain(keys) {
-        if let Source::JwtClaim { payload, .. } = source {
-            payloads.push(payload);
-        }
-    }
-    if config.policies().any(|policy| policy.names_way(ApprovalWay::Token)) {
-        payloads.push(&config.approvals.tokens.payload);
-    }
-    payloads.sort_unstable();
-    payloads.dedup();
-    payloads
-}
-
-fn tokens(at: usize, chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {
-    let of_jwt =
-        |filter: &&Found<'_>| filter.is_configured_as("http.jwt_authn.v3.JwtAuthentication");
-    let verifiers: Vec<Found<'_>> = chain.filters.iter().filter(of_jwt).cloned().collect();
-    let providers: Vec<Found<'_>> = verifiers
-        .iter()
-        .filter_map(|filter| filter.path(&["typed_config", "providers"]))
-        .flat_map(|providers| providers.children())
-        .collect();
-    for payload in payloads(config) {
-        if providers.iter().any(|provider| provider.text("payload_in_metadata") == Some(payload)) {
-            continue;
-        }
-        let (place, trouble) = match (providers.first(), chain.filters.get(at)) {
-            (Some(provider), _) => (
-                provider,
-                format!(
-                    "the policy reads claims from `{payload}`, and no provider puts them there: every caller is anonymous to it"
-                ),
-            ),
-            (None, Some(itself)) => (
-                itself,
-                format!(
-                    "the policy reads claims from `{payload}`, and nothing before this filter verifies tokens"
-                ),
-            ),
-            (None, None) => continue,
-        };
-        let cure = format!(
-            "add envoy.filters.http.jwt_authn before this filter, with `payload_in_metadata: {payload}` at the provider"
-        );
-        findings.error(place, Code::TokensUnread, &trouble, &cure);
-    }
-    if config.policies().any(|policy| policy.names_way(ApprovalWay::Token)) {
-        let approvals = &config.approvals.tokens.payload;
-        let forwards = |provider: &&Found<'_>| {
-            provider.text("payload_in_metadata") == Some(approvals) && provider.is_set("forward")
-        };
-        for provider in providers.iter().filter(forwards) {
-            let trouble =
-                "the server gets the token that approves the call, and could use it itself";
-            findings.warning(provider, Code::TokensUnread, trouble, "take `forward` away");
-        }
-    }
 }
 
 fn addresses(chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {

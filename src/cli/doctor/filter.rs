@@ -1,48 +1,23 @@
-//! What Envoy is told of the filter itself.
+//! What Envoy is told of the filter in a VM, and of the VM.
 
-use mcp_policy::json::Value;
 use mcp_policy::language::diagnostic::Code;
 use mcp_policy::policy::compiled::Config;
 use mcp_policy::policy::settings::HoldHeaders;
 use mcp_policy::render::needs::{NeededSecret, secrets};
 
 use super::findings::Findings;
-use super::layout::{ConfiguredPolicy, Layout, Placed};
+use super::layout::Placed;
+use super::shell::ConfiguredPolicy;
 
 const FLAG: &str = "allow_on_headers_stop_iteration";
 
-/// Checks one filter.
+/// Checks it.
 pub(super) fn check(filter: &Placed<'_>, findings: &mut Findings) {
-    configuration(filter, findings);
     failure(filter, findings);
     machine(filter, findings);
     if let ConfiguredPolicy::Loaded(config) = &filter.policy {
         hold(filter, config, findings);
         environment(filter, config, findings);
-    }
-}
-
-fn configuration(filter: &Placed<'_>, findings: &mut Findings) {
-    match &filter.policy {
-        ConfiguredPolicy::Missing => findings.error(
-            &filter.plugin,
-            Code::NoPolicy,
-            "the filter has no configuration: Envoy does not start",
-            "add `configuration`, a google.protobuf.StringValue with the policy as its `value`; `mcp-policy render` writes it",
-        ),
-        ConfiguredPolicy::Unread(at) => findings.error(
-            at,
-            Code::NoPolicy,
-            "the policy is not a StringValue: the filter refuses protobuf, in which large numbers are rounded",
-            "write `\"@type\": type.googleapis.com/google.protobuf.StringValue`, and the policy as text under `value`",
-        ),
-        ConfiguredPolicy::Refused(at, first) => findings.error(
-            at,
-            Code::NoPolicy,
-            &format!("the filter refuses this policy: {first}"),
-            "`mcp-policy validate POLICY` shows every problem in its line",
-        ),
-        ConfiguredPolicy::Loaded(_) => {}
     }
 }
 
@@ -104,19 +79,6 @@ fn machine(filter: &Placed<'_>, findings: &mut Findings) {
             "give it one that no other filter has, and keep it: `vm_id: mcp_policy`",
         );
     }
-    let remote = vm.path(&["code", "remote"]);
-    let Some(remote) = remote.filter(|remote| remote.text("sha256").is_none()) else { return };
-    let fetched_by_istio = remote
-        .path(&["http_uri"])
-        .is_some_and(|uri| uri.text("uri").is_some_and(|uri| uri.starts_with("oci://")));
-    if !fetched_by_istio {
-        findings.error(
-            &remote,
-            Code::UnpinnedModule,
-            "Envoy fetches no module without its `sha256`",
-            "add `sha256`, as SHA256SUMS of the release has it",
-        );
-    }
 }
 
 /// The secrets that the filter reads.
@@ -141,35 +103,6 @@ fn environment(filter: &Placed<'_>, config: &Config, findings: &mut Findings) {
                 Code::SecretMissing,
                 &format!("the policy needs the secret `{name}`, and the filter cannot read it: it refuses its configuration"),
                 &format!("add `environment_variables: {{ host_env_keys: [\"{name}\"] }}` to `vm_config`, and the variable to Envoy's environment"),
-            );
-        }
-    }
-}
-
-/// Checks what filters have together.
-pub(super) fn together(layout: &Layout<'_>, findings: &mut Findings) {
-    let text = |filter: &Placed<'_>| {
-        filter
-            .plugin
-            .path(&["configuration", "value"])
-            .and_then(|value| value.value.as_str().map(str::to_owned))
-    };
-    for (at, filter) in layout.placed.iter().enumerate() {
-        let id = filter
-            .plugin
-            .path(&["vm_config", "vm_id"])
-            .filter(|id| *id.value != Value::String("".into()));
-        let Some(id) = id else { continue };
-        let before = layout.placed.iter().take(at);
-        let mut same = before.filter(|other| {
-            other.plugin.path(&["vm_config", "vm_id"]).is_some_and(|other| other.value == id.value)
-        });
-        if same.any(|other| text(other) != text(filter)) {
-            findings.warning(
-                &id,
-                Code::CountersShared,
-                "another policy has the same `vm_id`: counters of one name are one",
-                "give each policy a `vm_id` of its own, unless they are to count together",
             );
         }
     }

@@ -94,6 +94,19 @@ impl<'v> Found<'v> {
         self.at("typed_config").is_some_and(|typed| typed.is_a(message))
     }
 
+    /// Whether it stands in another value, or is that one.
+    pub(super) fn is_within(&self, other: &Found<'_>) -> bool {
+        let rest = self.pointer.strip_prefix(&other.pointer);
+        self.document == other.document
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether it is the field of this name.
+    pub(super) fn is_field(&self, name: &str) -> bool {
+        let key = self.key();
+        key == name || key == camel(name)
+    }
+
     /// The last part of its pointer.
     pub(super) fn key(&self) -> String {
         mcp_policy::json::pointer::last_key(&self.pointer)

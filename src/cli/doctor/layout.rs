@@ -1,12 +1,9 @@
-//! Where the filter stands in Envoy's configuration, and what stands around it.
+//! Where the filter or the module stands in Envoy's configuration, and what stands around it.
 
 use mcp_policy::json::Value;
-use mcp_policy::policy::compiled::Config;
-use mcp_policy::source::{SourceText, Syntax};
 
 use super::found::Found;
-
-const WASM: &str = "http.wasm.v3.Wasm";
+use super::shell::{ConfiguredPolicy, Shell, named_as_ours};
 
 /// An HTTP connection manager.
 pub(super) struct FilterChain<'v> {
@@ -16,11 +13,12 @@ pub(super) struct FilterChain<'v> {
     pub(super) filters: Vec<Found<'v>>,
 }
 
-/// The filter, where it stands.
+/// The filter or the module, where it stands.
 pub(super) struct Placed<'v> {
     /// Its name in the list of filters, by which routes know it.
-    pub(super) name: &'v str,
-    /// Its `config`.
+    pub(super) name: String,
+    pub(super) shell: Shell,
+    /// What Envoy is told of it: the filter's `config`, or the module's whole message.
     pub(super) plugin: Found<'v>,
     pub(super) policy: ConfiguredPolicy<'v>,
     /// Its chain, and its place there: `None` in a resource of its own, such as an EnvoyFilter's, whose place another document says.
@@ -36,19 +34,8 @@ pub(super) struct FilterPlace {
     pub(super) at: usize,
 }
 
-/// What the filter is configured with.
-pub(super) enum ConfiguredPolicy<'v> {
-    /// Nothing.
-    Missing,
-    /// Something else than a StringValue.
-    Unread(Found<'v>),
-    /// A text that the filter refuses, and why.
-    Refused(Found<'v>, String),
-    /// A policy.
-    Loaded(Box<Config>),
-}
-
 /// All that the documents have of it.
+#[derive(Default)]
 pub(super) struct Layout<'v> {
     pub(super) chains: Vec<FilterChain<'v>>,
     pub(super) placed: Vec<Placed<'v>>,
@@ -56,18 +43,23 @@ pub(super) struct Layout<'v> {
     pub(super) elsewhere: Vec<Found<'v>>,
     /// The names of clusters, where the documents have any.
     pub(super) clusters: Vec<&'v str>,
+    /// A configuration of a whole Envoy.
+    pub(super) whole: Option<Found<'v>>,
+}
+
+/// A configuration in a resource of its own, or of a route, by the name of the filter that it is for.
+struct TypedConfig<'v> {
+    name: String,
+    shell: Shell,
+    typed: Found<'v>,
 }
 
 impl<'v> Layout<'v> {
     /// Reads the documents.
     pub(super) fn of(documents: &'v [Value<'v>]) -> Layout<'v> {
-        let mut layout = Layout {
-            chains: Vec::new(),
-            placed: Vec::new(),
-            elsewhere: Vec::new(),
-            clusters: Vec::new(),
-        };
+        let mut layout = Layout::default();
         let mut resources = Vec::new();
+        let mut routes = Vec::new();
         for (at, document) in documents.iter().enumerate() {
             Found::root(at, document).visit(&mut Vec::new(), &mut |found, above| {
                 if let Some(filters) = found.at("http_filters") {
@@ -82,19 +74,34 @@ impl<'v> Layout<'v> {
                 if found.at("load_assignment").is_some() || found.at("lb_policy").is_some() {
                     layout.clusters.extend(found.text("name"));
                 }
+                if layout.whole.is_none() && found.at("static_resources").is_some() {
+                    layout.whole = Some(found.clone());
+                }
                 let in_chain = above.iter().any(|around| around.at("http_filters").is_some());
                 let Some(holder) = above.last() else { return };
-                if found.is_a(WASM) && !in_chain {
-                    resources.push((holder.text("name").unwrap_or_default(), found.clone()));
+                match shell_of(found) {
+                    Some(shell @ Shell::ModuleOnRoute) => {
+                        let wrapped = holder.is_a("route.v3.FilterConfig");
+                        let name = if wrapped { holder.key() } else { found.key() };
+                        routes.push(TypedConfig { name, shell, typed: found.clone() });
+                    }
+                    Some(shell @ (Shell::Filter | Shell::Module)) if !in_chain => {
+                        let name = holder.text("name").unwrap_or_default().to_owned();
+                        resources.push(TypedConfig { name, shell, typed: found.clone() });
+                    }
+                    Some(Shell::Filter | Shell::Module) | None => {}
                 }
             });
         }
         layout.place(&resources);
+        let of_routes = routes.iter().filter_map(|named| named.placed(layout.owner(named)));
+        let of_routes: Vec<Placed<'_>> = of_routes.collect();
+        layout.placed.extend(of_routes);
         layout
     }
 
-    /// Finds the filter in the chains, and in the resources that chains only name.
-    fn place(&mut self, resources: &[(&'v str, Found<'v>)]) {
+    /// Finds it in the chains, and in the resources that chains only name.
+    fn place(&mut self, resources: &[TypedConfig<'v>]) {
         let mut taken = Vec::new();
         let mut placed = Vec::new();
         for (chain, each) in self.chains.iter().enumerate() {
@@ -102,23 +109,15 @@ impl<'v> Layout<'v> {
                 let name = filter.text("name").unwrap_or_default();
                 let place = Some(FilterPlace { chain, at });
                 if let Some(typed) = filter.at("typed_config") {
-                    let config = typed.at("config").filter(|_| typed.is_a(WASM));
-                    placed.extend(config.filter(is_ours).map(|plugin| Placed {
-                        name,
-                        policy: policy(&plugin),
-                        plugin,
-                        place,
-                    }));
+                    let Some(shell) = shell_of(&typed) else { continue };
+                    placed
+                        .extend(TypedConfig { name: name.to_owned(), shell, typed }.placed(place));
                 } else if let Some(discovery) = filter.at("config_discovery") {
                     let wanted = resources.iter().enumerate();
-                    let wanted = wanted
-                        .filter(|(_, (known, _))| *known == name)
-                        .map(|(index, (_, typed))| (index, typed));
                     let before = placed.len();
-                    for (index, typed) in wanted {
+                    for (index, named) in wanted.filter(|(_, named)| named.name == name) {
                         taken.push(index);
-                        let Some(plugin) = typed.at("config") else { continue };
-                        placed.push(Placed { name, policy: policy(&plugin), plugin, place });
+                        placed.extend(named.placed(place));
                     }
                     if before == placed.len() && named_as_ours(name) {
                         self.elsewhere.push(discovery);
@@ -126,47 +125,53 @@ impl<'v> Layout<'v> {
                 }
             }
         }
-        for (index, (name, typed)) in resources.iter().enumerate() {
-            let config = typed.at("config").filter(|_| !taken.contains(&index));
-            placed.extend(config.filter(is_ours).map(|plugin| Placed {
-                name,
-                policy: policy(&plugin),
-                plugin,
-                place: None,
-            }));
-        }
+        let rest = resources.iter().enumerate().filter(|(index, _)| !taken.contains(index));
+        placed.extend(rest.filter_map(|(_, named)| named.placed(None)));
         self.placed = placed;
     }
-}
 
-fn named_as_ours(text: &str) -> bool {
-    text.contains("mcp_policy") || text.contains("mcp-policy")
-}
-
-/// Whether the configuration of a Wasm filter is of this one: by a name or a file in it, or by a policy in it.
-fn is_ours(plugin: &Found<'_>) -> bool {
-    let mut ours = matches!(policy(plugin), ConfiguredPolicy::Loaded(_));
-    plugin.visit(&mut Vec::new(), &mut |found, _| {
-        ours |= found.value.as_str().is_some_and(named_as_ours);
-    });
-    ours
-}
-
-fn policy<'v>(plugin: &Found<'v>) -> ConfiguredPolicy<'v> {
-    let Some(configuration) = plugin.at("configuration") else { return ConfiguredPolicy::Missing };
-    let text = configuration.at("value").filter(|_| configuration.is_a("protobuf.StringValue"));
-    let Some((value, text)) = text.and_then(|value| Some((value.clone(), value.value.as_str()?)))
-    else {
-        return ConfiguredPolicy::Unread(configuration);
-    };
-    let source = SourceText { name: String::new(), text: text.to_owned(), syntax: Syntax::Json };
-    let (config, problems) = source.compile();
-    match config {
-        Some(config) => ConfiguredPolicy::Loaded(Box::new(config)),
-        None => {
-            let first = problems.iter().find(|problem| problem.is_error());
-            let first = first.map(|problem| problem.diagnostic.message.clone());
-            ConfiguredPolicy::Refused(value, first.unwrap_or_default())
-        }
+    /// The chain that something stands in.
+    pub(super) fn chain_around(&self, found: &Found<'_>) -> Option<usize> {
+        self.chains.iter().position(|chain| found.is_within(&chain.manager))
     }
+
+    /// The filter that a configuration of a route is for.
+    fn owner(&self, named: &TypedConfig<'v>) -> Option<FilterPlace> {
+        let chain = self.chain_around(&named.typed)?;
+        let is_owner = |filter: &Found<'_>| {
+            filter.text("name") == Some(&*named.name)
+                && (filter.is_configured_as(Shell::Module.message())
+                    || filter.at("config_discovery").is_some())
+        };
+        let at = self.chains.get(chain)?.filters.iter().position(is_owner)?;
+        Some(FilterPlace { chain, at })
+    }
+}
+
+impl<'v> Placed<'v> {
+    /// The name that its counters belong to; `None` where there is none.
+    pub(super) fn scope(&self) -> Option<Found<'v>> {
+        let scope = self.plugin.path(self.shell.scope())?;
+        (!scope.value.as_str()?.is_empty()).then_some(scope)
+    }
+
+    /// Its policy, as it is written.
+    pub(super) fn policy_value(&self) -> Option<&'v Value<'v>> {
+        Some(self.plugin.path(&[self.shell.policy_field(), "value"])?.value)
+    }
+}
+
+impl<'v> TypedConfig<'v> {
+    /// With its policy, if it is of this product.
+    fn placed(&self, place: Option<FilterPlace>) -> Option<Placed<'v>> {
+        let plugin = self.shell.plugin(&self.typed)?;
+        let policy = self.shell.policy(&plugin);
+        let name = self.name.clone();
+        let ours = self.shell.is_ours(&plugin);
+        ours.then_some(Placed { name, shell: self.shell, plugin, policy, place })
+    }
+}
+
+fn shell_of(found: &Found<'_>) -> Option<Shell> {
+    Shell::ALL.into_iter().find(|shell| found.is_a(shell.message()))
 }
