@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::host::{Request, Response, Shared, Vm};
+use crate::world::tools_call;
 
 const CALLERS: usize = 8;
 const CALLS: usize = 400;
@@ -48,6 +49,7 @@ fn work() -> Vec<Work> {
         ("bound", bound, call),
         ("denied", json!({"version": "1", "default": "deny"}), call),
         ("lists", of_entry(&json!({})), list),
+        ("odd", of_entry(&full), odd),
     ]
 }
 
@@ -74,6 +76,26 @@ fn call(caller: usize) -> String {
 
 fn list(_: usize) -> String {
     json!({"jsonrpc": "2.0", "id": 4711, "method": "tools/list"}).to_string()
+}
+
+/// What no honest client sends must not be slow either.
+fn odd(caller: usize) -> String {
+    let long = |piece: &str| piece.repeat(4000 / piece.len());
+    let key =
+        |key: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"{key}":1}}}}"#);
+    match caller {
+        0 => key(&long("a")),
+        1 => key(&long("\u{301}\u{323}")),
+        2 => tools_call("1", &long("\u{200b}"), Some("{}")),
+        3 => tools_call("1", &long("\u{ff50}\u{e9}"), Some(r#"{"amount":1}"#)),
+        4 => tools_call("1", "tool_00", Some(&format!(r#"{{"path":"{}"}}"#, long("\\u00e9/")))),
+        5 => tools_call("1", "tool_00", Some(&format!("[{}1]", long("[1,{\"a\":[]}],")))),
+        6 => format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{{"uri":"memo://{}"}}}}"#,
+            long("a%62")
+        ),
+        _ => format!("[{}]", vec![call(0); 8].join(",")),
+    }
 }
 
 fn answer(body: &str) -> String {
@@ -112,7 +134,7 @@ fn counts_are_written() {
         for at in 0..CALLS {
             let body = body(at % CALLERS);
             let context = vm.open(&sent(at % CALLERS, &body));
-            if vm.stream(context).complete {
+            if vm.stream(context).complete && name != "odd" {
                 let chunks = vec![answer(&body).into_bytes(), Vec::new()];
                 let (status, content_type, details) = ("200", "application/json", "via_upstream");
                 vm.answer(
@@ -121,8 +143,12 @@ fn counts_are_written() {
                 );
             }
             let stream = vm.close(context);
-            let expected = if name == "denied" { "200 tool_not_allowed" } else { "passed" };
-            assert_eq!(vm.told(&stream), expected, "{name}");
+            let told = vm.told(&stream);
+            match name {
+                "odd" => assert_eq!(vm.trap, None),
+                "denied" => assert_eq!(told, "200 tool_not_allowed"),
+                _ => assert_eq!(told, "passed", "{name}"),
+            }
         }
         std::fs::write(folder.join(format!("{name}.profraw")), raw(&vm)).unwrap();
     }
