@@ -34,8 +34,8 @@ wasm: cargo wasm-target ## Build the filter: target/mcp_policy.wasm
 	@cp $(TARGET_DIR)/wasm32-wasip1/release/mcp_policy.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
-# Done before a release, and after changes of what a call runs. The counts go by symbols that have the version in them.
-profile: cargo wasm-target ## Count anew what calls run, by which the filter is compiled: .ci/dist/filter.profdata
+# Done before a release, and after changes of what a call runs. The profile goes by symbols, which have the version in them.
+profile: cargo wasm-target ## Record the profile by which the filter is optimised (PGO): .ci/dist/filter.profdata
 	rustup component add llvm-tools
 	.ci/dist/build.sh counting
 	rm -rf target/counts && mkdir -p target/counts

@@ -2,11 +2,11 @@
 # Builds what a release is made of, so that the bytes depend on the source and the toolchain alone:
 #
 #     .ci/dist/build.sh wasm            target/wasm32-wasip1/release/mcp_policy.wasm
-#     .ci/dist/build.sh counting        target/counting/wasm32-wasip1/release/mcp_policy.wasm, a filter that counts what it runs
+#     .ci/dist/build.sh counting        target/counting/wasm32-wasip1/release/mcp_policy.wasm, the filter that `make profile` records with
 #     .ci/dist/build.sh TARGET          target/TARGET/release/mcp-policy
 #
-# The filter is compiled by what such a filter has counted (filter.profdata, which `make profile` writes): what a call runs stands together, and what it does not
-# run is out of its way, which is a seventh of what a call adds. Code that was changed since is compiled as any other.
+# The filter is optimised by a profile (PGO): filter.profdata says how often each part of the code runs in usual calls. `make profile` records it.
+# It saves a seventh of what the filter adds to a call. Code that was changed since is compiled without it.
 #
 # Paths of this machine are written as /mcp-policy (the source) and /cargo (crates).
 set -euo pipefail

@@ -49,11 +49,8 @@ fn verified(
     config: &Config,
     findings: &mut Findings,
 ) {
-    let of_jwt =
-        |filter: &&Found<'_>| filter.is_configured_as("http.jwt_authn.v3.JwtAuthentication");
-    let verifiers: Vec<Found<'_>> = chain.filters.iter().filter(of_jwt).cloned().collect();
+    let verifiers = chain.filters.iter().filter(|filter| verifies(filter));
     let providers: Vec<Found<'_>> = verifiers
-        .iter()
         .filter_map(|filter| filter.path(&["typed_config", "providers"]))
         .flat_map(|providers| providers.children())
         .collect();
@@ -100,8 +97,6 @@ fn verified(
 /// Whether verified tokens are written down for the module, which cannot read them where jwt_authn puts them.
 fn written_down(at: usize, chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {
     let Some(itself) = chain.filters.get(at) else { return };
-    let verifies =
-        |filter: &Found<'_>| filter.is_configured_as("http.jwt_authn.v3.JwtAuthentication");
     let before = chain.filters.get(..at).unwrap_or_default();
     let verifier = before.iter().rposition(verifies);
     // Where there is none, that is what is wrong.
@@ -126,6 +121,11 @@ fn written_down(at: usize, chain: &FilterChain<'_>, config: &Config, findings: &
             &cure,
         ),
     }
+}
+
+/// Whether a filter is Envoy's own that verifies tokens.
+fn verifies(filter: &Found<'_>) -> bool {
+    filter.is_configured_as("http.jwt_authn.v3.JwtAuthentication")
 }
 
 /// Whether a filter writes down what jwt_authn has verified, where the module reads it.
