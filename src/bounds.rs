@@ -22,6 +22,16 @@ pub const MAX_BATCH: usize = 64;
 /// Default of `requests.max_body_bytes`: Envoy's own default for HTTP/1 bodies.
 pub const DEFAULT_BODY_BYTES: usize = 1 << 20;
 
+/// What a connection of Envoy reads at once where its listener does not say `per_connection_buffer_limit_bytes`.
+pub const CONNECTION_BYTES: u64 = 1 << 20;
+
+/// What Envoy must be able to hold of a request, for the filter to be the first to answer a body that is longer than `longest`: beside it
+/// there is what the connection reads at once, which it does in pieces of 16 KiB until it has `at_once` bytes or more.
+#[must_use]
+pub const fn envoy_body_limit(longest: usize, at_once: u64) -> u64 {
+    (longest as u64).saturating_add(at_once).saturating_add(16 << 10)
+}
+
 /// Largest `requests.max_body_bytes`: what Envoy buffers of an HTTP/2 stream without further settings. As much is looked at of a longer body
 /// for the id of its request.
 pub const MAX_BODY_BYTES: usize = 16 << 20;

@@ -14,6 +14,7 @@ mod switch;
 mod template;
 pub mod value;
 
+use crate::bounds::{CONNECTION_BYTES, envoy_body_limit};
 use crate::gateway::GatewayServer;
 use crate::policy::compiled::Config;
 use crate::source::{Problem, SourceText};
@@ -114,8 +115,10 @@ pub fn render(mut all: Deployable, options: &RenderOptions) -> Result<Rendered, 
     let digests = digests
         .map(|policy| format!("{}: {}", policy.name.escape_debug(), policy.named_digest))
         .collect();
+    let body_limit = envoy_body_limit(all.config.requests.max_body_bytes, CONNECTION_BYTES);
     let servers = all.servers;
-    let deployment = Deployment { options, policy, name, wasm, before, secrets, servers, digests };
+    let deployment =
+        Deployment { options, policy, name, wasm, before, secrets, body_limit, servers, digests };
     let text = deployment.text(&version)?;
     let watched = options.live.is_some() && options.target.is_whole_envoy();
     let filter = watched.then(|| deployment.filter_file(&version)).transpose()?;

@@ -26,6 +26,8 @@ pub(super) struct Deployment<'r> {
     pub(super) before: &'static str,
     /// The environment variables that the filter reads.
     pub(super) secrets: Vec<Box<str>>,
+    /// How many bytes Envoy has to hold of a request.
+    pub(super) body_limit: u64,
     /// The servers behind it, where there is more to say of them than `--upstream`.
     pub(super) servers: Vec<GatewayServer>,
     /// The policies, each with its digest, by which logs and metrics know it.
@@ -68,10 +70,14 @@ impl Deployment<'_> {
                 &socket(&new.host_as_yaml(), &new.port.to_string()),
             )?;
         }
+        template.replace(
+            "request_body_buffer_limit: 2113536",
+            &format!("request_body_buffer_limit: {}", self.body_limit),
+        )?;
         if !self.servers.is_empty() {
             template.replace_block(
                 "route_config:",
-                &print(&route_config(&self.servers), Syntax::Yaml, 0),
+                &print(&route_config(&self.servers, self.body_limit), Syntax::Yaml, 0),
             )?;
             let clusters = clusters(&self.servers, &self.options.ca);
             template.replace_block("clusters:", &print(&clusters, Syntax::Yaml, 0))?;

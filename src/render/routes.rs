@@ -15,8 +15,9 @@ fn text(text: &str) -> Node {
     Node::text(text)
 }
 
-/// Which request goes to which server. What no route names is answered with 404 by Envoy, after the filter.
-pub(super) fn route_config(servers: &[GatewayServer]) -> Node {
+/// Which request goes to which server, and how much of a request Envoy holds. What no route names is answered with 404 by Envoy, after the
+/// filter.
+pub(super) fn route_config(servers: &[GatewayServer], body_limit: u64) -> Node {
     let mut hosts: Vec<Node> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
     let anywhere = || servers.iter().filter(|server| server.host.is_none());
@@ -32,11 +33,11 @@ pub(super) fn route_config(servers: &[GatewayServer]) -> Node {
         if let [only] = own.as_slice() {
             routes.push(rest(only));
         }
-        hosts.push(virtual_host(host, host, routes));
+        hosts.push(virtual_host(host, host, body_limit, routes));
     }
     let routes: Vec<Node> = anywhere().map(exact).collect();
     if !routes.is_empty() {
-        hosts.push(virtual_host("mcp", "*", routes));
+        hosts.push(virtual_host("mcp", "*", body_limit, routes));
     }
     let mut config = Map::default();
     config.push("name", text("mcp"));
@@ -47,10 +48,11 @@ pub(super) fn route_config(servers: &[GatewayServer]) -> Node {
     Node::Map(config)
 }
 
-fn virtual_host(name: &str, domain: &str, routes: Vec<Node>) -> Node {
+fn virtual_host(name: &str, domain: &str, body_limit: u64, routes: Vec<Node>) -> Node {
     Node::map([
         ("name", text(name)),
         ("domains", Node::list([text(domain)])),
+        ("request_body_buffer_limit", plain(&body_limit.to_string())),
         ("routes", Node::list(routes)),
     ])
 }

@@ -189,10 +189,18 @@ def websocket(config: rig.Config) -> None:
     rig.hcm(config)["upgrade_configs"] = [{"upgrade_type": "websocket"}]
 
 
+def bringing_much(config: rig.Config) -> None:
+    """A connection brings eight times `max_body_bytes` of the policy `short` at once, and Envoy has just the room that it needs."""
+    rig.listener(config)["per_connection_buffer_limit_bytes"] = 32768
+    [host] = rig.hcm(config)["route_config"]["virtual_hosts"]
+    host["request_body_buffer_limit"] = 4096 + 32768 + 16384
+
+
 VARIANTS: dict[str, list[Change]] = {
     "shipped": [],
     "bare": [bare],
     "mesh": [mesh],
     "trailers": [with_trailers],
     "websocket": [websocket],
+    "bringing much": [bringing_much],
 }

@@ -59,6 +59,7 @@ def without_flag(config: Config) -> None:
 
 def small_buffer(config: Config) -> None:
     rig.listener(config)["per_connection_buffer_limit_bytes"] = 1 << 19
+    del rig.hcm(config)["route_config"]["virtual_hosts"][0]["request_body_buffer_limit"]
 
 
 def insert(config: Config, at: int, name: str, **fields: object) -> None:

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mcp_policy::bounds::{CONNECTION_BYTES, envoy_body_limit};
 use mcp_policy::language::diagnostic::Code;
 use mcp_policy::policy::approvals::ApprovalWay;
 use mcp_policy::policy::compiled::Config;
@@ -9,9 +10,6 @@ use mcp_policy::policy::compiled::Config;
 use super::findings::Findings;
 use super::found::Found;
 use super::layout::{FilterChain, Layout};
-
-/// Envoy's own, where a listener says nothing.
-const USUAL_BUFFER: u64 = 1 << 20;
 
 /// Checks a chain.
 pub(super) fn check(chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {
@@ -21,20 +19,41 @@ pub(super) fn check(chain: &FilterChain<'_>, config: &Config, findings: &mut Fin
 
 fn buffer(chain: &FilterChain<'_>, config: &Config, findings: &mut Findings) {
     let Some(listener) = &chain.listener else { return };
-    let limit = listener.number("per_connection_buffer_limit_bytes").unwrap_or(USUAL_BUFFER);
-    let longest = config.requests.max_body_bytes as u64;
-    let mut raised = false;
-    chain.manager.visit(&mut Vec::new(), &mut |found, _| {
-        raised |= found.number("request_body_buffer_limit").is_some_and(|limit| limit > longest);
-    });
-    if limit <= longest && !raised {
+    let at_once = listener.number("per_connection_buffer_limit_bytes").unwrap_or(CONNECTION_BYTES);
+    let limit = held(chain, at_once);
+    let longest = config.requests.max_body_bytes;
+    let needed = envoy_body_limit(longest, at_once);
+    let cure = format!("add `request_body_buffer_limit: {needed}` to the virtual host");
+    if limit <= longest as u64 {
         findings.error(
             listener,
             Code::BufferTooSmall,
-            &format!("Envoy waits for {limit} bytes of a body, the policy for {longest}: Envoy answers longer ones first, without JSON-RPC"),
-            &format!("add `per_connection_buffer_limit_bytes: {}` to the listener, or lower `requests.max_body_bytes`", longest * 2),
+            &format!("Envoy holds {limit} bytes of a body, and the policy takes {longest}: Envoy answers longer ones first, without JSON-RPC"),
+            &format!("{cure}, or lower `requests.max_body_bytes`"),
+        );
+    } else if limit < needed {
+        findings.warning(
+            listener,
+            Code::BufferTooSmall,
+            &format!("Envoy holds {limit} bytes of a body, and reads up to {at_once} at once: it may be the first to answer one that is longer than the policy's {longest}, without JSON-RPC"),
+            &cure,
         );
     }
+}
+
+/// How many bytes of a request Envoy holds, on the route where they are fewest. Virtual hosts and routes can only raise what the listener says.
+fn held(chain: &FilterChain<'_>, by_listener: u64) -> u64 {
+    let mut fewest: Option<u64> = None;
+    chain.manager.visit(&mut Vec::new(), &mut |found, above| {
+        if found.at("match").is_none() || found.at("route").is_none() {
+            return;
+        }
+        let field = |place: &Found<'_>| place.number("request_body_buffer_limit");
+        let said = field(found).or_else(|| above.iter().rev().find_map(field));
+        let limit = by_listener.max(said.unwrap_or_default());
+        fewest = Some(fewest.map_or(limit, |fewest| fewest.min(limit)));
+    });
+    fewest.unwrap_or(by_listener)
 }
 
 /// Whether a duration switches a time-out off.
