@@ -37,6 +37,7 @@ def build() -> None:
     wasm = ["--target", "wasm32-wasip1", "--target-dir", ROOT / "target" / "floor"]
     for crate in ("floor", "floor-sdk"):
         subprocess.run([*cargo, "--manifest-path", here / crate / "Cargo.toml", *wasm], check=True)
+    subprocess.run([*cargo, "--manifest-path", here / "floor-module" / "Cargo.toml", "--target-dir", ROOT / "target" / "floor"], check=True)
 
 
 def progress(text: str) -> None:

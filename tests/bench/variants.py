@@ -39,7 +39,7 @@ class Variant:
     filters: Filters = field(default_factory=list)
     policy: dict[str, Any] | str | None = None
     changes: Callable[[rig.Config], object] = lambda _: None
-    wasm: Path | None = None  # Another filter in the place of ours.
+    wasm: Path | None = None  # Another filter or module in the place of ours.
     headers: tuple[str, ...] = ()
     module: bool = False  # The native module in the place of our filter.
 
@@ -60,7 +60,12 @@ class Variant:
             access_log="/dev/null",
             changes=change,
         )
-        return rig.with_module(config) if self.module else config
+        if self.module:
+            config = rig.with_module(config)
+            if self.wasm:
+                [filter] = [each for each in rig.hcm(config)["http_filters"] if each["name"] == "mcp_policy"]
+                filter["typed_config"]["dynamic_module_config"]["module"]["local"]["filename"] = str(self.wasm)
+        return config
 
 
 def native(names: Iterable[str], **settings: object) -> Filters:
@@ -154,6 +159,11 @@ MODULES = [
     Variant("the native module, 100 tools", policy=policy({}), module=True),
     Variant("the native module, 100 tools, a limit", policy=policy({"limits": [LIMIT]}), module=True),
     Variant("the native module, 100 tools, three conditions, a limit", policy=policy(LIMITED), module=True),
+]
+FLOOR_MODULE = ROOT / "target" / "floor" / "release" / "libfloor_module.so"
+MODULE_FLOORS = [
+    Variant("the calls of a native module, nothing decided", policy="", wasm=FLOOR_MODULE, module=True),
+    Variant("the same, with the record and the metric of mcp-policy", policy="record", wasm=FLOOR_MODULE, module=True),
 ]
 MODULE_QUIET = Variant("the native module, nothing told but the decision", policy=policy(LIMITED, **QUIETLY), module=True)
 
@@ -308,7 +318,7 @@ class Row:
 
 
 SHORT = [
-    *map(Row, [BASE, NATIVE, FLOOR, FLOOR_RECORD, NAMES, LIMIT_FOR_ALL, FULL, QUIET, TOLD, TWICE, *MODULES]),
+    *map(Row, [BASE, NATIVE, FLOOR, FLOOR_RECORD, NAMES, LIMIT_FOR_ALL, FULL, QUIET, TOLD, TWICE, *MODULE_FLOORS, *MODULES]),
     Row(DENIED, REFUSED),
     Row(BASE, LISTS),
     Row(NAMES, LISTS),
