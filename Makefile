@@ -112,7 +112,7 @@ MODULE_DEBUG := $(abspath $(TARGET_DIR))/debug/libmcp_policy.so
 MODULE_E2E   := MCP_POLICY_SHELL=module MCP_POLICY_MODULE_DEBUG=$(MODULE_DEBUG) MCP_POLICY_CLI=$(abspath $(TARGET_DIR))/debug/mcp-policy \
 	MCP_POLICY_READING=$(abspath $(TARGET_DIR))/debug/examples/reading
 
-module-e2e: module module-debug prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests on the native module; MODULE_TESTS chooses some
+module-e2e: module module-debug page prometheus redis registry kubernetes chromium clients rmcp-client rls ## The end-to-end tests on the native module; MODULE_TESTS chooses some
 	$(MODULE_E2E) MCP_POLICY_MODULE=$(CURDIR)/$(MODULE) $(VENV_PY) -m pytest $(AT_ONCE) $(MODULE_TESTS)
 
 # Some twenty seconds of it for every run, on a build for debugging, which takes as long.
