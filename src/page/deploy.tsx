@@ -5,6 +5,7 @@ import type { JSX } from 'preact'
 import type { Rendered } from './engine'
 import { download } from './file'
 import { get, say, set, use, withEnding } from './store'
+import { useLiveDraft } from './words'
 
 interface Field { option: string; label: string; placeholder?: string; about?: string }
 
@@ -105,9 +106,10 @@ export function Deploy(): JSX.Element {
 }
 
 function Option({ field: { option, label, placeholder = '', about = '' }, value, usual, put }: { field: Field; value: string; usual: string; put(value: string): void }): JSX.Element {
+  const draft = useLiveDraft(value, (next) => put(next.trim()))
   return (
     <label>{label}
-      <input type="text" name={option} value={value} placeholder={usual || placeholder} spellcheck={false} onInput={(event) => put(event.currentTarget.value.trim())} />
+      <input type="text" name={option} {...draft} placeholder={usual || placeholder} spellcheck={false} />
       {about !== '' && <small class="hint">{about}</small>}
     </label>
   )

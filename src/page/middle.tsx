@@ -13,7 +13,7 @@ import { Form } from './form'
 import { rootOf } from './policy'
 import { remember } from './share'
 import { kindOf } from './try'
-import { jump } from './words'
+import { jump, useDraft } from './words'
 import { NO_CALL, changes, get, put, runTests, say, set, setText, setTools, settles, use, withEnding } from './store'
 
 export function Middle(): JSX.Element {
@@ -36,6 +36,7 @@ function Head(): JSX.Element {
   const file = use((state) => state.file)
   const syntax = syntaxOf(text)
   const isEmpty = text.trim() === ''
+  const fileName = useDraft(isEmpty ? name : withEnding(name, text), (next) => set({ name: next }))
   const convert = () => {
     const value = valueOf(text)
     if (value === undefined) return say('the text cannot be read; mend it first')
@@ -45,7 +46,7 @@ function Head(): JSX.Element {
   return (
     <header>
       <h2 id="policy-title">Policy</h2>
-      <label class="grow"><span class="unseen">Name of the file</span><input type="text" class="file-name" value={isEmpty ? name : withEnding(name, text)} disabled={file !== ''} spellcheck={false} onChange={(event) => set({ name: event.currentTarget.value })} /></label>
+      <label class="grow"><span class="unseen">Name of the file</span><input type="text" class="file-name" {...fileName} disabled={file !== ''} spellcheck={false} /></label>
       <div class="switch" role="group" aria-label="View">
         <button aria-pressed={view === 'form'} onClick={() => set({ view: 'form' })}>Form</button>
         <button aria-pressed={view === 'text'} onClick={() => set({ view: 'text' })}>Text</button>

@@ -5,6 +5,7 @@ import type { JSX } from 'preact'
 import { at, edited } from './document'
 import { rootOf } from './policy'
 import type { Explanation, TracedCount, TracedRule } from './engine'
+import { useLiveDraft } from './words'
 import { attempt, example, get, reset, runTests, say, set, setCall, stepOf, use, type Schema, type Tool } from './store'
 
 const WORDS: Record<string, string> = {
@@ -106,6 +107,16 @@ function Argument({ name, schema, value, required, put }: { name: string; schema
   const type = Array.isArray(schema.type) ? schema.type[0] : schema.type
   const text = value === undefined ? '' : typeof value === 'string' && type === 'string' ? value : JSON.stringify(value)
   const title = schema.description ?? ''
+  const typed = (next: string): unknown => {
+    if (next === '') return undefined
+    if (type === 'string') return next
+    try {
+      return JSON.parse(next) as unknown
+    } catch {
+      return next
+    }
+  }
+  const draft = useLiveDraft(text, (next) => put(typed(next)))
   const shown = <span class="argument">{name}{required && <abbr title="required">*</abbr>}</span>
   if (schema.enum) {
     return (
@@ -126,18 +137,9 @@ function Argument({ name, schema, value, required, put }: { name: string; schema
       </label>
     )
   }
-  const typed = (next: string): unknown => {
-    if (next === '') return undefined
-    if (type === 'string') return next
-    try {
-      return JSON.parse(next) as unknown
-    } catch {
-      return next
-    }
-  }
   return (
     <label title={title}>{shown}
-      <input type="text" value={text} placeholder={required ? '' : 'not given'} spellcheck={false} inputMode={type === 'number' || type === 'integer' ? 'decimal' : 'text'} onInput={(event) => put(typed(event.currentTarget.value))} />
+      <input type="text" {...draft} placeholder={required ? '' : 'not given'} spellcheck={false} inputMode={type === 'number' || type === 'integer' ? 'decimal' : 'text'} />
     </label>
   )
 }

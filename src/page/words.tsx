@@ -1,7 +1,7 @@
 // What sentences are made of: words that can be written over, and words that can be chosen. Each is a place in the text.
 
-import { useRef } from 'preact/hooks'
-import type { ComponentChildren, JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import type { ComponentChildren, JSX, TargetedEvent, TargetedKeyboardEvent } from 'preact'
 import { at, rangeOf, type Path } from './document'
 import { list } from './policy'
 import { edit, editMembers, get, say, set } from './store'
@@ -68,22 +68,52 @@ interface FieldProps {
   list?: string
 }
 
-/// A word in a sentence that can be written over. It takes effect when it is left, or on Enter.
-export function Field({ label, value, set: take, placeholder = '', wide = false, narrow = false, strong = false, options, id, list: shared }: FieldProps): JSX.Element {
-  const input = useRef<HTMLInputElement>(null)
-  const done = () => {
-    const next = input.current?.value ?? value
+type InputEvent = TargetedEvent<HTMLInputElement>
+
+interface LiveDraft { value: string; onInput(event: InputEvent): void; onBlur(): void }
+interface Draft extends LiveDraft { onChange(event: InputEvent): void; onKeyDown(event: TargetedKeyboardEvent<HTMLInputElement>): void }
+
+/// For an input whose text takes effect when it is left, or on Enter. The page is drawn anew whenever the engine has answered: what is being typed
+/// stays as it is.
+export function useDraft(value: string, take: (next: string) => void): Draft {
+  const [draft, setDraft] = useState<string | null>(null)
+  const done = (next: string) => {
+    setDraft(null)
     if (next !== value) take(next)
   }
+  return {
+    value: draft ?? value,
+    onInput: (event) => setDraft(event.currentTarget.value),
+    onChange: (event) => done(event.currentTarget.value),
+    onBlur: () => setDraft(null),
+    onKeyDown: (event) => {
+      if (event.key === 'Escape') setDraft(null)
+      if (event.key === 'Enter') { event.preventDefault(); done(event.currentTarget.value) }
+    },
+  }
+}
+
+/// For an input whose text takes effect with each key. What it stands for may be written otherwise: that is shown when it is left.
+export function useLiveDraft(value: string, take: (next: string) => void): LiveDraft {
+  const [draft, setDraft] = useState<string | null>(null)
+  return {
+    value: draft ?? value,
+    onInput: (event) => {
+      setDraft(event.currentTarget.value)
+      take(event.currentTarget.value)
+    },
+    onBlur: () => setDraft(null),
+  }
+}
+
+/// A word in a sentence that can be written over.
+export function Field({ label, value, set: take, placeholder = '', wide = false, narrow = false, strong = false, options, id, list: shared }: FieldProps): JSX.Element {
+  const draft = useDraft(value, take)
   return (
     <>
-      <input type="text" ref={input} class={`field${strong ? ' strong' : ''}`} aria-label={label} value={value} placeholder={placeholder} spellcheck={false}
+      <input type="text" class={`field${strong ? ' strong' : ''}`} aria-label={label} {...draft} placeholder={placeholder} spellcheck={false}
         size={wide ? Math.max(24, Math.min(56, value.length + 2)) : narrow ? Math.max(4, value.length + 1) : Math.max(6, Math.min(48, (value || placeholder).length + 1))}
-        {...(shared ? { list: shared } : options && options.length > 0 && id ? { list: id } : {})} onChange={done}
-        onKeyDown={(event) => {
-          if (event.key === 'Escape' && input.current) input.current.value = value
-          if (event.key === 'Enter') { event.preventDefault(); done() }
-        }} />
+        {...(shared ? { list: shared } : options && options.length > 0 && id ? { list: id } : {})} />
       {options && options.length > 0 && id && <datalist id={id}>{options.map((each) => <option key={each} value={each} />)}</datalist>}
     </>
   )

@@ -122,6 +122,8 @@ class Page:
     def findings(self) -> list[Any]:
         """What axe-core finds. It is handed in from outside: the page's own policy lets no script in."""
         self.tab.evaluate((BUILD / "node_modules/axe-core/axe.min.js").read_text())
+        # Between two colours there is a third, which nobody has to read.
+        self.tab.evaluate("Promise.allSettled(document.getAnimations().map((each) => each.finished))")
         script = "(rules) => axe.run(document, {runOnly: rules}).then((r) => r.violations.map((v) => [v.id, v.nodes.map((n) => [n.target.join(' '), n.failureSummary])]))"
         return self.tab.evaluate(script, AXE_RULES)
 
@@ -352,6 +354,35 @@ def opened(page: Page, text: str) -> None:
     packed = base64.urlsafe_b64encode(gzip.compress(json.dumps({"text": text}).encode())).decode().rstrip("=")
     page.open(f"{PAGE.as_uri()}#{packed}")
     expect(page.tab.locator(".problems")).to_contain_text("Valid")
+
+
+def test_what_is_being_typed_stays_as_it_is(page: Page) -> None:
+    opened(page, SCHEDULED)
+    order = page.tab.locator('[aria-label="Entry get_order"]')
+    order.get_by_label("Comparison").select_option("eq from")
+    other = order.get_by_label("Other field")
+    other.fill("identity.gr")
+    # Something else changes meanwhile, so the sentence is drawn anew.
+    order.get_by_label("Comparison").evaluate("(shown) => { shown.value = 'neq from'; shown.dispatchEvent(new Event('change', {bubbles: true})) }")
+    page.text(lambda text: "op: neq, from: identity.customer" in text)
+    expect(other).to_have_value("identity.gr")
+    other.press_sequentially("ant")
+    other.press("Enter")
+    page.text(lambda text: "op: neq, from: identity.grant" in text)
+    # What is typed, and given up.
+    other.fill("nothing")
+    other.press("Escape")
+    expect(other).to_have_value("identity.grant")
+
+    page.example()
+    amount = page.tab.locator(".call").get_by_label("amount")
+    for typed, sent, shown in (("12.05", 12.05, "12.05"), ("-1e2", -100, "-100"), ("[1, 2]", [1, 2], "[1,2]"), ("1.", "1.", '"1."')):
+        amount.fill("")
+        amount.press_sequentially(typed)
+        expect(amount).to_have_value(typed)
+        assert json.loads(page.tab.evaluate("document.querySelector('.call').dataset.args"))["amount"] == sent
+        amount.blur()
+        expect(amount).to_have_value(shown)
 
 
 def test_fields_hours_and_dates_are_sentences(page: Page) -> None:
