@@ -9,7 +9,7 @@ import re
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -309,18 +309,21 @@ def test_servers_that_pack_their_answers(tmp_path: Path) -> None:
 # --- Bridges ----------------------------------------------------------------------------------
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have, by their command lines."""
-    found: list[int] = []
+def command_lines(pid: int) -> list[bytes]:
+    """Of the processes that a process has started, and of those that they have. Any may end while it is looked at."""
+    found: list[bytes] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in (task / "children").read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    found.append(Path(f"/proc/{child}/cmdline").read_bytes())
+                    found += command_lines(int(child))
     return found
 
 
 def servers_of(pid: int) -> int:
     """How many of them are the server behind the bridge."""
-    lines = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children(pid)]
+    lines = command_lines(pid)
     return sum(b"mcp-server-time" in line and not line.startswith((b"sh\0", b"/bin/sh\0")) for line in lines)
 
 
