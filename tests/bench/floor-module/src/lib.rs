@@ -1,6 +1,6 @@
-//! The least that a native module does which holds a request, reads its headers and body, and leaves one value for the access log, or under
-//! the configuration `record` as many as mcp-policy leaves of an allowed call, and counts two metrics: the calls of the ABI alone (v0.2.0). It
-//! parses nothing and decides nothing.
+//! The least that a native module does which holds a request, reads its headers and body, and leaves one value for the access log: the calls of
+//! the ABI alone (v0.2.0). Under any configuration but none it leaves as many as mcp-policy leaves of an allowed call, and counts a decision. It
+//! parses nothing and decides nothing. The ABI is declared here again, as in `floor`: nothing of what is measured is in it.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{null, null_mut};
